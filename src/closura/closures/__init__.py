@@ -1,0 +1,15 @@
+"""Closures: networks that see a coarse state and answer with a correction."""
+
+from closura.closures.closure import Closure as Closure
+from closura.closures.compact import compact as compact
+from closura.closures.convolution import convolve as convolve
+from closura.closures.ircnn import ircnn as ircnn
+from closura.closures.networks import ACTIVATIONS as ACTIVATIONS
+from closura.closures.networks import Activation as Activation
+from closura.closures.networks import Convolution as Convolution
+from closura.closures.networks import ConvolutionStack as ConvolutionStack
+from closura.closures.policy import Normal as Normal
+from closura.closures.policy import Policy as Policy
+from closura.closures.registry import CLOSURES as CLOSURES
+from closura.closures.registry import build as build
+from closura.closures.registry import closure_options as closure_options

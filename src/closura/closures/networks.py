@@ -1,0 +1,179 @@
+"""Stacks of convolutions: the backbone of every closure that acts on a grid."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from closura.closures.convolution import convolve
+from closura.grids import Boundary
+
+Activation = Literal["relu", "gelu", "silu", "tanh", "glu", "bilinear"]
+
+_POINTWISE: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+_GATED: dict[str, Callable[[Array, Array], Array]] = {
+    "glu": lambda a, b: a * jax.nn.sigmoid(b),
+    "bilinear": lambda a, b: a * b,
+}
+ACTIVATIONS: tuple[str, ...] = (*_POINTWISE, *_GATED)
+
+
+class Convolution(eqx.Module):
+    """One convolution with bias, stride 1, that keeps the grid.
+
+    The initial values are PyTorch's default, uniform in ``+-1 / sqrt(fan_in)`` for kernel and bias, with
+    ``fan_in = c_in * size**dimensions``: the published networks were trained from it.
+
+    Parameters
+    ----------
+    c_in, c_out
+        Number of channels before and after.
+    boundary
+        Boundary along each axis; its length is the number of axes.
+    size
+        Points of the kernel along each axis, odd.
+    dilation
+        Distance between the kernel's points, in cells.
+    key
+        Random key.
+
+    Raises
+    ------
+    ValueError
+        If the size is even, or a number is not positive.
+    """
+
+    kernel: Float[Array, "*k c_in c_out"]
+    bias: Float[Array, " c_out"]
+    dilation: int = eqx.field(static=True)
+    boundary: tuple[Boundary, ...] = eqx.field(static=True)
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        boundary: tuple[Boundary, ...],
+        *,
+        size: int = 3,
+        dilation: int = 1,
+        key: PRNGKeyArray,
+    ) -> None:
+        if min(c_in, c_out, dilation) < 1:
+            raise ValueError(f"channels and dilation must be positive; got {c_in}, {c_out} and {dilation}")
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"the size of a kernel must be odd, so that it has a centre; got {size}")
+        dimensions = len(boundary)
+        limit = 1 / math.sqrt(c_in * size**dimensions)
+        kernel_key, bias_key = jax.random.split(key)
+        shape = (size,) * dimensions + (c_in, c_out)
+        self.kernel = jax.random.uniform(kernel_key, shape, jnp.float32, -limit, limit)
+        self.bias = jax.random.uniform(bias_key, (c_out,), jnp.float32, -limit, limit)
+        self.dilation = dilation
+        self.boundary = boundary
+
+    @property
+    def reach(self) -> int:
+        """Cells that the convolution sees to each side of a point."""
+        return self.dilation * (self.kernel.shape[0] // 2)
+
+    def __call__(self, x: Float[Array, "*grid c_in"]) -> Float[Array, "*grid c_out"]:
+        """Convolve a field, channels last, in the precision of the field."""
+        kernel, bias = self.kernel.astype(x.dtype), self.bias.astype(x.dtype)
+        return convolve(x, kernel, bias, dilation=self.dilation, boundary=self.boundary)
+
+
+class ConvolutionStack(eqx.Module):
+    """Convolutions, each followed by the same activation.
+
+    Parameters
+    ----------
+    c_in
+        Number of channels that enter.
+    channels
+        Number of channels that leave each layer; its length is the number of layers.
+    boundary
+        Boundary of the grid along each axis.
+    dilations
+        Dilation of each layer (default: 1).
+    size
+        Points of each kernel along each axis, odd.
+    activation
+        ``"relu"``, ``"gelu"``, ``"silu"``, ``"tanh"``, or one that multiplies channels with each other:
+        ``"glu"`` (``a * sigmoid(b)``) or ``"bilinear"`` (``a * b``), where the convolution gives the channels
+        ``a`` and ``b``, twice as many as leave the layer. Products of the velocity with the field are what
+        closures of advection consist of.
+    key
+        Random key.
+
+    Raises
+    ------
+    ValueError
+        If the activation is unknown, there is no layer, or the dilations disagree with the channels in number.
+    """
+
+    layers: tuple[Convolution, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        c_in: int,
+        channels: tuple[int, ...],
+        boundary: tuple[Boundary, ...],
+        *,
+        dilations: tuple[int, ...] | None = None,
+        size: int = 3,
+        activation: str = "relu",
+        key: PRNGKeyArray,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}; valid: {', '.join(ACTIVATIONS)}")
+        dilations = (1,) * len(channels) if dilations is None else dilations
+        if not channels or len(dilations) != len(channels):
+            raise ValueError(
+                f"a stack needs at least one layer and one dilation per layer; "
+                f"got {len(channels)} layers and dilations {dilations}"
+            )
+        gates = 2 if activation in _GATED else 1
+        widths = (c_in, *channels)
+        self.layers = tuple(
+            Convolution(widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key)
+            for i, (dilation, layer_key) in enumerate(
+                zip(dilations, jax.random.split(key, len(channels)), strict=True)
+            )
+        )
+        self.activation = activation
+
+    @property
+    def receptive_field(self) -> list[int]:
+        """Points along each axis that a point sees after the first layer, the second, and so on."""
+        fields, field = [], 1
+        for layer in self.layers:
+            field += 2 * layer.reach
+            fields.append(field)
+        return fields
+
+    @property
+    def channels(self) -> list[int]:
+        """Number of channels that leave each layer, after its activation."""
+        gates = 2 if self.activation in _GATED else 1
+        return [layer.kernel.shape[-1] // gates for layer in self.layers]
+
+    def __call__(self, x: Float[Array, "*grid c_in"]) -> Float[Array, "*grid c_out"]:
+        """Apply all layers to a field, channels last."""
+        for layer in self.layers:
+            x = layer(x)
+            if self.activation in _GATED:
+                a, b = jnp.split(x, 2, axis=-1)
+                x = _GATED[self.activation](a, b)
+            else:
+                x = _POINTWISE[self.activation](x)
+        return x

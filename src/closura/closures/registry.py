@@ -1,0 +1,67 @@
+"""The closures that can be asked for by name."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from closura.closures.closure import Closure
+from closura.closures.compact import compact
+from closura.closures.ircnn import ircnn
+from closura.closures.policy import Policy
+from closura.decision import Decision
+
+CLOSURES: dict[str, Callable[..., Policy | Closure]] = {"ircnn": ircnn, "compact": compact}
+
+_NOT_OPTIONS = ("decision", "stochastic", "key")
+
+
+def closure_options(name: str) -> dict[str, Any]:
+    """The options of a closure and their default values.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    """
+    if name not in CLOSURES:
+        raise ValueError(f"unknown closure {name!r}; valid: {', '.join(CLOSURES)}")
+    parameters = inspect.signature(CLOSURES[name]).parameters
+    return {key: value.default for key, value in parameters.items() if key not in _NOT_OPTIONS}
+
+
+def build(
+    name: str,
+    decision: Decision,
+    *,
+    stochastic: bool,
+    options: Mapping[str, Any] | None = None,
+    key: PRNGKeyArray,
+) -> Policy | Closure:
+    """Build a closure by its name.
+
+    Parameters
+    ----------
+    name
+        One of :data:`CLOSURES`.
+    decision
+        What the closure observes and how it acts.
+    stochastic
+        A policy (for learners that explore), or a deterministic closure.
+    options
+        Further arguments of the closure's function (default: none).
+    key
+        Random key.
+
+    Raises
+    ------
+    ValueError
+        If the name or an option is unknown (the message lists the valid ones), or an option's value is refused.
+    """
+    valid = closure_options(name)
+    options = {} if options is None else dict(options)
+    unknown = [option for option in options if option not in valid]
+    if unknown:
+        raise ValueError(f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}")
+    return CLOSURES[name](decision, stochastic=stochastic, key=key, **options)

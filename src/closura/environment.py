@@ -1,0 +1,120 @@
+"""A problem seen as a partially observed decision process with one agent per cell (Closure-RL, section 3).
+
+All functions are pure and work under ``jit``, ``vmap`` and ``scan``; batches come from ``vmap``.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+
+from closura.problems.problem import Ask, Beginning, Problem, Transition
+
+
+class EnvironmentState(eqx.Module):
+    """A running episode: the coarse state with its parameters, the target, and the number of steps taken."""
+
+    state: Float[Array, "component *grid"]
+    parameters: PyTree[Array]
+    target: PyTree[Array]
+    step: Int[Array, ""]
+    initial_total: Float[Array, " component"]
+
+
+class Timestep(NamedTuple):
+    """What one step gives.
+
+    ``reward`` is per cell, ``error`` is the problem's error after the step, ``terminated`` means that no value
+    follows, ``truncated`` that the episode was cut off and its last state has a value; ``observation`` belongs
+    to the state that was reached, also where the episode has ended and been reset.
+    """
+
+    reward: Float[Array, "*grid"]
+    error: Float[Array, ""]
+    terminated: Bool[Array, ""]
+    truncated: Bool[Array, ""]
+    observation: Float[Array, "observation *grid"]
+
+    @property
+    def done(self) -> Bool[Array, ""]:
+        """Whether the episode has ended for either reason."""
+        return self.terminated | self.truncated
+
+
+class Environment(eqx.Module):
+    """``reset`` and ``step`` of a problem.
+
+    An episode ends as the problem's :class:`~closura.problems.EpisodeRules` say. The published code counts
+    every ending as terminal, so that no value is bootstrapped even at the time limit
+    (``ends_are_terminal=True``); by default endings are truncations, because neither the error's threshold
+    nor the time limit is part of the physics.
+    """
+
+    problem: Problem
+    ends_are_terminal: bool = eqx.field(static=True, default=False)
+
+    def reset(self, *, key: Key[Scalar, ""]) -> EnvironmentState:
+        """Begin an episode."""
+        return _episode(self.problem.begin(key=key), jnp.zeros((), jnp.int32))
+
+    def reset_anywhere(self, room: int, *, key: Key[Scalar, ""]) -> EnvironmentState:
+        """Begin on the truth in the middle of a simulation with ``room`` more steps, where the problem can."""
+        return _episode(*self.problem.begin.anywhere(room, key=key))
+
+    def observe(self, episode: EnvironmentState) -> Float[Array, "observation *grid"]:
+        """What the agents see."""
+        return self.problem.dynamics.observe(episode.state, episode.parameters)
+
+    def step(
+        self, episode: EnvironmentState, action: Float[Array, "action *grid"]
+    ) -> tuple[EnvironmentState, Timestep]:
+        """Act and advance by one coarse step; the episode goes on whatever happens.
+
+        Raises
+        ------
+        ValueError
+            If the problem's dynamics ask more than once a step: use :meth:`step_asking` with a closure.
+        """
+        if self.problem.dynamics.asks != 1:
+            raise ValueError(
+                f"{self.problem.name!r} asks {self.problem.dynamics.asks} times a step, so one action is not "
+                "enough: use step_asking with a callable"
+            )
+        return self.step_asking(episode, lambda observation: action)
+
+    def step_asking(self, episode: EnvironmentState, ask: Ask | None) -> tuple[EnvironmentState, Timestep]:
+        """Advance by one coarse step with a callable that answers the dynamics' questions."""
+        problem, rules = self.problem, self.problem.episode
+        truth = problem.target.observe(episode.target).astype(episode.state.dtype)
+        state, acted = problem.dynamics.step(episode.state, episode.parameters, ask)
+        target = problem.target.advance(episode.target, episode.state, episode.parameters)
+        next_truth = problem.target.observe(target).astype(state.dtype)
+        reward = problem.reward(
+            Transition(episode.state, acted, state, truth, next_truth, episode.initial_total)
+        )
+        step = episode.step + 1
+        error = problem.error(state, next_truth)
+        # A non-finite error compares false with everything: it must end the episode too.
+        failed = ~(error < rules.error_threshold) & (step >= rules.minimum)
+        done = failed | (step >= rules.maximum)
+        following = EnvironmentState(state, episode.parameters, target, step, episode.initial_total)
+        terminal = jnp.asarray(self.ends_are_terminal)
+        return following, Timestep(reward, error, done & terminal, done & ~terminal, self.observe(following))
+
+    def step_or_reset(
+        self, episode: EnvironmentState, action: Float[Array, "action *grid"], *, key: Key[Scalar, ""]
+    ) -> tuple[EnvironmentState, Timestep]:
+        """Step, and begin a new episode where this one has ended.
+
+        The returned time step keeps the observation of the ended episode's last state.
+        """
+        following, timestep = self.step(episode, action)
+        following = jax.lax.cond(timestep.done, lambda: self.reset(key=key), lambda: following)
+        return following, timestep
+
+
+def _episode(beginning: Beginning, step: Int[Array, ""]) -> EnvironmentState:
+    state, parameters, target = beginning
+    return EnvironmentState(state, parameters, target, step, jnp.sum(state, axis=tuple(range(1, state.ndim))))

@@ -1,0 +1,190 @@
+"""What an evaluation measured: several methods from the same initial states, side by side.
+
+Plain records on the host. Index 0 of every step axis is the initial state; errors are fractions, not percent.
+Shapes that belong together are checked by the records themselves, with errors that say what to do.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int
+
+TRUTH_NAMES = ("FGS", "truth")
+
+
+@dataclass(frozen=True, eq=False)
+class MethodResult:
+    """What one method did in all simulations.
+
+    Parameters
+    ----------
+    name
+        The name in tables and figures.
+    error
+        Relative mean absolute error, ``(simulation, step + 1)``, as a fraction. An entry that is not finite
+        means that the simulation had diverged.
+    mass_error
+        Relative error of the total of the field against the initial total, ``(simulation, step + 1)``, or
+        None for problems without such a total.
+    diverged_at
+        First step, ``(simulation,)``, at which the field was not finite or had left ten times its initial
+        range; -1 where that never happened.
+    milliseconds_per_step
+        Wall time of one coarse step (NaN if not measured).
+    milliseconds_per_simulation
+        Wall time of one whole simulation (NaN if not measured).
+    parameters
+        Number of learned parameters; None for methods that learn nothing.
+    fields
+        Fields of the kept simulations at the kept steps, ``(kept, frame, component, *grid)``, or None.
+    actions
+        Actions of a closure at the same places, or None.
+
+    Raises
+    ------
+    ValueError
+        If the arrays disagree in shape.
+    """
+
+    name: str
+    error: Float64[np.ndarray, "simulation step"]
+    mass_error: Float64[np.ndarray, "_ _"] | None
+    diverged_at: Int[np.ndarray, "_"]
+    milliseconds_per_step: float
+    milliseconds_per_simulation: float
+    parameters: int | None = None
+    fields: Float32[np.ndarray, "kept frame component *grid"] | None = None
+    actions: Float32[np.ndarray, "kept frame channel *grid"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.error.ndim != 2 or self.error.shape[0] < 1 or self.error.shape[1] < 2:
+            raise ValueError(
+                f"{self.name}: error must be (simulations, steps + 1) with at least one of each; "
+                f"got shape {self.error.shape}"
+            )
+        if self.mass_error is not None and self.mass_error.shape != self.error.shape:
+            raise ValueError(
+                f"{self.name}: mass_error must have the shape of error, {self.error.shape}; "
+                f"got {self.mass_error.shape}"
+            )
+        if self.diverged_at.shape != self.error.shape[:1]:
+            raise ValueError(
+                f"{self.name}: diverged_at must be ({self.error.shape[0]},); got {self.diverged_at.shape}"
+            )
+        for name in ("fields", "actions"):
+            array = getattr(self, name)
+            if array is not None and array.ndim < 4:
+                raise ValueError(
+                    f"{self.name}: {name} must be (kept, frame, component, *grid); got {array.shape}"
+                )
+
+    @property
+    def learned(self) -> bool:
+        """Whether this is a closure: something with learned parameters."""
+        return self.parameters is not None
+
+    @property
+    def diverged(self) -> int:
+        """Number of simulations that diverged, by the flag or by an error that is not finite."""
+        return int(np.sum((self.diverged_at >= 0) | ~np.isfinite(self.error).all(axis=1)))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Rollouts of several methods side by side on the same held-out initial states.
+
+    Parameters
+    ----------
+    problem
+        Name of the problem.
+    methods
+        Results in display order. The first is the baseline (the coarse solver without a closure, ``CGS``)
+        that improvements refer to; ``FGS``, if present, is the truth, with error 0.
+    steps
+        Number of coarse steps of each simulation.
+    simulations
+        Number of simulations.
+    time_step
+        Coarse time step, in the time unit of the problem.
+    frame_steps
+        Steps, ``(frame,)``, that kept fields belong to.
+    truth_fields
+        The truth at those steps, restricted to the coarse grid, ``(kept, frame, component, *grid)``, or None.
+    description
+        Statements for the reader: ``images``, ``split`` (how training and evaluation data are kept apart),
+        ``velocity``, ``grid``, ``preset``, ``seed``, ``field`` (what is drawn, with its unit), ...
+    threshold
+        Relative error that still counts as low (0.01 for advection, 0.1 for Burgers in Closure-RL).
+    configuration
+        How to repeat the evaluation, including ``"command"``.
+    origin
+        Where y = 0 is drawn: ``"lower"``, or ``"upper"`` for fields that come from images.
+
+    Raises
+    ------
+    ValueError
+        If there is no method, or shapes or names disagree.
+    """
+
+    problem: str
+    methods: dict[str, MethodResult]
+    steps: int
+    simulations: int
+    time_step: float
+    frame_steps: Int[np.ndarray, "_"] = field(default_factory=lambda: np.zeros(0, np.int64))
+    truth_fields: Float32[np.ndarray, "kept frame component *grid"] | None = None
+    description: Mapping[str, str] = field(default_factory=dict)
+    threshold: float = 0.01
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    origin: Literal["lower", "upper"] = "lower"
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("an evaluation needs at least one method; got none")
+        expected = (self.simulations, self.steps + 1)
+        for name, method in self.methods.items():
+            if method.name != name:
+                raise ValueError(f"the method under {name!r} calls itself {method.name!r}; use one name")
+            if method.error.shape != expected:
+                raise ValueError(
+                    f"{name}: error must be (simulations, steps + 1) = {expected}; got {method.error.shape}"
+                )
+        shapes = {
+            name: method.fields.shape for name, method in self.methods.items() if method.fields is not None
+        }
+        if self.truth_fields is not None:
+            shapes["truth_fields"] = self.truth_fields.shape
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"kept fields must all have one shape; got {shapes}")
+        for name, shape in shapes.items():
+            if shape[1] != len(self.frame_steps):
+                raise ValueError(f"{name}: {shape[1]} frames but {len(self.frame_steps)} frame_steps")
+        if not self.threshold > 0:
+            raise ValueError(f"threshold must be a positive fraction; got {self.threshold}")
+
+    @property
+    def baseline(self) -> str:
+        """Name of the first method: the coarse solver without a closure."""
+        return next(iter(self.methods))
+
+    @property
+    def truth(self) -> str | None:
+        """Name of the method that is the truth, if it is among the methods."""
+        return next((name for name in self.methods if name in TRUTH_NAMES), None)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Names of the methods that have an error: all but the truth."""
+        return tuple(name for name in self.methods if name not in TRUTH_NAMES)
+
+    @property
+    def closures(self) -> tuple[str, ...]:
+        """Names of the methods with learned parameters."""
+        return tuple(name for name in self.judged if self.methods[name].learned)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """Names of the methods that learn nothing, the baseline excluded."""
+        return tuple(name for name in self.judged if not self.methods[name].learned and name != self.baseline)

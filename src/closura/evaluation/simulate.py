@@ -1,0 +1,243 @@
+"""Several methods from the same held-out beginnings, side by side."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
+
+from closura.closures.closure import count_parameters
+from closura.evaluation.results import Evaluation, MethodResult
+from closura.problems.problem import Ask, Dynamics, Problem
+from closura.problems.stored import TruthStore, simulate_truth
+
+BASELINE, TRUTH = "CGS", "FGS"
+DIVERGENCE_FACTOR = 10.0
+
+
+class Rollout(NamedTuple):
+    """One method over all simulations; index 0 of the step axis is the initial state."""
+
+    error: Float[Array, "simulation times"]
+    total: Float[Array, "simulation times component"]
+    failed: Bool[Array, "simulation times"]
+    fields: Float[Array, "simulation times component *grid"] | None
+
+
+def rollout(
+    dynamics: Dynamics,
+    ask: Ask | None,
+    store: TruthStore,
+    error: Callable[..., Array],
+    *,
+    keep_fields: bool = False,
+) -> Rollout:
+    """Run a method over the stored simulations and measure it against their truth.
+
+    A field has failed where it is not finite or has left ten times the range of its initial state (an interval
+    of ten times the width about the same middle).
+    """
+
+    def one(store: TruthStore) -> Rollout:
+        low, high = jnp.min(store.state), jnp.max(store.state)
+        middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
+
+        def measure(state: Array, truth: Array) -> Rollout:
+            failed = ~(jnp.max(jnp.abs(state - middle)) <= jnp.maximum(reach, jnp.finfo(state.dtype).tiny))
+            total = jnp.sum(state, axis=tuple(range(1, state.ndim)))
+            return Rollout(error(state, truth), total, failed, state if keep_fields else None)
+
+        def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
+            state, _ = dynamics.step(state, store.parameters, ask)
+            return state, measure(state, truth)
+
+        first = measure(store.state, store.truth[0])
+        _, rest = jax.lax.scan(step, store.state, store.truth[1:])
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+
+    return jax.lax.map(one, store)
+
+
+_rollout = eqx.filter_jit(rollout)
+
+
+def _in_parts(
+    function: Callable[[TruthStore], PyTree[Array]], store: TruthStore, parts: int = 4
+) -> PyTree[Array]:
+    """Apply to slices of the store, which the runtime executes side by side."""
+    size = -(-store.slots // min(parts, store.slots))
+    results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
+
+
+def milliseconds_per_step(
+    advance: Callable[[Array], Array], state: PyTree[Array], *, steps: int = 20
+) -> float:
+    """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions."""
+
+    @eqx.filter_jit
+    def run(advance: Callable[[Array], Array], state: PyTree[Array]) -> PyTree[Array]:
+        return jax.lax.scan(lambda s, _: (advance(s), None), state, None, length=steps)[0]
+
+    jax.block_until_ready(run(advance, state))
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(run(advance, state))
+        seconds.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(seconds)) / steps
+
+
+class _Solver(eqx.Module):
+    """A method as a function of the state alone, for timing."""
+
+    dynamics: Dynamics
+    parameters: PyTree[Array]
+    ask: Ask | None
+
+    def __call__(self, state: Array) -> Array:
+        return self.dynamics.step(state, self.parameters, self.ask)[0]
+
+
+class _Truth(eqx.Module):
+    problem: Problem
+    state: Array
+    parameters: PyTree[Array]
+
+    def __call__(self, target: PyTree[Array]) -> PyTree[Array]:
+        return self.problem.target.advance(target, self.state, self.parameters)
+
+
+def evaluate(
+    problem: Problem,
+    closures: Mapping[str, Ask],
+    *,
+    simulations: int = 100,
+    steps: int = 50,
+    key: Key[Scalar, ""],
+    store: TruthStore | None = None,
+    keep: int = 3,
+    frames: int = 6,
+    save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
+    timing: bool = True,
+    description: Mapping[str, str] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda name: None,
+) -> Evaluation:
+    """Run coarse solver, rivals, truth and closures from the same beginnings.
+
+    Parameters
+    ----------
+    problem
+        The problem; its split decides what the beginnings are drawn from.
+    closures
+        Learned closures by the names they have in the table.
+    simulations, steps
+        How many simulations of how many coarse steps.
+    key
+        Random key of the beginnings (ignored where ``store`` is given).
+    store
+        Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
+    keep, frames
+        Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
+    save
+        Called with the store and all fields by method, ``(simulation, step + 1, component, *grid)``.
+    timing
+        Measure the wall time of each method's step.
+    report
+        Called with the name of each method before it runs.
+
+    Raises
+    ------
+    ValueError
+        If a closure has the name of another method.
+    """
+    taken = {BASELINE, TRUTH, *problem.rivals} & set(closures)
+    if taken:
+        raise ValueError(
+            f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names"
+        )
+    if store is None:
+        report("truth")
+        store = simulate_truth(problem, simulations, steps, key=key)
+    simulations, steps = store.slots, store.steps
+    keep = min(keep, simulations)
+    frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
+    kept = store[:keep]
+
+    methods: dict[str, tuple[Dynamics, Ask | None]] = {BASELINE: (problem.dynamics, None)}
+    methods |= {name: (dynamics, None) for name, dynamics in problem.rivals.items()}
+    methods |= {name: (problem.dynamics, closure) for name, closure in closures.items()}
+
+    first = jax.tree.map(lambda x: x[0], store)
+    results, all_fields = {}, {}
+    for name, (dynamics, ask) in methods.items():
+        report(name)
+        run = _in_parts(
+            lambda part, d=dynamics, a=ask: _rollout(d, a, part, problem.error, keep_fields=save is not None),
+            store,
+        )
+        shown = (
+            run.fields
+            if save is not None
+            else _rollout(dynamics, ask, kept, problem.error, keep_fields=True).fields
+        )
+        if save is not None:
+            all_fields[name] = run.fields
+        step_time = (
+            milliseconds_per_step(_Solver(dynamics, first.parameters, ask), first.state) if timing else np.nan
+        )
+        results[name] = _result(
+            name, run, np.asarray(shown[:keep])[:, frame_steps], step_time, steps,
+            parameters=count_parameters(ask) if isinstance(ask, eqx.Module) else None,
+        )  # fmt: skip
+
+    report(TRUTH)
+    truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
+    true_run = Rollout(
+        np.zeros((simulations, steps + 1)),
+        np.asarray(jnp.sum(store.truth, axis=tuple(range(3, store.truth.ndim)))),
+        ~np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim))),
+        None,
+    )
+    truth_time = np.nan
+    if timing and not hasattr(problem.begin, "at"):
+        target = problem.begin(key=key).target
+        truth_time = milliseconds_per_step(_Truth(problem, first.state, first.parameters), target)
+    results[TRUTH] = _result(TRUTH, true_run, truth_fields, truth_time, steps)
+    if save is not None:
+        save(store, all_fields)
+    ordered = {name: results[name] for name in (BASELINE, *problem.rivals, TRUTH, *closures)}
+    return Evaluation(
+        problem=problem.name,
+        methods=ordered,
+        steps=steps,
+        simulations=simulations,
+        time_step=problem.time_step,
+        frame_steps=frame_steps,
+        truth_fields=truth_fields,
+        description={**dict(problem.description), **(description or {})},
+        configuration=configuration or {},
+        origin="upper",
+    )
+
+
+def _result(
+    name: str, run: Rollout, fields: np.ndarray, step_time: float, steps: int, parameters: int | None = None
+) -> MethodResult:
+    total = np.asarray(run.total, np.float64)[..., 0]
+    failed = np.asarray(run.failed)
+    return MethodResult(
+        name=name,
+        error=np.asarray(run.error, np.float64),
+        mass_error=np.abs(total - total[:, :1]) / np.abs(total[:, :1]),
+        diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
+        milliseconds_per_step=step_time,
+        milliseconds_per_simulation=step_time * steps,
+        parameters=parameters,
+        fields=np.asarray(fields, np.float32),
+    )

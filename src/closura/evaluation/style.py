@@ -1,0 +1,137 @@
+"""One look for all figures: colours and lines of methods, fonts, saving.
+
+Figures are made with matplotlib's object-oriented interface only: no window, no global state, any thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from closura.evaluation.results import TRUTH_NAMES, Evaluation
+
+SETTINGS: dict[Any, Any] = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+# Colours after Paul Tol's colour-blind safe schemes; every method also has its own line and marker.
+_CLOSURE_COLOURS = ("#0077BB", "#33BBEE", "#224488", "#6699CC", "#004466")
+_GREYS = ("#555555", "#8A8A8A", "#333333", "#AAAAAA")
+_PURPLES = ("#882299", "#BB77CC", "#552266")
+_DASHED, _DOT_DASHED = (0, (6.0, 2.0)), (0, (5.0, 1.5, 1.0, 1.5))
+_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    *("-", _DASHED, (0, (1.0, 1.2)), _DOT_DASHED),
+    *((0, (3.0, 1.0, 1.0, 1.0, 1.0, 1.0)), (0, (9.0, 3.0))),
+)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How one method is drawn everywhere."""
+
+    colour: str
+    line: str | tuple[int, tuple[float, ...]]
+    marker: str
+    width: float = 1.6
+
+
+def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
+    """A style for each method, by its name.
+
+    ``CGS`` is red, ``ACGS`` orange, the truth green, spectral methods purple, other classical schemes grey,
+    and everything else, the closures, blue and thicker.
+    """
+    styles: dict[str, MethodStyle] = {}
+    counts = {"closure": 0, "classical": 0, "spectral": 0}
+    for index, name in enumerate(names):
+        kind, marker = _kind(name), _MARKERS[index % len(_MARKERS)]
+        if kind == "baseline":
+            styles[name] = MethodStyle("#CC3311", _DASHED, marker)
+        elif kind == "accurate":
+            styles[name] = MethodStyle("#EE7733", _DOT_DASHED, marker)
+        elif kind == "truth":
+            styles[name] = MethodStyle("#228833", "-", marker)
+        else:
+            count = counts[kind]
+            counts[kind] += 1
+            colours = {"closure": _CLOSURE_COLOURS, "classical": _GREYS, "spectral": _PURPLES}[kind]
+            # Closures start with a solid line, the others with broken ones, so that grey print still works.
+            line = _LINES[(count + (kind != "closure") + (kind == "spectral")) % len(_LINES)]
+            width = 2.2 if kind == "closure" else 1.6
+            styles[name] = MethodStyle(colours[count % len(colours)], line, marker, width)
+    return styles
+
+
+def _kind(name: str) -> str:
+    if name in TRUTH_NAMES:
+        return "truth"
+    if name == "CGS":
+        return "baseline"
+    if name == "ACGS":
+        return "accurate"
+    lower = name.lower()
+    if lower.startswith(("spectral", "fourier", "etdrk", "pseudo")):
+        return "spectral"
+    if lower.startswith(("upwind", "weno", "central", "lax", "muscl", "teno", "quick", "semi-lagrangian")):
+        return "classical"
+    return "closure"
+
+
+@contextmanager
+def figure_settings() -> Iterator[None]:
+    """The settings of our figures, put back afterwards."""
+    with matplotlib.rc_context(SETTINGS):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure that belongs to no window; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finish(figure: Figure, path: str | Path | None) -> Figure:
+    """Write the figure if a path is given (the format follows its ending) and hand it back."""
+    if path is not None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # No date and no version inside: the same figure is the same file.
+        metadata = {"Software": None} if path.suffix == ".png" else None
+        figure.savefig(path, dpi=160, metadata=metadata)
+    return figure
+
+
+def plain_log_axis(axes: Axes, which: str = "y") -> None:
+    """Write 0.1, 1, 10 rather than powers on a logarithmic axis, with some of the steps between them."""
+    axis = axes.yaxis if which == "y" else axes.xaxis
+    low, high = sorted(axis.get_view_interval())
+    between = (1.0, 2.0, 5.0) if low > 0 and high / low < 1000 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=between))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def figure_title(evaluation: Evaluation, what: str) -> str:
+    """The problem, the number of simulations, and what is drawn."""
+    return f"{evaluation.problem}, n = {evaluation.simulations}\n{what}"

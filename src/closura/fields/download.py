@@ -1,0 +1,76 @@
+"""Downloads that are checked, retried and explained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+_RETRIES = 2  # after the first attempt, for each mirror; pooch waits 1 s, then 2 s
+_TIMEOUT = 30  # seconds without an answer
+
+
+class _Bar:
+    """A rich progress bar with the few methods that pooch calls (``total`` is set by pooch)."""
+
+    def __init__(self, name: str) -> None:
+        columns = (TextColumn(name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        self.progress = Progress(*columns)
+        self.task = self.progress.add_task(name, total=None)
+        self.total: int | None = None
+
+    def update(self, size: int) -> None:
+        self.progress.start()
+        self.progress.update(self.task, total=self.total, advance=size)
+
+    def reset(self) -> None:
+        self.progress.reset(self.task, total=self.total)
+
+    def close(self) -> None:
+        self.progress.stop()
+
+
+def download_file(file: str, checksum: str, *, mirrors: Sequence[str], folder: Path) -> Path:
+    """Download one file, unless a copy with the right checksum is there already.
+
+    Parameters
+    ----------
+    file
+        Name of the file.
+    checksum
+        ``"algorithm:hexadecimal"``.
+    mirrors
+        Addresses of folders that hold the file, tried in order.
+    folder
+        Where to put it (made if missing). A file there with another checksum is replaced, once a good one has
+        been downloaded.
+
+    Raises
+    ------
+    ConnectionError
+        If no mirror gave a file with the right checksum: what was tried, and what to do without a network.
+    """
+    import pooch  # imports requests: slow, and only needed here
+    from requests.exceptions import RequestException
+
+    tried = []
+    for mirror in mirrors:
+        source = pooch.create(
+            path=folder,
+            base_url=mirror,
+            registry={file: checksum},
+            retry_if_failed=_RETRIES,
+            allow_updates=True,
+        )
+        bar = _Bar(file)
+        try:
+            fetched = source.fetch(file, downloader=pooch.HTTPDownloader(progressbar=bar, timeout=_TIMEOUT))
+            return Path(fetched)
+        except (RequestException, ValueError) as error:  # ValueError: wrong checksum
+            tried.append(f"{mirror}{file} ({error})")
+        finally:
+            bar.close()
+    raise ConnectionError(
+        f"could not download {file}. Tried: {'; '.join(tried)}. Without a network: copy the file from "
+        f"elsewhere to {folder}, or put it into a folder {folder.name}/ anywhere and name the folder above it "
+        f"with --data-dir or the environment variable CLOSURA_DATA"
+    )

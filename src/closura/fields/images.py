@@ -1,0 +1,139 @@
+"""Images as initial conditions, drawn inside compiled code.
+
+The published pipeline (Closure-RL, arXiv 2402.00972, appendix D; section 1.9 of its code's description): an
+image of 28 x 28 grey values in [0, 1]; digits are rotated by an angle from U(-90, 90) degrees with nearest
+neighbours; bilinear enlargement to the fine grid; 1e-6 is added, so that relative measures never divide by
+zero. All of it in float32.
+
+Image arrays are ``[row, column]`` with row 0 at the top; fields are ``[component, x, y]`` with x the column
+and y the row. The transposition happens here, once.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Real, UInt8
+
+LARGEST_ANGLE = 90.0
+OFFSET = 1e-6
+
+
+def rotate_nearest(
+    image: Real[Array, "row column"], degrees: Real[Array, ""] | float
+) -> Real[Array, "row column"]:
+    """Rotate an image about its centre: nearest neighbours, same size, 0 where there was nothing.
+
+    Each target pixel, at half-integer offsets from the centre, is turned back into the source image; the
+    source coordinate is rounded half to even, as in torch's ``grid_sample(mode="nearest",
+    align_corners=False)`` beneath torchvision's ``RandomRotation``. Coordinates are float32, as there.
+
+    Parameters
+    ----------
+    image
+        Values ``(rows, columns)`` of any type.
+    degrees
+        Angle in degrees, counter-clockwise as seen with row 0 at the top.
+    """
+    rows, columns = image.shape
+    angle = jnp.deg2rad(jnp.asarray(degrees, jnp.float32))
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    y = (jnp.arange(rows, dtype=jnp.float32) - (rows - 1) / 2)[:, None]
+    x = (jnp.arange(columns, dtype=jnp.float32) - (columns - 1) / 2)[None, :]
+    # Normalised to [-1, 1] and back, in torch's order, so that ties round as they do there.
+    u = x * (cosine / (columns / 2)) - y * (sine / (columns / 2))
+    v = x * (sine / (rows / 2)) + y * (cosine / (rows / 2))
+    column = jnp.round(((u + 1) * columns - 1) / 2).astype(jnp.int32)
+    row = jnp.round(((v + 1) * rows - 1) / 2).astype(jnp.int32)
+    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
+    # Negative indices would wrap: clip them, then blank them.
+    taken = image[jnp.clip(row, 0, rows - 1), jnp.clip(column, 0, columns - 1)]
+    return jnp.where(inside, taken, jnp.zeros((), image.dtype))
+
+
+def resize_matrix(n_in: int, n_out: int, dtype: jnp.dtype | type = jnp.float32) -> Float[Array, "n_out n_in"]:
+    """Linear interpolation from ``n_in`` to ``n_out`` cells along one axis, as a matrix.
+
+    Cells are centred at half-integers (``align_corners=False``), the end values continue outwards. When
+    shrinking, the triangle is widened to the target cell (``antialias=True``). An image is resized by one
+    product per axis.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive.
+    """
+    if n_in < 1 or n_out < 1:
+        raise ValueError(f"sizes must be positive; got n_in={n_in}, n_out={n_out}")
+    ratio = n_in / n_out
+    centre = (np.arange(n_out) + 0.5) * ratio
+    source = np.arange(n_in) + 0.5
+    weights = np.maximum(0.0, 1.0 - np.abs(source[None, :] - centre[:, None]) / max(1.0, ratio))
+    return jnp.asarray(weights / weights.sum(axis=1, keepdims=True), dtype)
+
+
+def image_to_field(
+    image: Float[Array, "row column"], shape: tuple[int, int], *, offset: float = OFFSET
+) -> Float[Array, "1 x y"]:
+    """Resize an image to ``shape = (nx, ny)`` grid points, add ``offset``, turn it to ``[component, x, y]``.
+
+    The type of the image is the type of the field.
+    """
+    rows, columns = image.shape
+    along_x = resize_matrix(columns, shape[0], image.dtype)
+    along_y = resize_matrix(rows, shape[1], image.dtype)
+    # Accelerators multiply float32 matrices in shorter types unless told not to: 1e-3 errors in the field.
+    with jax.default_matmul_precision("highest"):
+        field = along_x @ image.T @ along_y.T
+    return (field + jnp.asarray(offset, image.dtype))[None]
+
+
+class ImageSampler(eqx.Module):
+    """Draws images as initial conditions ``(1, nx, ny)`` with values in [1e-6, 1 + 1e-6].
+
+    Parameters
+    ----------
+    images
+        uint8 ``(n, rows, columns)``, as ``load_images`` gives them.
+    shape
+        Number of points of the (fine) grid along x and y.
+    rotate
+        Whether to rotate each image by an angle from U(-90, 90) degrees: published for MNIST, in training and
+        in test; never for Fashion-MNIST.
+    offset
+        Added to all values.
+    dtype
+        Type of the field; float32 is the published pipeline. The same key draws the same image and angle in
+        any type.
+
+    Raises
+    ------
+    ValueError
+        If there are no images.
+    """
+
+    images: UInt8[Array, "n row column"] = eqx.field(converter=jnp.asarray)
+    shape: tuple[int, int] = eqx.field(static=True)
+    rotate: bool = eqx.field(static=True, kw_only=True)
+    offset: float = eqx.field(static=True, kw_only=True, default=OFFSET)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __check_init__(self) -> None:
+        if self.images.shape[0] == 0:
+            raise ValueError("expected at least one image, got none")
+
+    def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
+        """Draw an image (and an angle)."""
+        key_image, key_angle = jax.random.split(key)
+        image = self.images[jax.random.randint(key_image, (), 0, self.images.shape[0], dtype=jnp.int32)]
+        angle = jax.random.uniform(key_angle, (), jnp.float32, -LARGEST_ANGLE, LARGEST_ANGLE)
+        return self.render(image, angle if self.rotate else None)
+
+    def render(
+        self, image: UInt8[Array, "row column"], degrees: Real[Array, ""] | float | None = None
+    ) -> Float[Array, "1 x y"]:
+        """The initial condition from one image and one angle (None: not rotated), nothing drawn."""
+        values = image.astype(self.dtype) / jnp.asarray(255, self.dtype)
+        if degrees is not None:
+            values = rotate_nearest(values, degrees)
+        return image_to_field(values, self.shape, offset=self.offset)

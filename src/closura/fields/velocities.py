@@ -1,0 +1,316 @@
+"""Stationary, divergence-free velocity fields for advection and Burgers problems, drawn inside compiled code.
+
+All have ``|u|, |v| <= 1`` and are ``(component, x, y)`` on the unit square with component 0 along x.
+
+Published families (code of Closure-RL, arXiv 2402.00972), on ``linspace(0, 1, N)`` with both end points, so
+that the last point repeats the first one's place, and not periodic where a wavenumber is odd:
+
+* ``train``: ``u = (t_u + sum_k s_k sin(pi k x) cos(pi k y)) / (n + 1)``,
+  ``v = (t_v - sum_k s_k cos(pi k x) sin(pi k y)) / (n + 1)``, n in 1..4, n distinct k of {1..5}, s_k = +-1,
+  t_u, t_v from U(-1, 1).
+* ``train2``: the same without t_u, t_v; n in 2..4, k of {2, 4, 6, 8}: 72 fields in all, shared by training
+  and evaluation.
+* ``vortex``: ``u = s a sin^2(pi x) sin(2 pi y)``, ``v = -s a sin^2(pi y) sin(2 pi x)``, s = +-1, a from
+  U(0.5, 1).
+
+The paper states another ``train`` family: ``u = t_u + sum_k s_k cos(k x) sin(k y)``,
+``v = t_v - sum_k s_k sin(k x) cos(k y)``, k in 1..6, without pi and without ``1 / (n + 1)``. It reaches ``|u|
+= 5``, where the published time step breaks the CFL condition; the code's family made the published numbers.
+
+Ours (the default) are periodic, on grid points ``i / N``: ``PeriodicTrainVelocity``, and the vortex on these
+points.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, Real
+
+Velocity = Float[Array, "2 x y"]
+_MODES = 4  # largest number of modes in every family
+
+
+def _points(n: int, endpoint: bool) -> np.ndarray:
+    return np.linspace(0.0, 1.0, n, endpoint=endpoint)
+
+
+def _sin_pi(turns: Float[Array, "*n"]) -> Float[Array, "*n"]:
+    """``sin(pi turns)``, reduced to one period first, which keeps float32 accurate for large ``turns``."""
+    return jnp.sin(jnp.asarray(np.pi, turns.dtype) * (turns - 2 * jnp.round(turns / 2)))
+
+
+def train_field(
+    shape: tuple[int, int],
+    wavenumbers: Real[Array, "mode"],
+    signs: Real[Array, "mode"],
+    *,
+    translation: Real[Array, "2"] | tuple[float, float] = (0.0, 0.0),
+    active: Real[Array, "mode"] | None = None,
+    phase: Real[Array, "mode 2"] | None = None,
+    endpoint: bool = False,
+    dtype: jnp.dtype | type = jnp.float32,
+) -> Velocity:
+    """The field of the published ``train`` formula for given parameters, with an optional shift of each mode.
+
+    ``u = (t_u + sum_k s_k sin(pi k (x - x_k)) cos(pi k (y - y_k))) / (n + 1)``,
+    ``v = (t_v - sum_k s_k cos(pi k (x - x_k)) sin(pi k (y - y_k))) / (n + 1)``, n the number of active modes.
+
+    Parameters
+    ----------
+    shape
+        Number of points along x and y.
+    wavenumbers, signs
+        k and s_k of each mode. The field is periodic if all k are even.
+    translation
+        ``(t_u, t_v)``, before the division by n + 1.
+    active
+        1 or True for modes that count, 0 for others (default: all).
+    phase
+        ``(x_k, y_k)`` of each mode (default: 0, as published).
+    endpoint
+        True: the published points ``i / (N - 1)``; False: ``i / N``.
+    dtype
+        Type of the field.
+    """
+    k = jnp.asarray(wavenumbers, dtype)
+    active = jnp.ones_like(k) if active is None else jnp.asarray(active, dtype)
+    amplitude = jnp.asarray(signs, dtype) * active
+    drift = jnp.asarray(translation, dtype)
+    phase = jnp.zeros((*k.shape, 2), dtype) if phase is None else jnp.asarray(phase, dtype)
+    half = jnp.asarray(0.5, dtype)
+
+    # sin(pi k x) cos(pi k y) is a product: N sines per mode and axis instead of N x N, then one small GEMM.
+    turns_x, turns_y = (
+        k[:, None] * (jnp.asarray(_points(n, endpoint), dtype)[None, :] - phase[:, axis, None])
+        for axis, n in enumerate(shape)
+    )
+    with jax.default_matmul_precision("highest"):
+        u = (amplitude[:, None] * _sin_pi(turns_x)).T @ _sin_pi(turns_y + half)
+        v = (amplitude[:, None] * _sin_pi(turns_x + half)).T @ _sin_pi(turns_y)
+    return jnp.stack([drift[0] + u, drift[1] - v]) / (jnp.sum(active) + 1)
+
+
+def vortex_field(
+    shape: tuple[int, int],
+    amplitude: Real[Array, ""] | float,
+    *,
+    endpoint: bool = False,
+    dtype: jnp.dtype | type = jnp.float32,
+) -> Velocity:
+    """One vortex: ``u = a sin^2(pi x) sin(2 pi y)``, ``v = -a sin^2(pi y) sin(2 pi x)``.
+
+    Parameters
+    ----------
+    shape
+        Number of points along x and y.
+    amplitude
+        Signed amplitude a: positive turns clockwise with y upwards.
+    endpoint
+        True: the published points ``i / (N - 1)``; False: ``i / N``.
+    dtype
+        Type of the field.
+    """
+    x, y = (_points(n, endpoint) for n in shape)  # known when compiled: in float64, then rounded once
+    profiles = (np.sin(np.pi * x) ** 2, np.sin(2 * np.pi * y), np.sin(2 * np.pi * x), np.sin(np.pi * y) ** 2)
+    square_x, double_y, double_x, square_y = (jnp.asarray(profile, dtype) for profile in profiles)
+    field = jnp.stack([square_x[:, None] * double_y[None, :], -double_x[:, None] * square_y[None, :]])
+    return jnp.asarray(amplitude, dtype) * field
+
+
+def _signs(key: PRNGKeyArray, n: int) -> Float[Array, "n"]:
+    return 2.0 * jax.random.bernoulli(key, shape=(n,)).astype(jnp.float32) - 1.0
+
+
+def _translation(key: PRNGKeyArray) -> Float[Array, "2"]:
+    return jax.random.uniform(key, (2,), jnp.float32, -1.0, 1.0)
+
+
+def _active(key: PRNGKeyArray, fewest: int) -> Float[Array, "mode"]:
+    count = jax.random.randint(key, (), fewest, _MODES + 1, dtype=jnp.int32)
+    return (jnp.arange(_MODES, dtype=jnp.int32) < count).astype(jnp.float32)
+
+
+def _distinct(key: PRNGKeyArray, wavenumbers: tuple[int, ...]) -> Float[Array, "mode"]:
+    return jax.random.permutation(key, jnp.asarray(wavenumbers, jnp.float32))[:_MODES]
+
+
+class PublishedTrainVelocity(eqx.Module):
+    """The ``train`` family of Closure-RL's code: not periodic, points including both ends.
+
+    Parameters
+    ----------
+    shape
+        Number of points of the (fine) grid along x and y.
+    dtype
+        Type of the field. The published code works in float64. Parameters are drawn in float32, so that one
+        key draws the same field in any type.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __call__(self, key: PRNGKeyArray) -> Velocity:
+        """Draw a field ``(2, nx, ny)``."""
+        key_count, key_wavenumbers, key_signs, key_translation = jax.random.split(key, 4)
+        return train_field(
+            self.shape,
+            _distinct(key_wavenumbers, (1, 2, 3, 4, 5)),
+            _signs(key_signs, _MODES),
+            translation=_translation(key_translation),
+            active=_active(key_count, 1),
+            endpoint=True,
+            dtype=self.dtype,
+        )
+
+
+class PublishedTrain2Velocity(eqx.Module):
+    """The ``train2`` family of Closure-RL's code: one of 72 fields, points including both ends.
+
+    Parameters
+    ----------
+    shape
+        Number of points of the (fine) grid along x and y.
+    dtype
+        Type of the field. The published code works in float64.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __call__(self, key: PRNGKeyArray) -> Velocity:
+        """Draw a field ``(2, nx, ny)``."""
+        key_count, key_wavenumbers, key_signs = jax.random.split(key, 3)
+        return train_field(
+            self.shape,
+            _distinct(key_wavenumbers, (2, 4, 6, 8)),
+            _signs(key_signs, _MODES),
+            active=_active(key_count, 2),
+            endpoint=True,
+            dtype=self.dtype,
+        )
+
+
+class VortexVelocity(eqx.Module):
+    """The ``vortex`` family: one vortex of random sense and of amplitude from U(0.5, 1).
+
+    Parameters
+    ----------
+    shape
+        Number of points of the (fine) grid along x and y.
+    endpoint
+        True: the published points ``i / (N - 1)``; False (default): ``i / N``, exactly periodic.
+    dtype
+        Type of the field. The published code rounds to float32.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    endpoint: bool = eqx.field(static=True, kw_only=True, default=False)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __call__(self, key: PRNGKeyArray) -> Velocity:
+        """Draw a field ``(2, nx, ny)``."""
+        key_sign, key_amplitude = jax.random.split(key)
+        amplitude = jax.random.uniform(key_amplitude, (), jnp.float32, 0.5, 1.0)
+        return vortex_field(
+            self.shape, _signs(key_sign, 1)[0] * amplitude, endpoint=self.endpoint, dtype=self.dtype
+        )
+
+
+class PeriodicTrainVelocity(eqx.Module):
+    """A periodic relative of the published ``train`` families, on points ``i / N``.
+
+    The same formula, number of modes and amplitudes, with two changes. Wavenumbers are even, which makes
+    every field periodic; the default {2, 4} keeps the published ``train`` family's steepness (mean k^2 is 10,
+    there 11; the shortest wavelength 2 / k is 1/2, there 2/5). Every mode has a random phase in x and y and
+    its wavenumber is drawn independently, so that a field hardly ever comes twice where 72 (``train2``) or a
+    few hundred sets of modes (``train``) would: held-out fields are new ones. The phase makes the sign
+    superfluous.
+
+    Parameters
+    ----------
+    shape
+        Number of points of the (fine) grid along x and y.
+    wavenumbers
+        Even k to draw from; (2, 4, 6, 8) for the relative of ``train2``.
+    fewest
+        Least number of modes (the largest is 4): 1 for ``train``, 2 for ``train2``.
+    translate
+        Whether to add the constant ``(t_u, t_v) / (n + 1)``.
+    dtype
+        Type of the field. Parameters are drawn in float32, so that one key draws the same field in any type.
+
+    Raises
+    ------
+    ValueError
+        If a wavenumber is not even and positive, or ``fewest`` is not 1 to 4.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    wavenumbers: tuple[int, ...] = eqx.field(static=True, kw_only=True, default=(2, 4))
+    fewest: int = eqx.field(static=True, kw_only=True, default=1)
+    translate: bool = eqx.field(static=True, kw_only=True, default=True)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __check_init__(self) -> None:
+        if not self.wavenumbers or any(k <= 0 or k % 2 for k in self.wavenumbers):
+            raise ValueError(f"periodic fields need even positive wavenumbers; got {self.wavenumbers}")
+        if not 1 <= self.fewest <= _MODES:
+            raise ValueError(f"expected fewest between 1 and {_MODES}, got {self.fewest}")
+
+    def __call__(self, key: PRNGKeyArray) -> Velocity:
+        """Draw a field ``(2, nx, ny)``."""
+        key_count, key_wavenumbers, key_phase, key_translation = jax.random.split(key, 4)
+        choices = jnp.asarray(self.wavenumbers, jnp.float32)
+        return train_field(
+            self.shape,
+            choices[
+                jax.random.randint(key_wavenumbers, (_MODES,), 0, len(self.wavenumbers), dtype=jnp.int32)
+            ],
+            jnp.ones((_MODES,), jnp.float32),
+            translation=_translation(key_translation) if self.translate else (0.0, 0.0),
+            active=_active(key_count, self.fewest),
+            phase=jax.random.uniform(key_phase, (_MODES, 2), jnp.float32),
+            dtype=self.dtype,
+        )
+
+
+VelocitySampler = PublishedTrainVelocity | PublishedTrain2Velocity | VortexVelocity | PeriodicTrainVelocity
+VELOCITIES: tuple[str, ...] = ("train", "vortex", "train2")
+
+
+def make_velocity(
+    name: str, shape: tuple[int, int], *, published: bool, dtype: jnp.dtype | type = jnp.float32
+) -> VelocitySampler:
+    """The sampler of a family of velocity fields.
+
+    Parameters
+    ----------
+    name
+        ``"train"``, ``"vortex"`` or ``"train2"``.
+    shape
+        Number of points of the (fine) grid along x and y.
+    published
+        True: the family of the published code, on its points; False: the periodic relative, on points ``i /
+        N``.
+    dtype
+        Type of the fields.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the valid ones.
+    """
+    if name == "vortex":
+        return VortexVelocity(shape, endpoint=published, dtype=dtype)
+    if name == "train":
+        return (
+            PublishedTrainVelocity(shape, dtype=dtype)
+            if published
+            else PeriodicTrainVelocity(shape, dtype=dtype)
+        )
+    if name == "train2":
+        if published:
+            return PublishedTrain2Velocity(shape, dtype=dtype)
+        return PeriodicTrainVelocity(shape, wavenumbers=(2, 4, 6, 8), fewest=2, translate=False, dtype=dtype)
+    raise ValueError(f"unknown velocity {name!r}; valid: {', '.join(VELOCITIES)}")

@@ -1,0 +1,42 @@
+"""A2C with an advantage for every cell, as in the published code (where it stands but cannot be chosen).
+
+    L = -mean log pi(a) A + c_v mean (R - V)^2 - c_e mean H
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from closura.closures import Policy
+from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
+from closura.learners.state import Metrics
+
+
+@dataclass(frozen=True)
+class A2CConfiguration(OnPolicyConfiguration):
+    """Settings of A2C: those of :class:`OnPolicyConfiguration`, with a single pass over the frames."""
+
+    epochs: int = 1
+
+
+class A2C(OnPolicyLearner):
+    """Advantage actor-critic; see the module's text."""
+
+    configuration: A2CConfiguration = eqx.field(static=True)
+
+    def loss(
+        self, policy: Policy, frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The policy gradient, the critic's squared error and the entropy."""
+        c = self.configuration
+        normal, value = jax.vmap(policy.evaluate)(frames.observation)
+        log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, frames.action)
+        gradient = -masked_mean(log_prob * frames.advantage, used)
+        critic = masked_mean(jnp.square(frames.returns - value), used)
+        entropy = masked_mean(jax.vmap(lambda n: n.entropy())(normal), used)
+        total = gradient + c.value_weight * critic - c.entropy_weight * entropy
+        return total, {"loss_policy": gradient, "loss_value": critic, "entropy": entropy}

@@ -1,0 +1,177 @@
+"""Playing a policy in environments on the device, and cutting what was seen into minibatches."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+
+from closura.closures import Policy
+from closura.environment import Environment, EnvironmentState
+
+
+class Trajectory(NamedTuple):
+    """What a learner sees of the world: arrays ``(time, environment, ...)``.
+
+    ``next_value`` belongs to the state that a step reached, also where the episode ended there. ``valid`` is
+    false for padding, after the end of a whole episode that was shorter than the longest possible.
+    """
+
+    observation: Float[Array, "time environment channel *grid"]
+    action: Float[Array, "time environment action *grid"]
+    log_prob: Float[Array, "time environment *grid"]
+    value: Float[Array, "time environment *grid"]
+    next_value: Float[Array, "time environment *grid"]
+    reward: Float[Array, "time environment *grid"]
+    std: Float[Array, "time environment"]
+    error: Float[Array, "time environment"]
+    age: Int[Array, "time environment"]
+    terminated: Bool[Array, "time environment"]
+    done: Bool[Array, "time environment"]
+    valid: Bool[Array, "time environment"]
+
+
+class _Step(NamedTuple):
+    observation: Array
+    action: Array
+    log_prob: Array
+    value: Array
+    end_value: Array
+    reward: Array
+    std: Array
+    error: Array
+    age: Array
+    terminated: Array
+    done: Array
+    valid: Array
+
+
+def _assemble(steps: _Step, last_value: Array) -> Trajectory:
+    following = jnp.concatenate([steps.value[1:], last_value[None]])
+    ended = steps.done.reshape(steps.done.shape + (1,) * (following.ndim - steps.done.ndim))
+    values = steps._asdict()
+    end_value = values.pop("end_value")
+    return Trajectory(next_value=jnp.where(ended, end_value, following), **values)
+
+
+def collect_steps(
+    environment: Environment,
+    policy: Policy,
+    episodes: EnvironmentState,
+    steps: int,
+    *,
+    key: Key[Scalar, ""],
+) -> tuple[EnvironmentState, Trajectory]:
+    """Play ``steps`` steps in a batch of running episodes, beginning anew where one ends.
+
+    Returns the episodes as they stand and the trajectory, all of it valid.
+    """
+    count = episodes.step.shape[0]
+
+    def step(episodes: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, _Step]:
+        observation = jax.vmap(environment.observe)(episodes)
+        normal, value = jax.vmap(policy.evaluate)(observation)
+        action_key, reset_key = jax.random.split(key)
+        action = jax.vmap(lambda n, k: n.sample(k))(normal, jax.random.split(action_key, count))
+        log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, action)
+        following, timestep = jax.vmap(environment.step)(episodes, action)
+        done = timestep.done
+        # The critic is asked about last states, and simulations begin anew, only where an episode has ended.
+        end_value = jax.lax.cond(
+            jnp.any(done),
+            lambda: jax.vmap(policy.value)(timestep.observation),
+            lambda: jnp.zeros_like(value),
+        )
+
+        def reset() -> EnvironmentState:
+            fresh = jax.vmap(lambda k: environment.reset(key=k))(jax.random.split(reset_key, count))
+            return jax.tree.map(
+                lambda a, b: jnp.where(done.reshape(done.shape + (1,) * (a.ndim - 1)), a, b), fresh, following
+            )
+
+        episodes = jax.lax.cond(jnp.any(done), reset, lambda: following)
+        return episodes, _Step(
+            observation, action, log_prob, value, end_value, timestep.reward.astype(value.dtype),
+            _mean(normal.std), timestep.error.astype(jnp.float32), following.step,
+            timestep.terminated, done, jnp.ones_like(done),
+        )  # fmt: skip
+
+    episodes, record = jax.lax.scan(step, episodes, jax.random.split(key, steps))
+    last_value = jax.vmap(policy.value)(jax.vmap(environment.observe)(episodes))
+    return episodes, _assemble(record, last_value)
+
+
+def collect_episode(environment: Environment, policy: Policy, *, key: Key[Scalar, ""]) -> Trajectory:
+    """Play one whole episode in one environment, as the published training does before every update.
+
+    The arrays have the length of the longest possible episode; steps after the end cost nothing and are not
+    valid.
+    """
+    begin_key, key = jax.random.split(key)
+
+    def play(episode: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, _Step]:
+        observation = environment.observe(episode)
+        normal, value = policy.evaluate(observation)
+        action = normal.sample(key)
+        following, timestep = environment.step(episode, action)
+        end_value = jax.lax.cond(
+            timestep.done, lambda: policy.value(timestep.observation), lambda: jnp.zeros_like(value)
+        )
+        return following, _Step(
+            observation, action, normal.log_prob(action), value, end_value, timestep.reward.astype(value.dtype),
+            jnp.mean(normal.std), timestep.error.astype(jnp.float32), following.step,
+            timestep.terminated, timestep.done, jnp.ones((), bool),
+        )  # fmt: skip
+
+    episode = environment.reset(key=begin_key)
+    shapes = jax.eval_shape(play, episode, key)[1]
+    nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+    def step(
+        carry: tuple[EnvironmentState, Bool[Array, ""]], key: Key[Scalar, ""]
+    ) -> tuple[tuple[EnvironmentState, Bool[Array, ""]], _Step]:
+        episode, over = carry
+        episode, record = jax.lax.cond(over, lambda: (episode, nothing), lambda: play(episode, key))
+        return (episode, over | record.done), record
+
+    keys = jax.random.split(key, environment.problem.episode.maximum)
+    _, record = jax.lax.scan(step, (episode, jnp.zeros((), bool)), keys)
+    record = jax.tree.map(lambda x: x[:, None], record)
+    return _assemble(record, jnp.zeros_like(record.value[0]))
+
+
+def _mean(x: Float[Array, "environment ..."]) -> Float[Array, " environment"]:
+    return jnp.mean(x, axis=tuple(range(1, x.ndim)))
+
+
+class Minibatches(NamedTuple):
+    """Indices of frames per minibatch, ``used`` where an entry counts, ``count`` minibatches are not empty."""
+
+    index: Int[Array, "minibatches size"]
+    used: Bool[Array, "minibatches size"]
+    count: Int[Array, ""]
+
+
+def minibatches(
+    order: Int[Array, " frames"], valid: Int[Array, ""] | int, size: int
+) -> Minibatches:
+    """Cut the first ``valid`` entries of a permutation into minibatches of ``size`` frames.
+
+    A last, partial one is merged into the one before it, as the published trainer does, so a minibatch has
+    ``size`` to ``2 size - 1`` frames, or fewer than that if there are fewer in all. A static ``valid`` (an int)
+    gives arrays without padding beyond the last one's surplus.
+    """
+    frames = order.shape[0]
+    if isinstance(valid, int):
+        most, widest = max(valid // size, 1), min(size + valid % size if valid >= size else valid, frames)
+    else:
+        most, widest = max(frames // size, 1), min(2 * size - 1, frames)
+    total = jnp.asarray(valid, jnp.int32)
+    count = jnp.maximum(total // size, 1)
+    number = jnp.arange(most, dtype=jnp.int32)
+    first = number * size
+    last = jnp.where(number == count - 1, total, first + size)
+    position = first[:, None] + jnp.arange(widest, dtype=jnp.int32)[None]
+    used = (position < last[:, None]) & (number[:, None] < count)
+    return Minibatches(order[jnp.clip(position, 0, frames - 1)], used, count)

@@ -1,0 +1,262 @@
+"""Learning from one's own actions: collect, estimate advantages per cell, improve in minibatches.
+
+PPO and A2C share all of this and differ in their loss (:mod:`closura.learners.ppo`,
+:mod:`closura.learners.a2c`).
+"""
+
+import abc
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+
+from closura.closures import Policy
+from closura.environment import Environment
+from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
+from closura.learners.returns import generalised_advantages
+from closura.learners.state import Learner, LearnerState, Metrics, global_norm, move_average
+from closura.problems.problem import Problem
+
+
+@dataclass(frozen=True)
+class OnPolicyConfiguration:
+    """Settings that PPO and A2C share.
+
+    Parameters
+    ----------
+    updates
+        Number of rounds of collecting and improving.
+    environments
+        Environments that run side by side.
+    steps
+        Steps per environment and round; 0 plays one whole episode in one environment (as published).
+    minibatch
+        Frames (whole grids) per step of the optimiser.
+    epochs
+        Passes over the collected frames.
+    discount, trace
+        gamma and lambda of the advantages.
+    value_weight, entropy_weight
+        Weights of the critic's loss and of the entropy bonus.
+    learning_rate
+        Step size of AdamW.
+    anneal
+        Let the step size fall to zero as a cosine over the training.
+    weight_decay
+        Of AdamW.
+    gradient_norm
+        Gradients longer than this are shortened to it; 0 leaves them.
+    normalise
+        Advantages to mean 0 and deviation 1 within a minibatch: for every cell by itself ("cell", as
+        published), over all cells and frames ("all"), or not at all ("none").
+    average
+        Decay of the moving average of the weights that is validated and kept; 0: the weights themselves.
+    ends_are_terminal
+        Count the end of an episode as terminal, as published, instead of bootstrapping from the critic.
+    """
+
+    updates: int = 300
+    environments: int = 16
+    steps: int = 8
+    minibatch: int = 32
+    epochs: int = 2
+    discount: float = 0.5
+    trace: float = 0.9
+    value_weight: float = 0.5
+    entropy_weight: float = 0.0
+    learning_rate: float = 1e-3
+    anneal: bool = True
+    weight_decay: float = 0.0
+    gradient_norm: float = 0.5
+    normalise: Literal["cell", "all", "none"] = "all"
+    average: float = 0.95
+    ends_are_terminal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps == 0 and self.environments != 1:
+            raise ValueError(f"whole episodes (steps=0) are played in one environment; got {self.environments}")
+        if min(self.updates, self.environments, self.minibatch, self.epochs) < 1 or self.steps < 0:
+            raise ValueError("updates, environments, minibatch and epochs must be positive, steps not negative")
+
+
+class Frames(NamedTuple):
+    """Independent frames of a trajectory: what one minibatch holds; the first axis counts frames."""
+
+    observation: Float[Array, "frame channel *grid"]
+    action: Float[Array, "frame action *grid"]
+    log_prob: Float[Array, "frame *grid"]
+    advantage: Float[Array, "frame *grid"]
+    returns: Float[Array, "frame *grid"]
+
+
+def normalise_advantages(
+    advantage: Float[Array, "frame *grid"], used: Bool[Array, " frame"], how: str
+) -> Float[Array, "frame *grid"]:
+    """Subtract the mean and divide by the (unbiased) standard deviation of the frames that are used."""
+    if how == "none":
+        return advantage
+    weight = used.astype(advantage.dtype).reshape((-1,) + (1,) * (advantage.ndim - 1))
+    axes = (0,) if how == "cell" else tuple(range(advantage.ndim))
+    cells = 1 if how == "cell" else advantage[0].size
+    count = jnp.sum(used).astype(advantage.dtype) * cells
+    mean = jnp.sum(weight * advantage, axis=axes, keepdims=True) / count
+    deviation = jnp.sum(weight * jnp.square(advantage - mean), axis=axes, keepdims=True)
+    # The root is guarded: its gradient is not needed here, but a single frame has no deviation at all.
+    deviation = jnp.sqrt(deviation / jnp.maximum(count - 1, 1))
+    return jnp.where(count > 1, (advantage - mean) / (deviation + 1e-8), advantage)
+
+
+def masked_mean(x: Float[Array, "frame *grid"], used: Bool[Array, " frame"]) -> Float[Array, ""]:
+    """Mean over the cells of the frames that are used."""
+    weight = used.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1))
+    return jnp.sum(weight * x) / (jnp.sum(used).astype(x.dtype) * x[0].size)
+
+
+class OnPolicyLearner(Learner):
+    """Collects with the current policy and improves it; the loss is the subclass's."""
+
+    configuration: OnPolicyConfiguration = eqx.field(static=True)
+
+    @abc.abstractmethod
+    def loss(
+        self, policy: Policy, frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Loss of a minibatch and its parts."""
+
+    def stages(self) -> tuple[int, ...]:
+        """One stage."""
+        return (self.configuration.updates,)
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """AdamW, as PyTorch defines it."""
+        c = self.configuration
+        rate: optax.ScalarOrSchedule = c.learning_rate
+        if c.anneal:
+            per_update = c.epochs * max(max(c.steps, 1) * c.environments // c.minibatch, 1)
+            rate = optax.cosine_decay_schedule(c.learning_rate, c.updates * per_update, 0.02)
+        adam = optax.adamw(rate, weight_decay=c.weight_decay)
+        return optax.chain(optax.clip_by_global_norm(c.gradient_norm), adam) if c.gradient_norm else adam
+
+    def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
+        """Fresh episodes; none where whole episodes are played."""
+        if self.configuration.steps == 0:
+            return None
+        keys = jax.random.split(key, self.configuration.environments)
+        return jax.vmap(lambda k: self.environment(problem).reset(key=k))(keys)
+
+    def environment(self, problem: Problem) -> Environment:
+        """The problem as an environment, with this learner's reading of endings."""
+        return Environment(problem, self.configuration.ends_are_terminal)
+
+    def collect(
+        self, problem: Problem, policy: Policy, carry: PyTree[Array], *, key: Key[Scalar, ""]
+    ) -> tuple[PyTree[Array], Trajectory]:
+        """One round of playing."""
+        environment, c = self.environment(problem), self.configuration
+        if c.steps == 0:
+            return carry, collect_episode(environment, policy, key=key)
+        return collect_steps(environment, policy, carry, c.steps, key=key)
+
+    def frames(self, trajectory: Trajectory) -> Frames:
+        """Advantages and returns, then time and environments as one axis of frames."""
+        c = self.configuration
+
+        def one(reward: Array, value: Array, following: Array, terminated: Array, done: Array) -> tuple[Array, Array]:
+            return generalised_advantages(
+                reward, value, following, terminated=terminated, done=done, discount=c.discount, trace=c.trace
+            )
+
+        advantage, returns = jax.vmap(one, in_axes=1, out_axes=1)(
+            trajectory.reward, trajectory.value, trajectory.next_value, trajectory.terminated, trajectory.done
+        )
+        parts = (trajectory.observation, trajectory.action, trajectory.log_prob, advantage, returns)
+        return Frames(*(x.reshape((-1, *x.shape[2:])) for x in parts))
+
+    def improve(
+        self, policy: Policy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
+    ) -> tuple[Policy, PyTree[Array], Metrics]:
+        """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch."""
+        weights, static = eqx.partition(policy, eqx.is_inexact_array)
+        transform = self.optimiser()
+
+        def learn(weights: PyTree[Array], optimiser: PyTree[Array], index: Array, used: Array) -> tuple:
+            batch = jax.tree.map(lambda x: x[index], frames)
+            batch = batch._replace(
+                advantage=normalise_advantages(batch.advantage, used, self.configuration.normalise)
+            )
+
+            def loss(weights: PyTree[Array]) -> tuple[Float[Array, ""], Metrics]:
+                return self.loss(eqx.combine(weights, static), batch, used)
+
+            (value, parts), gradient = jax.value_and_grad(loss, has_aux=True)(weights)
+            steps, optimiser = transform.update(gradient, optimiser, weights)
+            metrics = {"loss": value, **parts, "gradient_norm": global_norm(gradient)}
+            return optax.apply_updates(weights, steps), optimiser, metrics
+
+        shapes = jax.eval_shape(learn, weights, optimiser, batches.index[0], batches.used[0])[2]
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+        def step(carry: tuple, item: tuple[Array, Array]) -> tuple[tuple, Metrics]:
+            weights, optimiser = carry
+            index, used = item
+            weights, optimiser, metrics = jax.lax.cond(
+                jnp.any(used),
+                lambda: learn(weights, optimiser, index, used),
+                lambda: (weights, optimiser, nothing),
+            )
+            return (weights, optimiser), metrics
+
+        (weights, optimiser), metrics = jax.lax.scan(step, (weights, optimiser), batches[:2])
+        return eqx.combine(weights, static), optimiser, metrics
+
+    def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
+        """Collect once, then pass over the frames ``epochs`` times."""
+        c = self.configuration
+        key, collect_key, *epoch_keys = jax.random.split(jax.random.wrap_key_data(state.key_data), 2 + c.epochs)
+        carry, trajectory = self.collect(problem, state.closure, state.carry, key=collect_key)
+        frames = self.frames(trajectory)
+        valid = trajectory.valid.reshape(-1)
+        count: Int[Array, ""] | int = jnp.sum(valid.astype(jnp.int32)) if c.steps == 0 else valid.size
+        policy, optimiser = state.closure, state.optimiser
+        for epoch_key in epoch_keys:
+            order = _shuffle(valid, key=epoch_key)
+            batches = minibatches(order, count, c.minibatch)
+            policy, optimiser, parts = self.improve(policy, optimiser, frames, batches)
+        metrics = {name: jnp.sum(x) / batches.count.astype(x.dtype) for name, x in parts.items()}
+        metrics |= describe_trajectory(trajectory)
+        return (
+            LearnerState(
+                closure=policy,
+                average=move_average(state.average, policy, c.average),
+                optimiser=optimiser,
+                carry=carry,
+                key_data=jax.random.key_data(key),
+                updates=state.updates + 1,
+                transitions=state.transitions + jnp.asarray(count, jnp.float32),
+            ),
+            metrics,
+        )
+
+
+def describe_trajectory(trajectory: Trajectory) -> Metrics:
+    """Reward per cell and step, length of the episodes that ended (0 if none), spread of the policy, error."""
+    valid = trajectory.valid.astype(jnp.float32)
+    steps = jnp.sum(valid)
+    axes = tuple(range(2, trajectory.reward.ndim))
+    ended = (trajectory.done & trajectory.valid).astype(jnp.float32)
+    return {
+        "reward": jnp.sum(valid * jnp.mean(trajectory.reward, axis=axes)) / steps,
+        "episode_length": jnp.sum(ended * trajectory.age) / jnp.maximum(jnp.sum(ended), 1.0),
+        "policy_std": jnp.sum(valid * trajectory.std) / steps,
+        "error": jnp.sum(valid * trajectory.error) / steps,
+    }
+
+
+def _shuffle(valid: Bool[Array, " frames"], *, key: Key[Scalar, ""]) -> Int[Array, " frames"]:
+    """A random permutation of the frames with the valid ones first."""
+    order = jax.random.permutation(key, jnp.arange(valid.size, dtype=jnp.int32))
+    return order[jnp.argsort(~valid[order], stable=True)]

@@ -1,0 +1,134 @@
+"""What all learners share: their state, their optimiser, and the shape of their updates."""
+
+import abc
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+
+from closura.problems.problem import Problem
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+class LearnerState(eqx.Module):
+    """Everything that a training needs to go on: saved as it is, an interrupted run continues bit for bit.
+
+    ``closure`` holds the network being trained, ``average`` the exponential moving average of its weights,
+    ``carry`` whatever the learner takes from one update to the next (running simulations, mostly), and
+    ``key_data`` the raw data of the random key.
+    """
+
+    closure: PyTree[Array]
+    average: PyTree[Array]
+    optimiser: PyTree[Array]
+    carry: PyTree[Array]
+    key_data: Array
+    updates: Int[Array, ""]
+    transitions: Float[Array, ""]
+
+
+class Learner(eqx.Module):
+    """A way to improve a closure on a problem.
+
+    ``update`` is one step of learning: pure, compiled, and repeated by :meth:`advance`.
+    """
+
+    @abc.abstractmethod
+    def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
+        """The first carry: running simulations, or nothing."""
+
+    @abc.abstractmethod
+    def optimiser(self) -> optax.GradientTransformation:
+        """The optimiser of the closure's weights."""
+
+    @abc.abstractmethod
+    def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
+        """One update of the closure; ``stage`` is the static part of the curriculum."""
+
+    @abc.abstractmethod
+    def stages(self) -> tuple[int, ...]:
+        """Number of updates in each stage of the curriculum (at least one stage)."""
+
+    def init(self, problem: Problem, closure: PyTree[Array], *, key: Key[Scalar, ""]) -> LearnerState:
+        """The state before the first update."""
+        begin_key, key = jax.random.split(key)
+        weights = eqx.filter(closure, eqx.is_inexact_array)
+        return LearnerState(
+            closure=closure,
+            average=weights,
+            optimiser=self.optimiser().init(weights),
+            carry=self.begin(problem, key=begin_key),
+            key_data=jax.random.key_data(key),
+            updates=jnp.zeros((), jnp.int32),
+            transitions=jnp.zeros((), jnp.float32),
+        )
+
+    def stage_of(self, update: int) -> tuple[int, int]:
+        """The stage that an update (counted from 0) belongs to, and the first update after that stage."""
+        end = 0
+        for stage, length in enumerate(self.stages()):
+            end += length
+            if update < end:
+                return stage, end
+        return len(self.stages()) - 1, end
+
+    def renew(
+        self, problem: Problem, state: LearnerState, fresh: Bool[Array, " slots"], *, key: Key[Scalar, ""]
+    ) -> LearnerState:
+        """Begin anew the running simulations whose stored truth has just been replaced.
+
+        ``fresh`` marks the new slots of the store that ``problem`` reads.
+        """
+        if state.carry is None:
+            return state
+        begun = self.begin(problem, key=key)
+        slot, _ = state.carry.target
+        return replace(state, carry=choose(fresh[slot], begun, state.carry))
+
+    @eqx.filter_jit
+    def advance(
+        self, problem: Problem, state: LearnerState, updates: Int[Array, ""], stage: int
+    ) -> tuple[LearnerState, Metrics]:
+        """Make ``updates`` updates on the device in one compiled loop; metrics are means over them."""
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def one(arrays: Any) -> tuple[Any, Metrics]:
+            following, metrics = self.update(problem, eqx.combine(arrays, static), stage)
+            return eqx.partition(following, eqx.is_array)[0], metrics
+
+        def again(_: Array, carry: tuple[Any, Metrics]) -> tuple[Any, Metrics]:
+            arrays, metrics = one(carry[0])
+            return arrays, jax.tree.map(jnp.add, carry[1], metrics)
+
+        shapes = jax.eval_shape(one, arrays)[1]
+        zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        arrays, metrics = jax.lax.fori_loop(0, updates, again, (arrays, zero))
+        return eqx.combine(arrays, static), jax.tree.map(lambda x: x / updates.astype(x.dtype), metrics)
+
+
+def choose(mask: Bool[Array, " batch"], fresh: PyTree[Array], running: PyTree[Array]) -> PyTree[Array]:
+    """Per simulation of a batch: the fresh one where the mask is set."""
+    return jax.tree.map(
+        lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), fresh, running
+    )
+
+
+def averaged(state: LearnerState) -> PyTree[Array]:
+    """The closure with the moving average of its weights."""
+    return eqx.combine(state.average, state.closure)
+
+
+def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float) -> PyTree[Array]:
+    """``decay * average + (1 - decay) * closure`` over the weights (``decay=0``: no averaging)."""
+    weights = eqx.filter(closure, eqx.is_inexact_array)
+    return jax.tree.map(lambda a, w: decay * a + (1.0 - decay) * w, average, weights)
+
+
+def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
+    """Euclidean norm over all leaves."""
+    return optax.global_norm(tree)

@@ -1,0 +1,141 @@
+"""Passive advection on a coarse grid against a finer one (Closure-RL, section 4.1).
+
+    d psi / dt + u d psi / dx + v d psi / dy = 0,      psi in [0, 1], |u|, |v| <= 1, unit square, periodic.
+
+* coarse (CGS): first-order upwind differences, forward Euler, 64 x 64 points, dt = 0.25 dx;
+* trusted (FGS): central differences of second order, RK4, ``ratio`` times finer in space and time, subsampled;
+* the closure sees (psi, u, v) and answers with a forcing A per cell: psi <- G(clip(psi - clip(A))).
+
+Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery for Coarse-Grained Partial
+Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).
+"""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Scalar
+
+from closura.grids import Grid
+from closura.numerics import advective_derivative, get_integrator, subsample
+from closura.problems.problem import Ask, Draw, Dynamics, Target
+
+STATE_BOUND = 3.0
+"""The published code clips the state that an action has made to [-3, 3]; the paper does not mention it."""
+
+
+class AdvectionSolver(eqx.Module):
+    """``psi' = psi - dt (u . grad) psi`` by a scheme and an integrator, with a stationary velocity.
+
+    With ``published_boundary`` the last point along an axis takes, where the velocity is not positive, the
+    difference ``psi_0 - psi_{N-2}`` over one spacing, as the published upwind code does (two cells wide: an
+    oversight); otherwise ``psi_0 - psi_{N-1}``. Only meaningful with ``upwind1``.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    scheme: str = eqx.field(static=True)
+    integrator: str = eqx.field(static=True)
+    time_step: float = eqx.field(static=True)
+    substeps: int = eqx.field(static=True, default=1)
+    published_boundary: bool = eqx.field(static=True, default=False)
+
+    def tendency(
+        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
+    ) -> Float[Array, "component *grid"]:
+        """``-(velocity . grad) psi``, in units of psi per time."""
+        change = -advective_derivative(psi, velocity, self.grid, self.scheme)
+        if self.published_boundary:
+            for axis, spacing in enumerate(self.grid.spacing):
+                last = (slice(None),) * axis + (-1,)
+                before = (slice(None),) * axis + (-2,)
+                speed = jnp.minimum(velocity[axis][last], 0.0)
+                jump = (psi[(slice(None), *last)] - psi[(slice(None), *before)]) / spacing
+                change = change.at[(slice(None), *last)].add(-speed * jump)
+        return change
+
+    def __call__(
+        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
+    ) -> Float[Array, "component *grid"]:
+        """Advance by ``substeps`` steps of ``time_step / substeps``."""
+        integrator = get_integrator(self.integrator)
+        length = self.time_step / self.substeps
+
+        def substep(psi: Float[Array, "component *grid"]) -> Float[Array, "component *grid"]:
+            return integrator.step(lambda q: self.tendency(q, velocity), psi, length)
+
+        if self.substeps == 1:
+            return substep(psi)
+        return jax.lax.scan(lambda q, _: (substep(q), None), psi, None, length=self.substeps)[0]
+
+
+class AdvectionDynamics(Dynamics):
+    """The coarse solver with a forcing: ``psi <- G(clip(psi - clip(A, -bound, bound), -3, 3))``.
+
+    The state is ``(1, x, y)``, the parameters are the coarse velocity ``(2, x, y)``; the closure observes
+    ``(psi, u, v)`` in float32.
+    """
+
+    asks: ClassVar[int] = 1
+    solver: AdvectionSolver
+    ratio: int = eqx.field(static=True)
+    bound: float = eqx.field(static=True, default=1.0)
+
+    def start(self, draw: Draw) -> tuple[Float[Array, "1 *grid"], Float[Array, "axis *grid"]]:
+        """Subsample the fine initial state and velocity."""
+        return subsample(draw.initial, self.ratio), subsample(draw.parameters, self.ratio)
+
+    def observe(
+        self, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"]
+    ) -> Float[Array, "observation *grid"]:
+        """``(psi, u, v)`` in float32, unscaled."""
+        return jnp.concatenate([state, parameters]).astype(jnp.float32)
+
+    def step(
+        self, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"], ask: Ask | None
+    ) -> tuple[Float[Array, "1 *grid"], Float[Array, "1 *grid"]]:
+        """Act, then advance."""
+        acted = state
+        if ask is not None:
+            action = jnp.clip(ask(self.observe(state, parameters)), -self.bound, self.bound)
+            acted = jnp.clip(state - action.astype(state.dtype), -STATE_BOUND, STATE_BOUND)
+        return self.solver(acted, parameters), acted
+
+
+class AdvectionTarget(Target):
+    """The fine simulation, subsampled. Its state is ``(psi, velocity)`` on the fine grid."""
+
+    depends_on_state: ClassVar[bool] = False
+    solver: AdvectionSolver
+    ratio: int = eqx.field(static=True)
+
+    def start(self, draw: Draw) -> tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]:
+        """The fine initial data themselves."""
+        return draw.initial, draw.parameters
+
+    def advance(
+        self,
+        target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]],
+        state: Float[Array, "1 *grid"],
+        parameters: Float[Array, "axis *grid"],
+    ) -> tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]:
+        """``ratio`` fine steps: one coarse step of time."""
+        psi, velocity = target
+        return self.solver(psi, velocity), velocity
+
+    def observe(self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]) -> Float[Array, "1 *grid"]:
+        """Every ``ratio``-th point of the fine field."""
+        return subsample(target[0], self.ratio)
+
+
+class AdvectionDraw(eqx.Module):
+    """Independent draws of an initial field ``(1, x, y)`` and a velocity ``(2, x, y)`` on the fine grid."""
+
+    image: Callable[..., Float[Array, "1 *fine"]]
+    velocity: Callable[..., Float[Array, "axis *fine"]]
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+        """Draw both from ``key``."""
+        for_image, for_velocity = jax.random.split(key)
+        return Draw(self.image(for_image), self.velocity(for_velocity))

@@ -1,0 +1,166 @@
+"""Settings of the advection problem, and the problem that they describe."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from closura.decision import Decision
+from closura.fields.datasets import load_images
+from closura.fields.images import ImageSampler
+from closura.fields.synthetic import SyntheticImages
+from closura.fields.velocities import make_velocity
+from closura.grids import Grid
+from closura.numerics import check_time_step
+from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget
+from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, SquaredErrorReduction, relative_mae
+
+Split = Literal["train", "validation", "test"]
+
+RIVALS = {
+    "ACGS": ("upwind2", "rk4"),
+    "upwind3": ("upwind3", "rk4"),
+    "upwind5": ("upwind5", "rk4"),
+    "spectral": ("spectral", "rk4"),
+}
+"""Classical schemes on the same coarse grid with the same time step: ACGS is the paper's rival."""
+
+TYPICAL_ACTION = 0.01
+"""Size of a useful action: the published policy's actions have a deviation of about 0.003 to 0.02."""
+
+
+@dataclass(frozen=True)
+class AdvectionConfiguration:
+    """Settings of the advection problem (Closure-RL, table 2, with the values its code really uses).
+
+    Parameters
+    ----------
+    cells
+        Coarse points per side.
+    ratio
+        Fine points per coarse point and side, and fine steps per coarse step.
+    courant
+        Coarse time step over coarse spacing (the paper's table says 0.9, its code and numbers 0.25).
+    images
+        Family of initial fields.
+    velocity
+        Family of velocities.
+    published_velocity
+        Velocities as the published code samples them: odd wave numbers, which jump at the seam, and grid
+        points that include both ends. Otherwise smooth periodic ones.
+    published_boundary
+        The published two-cell difference at the last row and column.
+    mass_weight
+        Weight of the global mass term of the reward (appendix E).
+    minimum_steps, maximum_steps
+        Shortest and longest episode of learning.
+    error_threshold
+        Relative error that ends an episode once it has its shortest length.
+    precision
+        Of fields: "float32" or "float64" (networks always work in float32).
+    """
+
+    cells: int = 64
+    ratio: int = 4
+    courant: float = 0.25
+    images: Literal["synthetic", "mnist", "fashion-mnist"] = "synthetic"
+    velocity: Literal["train", "vortex"] = "train"
+    published_velocity: bool = False
+    published_boundary: bool = False
+    mass_weight: float = 0.0
+    minimum_steps: int = 4
+    maximum_steps: int = 100
+    error_threshold: float = 0.015
+    precision: Literal["float32", "float64"] = "float32"
+
+
+def paper(configuration: AdvectionConfiguration) -> AdvectionConfiguration:
+    """The same settings with the physics of the published code."""
+    return replace(configuration, published_velocity=True, published_boundary=True)
+
+
+def image_source(
+    name: str, split: Split, shape: tuple[int, int], *, data_dir: str | Path | None, dtype: type
+) -> tuple[ImageSampler | SyntheticImages, str]:
+    """The sampler of a family of initial fields and where its images come from.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If image files are missing or damaged, or the family has no such split.
+    """
+    if name == "synthetic":
+        return SyntheticImages(shape, dtype=dtype), f"generated, {split} set by its own random keys"
+    found = load_images(name, split, data_dir=data_dir)
+    return ImageSampler(found.images, shape, rotate=name == "mnist", dtype=dtype), found.description
+
+
+def advection(
+    configuration: AdvectionConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
+) -> Problem:
+    """Build the advection problem.
+
+    Parameters
+    ----------
+    configuration
+        Settings; see :class:`AdvectionConfiguration`.
+    split
+        Which images it draws. Velocities and synthetic images have no fixed sets: use different keys.
+    data_dir
+        Folder with ``mnist/`` and ``fashion-mnist/``, for families of real images.
+
+    Raises
+    ------
+    ValueError
+        If a size is not usable, a name unknown, or the time step unstable for coarse or fine solver.
+    FileNotFoundError
+        If image files are missing.
+    """
+    c = configuration
+    if c.cells < 8 or c.ratio < 1:
+        raise ValueError(f"need at least 8 coarse points per side and a ratio of at least 1; got {c.cells} and {c.ratio}")
+    dtype = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
+    coarse = Grid((c.cells, c.cells))
+    fine = coarse.refine(c.ratio)
+    time_step = c.courant * coarse.spacing[0]
+
+    def solver(scheme: str, integrator: str) -> AdvectionSolver:
+        return AdvectionSolver(coarse, scheme, integrator, time_step)
+
+    base = replace(solver("upwind1", "forward-euler"), published_boundary=c.published_boundary)
+    truth = AdvectionSolver(fine, "central2", "rk4", time_step, substeps=c.ratio)
+    # Both components of all velocity families stay within one.
+    fastest = np.ones((2, *coarse.shape))
+    check_time_step(fastest, coarse, time_step, base.scheme, base.integrator)
+    check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, truth.scheme, truth.integrator)
+
+    image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
+    velocity = make_velocity(
+        c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype
+    )
+    dynamics = AdvectionDynamics(base, c.ratio)
+    target = AdvectionTarget(truth, c.ratio)
+    kind = "published" if c.published_velocity else "periodic"
+    return Problem(
+        name="advection",
+        begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1),
+        dynamics=dynamics,
+        target=target,
+        rivals={name: AdvectionDynamics(solver(*parts), c.ratio) for name, parts in RIVALS.items()},
+        reward=SquaredErrorReduction(c.mass_weight),
+        error=relative_mae,
+        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, 1.0, TYPICAL_ACTION),
+        episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
+        time_step=time_step,
+        grid_shape=coarse.shape,
+        description=(
+            ("images", c.images),
+            ("split", f"{split}: {source}"),
+            ("velocity", f"{c.velocity} ({kind} family)"),
+            ("grid", f"{c.cells} x {c.cells}, truth on {fine.shape[0]} x {fine.shape[1]}"),
+            ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
+            ("field", "psi (dimensionless, 0 to 1)"),
+        ),
+    )

@@ -1,0 +1,153 @@
+"""The settings of a training: typed, with presets, written beside every result."""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Literal, get_type_hints
+
+from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.problems import AdvectionConfiguration
+from closura.runs.truth_bank import TruthConfiguration
+
+Preset = Literal["paper", "default", "quick"]
+LearnerName = Literal["bptts", "ppo", "a2c"]
+ClosureName = Literal["compact", "ircnn"]
+
+LEARNING: dict[str, type] = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguration, "a2c": A2CConfiguration}
+
+
+@dataclass(frozen=True)
+class CompactConfiguration:
+    """Size of the compact closure.
+
+    Parameters
+    ----------
+    channels
+        Channels of each layer.
+    layers
+        Layers before the head.
+    activation
+        "relu", "gelu", "silu", "tanh", "glu" or "bilinear".
+    """
+
+    channels: int = 16
+    layers: int = 3
+    activation: str = "glu"
+
+
+@dataclass(frozen=True)
+class ValidationConfiguration:
+    """How checkpoints are judged: on simulations that are neither in training nor in the test set.
+
+    Parameters
+    ----------
+    simulations, steps
+        How many simulations of how many coarse steps; the error at the last step counts.
+    every
+        Updates between validations.
+    """
+
+    simulations: int = 24
+    steps: int = 50
+    every: int = 100
+
+
+@dataclass(frozen=True)
+class TrainConfiguration:
+    """Everything that decides the outcome of a training.
+
+    Parameters
+    ----------
+    name
+        The problem.
+    problem
+        The problem's settings.
+    closure
+        The network.
+    compact
+        Size of the compact closure (not used by ircnn).
+    initial_std
+        Spread of a policy before training; 0 is PyTorch's initialisation, as published (about 0.7).
+    learner
+        How it learns.
+    learning
+        The learner's settings.
+    truth
+        The store of true trajectories.
+    validation
+        How checkpoints are judged.
+    keep_every
+        Updates between checkpoints that are kept for good (weights and validation error); 0 keeps none.
+    log_every
+        Updates that are averaged into one row of metrics.
+    transitions
+        Stop after so many transitions even if updates are left; 0 sets no limit.
+    seed
+        Seed of everything random.
+    """
+
+    name: Literal["advection"] = "advection"
+    problem: AdvectionConfiguration = field(default_factory=AdvectionConfiguration)
+    closure: ClosureName = "compact"
+    compact: CompactConfiguration = field(default_factory=CompactConfiguration)
+    initial_std: float = 0.03
+    learner: LearnerName = "bptts"
+    learning: BPTTSConfiguration | PPOConfiguration | A2CConfiguration = field(default_factory=BPTTSConfiguration)
+    truth: TruthConfiguration = field(default_factory=TruthConfiguration)
+    validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
+    keep_every: int = 0
+    log_every: int = 10
+    transitions: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        expected = LEARNING[self.learner]
+        if type(self.learning) is not expected:
+            raise ValueError(
+                f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}"
+            )
+        if self.log_every < 1 or self.validation.every < 1 or self.keep_every < 0:
+            raise ValueError("log_every and validation.every must be positive, keep_every not negative")
+
+
+def to_plain(configuration: Any) -> Any:
+    """A configuration as JSON can hold it."""
+    if is_dataclass(configuration) and not isinstance(configuration, type):
+        return {f.name: to_plain(getattr(configuration, f.name)) for f in fields(configuration)}
+    if isinstance(configuration, tuple | list):
+        return [to_plain(item) for item in configuration]
+    return configuration
+
+
+def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
+    """The configuration that :func:`to_plain` wrote.
+
+    Raises
+    ------
+    ValueError
+        If a setting is unknown or a value is refused.
+    """
+    values = dict(plain)
+    try:
+        values["learning"] = _build(LEARNING[values["learner"]], values["learning"])
+        hints = get_type_hints(TrainConfiguration)
+        for f in fields(TrainConfiguration):
+            if f.name in values and isinstance(values[f.name], dict):
+                values[f.name] = _build(hints[f.name], values[f.name])
+        return TrainConfiguration(**values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a configuration of a training: {error}") from error
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def differences(a: Any, b: Any, prefix: str = "") -> list[str]:
+    """Settings in which two plain configurations differ, as ``name: a -> b``."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        names = [*a, *(name for name in b if name not in a)]
+        return [
+            line
+            for name in names
+            for line in differences(a.get(name), b.get(name), f"{prefix}.{name}" if prefix else name)
+        ]
+    return [] if a == b else [f"{prefix}: {a} -> {b}"]

@@ -1,0 +1,105 @@
+"""Where metrics go: always a plain ``metrics.jsonl``; Weights & Biases and TensorBoard where asked for."""
+
+import importlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Tracker = Literal["wandb", "tensorboard"]
+
+
+class MissingExtraError(ImportError):
+    """An optional dependency is not installed."""
+
+
+class Sink(Protocol):
+    """Something that takes rows of metrics."""
+
+    def log(self, row: Mapping[str, float]) -> None:
+        """Take one row; ``row["update"]`` counts updates."""
+
+    def close(self) -> None:
+        """Finish."""
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one JSON object per line, on disk as soon as it is logged.
+
+    Opening it for a resumed training drops the rows after the checkpoint: they will come again.
+    """
+
+    def __init__(self, path: Path, *, keep_until: int = 0) -> None:
+        rows = [row for row in read_metrics(path) if row["update"] <= keep_until] if path.exists() else []
+        temporary = path.with_name(path.name + ".partial")
+        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        os.replace(temporary, path)
+        self._file = open(path, "a")  # noqa: SIM115 - closed by close()
+
+    def log(self, row: Mapping[str, float]) -> None:
+        self._file.write(json.dumps(dict(row)) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """All complete rows of a ``metrics.jsonl``; a last line cut short by a kill is left out."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+class _WandB:
+    def __init__(self, folder: Path, configuration: Mapping[str, Any]) -> None:
+        wandb = _optional("wandb")
+        self._run = wandb.init(project="closura", name=folder.name, dir=str(folder), config=dict(configuration))
+
+    def log(self, row: Mapping[str, float]) -> None:
+        self._run.log(dict(row), step=int(row["update"]))
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class _TensorBoard:
+    def __init__(self, folder: Path) -> None:
+        self._writer = _optional("tensorboardX").SummaryWriter(str(folder / "tensorboard"))
+
+    def log(self, row: Mapping[str, float]) -> None:
+        for name, value in row.items():
+            if name != "update":
+                self._writer.add_scalar(name, value, int(row["update"]))
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def open_trackers(trackers: Iterable[Tracker], folder: Path, configuration: Mapping[str, Any]) -> list[Sink]:
+    """Start the trackers that were asked for.
+
+    Raises
+    ------
+    MissingExtraError
+        If a tracker's package is not installed.
+    """
+    makers: dict[str, Any] = {
+        "wandb": lambda: _WandB(folder, configuration),
+        "tensorboard": lambda: _TensorBoard(folder),
+    }
+    return [makers[name]() for name in trackers]
+
+
+def _optional(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this tracker needs the package {package!r}: pip install 'closura[tracking]'"
+        ) from error

@@ -1,0 +1,286 @@
+"""The training loop: the same for every learner, interruptible at any moment, repeatable to the bit."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree, Scalar
+
+from closura.closures import Closure, Policy, build
+from closura.evaluation.simulate import rollout
+from closura.interop.weights import load_weights, save_weights
+from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
+from closura.problems import Problem, TruthStore, advection, simulate_truth, with_store
+from closura.runs.checkpoints import load_checkpoint, save_checkpoint, write_json
+from closura.runs.configuration import TrainConfiguration, to_plain
+from closura.runs.environment import describe_environment
+from closura.runs.folder import RunFolder
+from closura.runs.tracking import MetricsFile, Sink, Tracker, open_trackers
+from closura.runs.truth_bank import TruthBank
+
+LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
+
+
+class TrainingDiverged(RuntimeError):
+    """Losses or weights were no longer finite; the last good checkpoint is kept."""
+
+
+class Interrupted(RuntimeError):
+    """The training was asked to stop; it can be resumed."""
+
+
+class Progress(NamedTuple):
+    """What a training reports along the way."""
+
+    update: int
+    updates: int
+    row: dict[str, float]
+
+
+class TrainingResult(NamedTuple):
+    """The best closure by validation, its validation error, and the error without a closure."""
+
+    closure: Closure | Policy
+    validation_error: float
+    uncorrected_error: float
+    updates: int
+    transitions: float
+    seconds: float
+
+
+class _Setting(NamedTuple):
+    """Everything that follows from the configuration alone."""
+
+    problem: Problem
+    learner: Learner
+    bank: TruthBank | None
+    validation: TruthStore
+    options: dict[str, Any]
+    renew_key: Key[Scalar, ""]
+
+
+def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: Key[Scalar, ""]) -> Closure | Policy:
+    """The untrained network of a configuration: a policy for learners that explore."""
+    return build(
+        configuration.closure,
+        problem.decision,
+        stochastic=configuration.learner != "bptts",
+        options=closure_options(configuration),
+        key=key,
+    )
+
+
+def closure_options(configuration: TrainConfiguration) -> dict[str, Any]:
+    """The options of the configured network, as its function takes them."""
+    options = to_plain(configuration.compact) if configuration.closure == "compact" else {}
+    if configuration.learner != "bptts":
+        options["initial_std"] = configuration.initial_std or None
+    return options
+
+
+@eqx.filter_jit
+def validation_error(problem: Problem, closure: PyTree[Array] | None, store: TruthStore) -> Float[Array, ""]:
+    """Mean error at the last stored step; not finite if one simulation is lost."""
+    return jnp.mean(rollout(problem.dynamics, closure, store, problem.error).error[:, -1])
+
+
+def train(
+    configuration: TrainConfiguration,
+    folder: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    trackers: Iterable[Tracker] = (),
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> TrainingResult:
+    """Train a closure and leave a run folder behind.
+
+    Parameters
+    ----------
+    configuration
+        All settings.
+    folder
+        Where the run lives; see :class:`~closura.runs.RunFolder`.
+    data_dir
+        Folder with image files, for problems that use them.
+    resume
+        Go on from the last checkpoint: the result is that of an uninterrupted training.
+    overwrite
+        Replace a run that is already in the folder.
+    trackers
+        Where metrics go besides ``metrics.jsonl``.
+    report
+        Called after every row of metrics.
+
+    Raises
+    ------
+    RunError
+        If the folder cannot be used as asked.
+    TrainingDiverged
+        If losses or weights are no longer finite; the last good checkpoint is kept.
+    Interrupted
+        After SIGINT or SIGTERM, with a checkpoint written.
+    """
+    run = RunFolder(folder)
+    run.prepare(configuration, resume=resume, overwrite=overwrite)
+    setting, state = _set_up(configuration, data_dir)
+    facts: dict[str, Any] = {"best": math.inf, "seconds": 0.0, "uncorrected": None}
+    if resume and run.last.exists():
+        state, facts = load_checkpoint(run.last, state)
+    else:
+        facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))
+    write_json(run.environment, describe_environment())
+    file = MetricsFile(run.metrics, keep_until=int(state.updates))
+    sinks: list[Sink] = [file, *open_trackers(trackers, run.path, to_plain(configuration))]
+    run.write_status("running", update=int(state.updates))
+    try:
+        with _stop_requests() as stop:
+            state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
+    except TrainingDiverged as error:
+        run.write_status("diverged", message=str(error))
+        raise
+    except Interrupted as error:
+        run.write_status("interrupted", message=str(error))
+        raise
+    finally:
+        for sink in sinks:
+            sink.close()
+    run.write_status("finished", update=int(state.updates), **facts)
+    return TrainingResult(
+        load_weights(run.weights, setting.problem.decision),
+        facts["best"], facts["uncorrected"], int(state.updates), float(state.transitions), facts["seconds"],
+    )  # fmt: skip
+
+
+def _set_up(c: TrainConfiguration, data_dir: str | Path | None) -> tuple[_Setting, LearnerState]:
+    root = jax.random.key(c.seed)
+    names = ("closure", "learner", "truth", "validation", "renew")
+    keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
+    problem = advection(c.problem, "train", data_dir=data_dir)
+    held_out = advection(c.problem, "validation", data_dir=data_dir)
+    validation = simulate_truth(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
+    bank = TruthBank(problem, c.truth, key=keys["truth"]) if c.truth.slots else None
+    learner = LEARNERS[c.learner](c.learning)
+    closure = build_closure(c, problem, key=keys["closure"])
+    if bank is not None:
+        problem = with_store(problem, bank.at(0)[0])
+    state = learner.init(problem, closure, key=keys["learner"])
+    return _Setting(problem, learner, bank, validation, closure_options(c), keys["renew"]), state
+
+
+def _loop(
+    c: TrainConfiguration,
+    setting: _Setting,
+    state: LearnerState,
+    facts: dict[str, Any],
+    run: RunFolder,
+    sinks: list[Sink],
+    stop: Callable[[], bool],
+    report: Callable[[Progress], None],
+) -> tuple[LearnerState, dict[str, Any]]:
+    problem, learner, bank = setting.problem, setting.learner, setting.bank
+    total = sum(learner.stages())
+    update = int(state.updates)
+    begun = time.perf_counter() - facts["seconds"]
+    renewed = bank.renewals(update) if bank else 0
+    if bank and renewed:
+        problem = with_store(setting.problem, bank.at(update)[0])
+    while update < total and not (c.transitions and float(state.transitions) >= c.transitions):
+        if bank and bank.renewals(update) != renewed:
+            renewed = bank.renewals(update)
+            store, fresh = bank.at(update)
+            problem = with_store(problem, store)
+            state = learner.renew(problem, state, fresh, key=jax.random.fold_in(setting.renew_key, update))
+        stage, stage_end = learner.stage_of(update)
+        next_update = min(_next_event(c, bank, update), stage_end, total)
+        state, metrics = learner.advance(problem, state, jnp.asarray(next_update - update, jnp.int32), stage)
+        row = {name: float(value) for name, value in metrics.items()}
+        _check_finite(row, state, run, update, next_update)
+        update = next_update
+        row = {"update": update, "transitions": float(state.transitions), **row}
+        if update % c.validation.every == 0 or update == total:
+            row["validation_error"] = float(validation_error(problem, averaged(state), setting.validation))
+            if row["validation_error"] < facts["best"]:
+                facts["best"] = row["validation_error"]
+                _save(run.weights, c, setting, state, row)
+        if c.keep_every and update % c.keep_every == 0:
+            _save(run.kept(update), c, setting, state, row)
+        facts["seconds"] = time.perf_counter() - begun
+        row["seconds"] = facts["seconds"]
+        for sink in sinks:
+            sink.log(row)
+        report(Progress(update, total, row))
+        stopping = stop()
+        if update % c.validation.every == 0 or update == total or stopping:
+            save_checkpoint(run.last, state, facts)
+        if stopping and update < total:
+            raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
+    if not run.weights.exists():
+        # No validated update was finite: keep what there is, its validation error says what it is worth.
+        _save(run.weights, c, setting, state, {"update": update, "validation_error": math.inf})
+    return state, facts
+
+
+def _next_event(c: TrainConfiguration, bank: TruthBank | None, update: int) -> int:
+    periods = [c.log_every, c.validation.every, *([c.keep_every] if c.keep_every else [])]
+    events = [(update // period + 1) * period for period in periods]
+    renewal = bank.next_renewal(update) if bank else None
+    return min([*events, *([renewal] if renewal else [])])
+
+
+def _check_finite(row: dict[str, float], state: LearnerState, run: RunFolder, first: int, last: int) -> None:
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    weights = jax.tree.leaves(eqx.filter(state.closure, eqx.is_inexact_array))
+    if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
+        bad.append("weights")
+    if bad:
+        kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint had been written yet"
+        raise TrainingDiverged(
+            f"{', '.join(bad)} not finite between updates {first} and {last}; {kept}. Lower the learning rate "
+            "or shorten the horizon"
+        )
+
+
+def _save(path: Path, c: TrainConfiguration, setting: _Setting, state: LearnerState, row: dict[str, float]) -> None:
+    save_weights(
+        path,
+        averaged(state),
+        architecture={"closure": c.closure, "options": setting.options},
+        metadata={
+            "problem": c.name,
+            "learner": c.learner,
+            "update": int(row["update"]),
+            "validation_error": row.get("validation_error"),
+            "configuration": to_plain(c),
+        },
+    )
+
+
+@contextmanager
+def _stop_requests() -> Iterator[Callable[[], bool]]:
+    """Turn SIGINT and SIGTERM into a wish to stop at the next row of metrics."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals are the caller's business
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

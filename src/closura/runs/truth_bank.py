@@ -1,0 +1,91 @@
+"""A store of true trajectories that renews itself in blocks, the same way in every run of the same seed.
+
+The fine simulation takes no notice of the closure, so learners read it from a store instead of paying for it
+in every episode; renewing one block at a time keeps new images and velocities coming. Block ``r`` of the
+sequence depends on the seed and ``r`` alone: a resumed training rebuilds exactly the store it had.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key, Scalar
+
+from closura.problems import Problem, TruthStore, simulate_truth
+
+
+@dataclass(frozen=True)
+class TruthConfiguration:
+    """How much truth is kept and how often it is renewed.
+
+    Parameters
+    ----------
+    slots
+        Simulations in the store; 0 simulates the truth afresh in every episode (as published).
+    steps
+        Coarse steps of each.
+    blocks
+        The store is renewed a block (``slots / blocks`` simulations) at a time.
+    renew_every
+        Updates between renewals; 0 never renews.
+    """
+
+    slots: int = 128
+    steps: int = 60
+    blocks: int = 8
+    renew_every: int = 200
+
+    def __post_init__(self) -> None:
+        if self.slots < 0 or self.steps < 1 or self.blocks < 1 or self.renew_every < 0:
+            raise ValueError(f"truth: slots and renewals must not be negative, steps and blocks positive; got {self}")
+        if self.slots % self.blocks:
+            raise ValueError(f"truth: {self.blocks} blocks do not divide {self.slots} slots")
+
+
+class TruthBank:
+    """The store at every moment of a training.
+
+    Parameters
+    ----------
+    problem
+        Draws and simulates the truth.
+    configuration
+        Sizes; ``slots`` must not be 0.
+    key
+        Decides all blocks.
+    """
+
+    def __init__(self, problem: Problem, configuration: TruthConfiguration, *, key: Key[Scalar, ""]) -> None:
+        self._problem, self._configuration, self._key = problem, configuration, key
+        self._blocks: dict[int, TruthStore] = {}
+        self._store: TruthStore | None = None
+
+    def renewals(self, update: int) -> int:
+        """How many renewals have happened before an update."""
+        every = self._configuration.renew_every
+        return update // every if every else 0
+
+    def next_renewal(self, update: int) -> int | None:
+        """The first update after this one before which a renewal happens."""
+        every = self._configuration.renew_every
+        return (update // every + 1) * every if every else None
+
+    def at(self, update: int) -> tuple[TruthStore, Array]:
+        """The store for an update, and which slots are new since the last call: booleans, ``(slots,)``."""
+        c = self._configuration
+        last = c.blocks - 1 + self.renewals(update)
+        wanted = range(last - c.blocks + 1, last + 1)
+        new = [r for r in wanted if r not in self._blocks]
+        self._blocks = {r: self._blocks[r] if r in self._blocks else self._simulate(r) for r in wanted}
+        in_place = sorted(wanted, key=lambda r: r % c.blocks)
+        if new or self._store is None:
+            self._store = jax.tree.map(lambda *x: jnp.concatenate(x), *(self._blocks[r] for r in in_place))
+        size = c.slots // c.blocks
+        fresh = jnp.repeat(jnp.asarray([r in new for r in in_place]), size)
+        return self._store, fresh
+
+    def _simulate(self, block: int) -> TruthStore:
+        size = self._configuration.slots // self._configuration.blocks
+        return simulate_truth(
+            self._problem, size, self._configuration.steps, key=jax.random.fold_in(self._key, block)
+        )
