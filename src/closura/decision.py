@@ -19,6 +19,8 @@ class Decision:
         Boundary of the grid along each axis; networks pad accordingly.
     bound
         The dynamics clip actions to ``[-bound, bound]``.
+    acts_on
+        For each channel of the action, the index of the observed channel that it is subtracted from.
     scale
         Size of a typical useful action, in the units of the action: networks whose output should be of
         order one multiply it by this.
@@ -27,8 +29,16 @@ class Decision:
     observation: tuple[str, ...]
     action: tuple[str, ...]
     boundary: tuple[Boundary, ...]
+    acts_on: tuple[int, ...] = (0,)
     bound: float = 1.0
     scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):
+            raise ValueError(
+                f"acts_on needs one index of an observed channel per action channel; got {self.acts_on} for "
+                f"observation {self.observation} and action {self.action}"
+            )
 
     @property
     def dimensions(self) -> int:

@@ -1,5 +1,8 @@
 """Closures: networks that see a coarse state and answer with a correction."""
 
+from closura.closures.adaptive import StencilClosure as StencilClosure
+from closura.closures.adaptive import StencilHead as StencilHead
+from closura.closures.adaptive import StencilPolicy as StencilPolicy
 from closura.closures.closure import Closure as Closure
 from closura.closures.compact import compact as compact
 from closura.closures.convolution import convolve as convolve
@@ -13,3 +16,4 @@ from closura.closures.policy import Policy as Policy
 from closura.closures.registry import CLOSURES as CLOSURES
 from closura.closures.registry import build as build
 from closura.closures.registry import closure_options as closure_options
+from closura.closures.stencil import apply_stencil as apply_stencil

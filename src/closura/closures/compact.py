@@ -1,14 +1,16 @@
-"""A small closure: few channels that multiply each other, and a narrow view.
+"""A small closure: a narrow view, few channels, and an answer in the form that errors of schemes have.
 
-Errors of a coarse scheme are local (differences over a few cells) and, in advection, products of the velocity
-with differences of the field. A few gated layers express that with a twentieth of IRCNN's parameters.
+One 3 x 3 layer looks at a cell's neighbours, layers of size 1 combine what it saw, and the head answers with the
+weights of a 5 x 5 stencil on the field that is acted on (``output="stencil"``), or with the action itself
+(``output="action"``, as IRCNN does). With its 7,000 parameters it is 27 times smaller than IRCNN.
 """
 
-from collections.abc import Sequence
+from typing import Literal
 
 import jax
 from jaxtyping import PRNGKeyArray
 
+from closura.closures.adaptive import StencilClosure, StencilPolicy
 from closura.closures.closure import Closure
 from closura.closures.ircnn import attach_head
 from closura.closures.networks import ConvolutionStack
@@ -19,15 +21,17 @@ from closura.decision import Decision
 def compact(
     decision: Decision,
     *,
-    channels: int = 16,
+    channels: int = 48,
     layers: int = 3,
-    dilations: Sequence[int] | None = None,
-    activation: str = "glu",
+    wide_layers: int = 1,
+    radius: int = 2,
+    activation: str = "relu",
+    output: Literal["stencil", "action"] = "stencil",
     stochastic: bool = False,
     initial_std: float | None = None,
     key: PRNGKeyArray,
-) -> Policy | Closure:
-    """Build a small network: about 10,000 parameters for two-dimensional advection.
+) -> Policy | Closure | StencilClosure | StencilPolicy:
+    """Build a small network: about 7,000 parameters for two-dimensional advection.
 
     Parameters
     ----------
@@ -36,31 +40,45 @@ def compact(
     channels
         Channels that leave each layer.
     layers
-        Number of layers before the head; each widens the view by ``2 * dilation`` cells.
-    dilations
-        Dilation of each layer (default: 1).
+        Number of layers before the head.
+    wide_layers
+        How many of them, from the first, see neighbouring cells (size 3); the others work cell by cell.
+    radius
+        Reach of the stencil in cells.
     activation
         Activation of each layer; see :class:`~closura.closures.ConvolutionStack`.
+    output
+        Whether the head answers with a stencil's weights or with the action.
     stochastic
         A policy with a critic, or a deterministic closure that starts from "no closure".
     initial_std
-        Spread of the policy before training; see :class:`~closura.closures.Policy`.
+        Spread of the policy before training, in units of the action.
     key
         Random key.
 
     Raises
     ------
     ValueError
-        If the activation is unknown, the dilations disagree with the layers in number, a number is not
-        positive, or ``initial_std`` is given for a deterministic closure.
+        If the activation or output is unknown, a number is not positive, there are more wide layers than
+        layers, or ``initial_std`` is given for a deterministic closure.
     """
+    if output not in ("stencil", "action"):
+        raise ValueError(f"unknown output {output!r}; valid: stencil, action")
+    if not 0 <= wide_layers <= layers:
+        raise ValueError(f"wide_layers must lie between 0 and layers={layers}; got {wide_layers}")
+    if initial_std is not None and not stochastic:
+        raise ValueError("initial_std is the spread of a policy: a deterministic closure has none")
     backbone_key, head_key = jax.random.split(key)
     backbone = ConvolutionStack(
         len(decision.observation),
         (channels,) * layers,
         decision.boundary,
-        dilations=None if dilations is None else tuple(dilations),
+        sizes=(3,) * wide_layers + (1,) * (layers - wide_layers),
         activation=activation,
         key=backbone_key,
     )
-    return attach_head(decision, backbone, stochastic=stochastic, initial_std=initial_std, key=head_key)
+    if output == "action":
+        return attach_head(decision, backbone, stochastic=stochastic, initial_std=initial_std, key=head_key)
+    if stochastic:
+        return StencilPolicy(decision, backbone, radius=radius, initial_std=initial_std, key=head_key)
+    return StencilClosure(decision, backbone, radius=radius, key=head_key)

@@ -104,8 +104,8 @@ class ConvolutionStack(eqx.Module):
         Boundary of the grid along each axis.
     dilations
         Dilation of each layer (default: 1).
-    size
-        Points of each kernel along each axis, odd.
+    sizes
+        Points of each layer's kernel along each axis, odd (default: 3); 1 mixes channels cell by cell.
     activation
         ``"relu"``, ``"gelu"``, ``"silu"``, ``"tanh"``, or one that multiplies channels with each other:
         ``"glu"`` (``a * sigmoid(b)``) or ``"bilinear"`` (``a * b``), where the convolution gives the channels
@@ -130,24 +130,25 @@ class ConvolutionStack(eqx.Module):
         boundary: tuple[Boundary, ...],
         *,
         dilations: tuple[int, ...] | None = None,
-        size: int = 3,
+        sizes: tuple[int, ...] | None = None,
         activation: str = "relu",
         key: PRNGKeyArray,
     ) -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {activation!r}; valid: {', '.join(ACTIVATIONS)}")
         dilations = (1,) * len(channels) if dilations is None else dilations
-        if not channels or len(dilations) != len(channels):
+        sizes = (3,) * len(channels) if sizes is None else sizes
+        if not channels or len(dilations) != len(channels) or len(sizes) != len(channels):
             raise ValueError(
-                f"a stack needs at least one layer and one dilation per layer; "
-                f"got {len(channels)} layers and dilations {dilations}"
+                f"a stack needs at least one layer, and one dilation and one size per layer; "
+                f"got {len(channels)} layers, dilations {dilations} and sizes {sizes}"
             )
         gates = 2 if activation in _GATED else 1
         widths = (c_in, *channels)
         self.layers = tuple(
             Convolution(widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key)
-            for i, (dilation, layer_key) in enumerate(
-                zip(dilations, jax.random.split(key, len(channels)), strict=True)
+            for i, (size, dilation, layer_key) in enumerate(
+                zip(sizes, dilations, jax.random.split(key, len(channels)), strict=True)
             )
         )
         self.activation = activation

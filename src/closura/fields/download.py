@@ -71,6 +71,6 @@ def download_file(file: str, checksum: str, *, mirrors: Sequence[str], folder: P
             bar.close()
     raise ConnectionError(
         f"could not download {file}. Tried: {'; '.join(tried)}. Without a network: copy the file from "
-        f"elsewhere to {folder}, or put it into a folder {folder.name}/ anywhere and name the folder above it "
-        f"with --data-dir or the environment variable CLOSURA_DATA"
+        f"elsewhere to {folder}, or put it into a folder {folder.name}/ anywhere and name the folder above "
+        f"it with --data-dir or the environment variable CLOSURA_DATA"
     )

@@ -1,9 +1,8 @@
 """Images as initial conditions, drawn inside compiled code.
 
-The published pipeline (Closure-RL, arXiv 2402.00972, appendix D; section 1.9 of its code's description): an
-image of 28 x 28 grey values in [0, 1]; digits are rotated by an angle from U(-90, 90) degrees with nearest
-neighbours; bilinear enlargement to the fine grid; 1e-6 is added, so that relative measures never divide by
-zero. All of it in float32.
+The published pipeline (code of Closure-RL, arXiv 2402.00972): an image of 28 x 28 grey values in [0, 1];
+digits are rotated by an angle from U(-90, 90) degrees with nearest neighbours; bilinear enlargement to the
+fine grid; 1e-6 is added. All of it in float32.
 
 Image arrays are ``[row, column]`` with row 0 at the top; fields are ``[component, x, y]`` with x the column
 and y the row. The transposition happens here, once.

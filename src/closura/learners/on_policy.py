@@ -216,17 +216,24 @@ class OnPolicyLearner(Learner):
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """Collect once, then pass over the frames ``epochs`` times."""
         c = self.configuration
-        key, collect_key, *epoch_keys = jax.random.split(jax.random.wrap_key_data(state.key_data), 2 + c.epochs)
+        key, collect_key, epoch_key = jax.random.split(jax.random.wrap_key_data(state.key_data), 3)
         carry, trajectory = self.collect(problem, state.closure, state.carry, key=collect_key)
         frames = self.frames(trajectory)
         valid = trajectory.valid.reshape(-1)
         count: Int[Array, ""] | int = jnp.sum(valid.astype(jnp.int32)) if c.steps == 0 else valid.size
-        policy, optimiser = state.closure, state.optimiser
-        for epoch_key in epoch_keys:
-            order = _shuffle(valid, key=epoch_key)
-            batches = minibatches(order, count, c.minibatch)
-            policy, optimiser, parts = self.improve(policy, optimiser, frames, batches)
-        metrics = {name: jnp.sum(x) / batches.count.astype(x.dtype) for name, x in parts.items()}
+        weights, static = eqx.partition(state.closure, eqx.is_inexact_array)
+
+        def epoch(carry: tuple[PyTree[Array], PyTree[Array]], key: Key[Scalar, ""]) -> tuple[tuple, Metrics]:
+            weights, optimiser = carry
+            batches = minibatches(_shuffle(valid, key=key), count, c.minibatch)
+            policy, optimiser, parts = self.improve(eqx.combine(weights, static), optimiser, frames, batches)
+            means = {name: jnp.sum(x) / batches.count.astype(x.dtype) for name, x in parts.items()}
+            return (eqx.filter(policy, eqx.is_inexact_array), optimiser), means
+
+        epochs = jax.random.split(epoch_key, c.epochs)
+        (weights, optimiser), metrics = jax.lax.scan(epoch, (weights, state.optimiser), epochs)
+        policy = eqx.combine(weights, static)
+        metrics = {name: x[-1] for name, x in metrics.items()}
         metrics |= describe_trajectory(trajectory)
         return (
             LearnerState(

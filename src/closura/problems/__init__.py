@@ -11,6 +11,7 @@ from closura.problems.problem import Beginning as Beginning
 from closura.problems.problem import Draw as Draw
 from closura.problems.problem import Dynamics as Dynamics
 from closura.problems.problem import EpisodeRules as EpisodeRules
+from closura.problems.problem import FixedBegin as FixedBegin
 from closura.problems.problem import Problem as Problem
 from closura.problems.problem import SimulatedBegin as SimulatedBegin
 from closura.problems.problem import SquaredErrorReduction as SquaredErrorReduction

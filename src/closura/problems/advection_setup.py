@@ -151,7 +151,7 @@ def advection(
         rivals={name: AdvectionDynamics(solver(*parts), c.ratio) for name, parts in RIVALS.items()},
         reward=SquaredErrorReduction(c.mass_weight),
         error=relative_mae,
-        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, 1.0, TYPICAL_ACTION),
+        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, (0,), 1.0, TYPICAL_ACTION),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
         grid_shape=coarse.shape,

@@ -145,6 +145,15 @@ class SimulatedBegin(Begin):
         return Beginning(state, parameters, target)
 
 
+class FixedBegin(Begin):
+    """Always the same beginning, for example a user's own initial field."""
+
+    beginning: Beginning
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
+        return self.beginning
+
+
 @dataclass(frozen=True)
 class EpisodeRules:
     """When an episode of learning ends.

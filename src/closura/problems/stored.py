@@ -43,7 +43,7 @@ class TruthStore(eqx.Module):
 
 @eqx.filter_jit
 def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> TruthStore:
-    def one(key: Key[Scalar, ""]) -> TruthStore:
+    def one(key: Key[Scalar, ""]) -> tuple[Array, PyTree[Array], Array]:
         state, parameters, target = problem.begin(key=key)
 
         def advance(target: PyTree[Array], _: None) -> tuple[PyTree[Array], Float[Array, "component *grid"]]:
@@ -52,10 +52,10 @@ def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> Truth
 
         last, truth = jax.lax.scan(advance, target, None, length=steps)
         truth = jnp.concatenate([truth, problem.target.observe(last)[None]])
-        return TruthStore(state, parameters, truth.astype(state.dtype))
+        return state, parameters, truth.astype(state.dtype)
 
     # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower).
-    return jax.lax.map(one, keys)
+    return TruthStore(*jax.lax.map(one, keys))
 
 
 def simulate_truth(

@@ -16,7 +16,7 @@ LEARNING: dict[str, type] = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguratio
 
 @dataclass(frozen=True)
 class CompactConfiguration:
-    """Size of the compact closure.
+    """Size and form of the compact closure.
 
     Parameters
     ----------
@@ -24,13 +24,22 @@ class CompactConfiguration:
         Channels of each layer.
     layers
         Layers before the head.
+    wide_layers
+        How many of them see neighbouring cells; the others work cell by cell.
+    radius
+        Reach of the stencil that the head answers with, in cells.
     activation
         "relu", "gelu", "silu", "tanh", "glu" or "bilinear".
+    output
+        Whether the head answers with a stencil's weights or with the action itself.
     """
 
-    channels: int = 16
+    channels: int = 48
     layers: int = 3
-    activation: str = "glu"
+    wide_layers: int = 1
+    radius: int = 2
+    activation: str = "relu"
+    output: Literal["stencil", "action"] = "stencil"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""The command line: finds the command, and turns the errors that users can mend into one clear line."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+USAGE = """\
+closura: learn what a coarse simulation grid cannot resolve
+
+  closura demo                          learn, judge and draw a closure in a few minutes
+  closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
+  closura evaluate PROBLEM              methods side by side on held-out simulations
+  closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
+  closura models get NAME               download published weights (closure-rl-advection)
+  closura --version
+
+Problems: advection. Each command explains its options with --help.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``closura``.
+
+    Leaves with status 0, 1 (a training that diverged), 2 (input that cannot be used) or 130 (interrupted).
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        from importlib.metadata import version
+
+        print(version("closura"))
+        return
+    commands = _commands()
+    if arguments[0] not in commands:
+        print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
+        sys.exit(2)
+    _run(commands[arguments[0]], arguments[1:])
+
+
+def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
+    from closura.commands.console import fail
+    from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
+
+    try:
+        command(arguments)
+    except TrainingDiverged as error:
+        fail(str(error), 1)
+    except (Interrupted, KeyboardInterrupt) as error:
+        fail(str(error) or "interrupted", 130)
+    except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
+        fail(str(error))
+
+
+def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
+    # Imported here: `closura --help` should not wait for JAX.
+    from closura.commands.demo import run_demo
+    from closura.commands.downloads import run_data, run_models
+    from closura.commands.evaluation import run_evaluate
+    from closura.commands.training import run_train
+
+    return {
+        "demo": run_demo,
+        "train": run_train,
+        "evaluate": run_evaluate,
+        "data": run_data,
+        "models": run_models,
+    }

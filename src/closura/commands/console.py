@@ -1,0 +1,70 @@
+"""Talking to the person at the terminal."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from closura.runs.training import Progress as Row
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def fail(message: str, code: int = 2) -> None:
+    """Print an error and leave."""
+    errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@contextmanager
+def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
+    """A progress bar with the figures that matter; a plain line now and then where there is no terminal."""
+    latest: dict[str, float] = {}
+
+    def words(row: dict[str, float]) -> str:
+        latest.update(row)
+        parts = []
+        if "loss" in latest:
+            parts.append(f"loss {latest['loss']:.3g}")
+        if "reward" in latest:
+            parts.append(f"reward {latest['reward']:.2e}")
+        if latest.get("episode_length"):
+            parts.append(f"length {latest['episode_length']:.0f}")
+        if "policy_std" in latest:
+            parts.append(f"std {latest['policy_std']:.2g}")
+        if "validation_error" in latest:
+            parts.append(f"validation {100 * latest['validation_error']:.3g} %")
+        return "  ".join(parts)
+
+    if not console.is_terminal:
+
+        def lines(progress: Row) -> None:
+            text = words(progress.row)
+            if "validation_error" in progress.row or progress.update == progress.updates:
+                seconds = progress.row.get("seconds", 0.0)
+                console.print(f"update {progress.update}/{progress.updates}  {seconds:.0f} s  {text}", soft_wrap=True)
+
+        yield lines
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("training"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("training", total=None, words="simulating truth, compiling")
+
+        def show(progress: Row) -> None:
+            bar.update(task, total=progress.updates, completed=progress.update, words=words(progress.row))
+
+        yield show

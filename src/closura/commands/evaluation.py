@@ -1,0 +1,181 @@
+"""``closura evaluate``: methods side by side from the same held-out beginnings."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from closura.commands.console import console
+from closura.commands.options import argument, pre_parse, use_precision
+from closura.evaluation import Evaluation, evaluate, load_store, print_table, publish, saver, write_json
+from closura.interop.weights import load_closure
+from closura.problems import AdvectionConfiguration, advection
+from closura.runs import RunFolder
+from closura.runs.configuration import to_plain
+from closura.runs.environment import describe_environment
+from closura.runs.presets import advection_preset
+from closura.runs.tracking import read_metrics
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to run and where the results go.
+
+    Parameters
+    ----------
+    closure
+        A run folder or a weights file (.safetensors, or the published .npz and .pt); may be given several
+        times. NAME=PATH gives it another name in the table.
+    preset
+        "paper": the published physics (velocities, boundary stencil); "default": periodic velocities and the
+        repaired stencil.
+    simulations
+        Number of held-out simulations.
+    steps
+        Coarse steps of each.
+    seed
+        Seed of the beginnings.
+    data_dir
+        Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
+    out
+        Folder for table.json, table.csv, figures and report.html.
+    json
+        File for the table's numbers alone.
+    save
+        Keep all simulated fields in this zarr folder.
+    start
+        Start from the beginnings and the truth in a zarr folder written by --save.
+    overwrite
+        Let --save replace what is there.
+    no_timing
+        Do not measure times per step.
+    """
+
+    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    preset: Literal["paper", "default"] = "default"
+    simulations: int = 100
+    steps: int = 50
+    seed: int = 0
+    data_dir: Path | None = None
+    out: Path | None = None
+    json: Path | None = None
+    save: Path | None = None
+    start: Path | None = None
+    overwrite: bool = False
+    no_timing: bool = False
+
+
+def run_evaluate(arguments: Sequence[str]) -> Evaluation:
+    """Parse the command's arguments, evaluate, print the table and write what was asked for."""
+    options, configuration = parse_evaluate(arguments)
+    if options.simulations < 1 or options.steps < 1:
+        raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
+    use_precision(configuration.precision)
+    problem = advection(configuration, "test", data_dir=options.data_dir)
+    closures = {}
+    for text in options.closure:
+        name, path = named_closure(text)
+        closures[name] = load_closure(path, problem.decision)
+    command = "closura evaluate " + shlex.join(arguments)
+    settings = {
+        "command": command,
+        "problem": to_plain(configuration),
+        "preset": options.preset,
+        "seed": options.seed,
+        "environment": describe_environment(),
+    }
+    store = load_store(options.start, problem) if options.start else None
+    with console.status("simulating") as status:
+        result = evaluate(
+            problem,
+            closures,
+            simulations=options.simulations,
+            steps=options.steps,
+            key=evaluation_key(options.seed),
+            store=store,
+            frames=51,
+            save=saver(options.save, problem, settings, overwrite=options.overwrite) if options.save else None,
+            timing=not options.no_timing,
+            description={"preset": options.preset, "seed": str(options.seed)},
+            configuration=settings,
+            report=lambda name: status.update(f"simulating {name}"),
+        )
+    print_table(result, console=console)
+    if options.json:
+        write_json(result, options.json)
+    if options.out:
+        with console.status("drawing figures, writing the report"):
+            published = publish(
+                result, options.out, title=f"Closures of {problem.name}", training=training_of(options.closure)
+            )
+        console.print(f"report: {published.report}", soft_wrap=True)
+    return result
+
+
+def evaluation_key(seed: int) -> jax.Array:
+    """The key of held-out beginnings: never one that training with the same seed uses."""
+    return jax.random.fold_in(jax.random.key(seed), 0x7E57)
+
+
+def named_closure(text: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; without a name it is that of the run folder or file."""
+    name, separator, path = text.partition("=")
+    if separator and not Path(text).exists():
+        return name, Path(path)
+    path = Path(text)
+    return (path.resolve().name if path.is_dir() else path.stem), path
+
+
+def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
+    """Configuration, metrics and environment of the first closure that is a run folder."""
+    for text in closures:
+        run = RunFolder(named_closure(text)[1])
+        if run.path.is_dir() and run.holds_run:
+            return {
+                "configuration": to_plain(run.read_configuration()),
+                "metrics": read_metrics(run.metrics) if run.metrics.exists() else [],
+                "environment": json.loads(run.environment.read_text()) if run.environment.exists() else {},
+            }
+    return None
+
+
+def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, AdvectionConfiguration]:
+    """Resolve the preset, the first run folder and the options.
+
+    Grid and ratio default to those that the first closure's run was trained on, the physics to the preset's.
+    """
+    known = pre_parse(arguments, ("--preset",))
+    preset: Any = known["--preset"] if known["--preset"] in ("paper", "default") else "default"
+    default = advection_preset(preset)
+    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
+    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
+    for text in closures[:1]:
+        run = RunFolder(named_closure(text)[1])
+        if run.path.is_dir() and run.holds_run:
+            trained = run.read_configuration().problem
+            default = replace(default, cells=trained.cells, ratio=trained.ratio, courant=trained.courant)
+            if preset == "default":
+                default = replace(trained, precision=default.precision)
+    parsed = tyro.cli(
+        _EvaluateArguments,
+        prog="closura evaluate",
+        args=list(arguments),
+        description="Methods side by side from the same held-out beginnings.",
+        default=_EvaluateArguments("advection", EvaluateOptions(), default),
+    )
+    return parsed.options, parsed.problem
+
+
+_FLAT = tyro.conf.arg(name="")
+
+
+@dataclass(frozen=True)
+class _EvaluateArguments:
+    name: Annotated[tyro.conf.Positional[Literal["advection"]], argument("the problem")]
+    options: Annotated[EvaluateOptions, _FLAT]
+    problem: Annotated[AdvectionConfiguration, _FLAT]

@@ -1,0 +1,173 @@
+"""``closura train``: learn a closure and leave a run folder behind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from closura.commands.console import console, training_bar
+from closura.commands.options import argument, pre_parse, use_precision
+from closura.problems import AdvectionConfiguration
+from closura.runs import (
+    CompactConfiguration,
+    RunFolder,
+    TrainConfiguration,
+    TrainingResult,
+    TruthConfiguration,
+    ValidationConfiguration,
+    train,
+)
+from closura.runs.configuration import LEARNING, ClosureName, LearnerName, Preset
+from closura.runs.presets import PRESETS, train_preset
+from closura.runs.tracking import Tracker
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the run lives.
+
+    Parameters
+    ----------
+    preset
+        Settings that belong together: "paper" is what produced the published weights, "default" learns best
+        per unit of time, "quick" takes minutes. Other options change single settings.
+    run
+        The run's folder (default: runs/PROBLEM-LEARNER-CLOSURE-IMAGES-seedS).
+    resume
+        Go on from the folder's last checkpoint, with the folder's settings.
+    overwrite
+        Replace a run that is already in the folder.
+    data_dir
+        Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files (default: CLOSURA_DATA, then the
+        download cache).
+    trackers
+        Send metrics to "wandb" or "tensorboard" too (needs closura[tracking]).
+    """
+
+    preset: Preset = "default"
+    run: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    data_dir: Path | None = None
+    trackers: tuple[Tracker, ...] = ()
+
+
+def run_train(arguments: Sequence[str]) -> TrainingResult:
+    """Parse the command's arguments and train."""
+    options, configuration = parse_train(arguments)
+    folder = options.run or default_folder(configuration)
+    use_precision(configuration.problem.precision)
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    with training_bar() as report:
+        result = train(
+            configuration,
+            folder,
+            data_dir=options.data_dir,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            trackers=options.trackers,
+            report=report,
+        )
+    console.print(
+        f"validation error {100 * result.validation_error:.3g} % at step {configuration.validation.steps} "
+        f"(without a closure {100 * result.uncorrected_error:.3g} %), {result.updates} updates, "
+        f"{result.transitions:.0f} transitions, {result.seconds:.0f} s\n"
+        f"judge it on held-out data: closura evaluate {configuration.name} --closure {folder}",
+        soft_wrap=True,
+        highlight=False,
+    )
+    return result
+
+
+def default_folder(configuration: TrainConfiguration) -> Path:
+    """The folder of a run that was given none."""
+    c = configuration
+    return Path("runs") / f"{c.name}-{c.learner}-{c.closure}-{c.problem.images}-seed{c.seed}"
+
+
+def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguration]:
+    """Resolve preset and options into a configuration.
+
+    The preset, the learner and the closure decide which further options there are and their defaults, so they
+    are read first; with ``--resume`` the defaults are the run's own settings.
+    """
+    known = pre_parse(arguments, ("--preset", "--learner", "--closure", "--run"), flags=("--resume",))
+    folder = known["--run"]
+    if known["--resume"] and folder and RunFolder(folder).holds_run:
+        default = RunFolder(folder).read_configuration()
+    else:
+        preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
+        learner: Any = known["--learner"] if known["--learner"] in LEARNING else None
+        closure: Any = known["--closure"] if known["--closure"] in ("ircnn", "compact") else None
+        default = train_preset(preset, learner=learner, closure=closure)
+    kind = _arguments(type(default.learning))
+    parsed = tyro.cli(
+        kind,
+        prog="closura train",
+        args=list(arguments),
+        description="Learn a closure.",
+        default=kind(
+            name=default.name, options=RunOptions(), problem=default.problem, closure=default.closure,
+            compact=default.compact, learner=default.learner, learning=default.learning, truth=default.truth,
+            validation=default.validation, rest=_Rest.of(default),
+        ),
+    )  # fmt: skip
+    configuration = TrainConfiguration(
+        name=parsed.name, problem=parsed.problem, closure=parsed.closure, compact=parsed.compact,
+        learner=parsed.learner, learning=parsed.learning, truth=parsed.truth, validation=parsed.validation,
+        initial_std=parsed.rest.initial_std, keep_every=parsed.rest.keep_every, log_every=parsed.rest.log_every,
+        transitions=parsed.rest.transitions, seed=parsed.rest.seed,
+    )  # fmt: skip
+    return parsed.options, configuration
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """Further settings.
+
+    Parameters
+    ----------
+    seed
+        Seed of everything random.
+    initial_std
+        Spread of a policy before training; 0 is PyTorch's initialisation, as published (about 0.7).
+    keep_every
+        Updates between checkpoints that are kept for good; 0 keeps only the best and the last.
+    log_every
+        Updates that are averaged into one row of metrics.
+    transitions
+        Stop after so many transitions even if updates are left; 0 sets no limit.
+    """
+
+    seed: int = 0
+    initial_std: float = 0.03
+    keep_every: int = 0
+    log_every: int = 10
+    transitions: int = 0
+
+    @staticmethod
+    def of(c: TrainConfiguration) -> "_Rest":
+        return _Rest(c.seed, c.initial_std, c.keep_every, c.log_every, c.transitions)
+
+
+def _arguments(learning: type) -> type:
+    """The arguments of ``closura train`` for one learner."""
+    flat = tyro.conf.arg(name="")
+    return make_dataclass(
+        "TrainArguments",
+        [
+            ("name", Annotated[tyro.conf.Positional[Literal["advection"]], argument("the problem")]),
+            ("options", Annotated[RunOptions, flat]),
+            ("learner", Annotated[LearnerName, argument("how the closure learns")]),
+            ("closure", Annotated[ClosureName, argument("the network")]),
+            ("problem", Annotated[AdvectionConfiguration, flat]),
+            ("rest", Annotated[_Rest, flat]),
+            ("compact", CompactConfiguration),
+            ("learning", learning),
+            ("truth", TruthConfiguration),
+            ("validation", ValidationConfiguration),
+        ],
+        frozen=True,
+    )

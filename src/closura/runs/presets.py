@@ -1,0 +1,118 @@
+"""Presets: settings that belong together, under a name."""
+
+from dataclasses import replace
+
+from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.learners.on_policy import OnPolicyConfiguration
+from closura.problems import AdvectionConfiguration
+from closura.runs.configuration import (
+    LEARNING,
+    ClosureName,
+    LearnerName,
+    Preset,
+    TrainConfiguration,
+    ValidationConfiguration,
+)
+from closura.runs.truth_bank import TruthConfiguration
+
+PRESETS: tuple[Preset, ...] = ("paper", "default", "quick")
+
+_PUBLISHED = OnPolicyConfiguration(
+    updates=500_000,
+    environments=1,
+    steps=0,
+    minibatch=10,
+    epochs=1,
+    discount=0.95,
+    trace=0.95,
+    value_weight=0.5,
+    entropy_weight=0.05,
+    learning_rate=1e-5,
+    anneal=False,
+    weight_decay=0.01,
+    gradient_norm=0.0,
+    normalise="cell",
+    average=0.0,
+    ends_are_terminal=True,
+)
+
+
+def advection_preset(preset: Preset) -> AdvectionConfiguration:
+    """Settings of the advection problem: the published physics, the repaired ones, or a small quick one."""
+    if preset == "paper":
+        return AdvectionConfiguration(images="mnist", published_velocity=True, published_boundary=True)
+    if preset == "quick":
+        return AdvectionConfiguration(cells=32)
+    return AdvectionConfiguration()
+
+
+def train_preset(
+    preset: Preset, *, learner: LearnerName | None = None, closure: ClosureName | None = None
+) -> TrainConfiguration:
+    """All settings of a training.
+
+    Parameters
+    ----------
+    preset
+        ``paper``: what actually produced the published weights (PPO, IRCNN, one episode at a time, two million
+        transitions). ``default``: what learns best per unit of time (gradients through the rollout of a
+        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes, on 32 x 32.
+    learner, closure
+        Another learner or network than the preset's.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
+    learner = learner or ("ppo" if preset == "paper" else "bptts")
+    closure = closure or ("ircnn" if preset == "paper" else "compact")
+    if learner not in LEARNING:
+        raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
+    base = TrainConfiguration(
+        problem=advection_preset(preset), closure=closure, learner=learner, learning=LEARNING[learner]()
+    )
+    if learner == "bptts":
+        return _bptts(base, preset)
+    return _on_policy(base, preset)
+
+
+def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
+    if preset == "quick":
+        return replace(
+            base,
+            learning=BPTTSConfiguration(updates=600, batch=8, horizons=(4,), fractions=(1.0,)),
+            truth=TruthConfiguration(slots=64, steps=40, blocks=8, renew_every=100),
+            validation=ValidationConfiguration(simulations=16, steps=25, every=100),
+        )
+    return replace(base, learning=BPTTSConfiguration(), validation=ValidationConfiguration(every=200))
+
+
+def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
+    kind = PPOConfiguration if base.learner == "ppo" else A2CConfiguration
+    if preset == "paper":
+        settings = {name: getattr(_PUBLISHED, name) for name in _PUBLISHED.__dataclass_fields__}
+        return replace(
+            base,
+            learning=kind(**settings),
+            initial_std=0.0,
+            truth=TruthConfiguration(slots=0),
+            validation=ValidationConfiguration(simulations=10, steps=50, every=100),
+            keep_every=1000,
+            transitions=2_000_000,
+        )
+    if preset == "quick":
+        return replace(
+            base,
+            learning=kind(updates=400),
+            truth=TruthConfiguration(slots=128, steps=40, blocks=8, renew_every=50),
+            validation=ValidationConfiguration(simulations=16, steps=25, every=20),
+        )
+    return replace(
+        base,
+        learning=kind(updates=2000),
+        truth=TruthConfiguration(slots=256, steps=100, blocks=16, renew_every=100),
+        validation=ValidationConfiguration(every=50),
+    )
