@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.closures._members import apply_by_member
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.decision import Decision
 
@@ -84,10 +85,14 @@ class Closure(eqx.Module):
         ValueError
             If the observation has other channels or axes than the decision says.
         """
-        features = self.backbone(channels_last(observation, self.decision))
-        scale = jnp.asarray(self.decision.scale, observation.dtype)
-        return jnp.moveaxis(self.head(features) * scale, -1, 0)
+        return apply_by_member(_act, self, observation)
 
     def describe(self) -> dict[str, Any]:
         """Number of parameters, channels, dilations and receptive field of each layer, head included."""
         return {"kind": "closure", **describe_network(self, self.backbone, self.head)}
+
+
+def _act(closure: Closure, observation: Array) -> Array:
+    features = closure.backbone(channels_last(observation, closure.decision))
+    scale = jnp.asarray(closure.decision.scale, observation.dtype)
+    return jnp.moveaxis(closure.head(features) * scale, -1, 0)

@@ -34,6 +34,11 @@ def plain_convolutions() -> Iterator[None]:
         _plain.reset(token)
 
 
+def uses_blocks() -> bool:
+    """Whether functions traced now use the fast CPU path."""
+    return not _plain.get() and jax.default_backend() == "cpu"
+
+
 def convolve(
     x: Float[Array, "*grid c_in"],
     kernel: Float[Array, "*k c_in c_out"],
@@ -75,10 +80,7 @@ def convolve(
         )
     if any(size % 2 == 0 for size in kernel.shape[:-2]):
         raise ValueError(f"kernels must have odd sizes, so that they have a centre; got {kernel.shape[:-2]}")
-    if _plain.get() or jax.default_backend() != "cpu":
-        y = _xla(x, kernel, dilation, boundary)
-    else:
-        y = _blocked(dilation, boundary)(x, kernel)
+    y = _blocked(dilation, boundary)(x, kernel) if uses_blocks() else _xla(x, kernel, dilation, boundary)
     return y if bias is None else y + bias
 
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.closures._members import apply_by_member
 from closura.closures.closure import channels_last, describe_network
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.decision import Decision
@@ -100,16 +101,15 @@ class Policy(eqx.Module):
         ValueError
             If the observation has other channels or axes than the decision says.
         """
-        features = self._features(observation)
-        return self._distribution(features), self.critic(features)[..., 0]
+        return apply_by_member(_evaluate, self, observation)
 
     def distribution(self, observation: Float[Array, "c *grid"]) -> Normal:
         """Distribution of the actions."""
-        return self._distribution(self._features(observation))
+        return apply_by_member(_distribution, self, observation)
 
     def value(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid"]:
         """Expected sum of future (discounted) rewards of each agent."""
-        return self.critic(self._features(observation))[..., 0]
+        return apply_by_member(_value, self, observation)
 
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
         """The mean action, which is how a trained policy acts as a closure."""
@@ -119,12 +119,27 @@ class Policy(eqx.Module):
         """Number of parameters, channels, dilations and receptive field of each layer, head included."""
         return {"kind": "policy", **describe_network(self, self.backbone, self.actor)}
 
-    def _features(self, observation: Array) -> Array:
-        return self.backbone(channels_last(observation, self.decision))
 
-    def _distribution(self, features: Array) -> Normal:
-        mean, raw = jnp.split(jnp.moveaxis(self.actor(features), -1, 0), 2)
-        return Normal(mean, jax.nn.softplus(raw) + SMALLEST_STD)
+def _features(policy: Policy, observation: Array) -> Array:
+    return policy.backbone(channels_last(observation, policy.decision))
+
+
+def _normal(policy: Policy, features: Array) -> Normal:
+    mean, raw = jnp.split(jnp.moveaxis(policy.actor(features), -1, 0), 2)
+    return Normal(mean, jax.nn.softplus(raw) + SMALLEST_STD)
+
+
+def _evaluate(policy: Policy, observation: Array) -> tuple[Normal, Array]:
+    features = _features(policy, observation)
+    return _normal(policy, features), policy.critic(features)[..., 0]
+
+
+def _distribution(policy: Policy, observation: Array) -> Normal:
+    return _normal(policy, _features(policy, observation))
+
+
+def _value(policy: Policy, observation: Array) -> Array:
+    return policy.critic(_features(policy, observation))[..., 0]
 
 
 def _with_spread(actor: Convolution, std: float) -> Convolution:

@@ -13,7 +13,7 @@ import tyro
 from closura.commands.console import console
 from closura.commands.options import argument, pre_parse, use_precision
 from closura.evaluation import Evaluation, evaluate, load_store, print_table, publish, saver, write_json
-from closura.interop.weights import load_closure
+from closura.interop import load_closure
 from closura.problems import AdvectionConfiguration, advection
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain

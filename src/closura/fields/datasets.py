@@ -146,7 +146,7 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
         If no mirror gave a file with the right checksum: what was tried, and what to do without a network.
     """
     dataset = find_dataset(name)
-    folder = (Path(cache) if cache is not None else _cache_folder()) / name
+    folder = (Path(cache) if cache is not None else cache_folder()) / name
     for file, md5 in dataset.checksums.items():
         download_file(file, f"md5:{md5}", mirrors=dataset.mirrors, folder=folder)
     return folder
@@ -207,7 +207,7 @@ def load_images(
     return ImageSet(images, f"{dataset.title} {split}: {which}")
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     import pooch  # imports requests: slow, and only needed here
 
     return Path(os.environ.get("CLOSURA_CACHE") or pooch.os_cache("closura"))
@@ -231,7 +231,7 @@ def _find_files(dataset: Dataset, data_dir: str | Path | None) -> tuple[list[Pat
     if data_dir is None:
         if not root:
             looked.append("CLOSURA_DATA (not set)")
-        folder = _cache_folder() / dataset.name
+        folder = cache_folder() / dataset.name
         files = [folder / file for file in dataset.checksums]
         missing = [file.name for file in files if not file.is_file()]
         if not missing:

@@ -53,10 +53,10 @@ class BPTTSConfiguration:
         "mae" or "mse" of the state against the truth, averaged over the window.
     """
 
-    updates: int = 4000
-    batch: int = 16
-    horizons: tuple[int, ...] = (4, 8)
-    fractions: tuple[float, ...] = (0.7, 0.3)
+    updates: int = 3000
+    batch: int = 8
+    horizons: tuple[int, ...] = (4, 8, 16)
+    fractions: tuple[float, ...] = (0.3, 0.5, 0.2)
     proceed: float = 0.0
     error_limit: float = 0.1
     learning_rate: float = 3e-3

@@ -37,7 +37,7 @@ class CompactConfiguration:
     channels: int = 48
     layers: int = 3
     wide_layers: int = 1
-    radius: int = 2
+    radius: int = 3
     activation: str = "relu"
     output: Literal["stencil", "action"] = "stencil"
 

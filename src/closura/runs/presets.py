@@ -87,7 +87,7 @@ def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
             truth=TruthConfiguration(slots=64, steps=40, blocks=8, renew_every=100),
             validation=ValidationConfiguration(simulations=16, steps=25, every=100),
         )
-    return replace(base, learning=BPTTSConfiguration(), validation=ValidationConfiguration(every=200))
+    return replace(base, learning=BPTTSConfiguration(), validation=ValidationConfiguration(every=100))
 
 
 def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:

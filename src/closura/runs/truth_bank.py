@@ -33,7 +33,7 @@ class TruthConfiguration:
     slots: int = 128
     steps: int = 60
     blocks: int = 8
-    renew_every: int = 200
+    renew_every: int = 100
 
     def __post_init__(self) -> None:
         if self.slots < 0 or self.steps < 1 or self.blocks < 1 or self.renew_every < 0:

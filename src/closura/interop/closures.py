@@ -1,0 +1,36 @@
+"""Finding out what kind of closure a path holds."""
+
+from pathlib import Path
+
+from closura.decision import Decision
+from closura.interop.published import load_published
+from closura.interop.weights import AnyClosure, WeightsError, load_weights
+
+ACCEPTED = "a run folder, a .safetensors file of closura, or the published .npz and .pt files of Closure-RL"
+
+
+def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
+    """Load a closure for a problem from a run folder or a file of weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path; the message lists what is accepted.
+    WeightsError
+        If it is no closure, or one that does not fit the problem.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no closure at {path}: expected {ACCEPTED}")
+    if path.is_dir():
+        weights = path / "weights.safetensors"
+        if not weights.exists():
+            raise WeightsError(
+                f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
+            )
+        return load_weights(weights, decision)
+    if path.suffix == ".safetensors":
+        return load_weights(path, decision)
+    if path.suffix in (".npz", ".pt"):
+        return load_published(path, decision)
+    raise WeightsError(f"{path} is no closure: expected {ACCEPTED}")

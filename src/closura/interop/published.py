@@ -1,0 +1,160 @@
+"""The networks that Closure-RL published: import, and download from their public source.
+
+Kernels of the published files are ``(out, in, row = y, column = x)``; ours are ``(x, y, in, out)``.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from closura.closures import Policy, ircnn
+from closura.decision import Decision
+from closura.fields.datasets import cache_folder
+from closura.interop.torch_files import TorchFileError, read_torch_file
+from closura.interop.weights import WeightsError, fill
+
+NOTICE = """\
+Weights of Closure-RL (https://github.com/cselab/Closure-RL), redistributed under the terms of its MIT-style
+licence. Copyright (c) 2025 Closure-RL authors.
+"""
+
+
+class _Source(NamedTuple):
+    url: str
+    content: str
+
+
+_REPOSITORY = "https://raw.githubusercontent.com/cselab/Closure-RL/88cb91d/weights/policy_launch_platform/"
+PUBLISHED = {
+    "closure-rl-advection": _Source(
+        _REPOSITORY
+        + "mnist_train_ppo_IRCNN_eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95_growing_ep_len_maxed/policy_ep1499.pt",
+        "de6fd23e0c7dd7cd94ef883dd044d158257fd8e012504df7881b578e65677646",
+    )
+}
+
+
+def load_published(path: str | Path, decision: Decision) -> Policy:
+    """Load published weights from the authors' ``.pt`` files, or from an ``.npz`` with the same names.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, lacks the critic, or belongs to another problem; the message says what differs.
+    FileNotFoundError
+        If there is no such file.
+    """
+    path = Path(path)
+    return convert(read_arrays(path), decision, str(path))
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file under the names of its parameters, each once."""
+    if not path.exists():
+        raise FileNotFoundError(f"there are no weights at {path}")
+    if path.suffix == ".pt":
+        try:
+            arrays = read_torch_file(path)
+        except TorchFileError as error:
+            raise WeightsError(str(error)) from error
+    else:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (ValueError, OSError, EOFError) as error:
+            raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+    # The authors' files hold every parameter up to three times, under the names of the modules that share it.
+    shared = ("_actor_critic.", "critic.backbone.")
+    return {name: array for name, array in arrays.items() if not name.startswith(shared)}
+
+
+def convert(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -> Policy:
+    """Turn published arrays into our network."""
+    if arrays and not any(name.startswith("actor.") for name in arrays):
+        raise WeightsError(
+            f"{source} holds {', '.join(sorted(arrays)[:3])}, ...: an actor without its critic (actor.pt), or no "
+            "network of Closure-RL; use a policy*.pt"
+        )
+    policy = ircnn(decision, stochastic=True, key=jax.random.key(0))
+    names = {}
+    for i in range(len(policy.backbone.layers)):
+        names[f"actor.backbone.model.{2 * i}"] = f"backbone.layers[{i}]"
+    names |= {"actor.last_layer": "actor", "critic.last_layer": "critic"}
+    renamed = {}
+    for name, array in arrays.items():
+        module, _, kind = name.rpartition(".")
+        if module not in names or kind not in ("weight", "bias"):
+            renamed[name] = array
+        elif kind == "bias":
+            renamed[f"{names[module]}.bias"] = array
+        else:
+            renamed[f"{names[module]}.kernel"] = np.ascontiguousarray(array.transpose(3, 2, 1, 0)) if array.ndim == 4 else array
+    filled = fill(policy, renamed, source)
+    assert isinstance(filled, Policy)
+    return filled
+
+
+def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, shapes and float32 bytes: the same for a ``.pt`` and an ``.npz`` of one network."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name], dtype="<f4")
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
+    """Download published weights into the cache, verify what they hold, and return their ``.npz``.
+
+    Parameters
+    ----------
+    name
+        One of :data:`PUBLISHED`.
+    cache
+        Folder to keep them in (default: that of the user, or ``CLOSURA_CACHE``).
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    WeightsError
+        If what was downloaded is not what was published.
+    OSError
+        If the source cannot be reached.
+    """
+    if name not in PUBLISHED:
+        raise ValueError(f"unknown published weights {name!r}; valid: {', '.join(PUBLISHED)}")
+    folder = (Path(cache) if cache else cache_folder()) / "models"
+    path = folder / f"{name}.npz"
+    source = PUBLISHED[name]
+    if path.exists() and content_hash(read_arrays(path)) == source.content:
+        return path
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = read_arrays(_download(source.url, folder))
+    found = content_hash(arrays)
+    if found != source.content:
+        raise WeightsError(f"{source.url} is not what was published: expected content {source.content}, got {found}")
+    temporary = folder / f"{name}.partial.npz"
+    np.savez(temporary, allow_pickle=False, **arrays)
+    temporary.replace(path)
+    (folder / f"{name}.LICENSE.txt").write_text(NOTICE)
+    return path
+
+
+def _download(url: str, folder: Path) -> Path:
+    import pooch
+
+    file = url.rsplit("/", 1)[1]
+    try:
+        # The file's own hash is not known beforehand; what it holds is checked instead.
+        return Path(pooch.retrieve(url, known_hash=None, fname=file, path=folder, progressbar=False))
+    except Exception as error:  # requests raises its own family of errors
+        raise OSError(
+            f"cannot download {url}: {type(error).__name__}: {error}. With the file from elsewhere, name it "
+            "instead: closura evaluate advection --closure FILE.pt"
+        ) from error

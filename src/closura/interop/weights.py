@@ -1,0 +1,160 @@
+"""Weights that travel: safetensors files that say themselves which network they belong to.
+
+Nothing is executed on loading. The header holds the closure's name and options, what it observes and how it
+acts, and whatever facts the writer added (the run's configuration, its validation error).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from jaxtyping import Array, PyTree
+from safetensors import SafetensorError, safe_open
+
+from closura.closures import Closure, Policy, StencilClosure, StencilPolicy, build
+from closura.decision import Decision
+from closura.evaluation.tables import write_atomically
+
+FORMAT = "closura weights"
+FORMAT_VERSION = 1
+AnyClosure = Closure | Policy | StencilClosure | StencilPolicy
+
+
+class WeightsError(ValueError):
+    """A file of weights that cannot be used, with what is wrong and what to do."""
+
+
+def save_weights(
+    path: str | Path,
+    closure: AnyClosure,
+    *,
+    architecture: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a network's weights, replacing the file atomically.
+
+    Parameters
+    ----------
+    path
+        The file, by custom ``*.safetensors``.
+    closure
+        The network.
+    architecture
+        ``closure`` (its name) and ``options``, as :func:`closura.closures.build` takes them.
+    metadata
+        Further facts, anything that JSON knows.
+    """
+    header = {
+        "format": FORMAT,
+        "version": str(FORMAT_VERSION),
+        "architecture": json.dumps({**architecture, "stochastic": isinstance(closure, Policy | StencilPolicy)}),
+        "decision": json.dumps(asdict(closure.decision)),
+        "metadata": json.dumps(dict(metadata or {})),
+    }
+    arrays = {name: np.asarray(leaf) for name, leaf in named_weights(closure).items()}
+    return write_atomically(path, safetensors.numpy.save(arrays, metadata=header))
+
+
+def named_weights(closure: PyTree[Array]) -> dict[str, Array]:
+    """All weights by their place in the network, as ``backbone.layers[0].kernel``."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(eqx.filter(closure, eqx.is_inexact_array))
+    return {jax.tree_util.keystr(path).lstrip("."): leaf for path, leaf in leaves}
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """Architecture, decision and metadata of a file.
+
+    Raises
+    ------
+    WeightsError
+        If it is damaged, was not written by closura, or by a later version of the format.
+    FileNotFoundError
+        If there is no such file.
+    """
+    if not Path(path).exists():
+        raise FileNotFoundError(f"there are no weights at {path}")
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            header = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no safetensors file, or damaged: {error}") from error
+    if header.get("format") != FORMAT:
+        raise WeightsError(f"{path} holds weights, but not of closura: its header does not say which network")
+    if int(header.get("version", 0)) > FORMAT_VERSION:
+        raise WeightsError(f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura")
+    return {name: json.loads(header[name]) for name in ("architecture", "decision", "metadata")}
+
+
+def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosure:
+    """Rebuild a network from its file.
+
+    Parameters
+    ----------
+    path
+        A file that :func:`save_weights` wrote.
+    decision
+        The problem's question and answer; the network must have been made for the same channels and as many
+        axes. Boundaries and scales are the problem's.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, or the network does not fit the problem; the message says what differs.
+    FileNotFoundError
+        If there is no such file.
+    """
+    header = read_header(path)
+    stored = Decision(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()})
+    if decision is not None:
+        _check_fit(str(path), stored, decision)
+    architecture = header["architecture"]
+    network = build(
+        architecture["closure"],
+        decision or stored,
+        stochastic=architecture["stochastic"],
+        options=architecture["options"],
+        key=jax.random.key(0),
+    )
+    return fill(network, safetensors.numpy.load_file(str(path)), str(path))
+
+
+def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> AnyClosure:
+    """Put named arrays in the places of a network's weights.
+
+    Raises
+    ------
+    WeightsError
+        If names or shapes differ; the message lists all of them.
+    """
+    expected = named_weights(network)
+    wrong = [f"missing {name}" for name in expected if name not in arrays]
+    wrong += [f"unexpected {name}" for name in arrays if name not in expected]
+    wrong += [
+        f"{name}: expected shape {leaf.shape}, got {arrays[name].shape}"
+        for name, leaf in expected.items()
+        if name in arrays and arrays[name].shape != leaf.shape
+    ]
+    if wrong:
+        raise WeightsError(f"the weights in {source} do not fit the network: {'; '.join(wrong)}")
+    weights, rest = eqx.partition(network, eqx.is_inexact_array)
+    _, structure = jax.tree.flatten(weights)
+    leaves = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in expected.items()]
+    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+
+
+def _check_fit(source: str, stored: Decision, wanted: Decision) -> None:
+    pairs = {
+        "observation": (wanted.observation, stored.observation),
+        "action": (wanted.action, stored.action),
+        "axes": (wanted.dimensions, stored.dimensions),
+    }
+    wrong = [f"{name}: expected {a}, got {b}" for name, (a, b) in pairs.items() if a != b]
+    if wrong:
+        raise WeightsError(f"the network in {source} was made for another problem: {'; '.join(wrong)}")
