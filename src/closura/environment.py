@@ -38,8 +38,8 @@ class Timestep(NamedTuple):
     observation: Float[Array, "observation *grid"]
 
     @property
-    def done(self) -> Bool[Array, ""]:
-        """Whether the episode has ended for either reason."""
+    def done(self) -> Bool[Array, "*batch"]:
+        """Whether the episode has ended for either reason (batches of time steps too)."""
         return self.terminated | self.truncated
 
 

@@ -14,6 +14,8 @@ from closura.closures.networks import ConvolutionStack as ConvolutionStack
 from closura.closures.policy import Normal as Normal
 from closura.closures.policy import Policy as Policy
 from closura.closures.registry import CLOSURES as CLOSURES
+from closura.closures.registry import AnyClosure as AnyClosure
+from closura.closures.registry import AnyPolicy as AnyPolicy
 from closura.closures.registry import build as build
 from closura.closures.registry import closure_options as closure_options
 from closura.closures.stencil import apply_stencil as apply_stencil

@@ -21,9 +21,7 @@ from closura.closures.convolution import uses_blocks
 POINTS_PER_TURN = 4096
 
 
-def apply_by_member[Module: eqx.Module](
-    function: Callable[[Module, Array], Any], module: Module, observation: Array
-) -> Any:
+def apply_by_member(function: Callable[[Any, Array], Any], module: eqx.Module, observation: Array) -> Any:
     """``function(module, observation)``, fast under ``vmap`` and ``grad`` on CPUs.
 
     Parameters

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.closures._members import apply_by_member
 from closura.closures.closure import channels_last, count_parameters
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.closures.policy import SMALLEST_STD, Normal
@@ -72,8 +73,7 @@ class StencilClosure(eqx.Module):
         ValueError
             If the observation has other channels or axes than the decision says.
         """
-        features = self.backbone(channels_last(observation, self.decision))
-        return self.head(features, observation)
+        return apply_by_member(_act, self, observation)
 
     def describe(self) -> dict[str, Any]:
         """Number of parameters, channels and receptive field of each layer, head included."""
@@ -116,9 +116,8 @@ class StencilPolicy(eqx.Module):
 
     def evaluate(self, observation: Float[Array, "c *grid"]) -> tuple[Normal, Float[Array, "*grid"]]:
         """Distribution of the actions and value, with one pass through the backbone."""
-        features = self.backbone(channels_last(observation, self.decision))
-        std = jax.nn.softplus(jnp.moveaxis(self.spread(features), -1, 0)) + SMALLEST_STD
-        return Normal(self.head(features, observation), std), self.critic(features)[..., 0]
+        mean, std, value = apply_by_member(_evaluate, self, observation)
+        return Normal(mean, std), value
 
     def distribution(self, observation: Float[Array, "c *grid"]) -> Normal:
         """Distribution of the actions."""
@@ -130,11 +129,22 @@ class StencilPolicy(eqx.Module):
 
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
         """The mean action, which is how a trained policy acts as a closure."""
-        return self.distribution(observation).mean
+        return apply_by_member(_act, self, observation)
 
     def describe(self) -> dict[str, Any]:
         """Number of parameters, channels and receptive field of each layer, head included."""
         return {"kind": "policy", **_describe(self, self.backbone, self.head)}
+
+
+def _act(network: StencilClosure | StencilPolicy, observation: Array) -> Array:
+    features = network.backbone(channels_last(observation, network.decision))
+    return network.head(features, observation)
+
+
+def _evaluate(policy: StencilPolicy, observation: Array) -> tuple[Array, Array, Array]:
+    features = policy.backbone(channels_last(observation, policy.decision))
+    std = jax.nn.softplus(jnp.moveaxis(policy.spread(features), -1, 0)) + SMALLEST_STD
+    return policy.head(features, observation), std, policy.critic(features)[..., 0]
 
 
 def _describe(module: eqx.Module, backbone: ConvolutionStack, head: StencilHead) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from closura.closures.networks import Convolution, ConvolutionStack
 from closura.decision import Decision
 
 
-def channels_last(observation: Array, decision: Decision) -> Array:
-    """Check an observation and move its channels to the last axis, where the networks want them.
+def check_observation(observation: Array, decision: Decision) -> None:
+    """Refuse an observation whose channels or axes are not the decision's.
 
     Raises
     ------
@@ -27,6 +27,17 @@ def channels_last(observation: Array, decision: Decision) -> Array:
             f"expected an observation of shape ({channels}, {axes}) with channels "
             f"{', '.join(decision.observation)}; got shape {observation.shape} (use jax.vmap for batches)"
         )
+
+
+def channels_last(observation: Array, decision: Decision) -> Array:
+    """Check an observation and move its channels to the last axis, where the networks want them.
+
+    Raises
+    ------
+    ValueError
+        If the number of channels or of axes is not the decision's.
+    """
+    check_observation(observation, decision)
     return jnp.moveaxis(observation, 0, -1)
 
 
@@ -85,6 +96,7 @@ class Closure(eqx.Module):
         ValueError
             If the observation has other channels or axes than the decision says.
         """
+        check_observation(observation, self.decision)
         return apply_by_member(_act, self, observation)
 
     def describe(self) -> dict[str, Any]:
@@ -93,6 +105,6 @@ class Closure(eqx.Module):
 
 
 def _act(closure: Closure, observation: Array) -> Array:
-    features = closure.backbone(channels_last(observation, closure.decision))
+    features = closure.backbone(jnp.moveaxis(observation, 0, -1))
     scale = jnp.asarray(closure.decision.scale, observation.dtype)
     return jnp.moveaxis(closure.head(features) * scale, -1, 0)

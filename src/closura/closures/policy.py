@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.closures._members import apply_by_member
-from closura.closures.closure import channels_last, describe_network
+from closura.closures.closure import check_observation, describe_network
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.decision import Decision
 
@@ -101,14 +101,17 @@ class Policy(eqx.Module):
         ValueError
             If the observation has other channels or axes than the decision says.
         """
+        check_observation(observation, self.decision)
         return apply_by_member(_evaluate, self, observation)
 
     def distribution(self, observation: Float[Array, "c *grid"]) -> Normal:
         """Distribution of the actions."""
+        check_observation(observation, self.decision)
         return apply_by_member(_distribution, self, observation)
 
     def value(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid"]:
         """Expected sum of future (discounted) rewards of each agent."""
+        check_observation(observation, self.decision)
         return apply_by_member(_value, self, observation)
 
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
@@ -121,7 +124,7 @@ class Policy(eqx.Module):
 
 
 def _features(policy: Policy, observation: Array) -> Array:
-    return policy.backbone(channels_last(observation, policy.decision))
+    return policy.backbone(jnp.moveaxis(observation, 0, -1))
 
 
 def _normal(policy: Policy, features: Array) -> Normal:

@@ -6,13 +6,17 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
+from closura.closures.adaptive import StencilClosure, StencilPolicy
 from closura.closures.closure import Closure
 from closura.closures.compact import compact
 from closura.closures.ircnn import ircnn
 from closura.closures.policy import Policy
 from closura.decision import Decision
 
-CLOSURES: dict[str, Callable[..., Policy | Closure]] = {"ircnn": ircnn, "compact": compact}
+AnyPolicy = Policy | StencilPolicy
+AnyClosure = Closure | StencilClosure | AnyPolicy
+
+CLOSURES: dict[str, Callable[..., AnyClosure]] = {"ircnn": ircnn, "compact": compact}
 
 _NOT_OPTIONS = ("decision", "stochastic", "key")
 
@@ -38,7 +42,7 @@ def build(
     stochastic: bool,
     options: Mapping[str, Any] | None = None,
     key: PRNGKeyArray,
-) -> Policy | Closure:
+) -> AnyClosure:
     """Build a closure by its name.
 
     Parameters

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
+from closura.closures import AnyClosure
 from closura.decision import Decision
 from closura.interop.published import load_published
-from closura.interop.weights import AnyClosure, WeightsError, load_weights
+from closura.interop.weights import WeightsError, load_weights
 
 ACCEPTED = "a run folder, a .safetensors file of closura, or the published .npz and .pt files of Closure-RL"
 

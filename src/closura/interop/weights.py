@@ -18,13 +18,12 @@ import safetensors.numpy
 from jaxtyping import Array, PyTree
 from safetensors import SafetensorError, safe_open
 
-from closura.closures import Closure, Policy, StencilClosure, StencilPolicy, build
+from closura.closures import AnyClosure, AnyPolicy, build
 from closura.decision import Decision
 from closura.evaluation.tables import write_atomically
 
 FORMAT = "closura weights"
 FORMAT_VERSION = 1
-AnyClosure = Closure | Policy | StencilClosure | StencilPolicy
 
 
 class WeightsError(ValueError):
@@ -54,7 +53,7 @@ def save_weights(
     header = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),
-        "architecture": json.dumps({**architecture, "stochastic": isinstance(closure, Policy | StencilPolicy)}),
+        "architecture": json.dumps({**architecture, "stochastic": isinstance(closure, AnyPolicy)}),
         "decision": json.dumps(asdict(closure.decision)),
         "metadata": json.dumps(dict(metadata or {})),
     }

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import Policy
+from closura.closures import AnyPolicy
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.state import Metrics
 
@@ -29,7 +29,7 @@ class A2C(OnPolicyLearner):
     configuration: A2CConfiguration = eqx.field(static=True)
 
     def loss(
-        self, policy: Policy, frames: Frames, used: Bool[Array, " frame"]
+        self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
         """The policy gradient, the critic's squared error and the entropy."""
         c = self.configuration

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
-from closura.closures import Policy
+from closura.closures import AnyPolicy
 from closura.environment import Environment, EnvironmentState
 
 
@@ -57,7 +57,7 @@ def _assemble(steps: _Step, last_value: Array) -> Trajectory:
 
 def collect_steps(
     environment: Environment,
-    policy: Policy,
+    policy: AnyPolicy,
     episodes: EnvironmentState,
     steps: int,
     *,
@@ -102,7 +102,7 @@ def collect_steps(
     return episodes, _assemble(record, last_value)
 
 
-def collect_episode(environment: Environment, policy: Policy, *, key: Key[Scalar, ""]) -> Trajectory:
+def collect_episode(environment: Environment, policy: AnyPolicy, *, key: Key[Scalar, ""]) -> Trajectory:
     """Play one whole episode in one environment, as the published training does before every update.
 
     The arrays have the length of the longest possible episode; steps after the end cost nothing and are not

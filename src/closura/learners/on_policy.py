@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
-from closura.closures import Policy
+from closura.closures import AnyPolicy
 from closura.environment import Environment
 from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
 from closura.learners.returns import generalised_advantages
@@ -123,7 +123,7 @@ class OnPolicyLearner(Learner):
 
     @abc.abstractmethod
     def loss(
-        self, policy: Policy, frames: Frames, used: Bool[Array, " frame"]
+        self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
         """Loss of a minibatch and its parts."""
 
@@ -153,7 +153,7 @@ class OnPolicyLearner(Learner):
         return Environment(problem, self.configuration.ends_are_terminal)
 
     def collect(
-        self, problem: Problem, policy: Policy, carry: PyTree[Array], *, key: Key[Scalar, ""]
+        self, problem: Problem, policy: AnyPolicy, carry: PyTree[Array], *, key: Key[Scalar, ""]
     ) -> tuple[PyTree[Array], Trajectory]:
         """One round of playing."""
         environment, c = self.environment(problem), self.configuration
@@ -177,8 +177,8 @@ class OnPolicyLearner(Learner):
         return Frames(*(x.reshape((-1, *x.shape[2:])) for x in parts))
 
     def improve(
-        self, policy: Policy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
-    ) -> tuple[Policy, PyTree[Array], Metrics]:
+        self, policy: AnyPolicy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
+    ) -> tuple[AnyPolicy, PyTree[Array], Metrics]:
         """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch."""
         weights, static = eqx.partition(policy, eqx.is_inexact_array)
         transform = self.optimiser()

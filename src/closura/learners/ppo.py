@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import Policy
+from closura.closures import AnyPolicy
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.state import Metrics
 
@@ -37,7 +37,7 @@ class PPO(OnPolicyLearner):
     configuration: PPOConfiguration = eqx.field(static=True)
 
     def loss(
-        self, policy: Policy, frames: Frames, used: Bool[Array, " frame"]
+        self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
         """The clipped surrogate, the critic's squared error and the entropy."""
         c = self.configuration

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
-from closura.closures import Closure, Policy, build
+from closura.closures import AnyClosure, build
 from closura.evaluation.simulate import rollout
 from closura.interop.weights import load_weights, save_weights
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
@@ -47,7 +47,7 @@ class Progress(NamedTuple):
 class TrainingResult(NamedTuple):
     """The best closure by validation, its validation error, and the error without a closure."""
 
-    closure: Closure | Policy
+    closure: AnyClosure
     validation_error: float
     uncorrected_error: float
     updates: int
@@ -66,7 +66,7 @@ class _Setting(NamedTuple):
     renew_key: Key[Scalar, ""]
 
 
-def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: Key[Scalar, ""]) -> Closure | Policy:
+def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: Key[Scalar, ""]) -> AnyClosure:
     """The untrained network of a configuration: a policy for learners that explore."""
     return build(
         configuration.closure,
