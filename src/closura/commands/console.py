@@ -30,9 +30,9 @@ def fail(message: str, code: int = 2) -> None:
 @contextmanager
 def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
     """A progress bar with the figures that matter; a plain line now and then where there is no terminal."""
-    latest: dict[str, float] = {}
+    latest: dict[str, int | float] = {}
 
-    def words(row: dict[str, float]) -> str:
+    def words(row: dict[str, int | float]) -> str:
         latest.update(row)
         parts = []
         if "loss" in latest:

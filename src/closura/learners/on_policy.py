@@ -178,7 +178,7 @@ class OnPolicyLearner(Learner):
 
     def improve(
         self, policy: AnyPolicy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
-    ) -> tuple[AnyPolicy, PyTree[Array], Metrics]:
+    ) -> tuple[AnyPolicy, PyTree[Array], dict[str, Float[Array, " minibatch"]]]:
         """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch."""
         weights, static = eqx.partition(policy, eqx.is_inexact_array)
         transform = self.optimiser()

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Tracker = Literal["wandb", "tensorboard"]
 
@@ -14,10 +14,11 @@ class MissingExtraError(ImportError):
     """An optional dependency is not installed."""
 
 
+@runtime_checkable
 class Sink(Protocol):
     """Something that takes rows of metrics."""
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log(self, row: Mapping[str, int | float]) -> None:
         """Take one row; ``row["update"]`` counts updates."""
 
     def close(self) -> None:
@@ -37,7 +38,7 @@ class MetricsFile:
         os.replace(temporary, path)
         self._file = open(path, "a")  # noqa: SIM115 - closed by close()
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log(self, row: Mapping[str, int | float]) -> None:
         self._file.write(json.dumps(dict(row)) + "\n")
         self._file.flush()
 
@@ -45,7 +46,7 @@ class MetricsFile:
         self._file.close()
 
 
-def read_metrics(path: Path) -> list[dict[str, float]]:
+def read_metrics(path: Path) -> list[dict[str, int | float]]:
     """All complete rows of a ``metrics.jsonl``; a last line cut short by a kill is left out."""
     rows = []
     for line in path.read_text().splitlines():
@@ -61,7 +62,7 @@ class _WandB:
         wandb = _optional("wandb")
         self._run = wandb.init(project="closura", name=folder.name, dir=str(folder), config=dict(configuration))
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log(self, row: Mapping[str, int | float]) -> None:
         self._run.log(dict(row), step=int(row["update"]))
 
     def close(self) -> None:
@@ -72,7 +73,7 @@ class _TensorBoard:
     def __init__(self, folder: Path) -> None:
         self._writer = _optional("tensorboardX").SummaryWriter(str(folder / "tensorboard"))
 
-    def log(self, row: Mapping[str, float]) -> None:
+    def log(self, row: Mapping[str, int | float]) -> None:
         for name, value in row.items():
             if name != "update":
                 self._writer.add_scalar(name, value, int(row["update"]))

@@ -41,7 +41,7 @@ class Progress(NamedTuple):
 
     update: int
     updates: int
-    row: dict[str, float]
+    row: dict[str, int | float]
 
 
 class TrainingResult(NamedTuple):
@@ -236,7 +236,7 @@ def _next_event(c: TrainConfiguration, bank: TruthBank | None, update: int) -> i
     return min([*events, *([renewal] if renewal else [])])
 
 
-def _check_finite(row: dict[str, float], state: LearnerState, run: RunFolder, first: int, last: int) -> None:
+def _check_finite(row: dict[str, int | float], state: LearnerState, run: RunFolder, first: int, last: int) -> None:
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     weights = jax.tree.leaves(eqx.filter(state.closure, eqx.is_inexact_array))
     if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
@@ -249,7 +249,7 @@ def _check_finite(row: dict[str, float], state: LearnerState, run: RunFolder, fi
         )
 
 
-def _save(path: Path, c: TrainConfiguration, setting: _Setting, state: LearnerState, row: dict[str, float]) -> None:
+def _save(path: Path, c: TrainConfiguration, setting: _Setting, state: LearnerState, row: dict[str, int | float]) -> None:
     save_weights(
         path,
         averaged(state),

@@ -1,0 +1,5 @@
+"""``python -m closura``."""
+
+from closura.cli import main
+
+main()

@@ -1,0 +1,190 @@
+"""Published networks reproduce their published outputs; every closure keeps its promises."""
+
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from closura.closures import CLOSURES, Normal, Policy, build, closure_options, compact, ircnn
+from closura.closures.convolution import plain_convolutions
+from closura.closures.networks import ACTIVATIONS, ConvolutionStack
+from closura.decision import Decision
+from closura.interop import load_published
+
+ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"))
+BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
+PUBLISHED = [
+    ("adv_mnist_train_0", "weights_advection_ep1499", ADVECTION),
+    ("adv_fashion_vortex_0", "weights_advection_ep1499", ADVECTION),
+    ("burgers_train2_0", "weights_burgers_ep1999", BURGERS),
+    ("burgers_train2_1", "weights_burgers_ep1999", BURGERS),
+]
+
+
+@pytest.mark.parametrize(("case", "weights", "decision"), PUBLISHED)
+@pytest.mark.parametrize("plain", [False, True])
+def test_published_outputs(golden_folder: Path, case: str, weights: str, decision: Decision, plain: bool) -> None:
+    policy = load_published(golden_folder / f"{weights}.npz", decision)
+    data = np.load(golden_folder / f"{case}.npz")
+    observation = jnp.asarray(data["obs_0"].swapaxes(-1, -2))  # files are [y, x]
+    if plain:
+        with plain_convolutions():
+            actions, value = policy.evaluate(observation)
+    else:
+        actions, value = policy.evaluate(observation)
+    # float32 sums of 576 terms through 7 layers of another summation order: some 1e-7 relative.
+    for ours, name in ((actions.mean, "action_mean_0"), (actions.std, "action_std_0"), (value[None], "value_0")):
+        assert ours.dtype == jnp.float32
+        np.testing.assert_allclose(ours.swapaxes(-1, -2), data[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
+    policy = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
+    observation = jax.random.uniform(jax.random.key(0), (3, 16, 16), jnp.float32)
+    actions, value = policy.evaluate(observation)
+    np.testing.assert_array_equal(policy(observation), actions.mean)
+    np.testing.assert_array_equal(policy.distribution(observation).std, actions.std)
+    np.testing.assert_array_equal(policy.value(observation), value)
+
+
+@pytest.mark.parametrize(("decision", "parameters"), [(ADVECTION, 188_163), (BURGERS, 188_741)])
+def test_ircnn_is_the_published_network(decision: Decision, parameters: int) -> None:
+    """Number of parameters of the code's networks; receptive fields of the paper's table 4 and the head."""
+    facts = ircnn(decision, key=jax.random.key(0)).describe()
+    assert facts["parameters"] == parameters
+    assert facts["receptive_field"] == [3, 7, 13, 21, 27, 31, 33]
+
+
+def randomised(network: eqx.Module, seed: int = 0) -> eqx.Module:
+    """Closures start from "no closure": tests of what they see need other weights."""
+    arrays, rest = eqx.partition(network, eqx.is_inexact_array)
+    leaves, structure = jax.tree.flatten(arrays)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    drawn = [
+        jax.random.normal(k, leaf.shape, jnp.float32) / np.sqrt(max(1, leaf.size / leaf.shape[-1]))
+        for k, leaf in zip(keys, leaves, strict=True)
+    ]
+    return eqx.combine(jax.tree.unflatten(structure, drawn), rest)
+
+
+@pytest.mark.parametrize("name", CLOSURES)
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_sees_as_far_as_it_says(name: str, stochastic: bool) -> None:
+    """The gradient of one point's action reaches exactly the stated field, along both axes."""
+    network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
+    size = 41  # more than the largest receptive field, 33
+    x = jax.random.normal(jax.random.key(1), (3, size, size), jnp.float64)
+    gradient = jax.grad(lambda x: network(x)[0, size // 2, size // 2])(x)
+    seen = np.abs(np.asarray(gradient)).max(axis=0) > 0
+    stated = network.describe()["receptive_field"][-1]
+    for axis in (0, 1):
+        reached = np.flatnonzero(seen.any(axis=axis))
+        assert (reached.min(), reached.max()) == (size // 2 - stated // 2, size // 2 + stated // 2)
+
+
+@pytest.mark.parametrize("name", CLOSURES)
+@pytest.mark.parametrize("stochastic", [False, True])
+def test_translation(name: str, stochastic: bool) -> None:
+    """On a periodic grid a shifted observation gives the shifted action."""
+    network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
+    x = jax.random.normal(jax.random.key(1), (3, 24, 20), jnp.float32)
+    shifted = network(jnp.roll(x, (5, -7), (1, 2)))
+    # The same products in blocks at other places: float32 rounding.
+    scale = float(jnp.max(jnp.abs(shifted)))
+    np.testing.assert_allclose(shifted, jnp.roll(network(x), (5, -7), (1, 2)), atol=1e-5 * scale)
+    assert scale > 0
+
+
+@pytest.mark.parametrize("name", CLOSURES)
+@pytest.mark.parametrize(
+    ("boundary", "grid"), [(("outflow",), (20,)), (("periodic", "outflow"), (12, 10)), (("periodic",) * 3, (6, 7, 5))]
+)
+def test_all_closures_in_all_dimensions(name: str, boundary: tuple, grid: tuple[int, ...]) -> None:
+    """Shapes and precision; a deterministic closure starts from "no closure"."""
+    decision = Decision(("q", "p"), ("a", "b"), boundary, acts_on=(0, 1), scale=0.1)
+    for dtype in (jnp.float32, jnp.float64):
+        x = jax.random.normal(jax.random.key(1), (2, *grid), dtype)
+        policy = build(name, decision, stochastic=True, key=jax.random.key(0))
+        actions, value = policy.evaluate(x)
+        assert actions.mean.shape == actions.std.shape == (2, *grid)
+        assert value.shape == actions.log_prob(actions.mean).shape == grid
+        assert {actions.mean.dtype, actions.std.dtype, value.dtype} == {jnp.dtype(dtype)}
+        action = build(name, decision, stochastic=False, key=jax.random.key(0))(x)
+        assert action.shape == (2, *grid)
+        assert action.dtype == dtype
+        assert not np.any(action)
+
+
+def test_initial_spread() -> None:
+    x = jax.random.uniform(jax.random.key(2), (3, 16, 16), jnp.float32)
+    for std in (0.003, 0.5, 3.0):
+        for policy in (
+            ircnn(ADVECTION, initial_std=std, key=jax.random.key(0)),
+            compact(ADVECTION, stochastic=True, initial_std=std, key=jax.random.key(0)),
+        ):
+            actions = policy.distribution(x)
+            np.testing.assert_allclose(actions.std, std, rtol=0.01)  # 1 %: the head's weights are small, not zero
+            assert float(jnp.max(jnp.abs(actions.mean))) < 0.1 * std
+    published = ircnn(ADVECTION, key=jax.random.key(0)).distribution(x)
+    # softplus of a number near 0, as the spec measured: 0.69.
+    assert float(jnp.mean(published.std)) == pytest.approx(0.69, abs=0.05)
+
+
+def test_initial_weights_are_uniform_within_the_fan_in() -> None:
+    layer = ircnn(ADVECTION, key=jax.random.key(0)).backbone.layers[1]
+    limit = 1 / np.sqrt(64 * 9)
+    assert float(jnp.max(jnp.abs(layer.kernel))) <= limit
+    # 36,864 draws: the standard error of the standard deviation is 0.4 %.
+    assert float(jnp.std(layer.kernel)) == pytest.approx(limit / np.sqrt(3), rel=0.02)
+
+
+def test_normal_against_scipy() -> None:
+    generator = np.random.default_rng(0)
+    mean, action = generator.normal(size=(2, 2, 4, 5))
+    std = generator.uniform(0.1, 2, (2, 4, 5))
+    ours = Normal(jnp.asarray(mean), jnp.asarray(std))
+    expected = norm(mean, std)
+    np.testing.assert_allclose(ours.log_prob(jnp.asarray(action)), expected.logpdf(action).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(ours.entropy(), expected.entropy().sum(axis=0), rtol=1e-12)
+    draws = jax.vmap(ours.sample)(jax.random.split(jax.random.key(0), 10_000))
+    # Standard error 1 % of std; 40 numbers stay within 4 of them.
+    np.testing.assert_allclose((draws.mean(axis=0) - mean) / std, 0, atol=0.045)
+    np.testing.assert_allclose(draws.std(axis=0) / std, 1, atol=0.035)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations(activation: str) -> None:
+    stack = ConvolutionStack(3, (4, 6), ("periodic",), activation=activation, key=jax.random.key(0))
+    assert stack.channels == [4, 6]
+    assert stack.receptive_field == [3, 5]
+    assert stack(jnp.ones((10, 3), jnp.float32)).shape == (10, 6)
+
+
+def test_seeds_decide_the_weights() -> None:
+    same = [compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel for k in (0, 0, 1)]
+    np.testing.assert_array_equal(same[0], same[1])
+    assert np.any(same[0] != same[2])
+
+
+def test_misuse_says_what_is_wrong() -> None:
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="valid: ircnn, compact"):
+        build("resnet", ADVECTION, stochastic=True, key=key)
+    with pytest.raises(ValueError, match="width.*valid: .*channels"):
+        build("compact", ADVECTION, stochastic=True, options={"width": 3}, key=key)
+    with pytest.raises(ValueError, match=r"psi, u, v; got shape \(2, 8, 8\)"):
+        ircnn(ADVECTION, key=key)(jnp.zeros((2, 8, 8), jnp.float32))
+    with pytest.raises(ValueError, match="vmap"):
+        compact(ADVECTION, key=key)(jnp.zeros((5, 3, 8, 8), jnp.float32))
+    with pytest.raises(ValueError, match="relu"):
+        compact(ADVECTION, activation="swish", key=key)
+    with pytest.raises(ValueError, match="initial_std"):
+        ircnn(ADVECTION, stochastic=False, initial_std=0.1, key=key)
+    with pytest.raises(ValueError, match="initial_std must be above"):
+        ircnn(ADVECTION, initial_std=0.0, key=key)
+    assert "channels" in closure_options("compact")
+    assert isinstance(ircnn(ADVECTION, key=key), Policy)
