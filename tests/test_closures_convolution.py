@@ -1,5 +1,6 @@
 """Convolutions against a plain reference, their gradients, and what vmap may do to them."""
 
+import contextlib
 import functools
 import itertools
 
@@ -80,7 +81,11 @@ def test_forward(
 def test_other_sizes_of_kernel(size: int) -> None:
     x, kernel, bias = draw(("periodic", "outflow"), 3, 3, size)
     ours = convolve(
-        jnp.asarray(x[0]), jnp.asarray(kernel), jnp.asarray(bias), dilation=2, boundary=("periodic", "outflow")
+        jnp.asarray(x[0]),
+        jnp.asarray(kernel),
+        jnp.asarray(bias),
+        dilation=2,
+        boundary=("periodic", "outflow"),
     )
     expected = reference(x[0], kernel, bias, 2, ("periodic", "outflow"))
     np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-12)
@@ -88,7 +93,7 @@ def test_other_sizes_of_kernel(size: int) -> None:
 
 @pytest.mark.parametrize(
     ("boundary", "dilation"),
-    [(("outflow",), 3), (("periodic", "outflow"), 2), (("outflow", "periodic", "outflow"), 1)],
+    [(("outflow",), 3), (("periodic", "outflow"), 2)],
 )
 @pytest.mark.parametrize(("c_in", "c_out"), [(2, 3), (3, 2)])
 def test_gradients_against_finite_differences(
@@ -113,7 +118,7 @@ def test_gradients_against_finite_differences(
             return loss(*arguments)
 
         numerical = (moved(1.0) - moved(-1.0)) / (2 * step)
-        # Central differences: truncation 1e-10 times a third derivative of some 1e4, round-off 1e-16 * 1e3 / 1e-5.
+        # Central differences: truncation 1e-10 times a third derivative of some 1e4, round-off 1e-8.
         assert float(jnp.vdot(gradients[i], direction)) == pytest.approx(float(numerical), rel=1e-5, abs=1e-4)
 
 
@@ -135,7 +140,9 @@ def test_vmap(members: tuple[int, ...], limit: int, monkeypatch: pytest.MonkeyPa
             batched = function
             for _ in members:
                 batched = jax.vmap(batched, axes)
-            arguments = [a if axis == 0 else a[(0,) * len(members)] for a, axis in zip((x, kernels), axes, strict=True)]
+            arguments = [
+                a if axis == 0 else a[(0,) * len(members)] for a, axis in zip((x, kernels), axes, strict=True)
+            ]
             ours = jax.tree.leaves(jax.jit(batched)(*arguments))
             for index in np.ndindex(*members):
                 single = [a[index] if axis == 0 else a for a, axis in zip(arguments, axes, strict=True)]
@@ -157,19 +164,28 @@ def test_gradient_of_a_rollout_of_many_members_equals_the_plain_one() -> None:
     for size, members in ((12, 6), (65, 3)):
         decision = Decision(("field", "u"), ("forcing",), ("periodic", "outflow"))
         network = compact(
-            decision, channels=4, layers=2, wide_layers=2, output="action", stochastic=True, key=jax.random.key(0)
+            decision,
+            channels=4,
+            layers=1,
+            wide_layers=1,
+            output="action",
+            stochastic=True,
+            key=jax.random.key(0),
         )
         x = jax.random.normal(jax.random.key(1), (members, 2, size, size), jnp.float64)
 
-        def loss(network: eqx.Module, x: jax.Array) -> jax.Array:
-            def step(x: jax.Array, _: None) -> tuple[jax.Array, None]:
-                return x - 0.1 * jax.vmap(network)(x), None
+        def gradient(network: eqx.Module, x: jax.Array, plain: bool) -> eqx.Module:
+            def loss(network: eqx.Module) -> jax.Array:
+                def step(x: jax.Array, _: None) -> tuple[jax.Array, None]:
+                    return x - 0.1 * jax.vmap(network)(x), None
 
-            return jnp.mean(jax.lax.scan(step, x, None, length=3)[0] ** 2)
+                return jnp.mean(jax.lax.scan(step, x, None, length=2)[0] ** 2)
 
-        ours = eqx.filter_jit(eqx.filter_grad(loss))(network, x)
-        with plain_convolutions():
-            plain = eqx.filter_jit(eqx.filter_grad(loss))(network, x)
+            with plain_convolutions() if plain else contextlib.nullcontext():
+                return eqx.filter_grad(loss)(network)
+
+        ours = eqx.filter_jit(gradient)(network, x, False)
+        plain = eqx.filter_jit(gradient)(network, x, True)
         for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
             # The weights, and so their gradients, are float32: rounding of the sum, 1e-7 of the largest.
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)

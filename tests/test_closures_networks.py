@@ -26,20 +26,21 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("case", "weights", "decision"), PUBLISHED)
-@pytest.mark.parametrize("plain", [False, True])
-def test_published_outputs(golden_folder: Path, case: str, weights: str, decision: Decision, plain: bool) -> None:
+def test_published_outputs(golden_folder: Path, case: str, weights: str, decision: Decision) -> None:
     policy = load_published(golden_folder / f"{weights}.npz", decision)
     data = np.load(golden_folder / f"{case}.npz")
     observation = jnp.asarray(data["obs_0"].swapaxes(-1, -2))  # files are [y, x]
-    if plain:
-        with plain_convolutions():
-            actions, value = policy.evaluate(observation)
-    else:
-        actions, value = policy.evaluate(observation)
-    # float32 sums of 576 terms through 7 layers of another summation order: some 1e-7 relative.
-    for ours, name in ((actions.mean, "action_mean_0"), (actions.std, "action_std_0"), (value[None], "value_0")):
-        assert ours.dtype == jnp.float32
-        np.testing.assert_allclose(ours.swapaxes(-1, -2), data[name], atol=1e-5, rtol=1e-5, err_msg=name)
+    with plain_convolutions():
+        plain = policy.evaluate(observation)
+    # float32 sums of 576 terms through 7 layers in another order: some 1e-7 relative.
+    for actions, value in (policy.evaluate(observation), plain):
+        for ours, name in (
+            (actions.mean, "action_mean_0"),
+            (actions.std, "action_std_0"),
+            (value[None], "value_0"),
+        ):
+            assert ours.dtype == jnp.float32
+            np.testing.assert_allclose(ours.swapaxes(-1, -2), data[name], atol=1e-5, rtol=1e-5, err_msg=name)
 
 
 def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
@@ -71,14 +72,13 @@ def randomised(network: eqx.Module, seed: int = 0) -> eqx.Module:
     return eqx.combine(jax.tree.unflatten(structure, drawn), rest)
 
 
-@pytest.mark.parametrize("name", CLOSURES)
-@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize(("name", "stochastic"), [("ircnn", True), ("compact", False)])
 def test_sees_as_far_as_it_says(name: str, stochastic: bool) -> None:
     """The gradient of one point's action reaches exactly the stated field, along both axes."""
     network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
     size = 41  # more than the largest receptive field, 33
     x = jax.random.normal(jax.random.key(1), (3, size, size), jnp.float64)
-    gradient = jax.grad(lambda x: network(x)[0, size // 2, size // 2])(x)
+    gradient = jax.jit(jax.grad(lambda x: network(x)[0, size // 2, size // 2]))(x)
     seen = np.abs(np.asarray(gradient)).max(axis=0) > 0
     stated = network.describe()["receptive_field"][-1]
     for axis in (0, 1):
@@ -86,8 +86,7 @@ def test_sees_as_far_as_it_says(name: str, stochastic: bool) -> None:
         assert (reached.min(), reached.max()) == (size // 2 - stated // 2, size // 2 + stated // 2)
 
 
-@pytest.mark.parametrize("name", CLOSURES)
-@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize(("name", "stochastic"), [("ircnn", True), ("compact", False)])
 def test_translation(name: str, stochastic: bool) -> None:
     """On a periodic grid a shifted observation gives the shifted action."""
     network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
@@ -101,12 +100,13 @@ def test_translation(name: str, stochastic: bool) -> None:
 
 @pytest.mark.parametrize("name", CLOSURES)
 @pytest.mark.parametrize(
-    ("boundary", "grid"), [(("outflow",), (20,)), (("periodic", "outflow"), (12, 10)), (("periodic",) * 3, (6, 7, 5))]
+    ("boundary", "grid"),
+    [(("outflow",), (20,)), (("periodic", "outflow"), (12, 10)), (("periodic",) * 3, (6, 7, 5))],
 )
 def test_all_closures_in_all_dimensions(name: str, boundary: tuple, grid: tuple[int, ...]) -> None:
     """Shapes and precision; a deterministic closure starts from "no closure"."""
     decision = Decision(("q", "p"), ("a", "b"), boundary, acts_on=(0, 1), scale=0.1)
-    for dtype in (jnp.float32, jnp.float64):
+    for dtype in (jnp.float32, jnp.float64) if len(grid) == 1 else (jnp.float32,):
         x = jax.random.normal(jax.random.key(1), (2, *grid), dtype)
         policy = build(name, decision, stochastic=True, key=jax.random.key(0))
         actions, value = policy.evaluate(x)
@@ -127,7 +127,9 @@ def test_initial_spread() -> None:
             compact(ADVECTION, stochastic=True, initial_std=std, key=jax.random.key(0)),
         ):
             actions = policy.distribution(x)
-            np.testing.assert_allclose(actions.std, std, rtol=0.01)  # 1 %: the head's weights are small, not zero
+            np.testing.assert_allclose(
+                actions.std, std, rtol=0.01
+            )  # 1 %: the head's weights are small, not zero
             assert float(jnp.max(jnp.abs(actions.mean))) < 0.1 * std
     published = ircnn(ADVECTION, key=jax.random.key(0)).distribution(x)
     # softplus of a number near 0, as the spec measured: 0.69.
@@ -148,7 +150,9 @@ def test_normal_against_scipy() -> None:
     std = generator.uniform(0.1, 2, (2, 4, 5))
     ours = Normal(jnp.asarray(mean), jnp.asarray(std))
     expected = norm(mean, std)
-    np.testing.assert_allclose(ours.log_prob(jnp.asarray(action)), expected.logpdf(action).sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(
+        ours.log_prob(jnp.asarray(action)), expected.logpdf(action).sum(axis=0), rtol=1e-12
+    )
     np.testing.assert_allclose(ours.entropy(), expected.entropy().sum(axis=0), rtol=1e-12)
     draws = jax.vmap(ours.sample)(jax.random.split(jax.random.key(0), 10_000))
     # Standard error 1 % of std; 40 numbers stay within 4 of them.
@@ -165,7 +169,10 @@ def test_activations(activation: str) -> None:
 
 
 def test_seeds_decide_the_weights() -> None:
-    same = [compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel for k in (0, 0, 1)]
+    same = [
+        compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel
+        for k in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(same[0], same[1])
     assert np.any(same[0] != same[2])
 
@@ -174,7 +181,7 @@ def test_misuse_says_what_is_wrong() -> None:
     key = jax.random.key(0)
     with pytest.raises(ValueError, match="valid: ircnn, compact"):
         build("resnet", ADVECTION, stochastic=True, key=key)
-    with pytest.raises(ValueError, match="width.*valid: .*channels"):
+    with pytest.raises(ValueError, match=r"width.*valid: .*channels"):
         build("compact", ADVECTION, stochastic=True, options={"width": 3}, key=key)
     with pytest.raises(ValueError, match=r"psi, u, v; got shape \(2, 8, 8\)"):
         ircnn(ADVECTION, key=key)(jnp.zeros((2, 8, 8), jnp.float32))

@@ -1,10 +1,10 @@
 """Convolutions for CPUs as matrix products over blocks of rows that stay in the cache.
 
-XLA's own CPU convolutions lose an order of magnitude inside ``lax.scan`` or for few output channels, and their
-gradients more (``benchmarks/convolution.py`` measures it). Here a block of rows is gathered into the matrix of
-all shifted copies ("im2col") and multiplied once; a loop goes over blocks. Everything works on arrays
-``(member, *grid, channel)`` that are padded already, and ``vmap`` over members lengthens the loop (it would
-otherwise make the blocks larger than the cache).
+XLA's own CPU convolutions are several times slower inside ``lax.scan`` or for few output channels, and their
+gradients an order of magnitude (``benchmarks/convolution.py`` measures it). Here a block of rows is gathered
+into the matrix of all shifted copies ("im2col") and multiplied once; a loop goes over blocks. Everything
+works on arrays ``(member, *grid, channel)`` that are padded already, and ``vmap`` over members lengthens the
+loop (it would otherwise make the blocks larger than the cache).
 """
 
 import functools
@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
@@ -144,7 +143,9 @@ def _shifts(part: Array, sizes: tuple[int, ...], dilation: int) -> list[Array]:
     """One slice per point of the kernel, in the kernel's order, each as large as the unpadded block."""
     grid = _inner(part.shape[1:-1], sizes, dilation)
     return [
-        part[(slice(None), *(slice(o * dilation, o * dilation + n) for o, n in zip(offset, grid, strict=True)))]
+        part[
+            (slice(None), *(slice(o * dilation, o * dilation + n) for o, n in zip(offset, grid, strict=True)))
+        ]
         for offset in itertools.product(*(range(size) for size in sizes))
     ]
 

@@ -1,9 +1,10 @@
 """Closures that answer with a stencil: a network decides, cell by cell, how neighbours are weighed.
 
 A coarse scheme's local error is a combination of differences of the field, with factors that depend on the
-flow. A network that outputs the action itself must learn to form these differences; one that outputs the weights
-of a small stencil has them built in, leaves uniform fields alone, and learns an order of magnitude faster (on
-advection, 200 updates against thousands). See :mod:`closura.closures.stencil` for the formula and its source.
+flow. A network that outputs the action itself must learn to form these differences; one that outputs the
+weights of a small stencil has them built in, leaves uniform fields alone, and learns an order of magnitude
+faster (on advection, 200 updates against thousands). See :mod:`closura.closures.stencil` for the formula and
+its source.
 """
 
 from typing import Any
@@ -61,7 +62,9 @@ class StencilClosure(eqx.Module):
     head: StencilHead
     decision: Decision = eqx.field(static=True)
 
-    def __init__(self, decision: Decision, backbone: ConvolutionStack, *, radius: int, key: PRNGKeyArray) -> None:
+    def __init__(
+        self, decision: Decision, backbone: ConvolutionStack, *, radius: int, key: PRNGKeyArray
+    ) -> None:
         self.backbone, self.decision = backbone, decision
         self.head = StencilHead(decision, backbone.channels[-1], radius=radius, key=key)
 
@@ -156,6 +159,6 @@ def _describe(module: eqx.Module, backbone: ConvolutionStack, head: StencilHead)
         "channels": backbone.channels,
         "dilations": [layer.dilation for layer in backbone.layers],
         "activation": backbone.activation,
-        # The action sees the features of its own cell and the field under its stencil, whichever reaches further.
+        # The action sees the features of its own cell and the field under its stencil.
         "receptive_field": [*fields, max(fields[-1], 2 * head.radius + 1)],
     }

@@ -1,7 +1,7 @@
 """A small closure: a narrow view, few channels, and an answer in the form that errors of schemes have.
 
-One 3 x 3 layer looks at a cell's neighbours, layers of size 1 combine what it saw, and the head answers with the
-weights of a 7 x 7 stencil on the field that is acted on (``output="stencil"``), or with the action itself
+One 3 x 3 layer looks at a cell's neighbours, layers of size 1 combine what it saw, and the head answers with
+the weights of a 7 x 7 stencil on the field that is acted on (``output="stencil"``), or with the action itself
 (``output="action"``, as IRCNN does). With its 8,000 parameters it is 22 times smaller than IRCNN.
 """
 

@@ -1,7 +1,8 @@
 """Convolutions on periodic and outflow grids in one to three dimensions, fast inside time loops.
 
 On CPU: matrix products over blocks (``_blocks.py``), also for both gradients. On other backends: XLA's
-convolution with ``Precision.HIGHEST``, because the default of GPUs for float32 (TF32) keeps only three digits.
+convolution with ``Precision.HIGHEST``, because the default of GPUs for float32 (TF32) keeps three digits
+only.
 """
 
 import contextlib
@@ -75,8 +76,8 @@ def convolve(
     axes = len(boundary)
     if x.ndim != axes + 1 or kernel.ndim != axes + 2 or kernel.shape[-2] != x.shape[-1]:
         raise ValueError(
-            f"with {axes} boundaries expected x of {axes + 1} axes and a kernel of {axes + 2} axes with the same "
-            f"number of input channels; got x {x.shape} and kernel {kernel.shape}"
+            f"with {axes} boundaries expected x of {axes + 1} axes and a kernel of {axes + 2} axes with the "
+            f"same number of input channels; got x {x.shape} and kernel {kernel.shape}"
         )
     if any(size % 2 == 0 for size in kernel.shape[:-2]):
         raise ValueError(f"kernels must have odd sizes, so that they have a centre; got {kernel.shape[:-2]}")
@@ -124,10 +125,12 @@ def _blocked(dilation: int, boundary: tuple[Boundary, ...]) -> Callable[[Array, 
 def _input_gradient(
     cotangent: Array, flipped: Array, reach: tuple[int, ...], dilation: int, boundary: tuple[Boundary, ...]
 ) -> Array:
-    """The same convolution with the flipped kernel; at outflow boundaries ghost cells return to the last cell."""
+    """The same convolution with the flipped kernel; ghost cells of outflow return to the last cell."""
     widths = tuple(r if kind == "periodic" else 0 for r, kind in zip(reach, boundary, strict=True))
     padded = _pad(cotangent, widths, boundary)
-    zeros = [(0, 0) if kind == "periodic" else (2 * r, 2 * r) for r, kind in zip(reach, boundary, strict=True)]
+    zeros = [
+        (0, 0) if kind == "periodic" else (2 * r, 2 * r) for r, kind in zip(reach, boundary, strict=True)
+    ]
     if any(before for before, _ in zeros):
         padded = jnp.pad(padded, [*zeros, (0, 0)])
     gradient = _blocks.correlate(padded[None], flipped, dilation)[0]

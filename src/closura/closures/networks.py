@@ -117,7 +117,8 @@ class ConvolutionStack(eqx.Module):
     Raises
     ------
     ValueError
-        If the activation is unknown, there is no layer, or the dilations disagree with the channels in number.
+        If the activation is unknown, there is no layer, or there are not as many dilations and sizes as
+        layers.
     """
 
     layers: tuple[Convolution, ...]
@@ -146,7 +147,9 @@ class ConvolutionStack(eqx.Module):
         gates = 2 if activation in _GATED else 1
         widths = (c_in, *channels)
         self.layers = tuple(
-            Convolution(widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key)
+            Convolution(
+                widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key
+            )
             for i, (size, dilation, layer_key) in enumerate(
                 zip(sizes, dilations, jax.random.split(key, len(channels)), strict=True)
             )

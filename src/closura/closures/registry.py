@@ -61,11 +61,13 @@ def build(
     Raises
     ------
     ValueError
-        If the name or an option is unknown (the message lists the valid ones), or an option's value is refused.
+        If the name or an option is unknown (the message lists the valid ones), or an option is refused.
     """
     valid = closure_options(name)
     options = {} if options is None else dict(options)
     unknown = [option for option in options if option not in valid]
     if unknown:
-        raise ValueError(f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}")
+        raise ValueError(
+            f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}"
+        )
     return CLOSURES[name](decision, stochastic=stochastic, key=key, **options)

@@ -6,8 +6,8 @@ Differences to the cell's own value make the sum blind to constants: whatever th
 left alone, as it is by every consistent scheme. Learned, cell-dependent stencils: Bar-Sinai et al., "Learning
 data-driven discretizations for partial differential equations", PNAS 116 (2019).
 
-The taps are visited by a loop, in the gradient too: written out, XLA's CPU back end fuses the slices with their
-producers and computes these again for every tap (ten times slower, measured).
+The taps are visited by a loop, in the gradient too: written out, XLA's CPU back end fuses the slices with
+their producers and computes these again for every tap (ten times slower, measured).
 """
 
 import functools
@@ -39,7 +39,7 @@ def apply_stencil(
     Parameters
     ----------
     weights
-        One field per tap, in the order of ``itertools.product(range(-radius, radius + 1), repeat=dimensions)``.
+        One field per tap, in the order of ``itertools.product(range(-radius, radius + 1), repeat=axes)``.
     field
         What the stencil is applied to.
     radius
@@ -54,7 +54,9 @@ def apply_stencil(
     """
     taps = stencil_size(radius, field.ndim)
     if weights.shape != (taps, *field.shape):
-        raise ValueError(f"radius {radius} needs weights of shape {(taps, *field.shape)}; got {weights.shape}")
+        raise ValueError(
+            f"radius {radius} needs weights of shape {(taps, *field.shape)}; got {weights.shape}"
+        )
     return _apply(weights, field, radius, boundary)
 
 

@@ -4,6 +4,8 @@ Kernels of the published files are ``(out, in, row = y, column = x)``; ours are 
 """
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +34,8 @@ _REPOSITORY = "https://raw.githubusercontent.com/cselab/Closure-RL/88cb91d/weigh
 PUBLISHED = {
     "closure-rl-advection": _Source(
         _REPOSITORY
-        + "mnist_train_ppo_IRCNN_eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95_growing_ep_len_maxed/policy_ep1499.pt",
+        + "mnist_train_ppo_IRCNN_eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95_growing_ep_len_maxed"
+        + "/policy_ep1499.pt",
         "de6fd23e0c7dd7cd94ef883dd044d158257fd8e012504df7881b578e65677646",
     )
 }
@@ -44,7 +47,8 @@ def load_published(path: str | Path, decision: Decision) -> Policy:
     Raises
     ------
     WeightsError
-        If the file is damaged, lacks the critic, or belongs to another problem; the message says what differs.
+        If the file is damaged, lacks the critic, or belongs to another problem; the message says what
+        differs.
     FileNotFoundError
         If there is no such file.
     """
@@ -63,10 +67,24 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             raise WeightsError(str(error)) from error
     else:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (ValueError, OSError, EOFError) as error:
+        except (
+            ValueError,
+            OSError,
+            EOFError,
+            AttributeError,
+            TypeError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+    for name, array in arrays.items():
+        twin = name.replace("critic.", "actor.", 1)
+        if name.startswith("critic.backbone.") and twin in arrays and not np.array_equal(array, arrays[twin]):
+            raise WeightsError(
+                f"{path}: {name} differs from {twin}, but actor and critic share their backbone here"
+            )
     # The authors' files hold every parameter up to three times, under the names of the modules that share it.
     shared = ("_actor_critic.", "critic.backbone.")
     return {name: array for name, array in arrays.items() if not name.startswith(shared)}
@@ -76,8 +94,8 @@ def convert(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -
     """Turn published arrays into our network."""
     if arrays and not any(name.startswith("actor.") for name in arrays):
         raise WeightsError(
-            f"{source} holds {', '.join(sorted(arrays)[:3])}, ...: an actor without its critic (actor.pt), or no "
-            "network of Closure-RL; use a policy*.pt"
+            f"{source} holds {', '.join(sorted(arrays)[:3])}, ...: an actor without its critic (actor.pt), "
+            "or no network of Closure-RL; use a policy*.pt"
         )
     policy = ircnn(decision, stochastic=True, key=jax.random.key(0))
     names = {}
@@ -92,7 +110,9 @@ def convert(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -
         elif kind == "bias":
             renamed[f"{names[module]}.bias"] = array
         else:
-            renamed[f"{names[module]}.kernel"] = np.ascontiguousarray(array.transpose(3, 2, 1, 0)) if array.ndim == 4 else array
+            renamed[f"{names[module]}.kernel"] = (
+                np.ascontiguousarray(array.transpose(3, 2, 1, 0)) if array.ndim == 4 else array
+            )
     filled = fill(policy, renamed, source)
     assert isinstance(filled, Policy)
     return filled
@@ -138,7 +158,9 @@ def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
     arrays = read_arrays(_download(source.url, folder))
     found = content_hash(arrays)
     if found != source.content:
-        raise WeightsError(f"{source.url} is not what was published: expected content {source.content}, got {found}")
+        raise WeightsError(
+            f"{source.url} is not what was published: expected content {source.content}, got {found}"
+        )
     temporary = folder / f"{name}.partial.npz"
     np.savez(temporary, allow_pickle=False, **arrays)
     temporary.replace(path)

@@ -87,7 +87,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise WeightsError(f"{path} holds weights, but not of closura: its header does not say which network")
     if int(header.get("version", 0)) > FORMAT_VERSION:
-        raise WeightsError(f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura")
+        raise WeightsError(
+            f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura"
+        )
     return {name: json.loads(header[name]) for name in ("architecture", "decision", "metadata")}
 
 
@@ -110,7 +112,8 @@ def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosu
         If there is no such file.
     """
     header = read_header(path)
-    stored = Decision(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()})
+    facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()}
+    stored = Decision(**facts)
     if decision is not None:
         _check_fit(str(path), stored, decision)
     architecture = header["architecture"]

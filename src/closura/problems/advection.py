@@ -3,7 +3,7 @@
     d psi / dt + u d psi / dx + v d psi / dy = 0,      psi in [0, 1], |u|, |v| <= 1, unit square, periodic.
 
 * coarse (CGS): first-order upwind differences, forward Euler, 64 x 64 points, dt = 0.25 dx;
-* trusted (FGS): central differences of second order, RK4, ``ratio`` times finer in space and time, subsampled;
+* trusted (FGS): second-order central differences, RK4, ``ratio`` times finer in space and time, subsampled;
 * the closure sees (psi, u, v) and answers with a forcing A per cell: psi <- G(clip(psi - clip(A))).
 
 Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery for Coarse-Grained Partial
@@ -11,6 +11,8 @@ Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXi
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import ClassVar
 
 import equinox as eqx
@@ -19,7 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Scalar
 
 from closura.grids import Grid
-from closura.numerics import advective_derivative, get_integrator, subsample
+from closura.numerics import Scheme, advective_derivative, get_integrator, get_scheme, pad_all, subsample
 from closura.problems.problem import Ask, Draw, Dynamics, Target
 
 STATE_BOUND = 3.0
@@ -59,15 +61,79 @@ class AdvectionSolver(eqx.Module):
         self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
     ) -> Float[Array, "component *grid"]:
         """Advance by ``substeps`` steps of ``time_step / substeps``."""
-        integrator = get_integrator(self.integrator)
-        length = self.time_step / self.substeps
-
-        def substep(psi: Float[Array, "component *grid"]) -> Float[Array, "component *grid"]:
-            return integrator.step(lambda q: self.tendency(q, velocity), psi, length)
-
+        substep = self._substep
+        if self._fast:
+            substep = self._centred_substep
+            # Ghost points of the velocity for all stages but the last, made once.
+            radius = self._fast.radius
+            velocity = pad_all(velocity, radius * (len(self._factors()) - 1), self.grid.boundary)
         if self.substeps == 1:
-            return substep(psi)
-        return jax.lax.scan(lambda q, _: (substep(q), None), psi, None, length=self.substeps)[0]
+            return substep(psi, velocity)
+        return jax.lax.scan(lambda q, _: (substep(q, velocity), None), psi, None, length=self.substeps)[0]
+
+    @property
+    def _fast(self) -> Scheme | None:
+        """The scheme, if :meth:`_centred_substep` may be used."""
+        scheme = get_scheme(self.scheme)
+        periodic = set(self.grid.boundary) == {"periodic"} and not self.published_boundary
+        return scheme if isinstance(scheme, Scheme) and not scheme.upwind and periodic else None
+
+    def _factors(self) -> tuple[float, ...]:
+        """``f_1 .. f_s`` of a substep ``q + f_s T(q + f_{s-1} T( .. q + f_1 T(q)))``, T the tendency.
+
+        The tendency is linear in psi and steady, so a Runge-Kutta step is a polynomial of it, here by
+        Horner's rule: it holds two fields where general stages hold four, which halves the time.
+        """
+        c = get_integrator(self.integrator).stability_polynomial
+        return tuple(self.time_step / self.substeps * c[k] / c[k - 1] for k in range(len(c) - 1, 0, -1))
+
+    def _substep(
+        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
+    ) -> Float[Array, "component *grid"]:
+        """One substep with any scheme."""
+        factors = self._factors()
+        if len(factors) == 1:
+            return psi + factors[0] * self.tendency(psi, velocity)
+
+        def stage(q: Array, factor: Array) -> tuple[Array, None]:
+            return psi + factor * self.tendency(q, velocity), None
+
+        # In a loop: unrolled, XLA on CPU merges neighbouring stages and computes each of them many times.
+        return jax.lax.scan(stage, psi, jnp.asarray(factors, psi.dtype))[0]
+
+    def _centred_substep(
+        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *padded"]
+    ) -> Float[Array, "component *grid"]:
+        """One substep with a centred scheme on a periodic grid: the fine solver's.
+
+        The field gets ghost points for all stages at once, and each stage uses up some of them. Padding
+        before every stage copies fields four times as often: a quarter of the time, half of it for batches.
+        """
+        scheme, factors = self._fast, self._factors()
+        assert scheme is not None
+        q = padded = pad_all(psi, scheme.radius * len(factors), self.grid.boundary)
+        for stage, factor in enumerate(factors):
+            speed = _inner(velocity, scheme.radius * stage)
+            slopes = []
+            for axis, spacing in enumerate(self.grid.spacing):
+                for k, weight in scheme.coefficients:
+                    if k > 0:
+                        right, left = (_inner(q, scheme.radius, axis, offset) for offset in (k, -k))
+                        slopes.append(speed[axis][None] * ((factor * weight / spacing) * (right - left)))
+            q = _inner(padded, scheme.radius * (stage + 1)) - reduce(add, slopes)
+            # Keeps XLA from merging stages.
+            q = jax.lax.optimization_barrier(q)
+        return q
+
+
+def _inner(
+    field: Float[Array, "component *padded"], width: int, axis: int = 0, offset: int = 0
+) -> Float[Array, "component *grid"]:
+    """The field without ``width`` points at every end, moved by ``offset`` points along ``axis``."""
+    starts = [width] * (field.ndim - 1)
+    starts[axis] += offset
+    cut = (slice(a, a + n - 2 * width) for a, n in zip(starts, field.shape[1:], strict=True))
+    return field[(slice(None), *cut)]
 
 
 class AdvectionDynamics(Dynamics):
@@ -124,7 +190,9 @@ class AdvectionTarget(Target):
         psi, velocity = target
         return self.solver(psi, velocity), velocity
 
-    def observe(self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]) -> Float[Array, "1 *grid"]:
+    def observe(
+        self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]
+    ) -> Float[Array, "1 *grid"]:
         """Every ``ratio``-th point of the fine field."""
         return subsample(target[0], self.ratio)
 

@@ -4,6 +4,7 @@ Where the truth takes no notice of the coarse run, the fine solver - most of the
 need not run again for every episode. Training, validation and evaluation all take their simulations from a store.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -63,7 +64,8 @@ def simulate_truth(
 ) -> TruthStore:
     """Run the fine solver for ``slots`` simulations of ``steps`` coarse steps.
 
-    The work is handed over in ``parts`` that the runtime executes side by side on the cores of a CPU.
+    The work is cut into ``parts``, which threads hand over side by side: calls from one thread wait for each
+    other, and a single field is too small to keep several cores busy.
 
     Raises
     ------
@@ -74,7 +76,9 @@ def simulate_truth(
         raise ValueError(f"the target of {problem.name!r} depends on the coarse state: it cannot be stored")
     keys = jax.random.split(key, slots)
     size = -(-slots // min(parts, slots))
-    stores = [_simulate(problem, keys[i : i + size], steps) for i in range(0, slots, size)]
+    pieces = [keys[i : i + size] for i in range(0, slots, size)]
+    with ThreadPoolExecutor(len(pieces)) as threads:
+        stores = list(threads.map(lambda piece: _simulate(problem, piece, steps), pieces))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
 
 

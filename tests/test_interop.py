@@ -1,0 +1,303 @@
+"""Weights come in and go out unchanged, nothing is executed, and misfits are named."""
+
+import io
+import json
+import os
+import pickle
+import struct
+import sys
+import types
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from closura.closures import build, compact, ircnn
+from closura.decision import Decision
+from closura.interop import (
+    fetch_published,
+    load_closure,
+    load_published,
+    load_weights,
+    read_header,
+    save_weights,
+)
+from closura.interop import published as published_module
+from closura.interop.published import PUBLISHED, content_hash, read_arrays
+from closura.interop.torch_files import TorchFileError, read_torch_file
+from closura.interop.weights import WeightsError
+
+ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
+BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
+
+
+class Stub:
+    """Pickled as a call of a named function; stands for what PyTorch's pickles contain."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.function, self.arguments
+
+
+class Reference:
+    """A storage: pickled by its persistent identity."""
+
+    def __init__(self, *identity: Any) -> None:
+        self.identity = identity
+
+
+class Writer(pickle.Pickler):
+    def persistent_id(self, thing: Any) -> Any:
+        return thing.identity if isinstance(thing, Reference) else None
+
+
+@pytest.fixture
+def torch_names(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
+    """The two names of PyTorch that a state dictionary mentions, so that files can be written without it."""
+    torch, utilities = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    def _rebuild_tensor_v2(*arguments: Any) -> None:
+        raise AssertionError("only named, never called")
+
+    _rebuild_tensor_v2.__module__, _rebuild_tensor_v2.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    storage = type("FloatStorage", (), {"__module__": "torch"})
+    utilities._rebuild_tensor_v2 = _rebuild_tensor_v2  # type: ignore[attr-defined]
+    torch.FloatStorage, torch._utils = storage, utilities  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", utilities)
+    return types.SimpleNamespace(rebuild=_rebuild_tensor_v2, storage=storage)
+
+
+def write_torch_file(path: Path, entries: dict[str, Any], storages: dict[str, bytes]) -> Path:
+    """A zip archive as ``torch.save`` makes it: a pickle, and one member per storage."""
+    content = io.BytesIO()
+    Writer(content, protocol=2).dump(OrderedDict(entries))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content.getvalue())
+        archive.writestr("archive/byteorder", "little")
+        for name, data in storages.items():
+            archive.writestr(f"archive/data/{name}", data)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+def state_dictionary(
+    arrays: dict[str, np.ndarray], names: types.SimpleNamespace
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    entries, storages = {}, {}
+    for key, (name, array) in enumerate(arrays.items()):
+        stride = tuple(s // array.itemsize for s in array.strides)
+        reference = Reference("storage", names.storage, str(key), "cpu", array.size)
+        entries[name] = Stub(names.rebuild, reference, 0, array.shape, stride, False, OrderedDict())
+        storages[str(key)] = array.astype("<f4").tobytes()
+    return entries, storages
+
+
+def published_arrays(golden_folder: Path, name: str = "advection_ep1499") -> dict[str, np.ndarray]:
+    with np.load(golden_folder / f"weights_{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def same_weights(a: Any, b: Any) -> bool:
+    left, right = (jax.tree.leaves(eqx.filter(tree, eqx.is_array)) for tree in (a, b))
+    return len(left) == len(right) and all(
+        x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(left, right, strict=True)
+    )
+
+
+def test_torch_file_with_aliases(
+    golden_folder: Path, tmp_path: Path, torch_names: types.SimpleNamespace
+) -> None:
+    """56 names for 16 arrays, as the authors' files have them, give the network of the ``.npz``."""
+    arrays = published_arrays(golden_folder)
+    entries, storages = state_dictionary(arrays, torch_names)
+    entries |= {n.replace("actor.", "critic.", 1): t for n, t in entries.items() if ".backbone." in n}
+    entries |= {f"_actor_critic.{n}": t for n, t in entries.items()}
+    assert len(entries) == 56
+    path = write_torch_file(tmp_path / "policy_ep1499.pt", entries, storages)
+    assert content_hash(read_arrays(path)) == PUBLISHED["closure-rl-advection"].content
+    expected = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
+    assert same_weights(load_published(path, ADVECTION), expected)
+    assert same_weights(load_closure(path, ADVECTION), expected)
+
+
+def test_torch_tensors_with_strides(tmp_path: Path, torch_names: types.SimpleNamespace) -> None:
+    """Transposed tensors and tensors that begin inside a storage; one that leaves it is refused."""
+    data = np.arange(12, dtype=np.float32)
+    storage = Reference("storage", torch_names.storage, "0", "cpu", 12)
+
+    def entry(offset: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Stub:
+        return Stub(torch_names.rebuild, storage, offset, shape, stride, False, OrderedDict())
+
+    path = tmp_path / "x.pt"
+    write_torch_file(
+        path, {"t": entry(0, (4, 3), (1, 4)), "part": entry(5, (2,), (3,))}, {"0": data.tobytes()}
+    )
+    found = read_torch_file(path)
+    np.testing.assert_array_equal(found["t"], data.reshape(3, 4).T)
+    np.testing.assert_array_equal(found["part"], [5, 8])
+    for offset, shape, stride in ((8, (5,), (1,)), (0, (4, 4), (4, 1)), (-1, (2,), (1,)), (3, (2,), (-1,))):
+        write_torch_file(path, {"t": entry(offset, shape, stride)}, {"0": data.tobytes()})
+        with pytest.raises(TorchFileError):
+            read_torch_file(path)
+
+
+@pytest.mark.parametrize("function", [os.system, eval, pickle.loads, getattr])
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, function: Any) -> None:
+    marker = tmp_path / "executed"
+    path = write_torch_file(tmp_path / "x.pt", {"weight": Stub(function, f"touch {marker}")}, {})
+    with pytest.raises(WeightsError, match=r"wants to use .*\."):
+        load_published(path, ADVECTION)
+    assert not marker.exists()
+
+
+def test_other_torch_files(tmp_path: Path, golden_folder: Path, torch_names: types.SimpleNamespace) -> None:
+    path = tmp_path / "actor.pt"
+    arrays = {n.removeprefix("actor."): a for n, a in published_arrays(golden_folder).items() if "actor" in n}
+    assert len(arrays) == 14
+    write_torch_file(path, *state_dictionary(arrays, torch_names))
+    with pytest.raises(WeightsError, match="without its critic"):
+        load_published(path, ADVECTION)
+    path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2))  # how files before PyTorch 1.6 begin
+    with pytest.raises(WeightsError, match="zip format"):
+        load_published(path, ADVECTION)
+    write_torch_file(path, {"epoch": 3}, {})
+    with pytest.raises(WeightsError, match="dictionary of tensors"):
+        load_published(path, ADVECTION)
+    entries, storages = state_dictionary(arrays, torch_names)
+    storages.pop("3")
+    write_torch_file(path, entries, storages)
+    with pytest.raises(WeightsError, match="damaged"):
+        load_published(path, ADVECTION)
+
+
+def test_published_weights_that_do_not_fit(golden_folder: Path, tmp_path: Path) -> None:
+    burgers = golden_folder / "weights_burgers_ep1999.npz"
+    with pytest.raises(WeightsError) as caught:
+        load_published(burgers, ADVECTION)
+    # Observed channels 3 against 2, actor's outputs 2 against 4: both are named with both shapes.
+    for text in ("(3, 3, 3, 64), got (3, 3, 2, 64)", "(3, 3, 64, 2), got (3, 3, 64, 4)"):
+        assert text in str(caught.value)
+    arrays = published_arrays(golden_folder)
+    arrays.pop("actor.backbone.model.4.bias")
+    arrays["actor.extra.weight"] = np.zeros(3, np.float32)
+    np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
+    with pytest.raises(
+        WeightsError, match=r"missing backbone.layers\[2\].bias.*unexpected actor.extra.weight"
+    ):
+        load_published(tmp_path / "x.npz", ADVECTION)
+    damaged = tmp_path / "damaged.npz"
+    damaged.write_bytes(burgers.read_bytes()[:20_000])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_published(damaged, BURGERS)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
+        load_published(tmp_path / "nowhere.npz", BURGERS)
+
+
+@pytest.mark.parametrize("stochastic", [False, True])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("ircnn", {}), ("compact", {"channels": 6, "activation": "glu", "output": "action"})],
+)
+def test_weights_round_trip(tmp_path: Path, name: str, options: dict[str, Any], stochastic: bool) -> None:
+    """The file alone rebuilds the network, bit for bit."""
+    network = build(name, ADVECTION, stochastic=stochastic, options=options, key=jax.random.key(7))
+    path = tmp_path / "weights.safetensors"
+    architecture = {"closure": name, "options": options}
+    save_weights(path, network, architecture=architecture, metadata={"problem": "advection", "error": 0.014})
+    again = load_weights(path)
+    assert same_weights(again, network)
+    assert again.decision == ADVECTION
+    assert jax.tree.structure(again) == jax.tree.structure(network)
+    assert read_header(path)["metadata"] == {"problem": "advection", "error": 0.014}
+    assert same_weights(load_closure(tmp_path, ADVECTION), network)  # the folder of a run
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]  # nothing temporary stays behind
+
+
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    network = compact(ADVECTION, key=jax.random.key(0))
+    save_weights(path, network, architecture={"closure": "compact", "options": {}})
+    with pytest.raises(WeightsError, match=r"observation: expected \('u', 'v'\), got \('psi', 'u', 'v'\)"):
+        load_weights(path, BURGERS)
+    save_weights(path, network, architecture={"closure": "compact", "options": {"channels": 8}})
+    with pytest.raises(WeightsError, match=r"backbone.layers\[0\].kernel: expected shape \(3, 3, 3, 8\)"):
+        load_weights(path)
+    safetensors.numpy.save_file({"x": np.zeros(3, np.float32)}, str(path))
+    with pytest.raises(WeightsError, match="not of closura"):
+        load_weights(path)
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(WeightsError, match="damaged"):
+        load_weights(path)
+    header = json.dumps({"__metadata__": {"format": "closura weights", "version": "99"}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(WeightsError, match="update closura"):
+        load_weights(path)
+
+
+def test_unknown_files_list_what_is_accepted(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"")
+    for path, kind in ((tmp_path / "x.onnx", WeightsError), (tmp_path / "nowhere", FileNotFoundError)):
+        with pytest.raises(kind, match=r"run folder.*safetensors.*\.npz.*\.pt"):
+            load_closure(path, ADVECTION)
+    with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+        load_closure(tmp_path, ADVECTION)
+
+
+def test_fetching_published_weights(
+    golden_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_names: types.SimpleNamespace
+) -> None:
+    """Downloaded once, verified by content, kept beside its licence; other content is refused."""
+    arrays = published_arrays(golden_folder)
+    downloads = []
+
+    def download(url: str, folder: Path) -> Path:
+        downloads.append(url)
+        return write_torch_file(folder / "policy_ep1499.pt", *state_dictionary(arrays, torch_names))
+
+    monkeypatch.setattr(published_module, "_download", download)
+    path = fetch_published("closure-rl-advection", cache=tmp_path)
+    assert fetch_published("closure-rl-advection", cache=tmp_path) == path
+    assert len(downloads) == 1
+    assert ":" not in downloads[0].removeprefix("https:")  # percent-encoded
+    assert "eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95" in downloads[0]
+    expected = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
+    assert same_weights(load_published(path, ADVECTION), expected)
+    notice = next(path.parent.glob("*LICENSE*")).read_text()
+    assert "Copyright (c) 2025 Closure-RL authors" in notice
+    path.unlink()
+    arrays["actor.last_layer.bias"] = arrays["actor.last_layer.bias"] + np.float32(1e-6)
+    with pytest.raises(WeightsError, match="not what was published"):
+        fetch_published("closure-rl-advection", cache=tmp_path)
+    assert not path.exists()
+    with pytest.raises(ValueError, match="valid: closure-rl-advection"):
+        fetch_published("closure-rl", cache=tmp_path)
+
+
+def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pooch
+
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(pooch, "retrieve", unreachable)
+    with pytest.raises(OSError, match=r"cannot download https://.*no route to host"):
+        fetch_published("closure-rl-advection", cache=tmp_path)
+
+
+def test_published_network_keeps_the_action_unscaled(golden_folder: Path) -> None:
+    """A problem's scale is for networks that start from "no closure", not for published weights."""
+    path = golden_folder / "weights_advection_ep1499.npz"
+    x = jax.random.uniform(jax.random.key(0), (3, 8, 8), jnp.float32)
+    other = Decision(ADVECTION.observation, ADVECTION.action, ADVECTION.boundary, scale=1.0)
+    np.testing.assert_array_equal(load_published(path, ADVECTION)(x), load_published(path, other)(x))
+    assert ircnn(ADVECTION, key=jax.random.key(0)).describe()["parameters"] == 188_163
