@@ -173,7 +173,7 @@ def test_stored_truth_is_the_simulated_truth() -> None:
     assert stored.episode.maximum == 7
     for slot, slot_key in enumerate(jax.random.split(key, 3)):
         fresh = Environment(problem).reset(key=slot_key)
-        state, parameters, target = stored.begin.at(jnp.asarray(slot, jnp.int32))
+        state, parameters, target, _ = stored.begin.at(jnp.asarray(slot, jnp.int32))
         held = eqx.tree_at(lambda e: e.target, fresh, target, is_leaf=lambda x: x is fresh.target)
         action = 0.01 * jax.random.normal(slot_key, (1, 16, 16), jnp.float32)
         for _ in range(7):

@@ -169,7 +169,7 @@ def test_learners_lower_the_error(problem: Problem, name: str) -> None:
     def error(ask: object) -> float:
         total = 0.0
         for slot in range(8):
-            start, parameters, target = problem.begin.at(jnp.asarray(slot, jnp.int32))
+            start, parameters, target, _ = problem.begin.at(jnp.asarray(slot, jnp.int32))
             for _ in range(8):
                 start, _ = step(start, parameters, ask)
                 target = problem.target.advance(target, start, parameters)

@@ -70,7 +70,11 @@ def without_times(path: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(path)]
 
 
-@pytest.mark.parametrize("configuration", [TINY, TINY_PPO], ids=["bptts", "ppo"])
+# The third: the truth is renewed exactly where the checkpoint is.
+AT_RENEWAL = replace(TINY, truth=replace(TINY.truth, renew_every=3))
+
+
+@pytest.mark.parametrize("configuration", [TINY, TINY_PPO, AT_RENEWAL], ids=["bptts", "ppo", "renewal"])
 def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path: Path, configuration: TrainConfiguration) -> None:
     """Same metrics and weights, to the bit, across a renewal of the truth and a change of horizon."""
     whole = train(configuration, tmp_path / "whole")

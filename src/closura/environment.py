@@ -116,5 +116,5 @@ class Environment(eqx.Module):
 
 
 def _episode(beginning: Beginning, step: Int[Array, ""]) -> EnvironmentState:
-    state, parameters, target = beginning
-    return EnvironmentState(state, parameters, target, step, jnp.sum(state, axis=tuple(range(1, state.ndim))))
+    state, parameters, target, total = beginning
+    return EnvironmentState(state, parameters, target, step, total)

@@ -142,7 +142,7 @@ class _Rest:
     """
 
     seed: int = 0
-    initial_std: float = 0.03
+    initial_std: float = 0.01
     keep_every: int = 0
     log_every: int = 10
     transitions: int = 0

@@ -55,4 +55,10 @@ def load_store(path: str | Path, problem: Problem) -> TruthStore:
         missing = [] if found.truth is not None else ["no truth"]
         missing += [] if "velocity" in found.parameters else ["no velocity"]
         raise ValueError(f"cannot start from {path}: {'; '.join([*wrong, *missing])}")
-    return TruthStore(jnp.asarray(state), jnp.asarray(found.parameters["velocity"]), jnp.asarray(found.truth))
+    state = jnp.asarray(state)
+    return TruthStore(
+        state,
+        jnp.asarray(found.parameters["velocity"]),
+        jnp.asarray(found.truth),
+        jnp.sum(state, axis=tuple(range(2, state.ndim))),
+    )

@@ -45,7 +45,7 @@ class OnPolicyConfiguration:
     learning_rate
         Step size of AdamW.
     anneal
-        Let the step size fall to zero as a cosine over the training.
+        Let the step size fall to a fiftieth as a cosine over the training.
     weight_decay
         Of AdamW.
     gradient_norm
@@ -64,11 +64,11 @@ class OnPolicyConfiguration:
     steps: int = 8
     minibatch: int = 32
     epochs: int = 2
-    discount: float = 0.5
+    discount: float = 0.9
     trace: float = 0.9
     value_weight: float = 0.5
     entropy_weight: float = 0.0
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-4
     anneal: bool = True
     weight_decay: float = 0.0
     gradient_norm: float = 0.5

@@ -54,8 +54,10 @@ class AdvectionConfiguration:
         The published two-cell difference at the last row and column.
     mass_weight
         Weight of the global mass term of the reward (appendix E).
-    minimum_steps, maximum_steps
-        Shortest and longest episode of learning.
+    minimum_steps
+        Shortest episode of learning.
+    maximum_steps
+        Longest episode of learning.
     error_threshold
         Relative error that ends an episode once it has its shortest length.
     precision

@@ -27,11 +27,16 @@ class Draw(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """Where a simulation starts: coarse state, parameters on the coarse grid, state of the target."""
+    """Where a simulation starts: coarse state, parameters on the coarse grid, state of the target.
+
+    ``initial_total`` is the sum of the coarse initial state over the grid, before any burn-in, which the global
+    term of the reward refers to.
+    """
 
     state: Float[Array, "component *grid"]
     parameters: PyTree[Array]
     target: PyTree[Array]
+    initial_total: Float[Array, " component"]
 
 
 class Transition(NamedTuple):
@@ -138,11 +143,12 @@ class SimulatedBegin(Begin):
     def from_draw(self, draw: Draw) -> Beginning:
         """The beginning that belongs to given fine initial data."""
         state, parameters = self.dynamics.start(draw)
+        total = jnp.sum(state, axis=tuple(range(1, state.ndim)))
         target = self.target.start(draw)
         for _ in range(self.burn_in):
             target = self.target.advance(target, state, parameters)
             state, _ = self.dynamics.step(state, parameters, None)
-        return Beginning(state, parameters, target)
+        return Beginning(state, parameters, target, total)
 
 
 class FixedBegin(Begin):

@@ -26,6 +26,7 @@ class TruthStore(eqx.Module):
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
     truth: Float[Array, "slots times component *grid"]
+    initial_total: Float[Array, "slots component"]
 
     @property
     def slots(self) -> int:
@@ -44,8 +45,8 @@ class TruthStore(eqx.Module):
 
 @eqx.filter_jit
 def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> TruthStore:
-    def one(key: Key[Scalar, ""]) -> tuple[Array, PyTree[Array], Array]:
-        state, parameters, target = problem.begin(key=key)
+    def one(key: Key[Scalar, ""]) -> tuple[Array, PyTree[Array], Array, Array]:
+        state, parameters, target, total = problem.begin(key=key)
 
         def advance(target: PyTree[Array], _: None) -> tuple[PyTree[Array], Float[Array, "component *grid"]]:
             truth = problem.target.observe(target)
@@ -53,7 +54,7 @@ def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> Truth
 
         last, truth = jax.lax.scan(advance, target, None, length=steps)
         truth = jnp.concatenate([truth, problem.target.observe(last)[None]])
-        return state, parameters, truth.astype(state.dtype)
+        return state, parameters, truth.astype(state.dtype), total
 
     # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower).
     return TruthStore(*jax.lax.map(one, keys))
@@ -109,6 +110,7 @@ class StoredBegin(Begin):
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
     truth: Float[Array, "slots times component *grid"]
+    initial_total: Float[Array, "slots component"]
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
@@ -122,12 +124,12 @@ class StoredBegin(Begin):
         slot = jax.random.randint(for_slot, (), 0, self.state.shape[0], dtype=jnp.int32)
         step = jax.random.randint(for_step, (), 0, times, dtype=jnp.int32)
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.truth[slot, step], parameters, (slot, step)), step
+        return Beginning(self.truth[slot, step], parameters, (slot, step), self.initial_total[slot]), step
 
     def at(self, slot: Int[Array, ""]) -> Beginning:
         """Begin at a given slot."""
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)))
+        return Beginning(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.initial_total[slot])
 
 
 def with_store(problem: Problem, store: TruthStore) -> Problem:
@@ -144,7 +146,7 @@ def with_store(problem: Problem, store: TruthStore) -> Problem:
     limited = replace(episode, maximum=min(episode.maximum, store.steps))
     return replace(
         problem,
-        begin=StoredBegin(store.state, store.parameters, store.truth),
+        begin=StoredBegin(store.state, store.parameters, store.truth, store.initial_total),
         target=StoredTarget(store.truth),
         episode=limited,
     )

@@ -43,6 +43,17 @@ def save_checkpoint(path: Path, state: Any, progress: dict[str, Any]) -> None:
     write_atomically(path, json.dumps(header).encode() + b"\n" + content)
 
 
+def read_progress(path: Path) -> dict[str, Any]:
+    """The plain facts that were saved with a state, without the state.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or its first line damaged.
+    """
+    return _read(path)[0]["progress"]
+
+
 def load_checkpoint(path: Path, like: T) -> tuple[T, dict[str, Any]]:
     """Load a state with the structure of ``like``, and its progress.
 
@@ -51,14 +62,8 @@ def load_checkpoint(path: Path, like: T) -> tuple[T, dict[str, Any]]:
     CheckpointError
         If the file is missing, damaged, or holds arrays of other shapes.
     """
-    try:
-        header_line, content = path.read_bytes().split(b"\n", 1)
-        header = json.loads(header_line)
-        expected = header["sha256"]
-    except FileNotFoundError as error:
-        raise CheckpointError(f"no checkpoint at {path}") from error
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is no checkpoint or its first line is damaged") from error
+    header, content = _read(path)
+    expected = header["sha256"]
     if len(content) != header["length"] or hashlib.sha256(content).hexdigest() != expected:
         raise CheckpointError(
             f"{path} is damaged: expected {header['length']} bytes with SHA-256 {expected}, got {len(content)} bytes; "
@@ -70,3 +75,16 @@ def load_checkpoint(path: Path, like: T) -> tuple[T, dict[str, Any]]:
     except (RuntimeError, ValueError, EOFError) as error:
         raise CheckpointError(f"{path} does not fit this training: {error}") from error
     return eqx.combine(arrays, static), header["progress"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        line, content = path.read_bytes().split(b"\n", 1)
+        header = json.loads(line)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"no checkpoint at {path}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{path} is no checkpoint or its first line is damaged") from error
+    if not isinstance(header, dict) or not {"length", "sha256", "progress"} <= header.keys():
+        raise CheckpointError(f"{path} is no checkpoint or its first line is damaged")
+    return header, content

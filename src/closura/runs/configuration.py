@@ -48,8 +48,10 @@ class ValidationConfiguration:
 
     Parameters
     ----------
-    simulations, steps
-        How many simulations of how many coarse steps; the error at the last step counts.
+    simulations
+        Number of simulations.
+    steps
+        Coarse steps of each; the error at the last one counts.
     every
         Updates between validations.
     """
@@ -97,7 +99,7 @@ class TrainConfiguration:
     problem: AdvectionConfiguration = field(default_factory=AdvectionConfiguration)
     closure: ClosureName = "compact"
     compact: CompactConfiguration = field(default_factory=CompactConfiguration)
-    initial_std: float = 0.03
+    initial_std: float = 0.01
     learner: LearnerName = "bptts"
     learning: BPTTSConfiguration | PPOConfiguration | A2CConfiguration = field(default_factory=BPTTSConfiguration)
     truth: TruthConfiguration = field(default_factory=TruthConfiguration)
@@ -112,6 +114,10 @@ class TrainConfiguration:
         if type(self.learning) is not expected:
             raise ValueError(
                 f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}"
+            )
+        if self.learner == "bptts" and not self.truth.slots and not self.learning.proceed:  # type: ignore[union-attr]
+            raise ValueError(
+                "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"
             )
         if self.log_every < 1 or self.validation.every < 1 or self.keep_every < 0:
             raise ValueError("log_every and validation.every must be positive, keep_every not negative")

@@ -94,6 +94,8 @@ def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
     kind = PPOConfiguration if base.learner == "ppo" else A2CConfiguration
     if preset == "paper":
         settings = {name: getattr(_PUBLISHED, name) for name in _PUBLISHED.__dataclass_fields__}
+        if base.learner == "a2c":
+            settings["normalise"] = "none"  # as the published A2C, which stands unused beside its PPO
         return replace(
             base,
             learning=kind(**settings),
@@ -106,12 +108,14 @@ def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
     if preset == "quick":
         return replace(
             base,
+            problem=replace(base.problem, minimum_steps=20),
             learning=kind(updates=400),
             truth=TruthConfiguration(slots=128, steps=40, blocks=8, renew_every=50),
             validation=ValidationConfiguration(simulations=16, steps=25, every=20),
         )
     return replace(
         base,
+        problem=replace(base.problem, minimum_steps=20),
         learning=kind(updates=2000),
         truth=TruthConfiguration(slots=256, steps=100, blocks=16, renew_every=100),
         validation=ValidationConfiguration(every=50),

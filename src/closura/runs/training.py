@@ -18,7 +18,7 @@ from closura.evaluation.simulate import rollout
 from closura.interop.weights import load_weights, save_weights
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.problems import Problem, TruthStore, advection, simulate_truth, with_store
-from closura.runs.checkpoints import load_checkpoint, save_checkpoint, write_json
+from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunFolder
@@ -131,9 +131,12 @@ def train(
     """
     run = RunFolder(folder)
     run.prepare(configuration, resume=resume, overwrite=overwrite)
-    setting, state = _set_up(configuration, data_dir)
-    facts: dict[str, Any] = {"best": math.inf, "seconds": 0.0, "uncorrected": None}
-    if resume and run.last.exists():
+    facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0, "uncorrected": None}
+    resume = resume and run.last.exists()
+    if resume:
+        facts = read_progress(run.last)
+    setting, state = _set_up(configuration, data_dir, facts["update"])
+    if resume:
         state, facts = load_checkpoint(run.last, state)
     else:
         facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))
@@ -153,14 +156,14 @@ def train(
     finally:
         for sink in sinks:
             sink.close()
-    run.write_status("finished", update=int(state.updates), **facts)
+    run.write_status("finished", **facts)
     return TrainingResult(
         load_weights(run.weights, setting.problem.decision),
-        facts["best"], facts["uncorrected"], int(state.updates), float(state.transitions), facts["seconds"],
+        _or_infinite(facts["best"]), facts["uncorrected"], int(state.updates), float(state.transitions), facts["seconds"],
     )  # fmt: skip
 
 
-def _set_up(c: TrainConfiguration, data_dir: str | Path | None) -> tuple[_Setting, LearnerState]:
+def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
     root = jax.random.key(c.seed)
     names = ("closure", "learner", "truth", "validation", "renew")
     keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
@@ -171,7 +174,8 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None) -> tuple[_Settin
     learner = LEARNERS[c.learner](c.learning)
     closure = build_closure(c, problem, key=keys["closure"])
     if bank is not None:
-        problem = with_store(problem, bank.at(0)[0])
+        # The store that the last update saw: a renewal that is due now also touches the running simulations.
+        problem = with_store(problem, bank.at(max(update - 1, 0))[0])
     state = learner.init(problem, closure, key=keys["learner"])
     return _Setting(problem, learner, bank, validation, closure_options(c), keys["renew"]), state
 
@@ -190,9 +194,7 @@ def _loop(
     total = sum(learner.stages())
     update = int(state.updates)
     begun = time.perf_counter() - facts["seconds"]
-    renewed = bank.renewals(update) if bank else 0
-    if bank and renewed:
-        problem = with_store(setting.problem, bank.at(update)[0])
+    renewed = bank.renewals(max(update - 1, 0)) if bank else 0
     while update < total and not (c.transitions and float(state.transitions) >= c.transitions):
         if bank and bank.renewals(update) != renewed:
             renewed = bank.renewals(update)
@@ -208,11 +210,12 @@ def _loop(
         row = {"update": update, "transitions": float(state.transitions), **row}
         if update % c.validation.every == 0 or update == total:
             row["validation_error"] = float(validation_error(problem, averaged(state), setting.validation))
-            if row["validation_error"] < facts["best"]:
+            if math.isfinite(row["validation_error"]) and not _or_infinite(facts["best"]) <= row["validation_error"]:
                 facts["best"] = row["validation_error"]
                 _save(run.weights, c, setting, state, row)
         if c.keep_every and update % c.keep_every == 0:
             _save(run.kept(update), c, setting, state, row)
+        facts["update"] = update
         facts["seconds"] = time.perf_counter() - begun
         row["seconds"] = facts["seconds"]
         for sink in sinks:
@@ -225,7 +228,7 @@ def _loop(
             raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
     if not run.weights.exists():
         # No validated update was finite: keep what there is, its validation error says what it is worth.
-        _save(run.weights, c, setting, state, {"update": update, "validation_error": math.inf})
+        _save(run.weights, c, setting, state, {"update": update})
     return state, facts
 
 
@@ -284,3 +287,7 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None else value
