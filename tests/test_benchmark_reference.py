@@ -69,8 +69,16 @@ def test_numpy_environment_is_the_published_one(reference: ModuleType, precision
     assert ends == [False, True, True, True]
 
 
-@pytest.mark.parametrize("scheme", ["central2", "central4", "upwind1", "upwind5", "spectral"])
-@pytest.mark.parametrize("integrator", ["forward-euler", "ssp-rk3", "rk4"])
+@pytest.mark.parametrize(
+    ("scheme", "integrator"),
+    [
+        ("central2", "rk4"),
+        ("central2", "forward-euler"),
+        ("central4", "ssp-rk3"),
+        ("upwind5", "rk4"),
+        ("spectral", "rk4"),
+    ],
+)
 def test_solver_takes_the_integrators_steps(scheme: str, integrator: str) -> None:
     """Horner's rule, and ghost points for all stages at once, change the rounding of a few operations only."""
     grid = Grid((18, 11), (1.0, 0.7))

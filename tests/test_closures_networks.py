@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from closura.closures import CLOSURES, Normal, Policy, build, closure_options, compact, ircnn
+from closura.closures import Normal, Policy, build, closure_options, compact, ircnn
 from closura.closures.convolution import plain_convolutions
 from closura.closures.networks import ACTIVATIONS, ConvolutionStack
 from closura.decision import Decision

@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable, Sequence
 
+PROBLEMS = ("advection",)
+
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
 
@@ -35,7 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments[0] not in commands:
         print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
         sys.exit(2)
-    _run(commands[arguments[0]], arguments[1:])
+    rest = arguments[1:]
+    if arguments[0] in ("train", "evaluate") and not {"-h", "--help"} & set(rest) and (not rest or rest[0].startswith("-")):
+        print(f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
+        sys.exit(2)
+    _run(commands[arguments[0]], rest)
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:

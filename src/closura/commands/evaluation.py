@@ -12,7 +12,16 @@ import tyro
 
 from closura.commands.console import console
 from closura.commands.options import argument, pre_parse, use_precision
-from closura.evaluation import Evaluation, evaluate, load_store, print_table, publish, saver, write_json
+from closura.evaluation import (
+    Evaluation,
+    evaluate,
+    load_simulations,
+    load_store,
+    print_table,
+    publish,
+    saver,
+    write_json,
+)
 from closura.interop import load_closure
 from closura.problems import AdvectionConfiguration, advection
 from closura.runs import RunFolder
@@ -49,11 +58,11 @@ class EvaluateOptions:
     save
         Keep all simulated fields in this zarr folder.
     start
-        Start from the beginnings and the truth in a zarr folder written by --save.
+        Start from the beginnings and the truth in a zarr folder written by --save, with its physics.
     overwrite
         Let --save replace what is there.
-    no_timing
-        Do not measure times per step.
+    timing
+        Measure the wall time of each method's step.
     """
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -67,7 +76,7 @@ class EvaluateOptions:
     save: Path | None = None
     start: Path | None = None
     overwrite: bool = False
-    no_timing: bool = False
+    timing: bool = True
 
 
 def run_evaluate(arguments: Sequence[str]) -> Evaluation:
@@ -76,7 +85,13 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
     if options.simulations < 1 or options.steps < 1:
         raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
     use_precision(configuration.precision)
-    problem = advection(configuration, "test", data_dir=options.data_dir)
+    if options.start:
+        # Beginnings and truth come from the file: no images are needed, and its words describe them.
+        problem = advection(replace(configuration, images="synthetic"), "test")
+        store, described = load_store(options.start, problem)
+    else:
+        problem, store = advection(configuration, "test", data_dir=options.data_dir), None
+        described = {"preset": options.preset, "seed": str(options.seed)}
     closures = {}
     for text in options.closure:
         name, path = named_closure(text)
@@ -89,7 +104,6 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
         "seed": options.seed,
         "environment": describe_environment(),
     }
-    store = load_store(options.start, problem) if options.start else None
     with console.status("simulating") as status:
         result = evaluate(
             problem,
@@ -100,8 +114,8 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
             store=store,
             frames=51,
             save=saver(options.save, problem, settings, overwrite=options.overwrite) if options.save else None,
-            timing=not options.no_timing,
-            description={"preset": options.preset, "seed": str(options.seed)},
+            timing=options.timing,
+            description=described,
             configuration=settings,
             report=lambda name: status.update(f"simulating {name}"),
         )
@@ -145,9 +159,10 @@ def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
 
 
 def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, AdvectionConfiguration]:
-    """Resolve the preset, the first run folder and the options.
+    """Resolve the preset, the first run folder, the saved simulations and the options.
 
-    Grid and ratio default to those that the first closure's run was trained on, the physics to the preset's.
+    Grid and ratio default to those that the first closure's run was trained on, the physics to the preset's;
+    with ``--start`` all of it is that of the saved simulations.
     """
     known = pre_parse(arguments, ("--preset",))
     preset: Any = known["--preset"] if known["--preset"] in ("paper", "default") else "default"
@@ -161,6 +176,9 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
             default = replace(default, cells=trained.cells, ratio=trained.ratio, courant=trained.courant)
             if preset == "default":
                 default = replace(trained, precision=default.precision)
+    started = pre_parse(arguments, ("--start",))["--start"]
+    if started:
+        default = AdvectionConfiguration(**load_simulations(started).configuration["problem"])
     parsed = tyro.cli(
         _EvaluateArguments,
         prog="closura evaluate",
@@ -168,6 +186,8 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
         description="Methods side by side from the same held-out beginnings.",
         default=_EvaluateArguments("advection", EvaluateOptions(), default),
     )
+    if started and parsed.problem != default:
+        raise ValueError(f"{started} decides the physics: leave out options of the problem ({default} was saved)")
     return parsed.options, parsed.problem
 
 

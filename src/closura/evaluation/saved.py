@@ -34,8 +34,8 @@ def saver(
     return save
 
 
-def load_store(path: str | Path, problem: Problem) -> TruthStore:
-    """Beginnings and truth of saved simulations, for other methods to start from.
+def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str, str]]:
+    """Beginnings and truth of saved simulations, for other methods to start from, and their description.
 
     Raises
     ------
@@ -56,9 +56,10 @@ def load_store(path: str | Path, problem: Problem) -> TruthStore:
         missing += [] if "velocity" in found.parameters else ["no velocity"]
         raise ValueError(f"cannot start from {path}: {'; '.join([*wrong, *missing])}")
     state = jnp.asarray(state)
-    return TruthStore(
+    store = TruthStore(
         state,
         jnp.asarray(found.parameters["velocity"]),
         jnp.asarray(found.truth),
         jnp.sum(state, axis=tuple(range(2, state.ndim))),
     )
+    return store, {**found.configuration.get("description", {}), "start": f"saved simulations, {Path(path).name}"}

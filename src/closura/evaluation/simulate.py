@@ -65,10 +65,8 @@ def rollout(
 _rollout = eqx.filter_jit(rollout)
 
 
-def _in_parts(
-    function: Callable[[TruthStore], PyTree[Array]], store: TruthStore, parts: int = 4
-) -> PyTree[Array]:
-    """Apply to slices of the store, which the runtime executes side by side."""
+def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, parts: int = 4) -> Rollout:
+    """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
     size = -(-store.slots // min(parts, store.slots))
     results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)

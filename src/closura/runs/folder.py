@@ -54,8 +54,8 @@ class RunFolder:
         except ValueError as error:
             raise RunError(f"{self.configuration} is damaged: {error}") from error
 
-    def prepare(self, configuration: TrainConfiguration, *, resume: bool, overwrite: bool) -> None:
-        """Make the folder ready for a training.
+    def check(self, configuration: TrainConfiguration, *, resume: bool, overwrite: bool) -> None:
+        """Refuse what would lose something, before anything is changed.
 
         Raises
         ------
@@ -79,15 +79,15 @@ class RunFolder:
             )
         if self.path.exists() and not self.holds_run and any(self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run: choose another folder with --run")
-        self._clear()
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(self.configuration, to_plain(configuration))
 
-    def _clear(self) -> None:
+    def create(self, configuration: TrainConfiguration) -> None:
+        """Start a new run in the folder; what an earlier run left in its files is removed."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
         for path in (self.metrics, self.weights, self.status, self.environment, self.last):
             path.unlink(missing_ok=True)
         for path in self.checkpoints.glob("update-*.safetensors"):
             path.unlink()
+        write_json(self.configuration, to_plain(configuration))
 
     def write_status(self, state: str, **facts: Any) -> None:
         """Say how the run stands: "running", "finished", "interrupted" or "diverged"."""

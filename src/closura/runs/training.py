@@ -130,13 +130,15 @@ def train(
         After SIGINT or SIGTERM, with a checkpoint written.
     """
     run = RunFolder(folder)
-    run.prepare(configuration, resume=resume, overwrite=overwrite)
+    run.check(configuration, resume=resume, overwrite=overwrite)
     facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0, "uncorrected": None}
-    resume = resume and run.last.exists()
-    if resume:
+    continues = resume and run.last.exists()
+    if continues:
         facts = read_progress(run.last)
     setting, state = _set_up(configuration, data_dir, facts["update"])
-    if resume:
+    if not resume:
+        run.create(configuration)
+    if continues:
         state, facts = load_checkpoint(run.last, state)
     else:
         facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))

@@ -1,0 +1,137 @@
+"""The command line as a user meets it: what it prints, writes and refuses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from closura.cli import main
+from closura.evaluation.storage import open_simulations
+
+SMALL = ["--cells", "16", "--ratio", "2"]
+TRAIN = [
+    "train", "advection", *SMALL, "--compact.channels", "4", "--learning.updates", "6", "--learning.batch", "2",
+    "--learning.horizons", "2", "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2",
+    "--truth.steps", "12", "--validation.simulations", "2", "--validation.steps", "5", "--validation.every", "3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    main([*TRAIN, "--run", str(folder)])
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == code
+    captured = capsys.readouterr()
+    # Boxes and line breaks of the terminal are not part of the message.
+    return " ".join((captured.out + captured.err).replace("│", " ").split())
+
+
+def test_help_needs_no_problem_and_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    shown = capsys.readouterr().out
+    for command in ("demo", "train", "evaluate", "data fetch", "models get"):
+        assert f"closura {command}" in shown
+    text = refused(capsys, "train", "advection", "--learner", "ppo", "--help", code=0)
+    for option in ("--preset", "--learner", "--closure", "--resume", "--learning.clip", "--truth.slots", "--cells"):
+        assert option in text
+
+
+def test_a_run_holds_what_is_needed_to_repeat_it(run: Path) -> None:
+    for name in ("configuration.json", "environment.json", "status.json", "metrics.jsonl", "weights.safetensors"):
+        assert (run / name).stat().st_size > 0, name
+    configuration = json.loads((run / "configuration.json").read_text())
+    assert configuration["problem"]["cells"] == 16
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert json.loads((run / "environment.json").read_text())["packages"]["jax"]
+
+
+def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, saved = tmp_path / "t.json", tmp_path / "s.zarr"
+    main(["evaluate", "advection", "--closure", str(run), "--simulations", "3", "--steps", "8", "--json", str(file),
+          "--save", str(saved), "--out", str(tmp_path / "out")])  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "generated, test set" in shown
+    numbers = json.loads(file.read_text())
+    assert (numbers["problem"], numbers["steps"], numbers["simulations"]) == ("advection", 8, 3)
+    assert list(numbers["methods"]) == ["CGS", "ACGS", "upwind3", "upwind5", "spectral", "FGS", "small"]
+    for name, method in numbers["methods"].items():
+        assert set(method["relative_mae"]) >= {"mean", "std", "median", "max"}
+        assert len(method["relative_mae_per_step"]["mean"]) == 9
+        assert method["diverged"] == 0
+        assert method["milliseconds_per_step"] > 0
+        assert (method["relative_mae"]["mean"] == 0) is (name == "FGS")
+    for name in ("table.json", "table.csv", "report.html", "figures/error_curves.png", "figures/animation.gif"):
+        assert (tmp_path / "out" / name).stat().st_size > 0, name
+
+    # The saved fields hold the same errors, and another evaluation can start from them.
+    data = open_simulations(saved)
+    state, truth = np.asarray(data["state"]), np.asarray(data["truth"])
+    error = np.abs(state - truth).mean(axis=tuple(range(3, state.ndim)))
+    solvers = [str(name) for name in data["solver"].values]
+    for name in ("CGS", "small"):
+        expected = numbers["methods"][name]["relative_mae_per_step"]["mean"]
+        np.testing.assert_allclose(error[solvers.index(name)].mean(axis=0), expected, rtol=1e-5)
+    main(["evaluate", "advection", "--start", str(saved), "--json", str(tmp_path / "u.json"), "--no-timing"])
+    again = json.loads((tmp_path / "u.json").read_text())
+    assert again["description"]["start"] == "saved simulations, s.zarr"
+    assert again["methods"]["ACGS"]["relative_mae"]["mean"] == pytest.approx(
+        numbers["methods"]["ACGS"]["relative_mae"]["mean"], rel=1e-6
+    )
+    assert "decides the physics" in refused(capsys, "evaluate", "advection", "--start", str(saved), "--cells", "32")
+
+
+def test_mistakes_are_named_with_what_is_valid(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLOSURA_DATA", raising=False)
+    monkeypatch.setenv("CLOSURA_CACHE", str(tmp_path / "cache"))
+    there = str(run)
+    cases = [
+        (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, data, models"),
+        (["train"], "which problem?"),
+        (["train", "navier-stokes"], "'advection'"),
+        (["train", "advection", "--closure", "big"], "'compact', 'ircnn'"),
+        (["train", "advection", "--learner", "sarsa"], "'bptts', 'ppo', 'a2c'"),
+        (["train", "advection", "--preset", "fast"], "'paper', 'default', 'quick'"),
+        (["train", "advection", "--run", there], "already holds a run: continue it with --resume"),
+        (["train", "advection", "--run", there, "--resume", "--seed", "9"], "seed: 0 -> 9"),
+        (["train", "advection", "--courant", "0.9", "--run", str(tmp_path / "a")], "Courant number 1.8"),
+        (["train", "advection", "--images", "mnist", "--run", str(tmp_path / "b")], "closura data fetch mnist"),
+        (["evaluate", "advection", "--closure", str(tmp_path / "none")], "expected a run folder"),
+        (["evaluate", "advection", "--closure", str(tmp_path)], "weights.safetensors"),
+        (["evaluate", "advection", "--closure", f"CGS={there}"], "cannot be called CGS"),
+        (["evaluate", "advection", "--simulations", "0"], "at least one simulation"),
+        (["evaluate", "advection", "--images", "cats"], "'synthetic', 'mnist', 'fashion-mnist'"),
+        (["evaluate", "advection", "--start", str(tmp_path / "none.zarr")], "none.zarr"),
+        (["data", "fetch", "cifar"], "'mnist', 'fashion-mnist'"),
+        (["models", "get", "gpt"], "closure-rl-advection"),
+    ]
+    for arguments, message in cases:
+        assert message in refused(capsys, *arguments), arguments
+    assert not (tmp_path / "a").exists()
+    assert not (tmp_path / "b").exists()
+
+
+def test_users_without_64_bits_get_the_same_command(tmp_path: Path) -> None:
+    """The tests run with 64-bit arrays allowed; users do not: train and evaluate in a plain process."""
+    code = (
+        "import sys, jax; from closura.cli import main; assert not jax.config.jax_enable_x64;"
+        f"main({[*TRAIN, '--run', str(tmp_path / 'run')]!r});"
+        f"main(['evaluate', 'advection', '--closure', {str(tmp_path / 'run')!r}, '--simulations', '2', '--steps', '4',"
+        " '--no-timing'])"
+    )
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "validation error" in done.stdout
