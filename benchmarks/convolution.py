@@ -134,9 +134,7 @@ def measure(functions: dict[Any, Callable[[], Any]], repeats: int) -> dict[Any, 
 
 def main() -> None:
     """Measure all cases and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--without", nargs="*", choices=("xla", "torch"), default=[])
@@ -153,10 +151,7 @@ def main() -> None:
     if not with_torch and "torch" in variants:
         variants.remove("torch")
     table: dict[str, dict[str, dict[str, float]]] = {}
-    print(
-        f"{len(os.sched_getaffinity(0))} cores, JAX {jax.__version__} on {jax.default_backend()}, "
-        "milliseconds"
-    )
+    print(f"{len(os.sched_getaffinity(0))} cores, JAX {jax.__version__} on {jax.default_backend()}, milliseconds")
     print(f"{'case':24}{'mode':16}" + "".join(f"{variant:>10}" for variant in variants))
     for case in arguments.cases:
         functions = {("closura", mode): f for mode, f in jax_functions(CASES[case], plain=False).items()}

@@ -63,9 +63,7 @@ def draw(
 
 @pytest.mark.parametrize(("boundary", "dilation"), SETTINGS)
 @pytest.mark.parametrize(("c_in", "c_out"), [(2, 5), (5, 2)])  # the shifted copies are made on either side
-def test_forward(
-    boundary: tuple[Boundary, ...], dilation: int, c_in: int, c_out: int, block_bytes: int
-) -> None:
+def test_forward(boundary: tuple[Boundary, ...], dilation: int, c_in: int, c_out: int, block_bytes: int) -> None:
     x, kernel, bias = draw(boundary, c_in, c_out)
     expected = reference(x[0], kernel, bias, dilation, boundary)
     function = functools.partial(convolve, dilation=dilation, boundary=boundary)
@@ -140,9 +138,7 @@ def test_vmap(members: tuple[int, ...], limit: int, monkeypatch: pytest.MonkeyPa
             batched = function
             for _ in members:
                 batched = jax.vmap(batched, axes)
-            arguments = [
-                a if axis == 0 else a[(0,) * len(members)] for a, axis in zip((x, kernels), axes, strict=True)
-            ]
+            arguments = [a if axis == 0 else a[(0,) * len(members)] for a, axis in zip((x, kernels), axes, strict=True)]
             ours = jax.tree.leaves(jax.jit(batched)(*arguments))
             for index in np.ndindex(*members):
                 single = [a[index] if axis == 0 else a for a, axis in zip(arguments, axes, strict=True)]

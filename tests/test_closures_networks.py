@@ -131,9 +131,7 @@ def test_initial_spread() -> None:
             compact(ADVECTION, stochastic=True, initial_std=std, key=jax.random.key(0)),
         ):
             actions = policy.distribution(x)
-            np.testing.assert_allclose(
-                actions.std, std, rtol=0.01
-            )  # 1 %: the head's weights are small, not zero
+            np.testing.assert_allclose(actions.std, std, rtol=0.01)  # 1 %: the head's weights are small, not zero
             assert float(jnp.max(jnp.abs(actions.mean))) < 0.1 * std
     published = ircnn(ADVECTION, key=jax.random.key(0)).distribution(x)
     # softplus of a number near 0, as the spec measured: 0.69.
@@ -154,9 +152,7 @@ def test_normal_against_scipy() -> None:
     std = generator.uniform(0.1, 2, (2, 4, 5))
     ours = Normal(jnp.asarray(mean), jnp.asarray(std))
     expected = norm(mean, std)
-    np.testing.assert_allclose(
-        ours.log_prob(jnp.asarray(action)), expected.logpdf(action).sum(axis=0), rtol=1e-12
-    )
+    np.testing.assert_allclose(ours.log_prob(jnp.asarray(action)), expected.logpdf(action).sum(axis=0), rtol=1e-12)
     np.testing.assert_allclose(ours.entropy(), expected.entropy().sum(axis=0), rtol=1e-12)
     draws = jax.vmap(ours.sample)(jax.random.split(jax.random.key(0), 10_000))
     # Standard error 1 % of std; 40 numbers stay within 4 of them.
@@ -173,10 +169,7 @@ def test_activations(activation: str) -> None:
 
 
 def test_seeds_decide_the_weights() -> None:
-    same = [
-        compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel
-        for k in (0, 0, 1)
-    ]
+    same = [compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel for k in (0, 0, 1)]
     np.testing.assert_array_equal(same[0], same[1])
     assert np.any(same[0] != same[2])
 

@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from closura.environment import Environment
-
-from closura.problems import AdvectionConfiguration, Draw, FixedBegin, Problem, Transition, advection, simulate_truth, with_store
+from closura.problems import (
+    AdvectionConfiguration,
+    Draw,
+    FixedBegin,
+    Problem,
+    Transition,
+    advection,
+    simulate_truth,
+    with_store,
+)
 from closura.problems.advection_setup import paper
 from closura.problems.problem import SquaredErrorReduction
 

@@ -182,10 +182,7 @@ def test_animation(evaluation: Evaluation, tmp_path) -> None:
 
 
 def test_training_curves_draw_what_exists() -> None:
-    rows = [
-        {"update": k, "reward": -1 / (k + 1), "policy_loss": 0.1, "value_loss": 1.0 / (k + 1)}
-        for k in range(90)
-    ]
+    rows = [{"update": k, "reward": -1 / (k + 1), "policy_loss": 0.1, "value_loss": 1.0 / (k + 1)} for k in range(90)]
     rows += [{"update": 90, "validation_error": 0.02}, {"update": 91, "validation_error": float("nan")}]
     figure = training_curves(rows)
     assert [axes.get_title() for axes in figure.axes] == ["reward", "validation error", "loss"]

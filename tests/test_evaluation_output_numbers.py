@@ -42,9 +42,7 @@ def method(name: str, rows: list[list[float]], **options: object) -> MethodResul
 def evaluation() -> Evaluation:
     mass = np.tile(np.linspace(0.0, -0.04, STEPS + 1), (3, 1))
     methods = [
-        method(
-            "CGS", [[0, 0.005, 0.02, 0.03, 0.04], [0, 0.02, 0.03, 0.05, 0.06], [0, 0.01, 0.01, 0.02, 0.02]]
-        ),
+        method("CGS", [[0, 0.005, 0.02, 0.03, 0.04], [0, 0.02, 0.03, 0.05, 0.06], [0, 0.01, 0.01, 0.02, 0.02]]),
         method("upwind5", [[0, 0, 0, 0.01, 0.01], [0, 0, 0, 0.01, 0.02], [0, 0, 0, 0.01, 0.03]]),
         method("FGS", [[0.0] * 5] * 3, milliseconds_per_step=100.0),
         method(

@@ -156,9 +156,7 @@ def test_the_fields_of_an_evaluation(tmp_path) -> None:
         "advection", {"CGS": result}, 2, 2, 0.5, np.asarray([0, 2]), fields + 1, {"split": "test"},
         configuration={"command": "closura evaluate"},
     )  # fmt: skip
-    read = load_simulations(
-        save_simulations(tmp_path / "s.zarr", simulations_of(evaluation, extent=(1.0, 1.0)))
-    )
+    read = load_simulations(save_simulations(tmp_path / "s.zarr", simulations_of(evaluation, extent=(1.0, 1.0))))
     assert read.steps.tolist() == [0, 2]
     assert float(read.truth.min()) == 1.0
     assert read.configuration == {"command": "closura evaluate", "description": {"split": "test"}}

@@ -77,9 +77,7 @@ class TestResize:
         # Away from the ends a linear function is kept: exact but for round-off.
         line = matrix @ (np.arange(n_in) + 0.5)
         inside = slice(n_out // 8 + 1, -n_out // 8 - 1)
-        np.testing.assert_allclose(
-            line[inside], ((np.arange(n_out) + 0.5) * n_in / n_out)[inside], atol=1e-13
-        )
+        np.testing.assert_allclose(line[inside], ((np.arange(n_out) + 0.5) * n_in / n_out)[inside], atol=1e-13)
 
     def test_bad_size(self):
         with pytest.raises(ValueError, match="sizes must be positive; got n_in=28, n_out=0"):
@@ -295,9 +293,7 @@ class TestSyntheticImages:
 
     # Symbols are within 5 % of rotated digits; garments have a margin that Fashion-MNIST's have not: they
     # have three quarters of its mean grey value and 80 % of its gradients.
-    @pytest.mark.parametrize(
-        ("name", "garments", "tolerance"), [("mnist", 0.0, 0.12), ("fashion-mnist", 1.0, 0.35)]
-    )
+    @pytest.mark.parametrize(("name", "garments", "tolerance"), [("mnist", 0.0, 0.12), ("fashion-mnist", 1.0, 0.35)])
     def test_like_the_real_images(self, data_folder, name, garments, tolerance):
         images = load_images(name, "test", data_dir=data_folder).images
         real = statistics(many(ImageSampler(images, (64, 64), rotate=name == "mnist"), 600))

@@ -89,9 +89,7 @@ class TestSplits:
         (folder / "t10k-labels").write_bytes(idx_bytes(np.zeros(7, np.uint8)))  # passed over: one axis
         (folder / "README").write_text("passed over: no IDX file")
         (folder / ".DS_Store").write_text("passed over: hidden")
-        train, validation, test = (
-            load_images("mnist", s, data_dir=tmp_path) for s in ("train", "validation", "test")
-        )
+        train, validation, test = (load_images("mnist", s, data_dir=tmp_path) for s in ("train", "validation", "test"))
         assert indices(train.images).tolist() == list(range(36))
         assert indices(validation.images).tolist() == list(range(36, 40))
         assert indices(test.images).tolist() == list(range(7))
@@ -105,20 +103,14 @@ class TestSplits:
         seen = np.concatenate([indices(sets[s].images) for s in ("train", "validation", "test")])
         assert seen.tolist() == list(range(5000))
         assert [len(sets[s].images) for s in sets] == [3500, 500, 1000]
-        assert (
-            "images 3,500 to 3,999 (500 of 5,000) of t10k-images-idx3-ubyte" in sets["validation"].description
-        )
+        assert "images 3,500 to 3,999 (500 of 5,000) of t10k-images-idx3-ubyte" in sets["validation"].description
 
     def test_one_small_file(self, tmp_path):
         (tmp_path / "fashion-mnist").mkdir()
-        (tmp_path / "fashion-mnist" / "sample.gz").write_bytes(
-            gzip.compress(idx_bytes(numbered_images(4999)))
-        )
+        (tmp_path / "fashion-mnist" / "sample.gz").write_bytes(gzip.compress(idx_bytes(numbered_images(4999))))
         assert load_images("fashion-mnist", "test", data_dir=tmp_path).images.shape == (4999, 28, 28)
         for split in ("train", "validation"):
-            with pytest.raises(
-                ValueError, match=rf"4,999 images, fewer than 5,000: .* no {split} split.*closura data"
-            ):
+            with pytest.raises(ValueError, match=rf"4,999 images, fewer than 5,000: .* no {split} split.*closura data"):
                 load_images("fashion-mnist", split, data_dir=tmp_path)
 
     def test_plain_and_compressed_copy_count_once(self, tmp_path):
@@ -129,9 +121,7 @@ class TestSplits:
             ("test-images", bytes),
         ):
             (tmp_path / "mnist" / name).write_bytes(pack(idx_bytes(numbered_images(20))))
-        assert load_images("mnist", "train", data_dir=tmp_path).description.endswith(
-            "(18 of 20) of train-images"
-        )
+        assert load_images("mnist", "train", data_dir=tmp_path).description.endswith("(18 of 20) of train-images")
 
     def test_ambiguous_files(self, tmp_path):
         (tmp_path / "mnist").mkdir()
@@ -263,9 +253,7 @@ class TestFetch:
         monkeypatch.setattr(download_module, "_RETRIES", 0)
         dead = replace(DATASETS["mnist"], mirrors=("http://127.0.0.1:9/", "http://127.0.0.1:9/again/"))
         monkeypatch.setitem(DATASETS, "mnist", dead)
-        with pytest.raises(
-            ConnectionError, match=r"Tried: http://127.0.0.1:9/train.*; http://127.0.0.1:9/again/"
-        ) as e:
+        with pytest.raises(ConnectionError, match=r"Tried: http://127.0.0.1:9/train.*; http://127.0.0.1:9/again/") as e:
             fetch("mnist")
         assert str(tmp_path / "cache" / "mnist") in str(e.value)
         assert "--data-dir" in str(e.value)

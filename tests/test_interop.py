@@ -114,9 +114,7 @@ def same_weights(a: Any, b: Any) -> bool:
     )
 
 
-def test_torch_file_with_aliases(
-    golden_folder: Path, tmp_path: Path, torch_names: types.SimpleNamespace
-) -> None:
+def test_torch_file_with_aliases(golden_folder: Path, tmp_path: Path, torch_names: types.SimpleNamespace) -> None:
     """56 names for 16 arrays, as the authors' files have them, give the network of the ``.npz``."""
     arrays = published_arrays(golden_folder)
     entries, storages = state_dictionary(arrays, torch_names)
@@ -139,9 +137,7 @@ def test_torch_tensors_with_strides(tmp_path: Path, torch_names: types.SimpleNam
         return Stub(torch_names.rebuild, storage, offset, shape, stride, False, OrderedDict())
 
     path = tmp_path / "x.pt"
-    write_torch_file(
-        path, {"t": entry(0, (4, 3), (1, 4)), "part": entry(5, (2,), (3,))}, {"0": data.tobytes()}
-    )
+    write_torch_file(path, {"t": entry(0, (4, 3), (1, 4)), "part": entry(5, (2,), (3,))}, {"0": data.tobytes()})
     found = read_torch_file(path)
     np.testing.assert_array_equal(found["t"], data.reshape(3, 4).T)
     np.testing.assert_array_equal(found["part"], [5, 8])
@@ -191,9 +187,7 @@ def test_published_weights_that_do_not_fit(golden_folder: Path, tmp_path: Path) 
     arrays.pop("actor.backbone.model.4.bias")
     arrays["actor.extra.weight"] = np.zeros(3, np.float32)
     np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
-    with pytest.raises(
-        WeightsError, match=r"missing backbone.layers\[2\].bias.*unexpected actor.extra.weight"
-    ):
+    with pytest.raises(WeightsError, match=r"missing backbone.layers\[2\].bias.*unexpected actor.extra.weight"):
         load_published(tmp_path / "x.npz", ADVECTION)
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(burgers.read_bytes()[:20_000])

@@ -107,9 +107,9 @@ def test_minibatches_use_every_valid_frame_once() -> None:
     for valid in (1, 9, 10, 19, 20, 24, 100):
         for count in (valid, jnp.asarray(valid, jnp.int32)):
             batches = minibatches(order, count, 10)
-            used = np.asarray(batches.index)[np.asarray(batches.used)]
+            used = np.asarray(batches.frame)[np.asarray(batches.used)]
             assert sorted(used) == sorted(np.asarray(order[:valid]))
-            assert int(batches.count) == max(valid // 10, 1)
+            assert int(batches.total) == max(valid // 10, 1)
             sizes = [int(n) for n in batches.used.sum(axis=1) if n]
             assert len(sizes) == max(valid // 10, 1)
             assert max(sizes) < 20

@@ -120,12 +120,8 @@ def test_constants_stay_constant(name, boundary):
 def test_outflow_repeats_the_last_point():
     grid = Grid((5,), (5.0,), ("outflow",))
     field = jnp.asarray([[1.0, 2.0, 4.0, 8.0, 16.0]])
-    np.testing.assert_array_equal(
-        derivative(field, 0, grid, "upwind1", velocity=jnp.ones(5)), [[0, 1, 2, 4, 8]]
-    )
-    np.testing.assert_array_equal(
-        derivative(field, 0, grid, "upwind1", velocity=-jnp.ones(5)), [[1, 2, 4, 8, 0]]
-    )
+    np.testing.assert_array_equal(derivative(field, 0, grid, "upwind1", velocity=jnp.ones(5)), [[0, 1, 2, 4, 8]])
+    np.testing.assert_array_equal(derivative(field, 0, grid, "upwind1", velocity=-jnp.ones(5)), [[1, 2, 4, 8, 0]])
     np.testing.assert_array_equal(derivative(field, 0, grid, "central2"), [[0.5, 1.5, 3, 6, 4]])
     np.testing.assert_array_equal(second_derivative(field, 0, grid), [[1, 1, 2, 4, -8]])
 
@@ -184,9 +180,7 @@ def test_restrictions(ratio, dimensions):
         assert result.shape == (2, *coarse.shape)
         np.testing.assert_allclose(result[1], 3.0, rtol=1e-14)  # constants stay, but for rounding
         if restrict is subsample:
-            np.testing.assert_array_equal(
-                result, field[(slice(None), *[slice(None, None, ratio)] * dimensions)]
-            )
+            np.testing.assert_array_equal(result, field[(slice(None), *[slice(None, None, ratio)] * dimensions)])
         else:
             np.testing.assert_allclose(result.reshape(2, -1).mean(1), means, rtol=1e-14)  # rounding
 

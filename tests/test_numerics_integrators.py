@@ -187,14 +187,10 @@ def test_check_time_step():
     grid = Grid((64, 64))
     velocity = np.ones((2, 64, 64), np.float32)
     assert check_time_step(velocity, grid, 0.25 / 64, "upwind1", "forward-euler") == pytest.approx(0.5)
-    assert check_time_step(
-        jnp.asarray(velocity), grid, 0.5 / 64, "upwind1", "forward-euler"
-    ) == pytest.approx(1.0)
+    assert check_time_step(jnp.asarray(velocity), grid, 0.5 / 64, "upwind1", "forward-euler") == pytest.approx(1.0)
     assert check_time_step(0 * velocity, grid, 1.0, "central2", "forward-euler") == 0.0
     # the paper's table asks for dt = 0.9 dx: unstable; the largest stable one is 0.5 dx
-    with pytest.raises(
-        ValueError, match=r"Courant number 1\.8 .*limit 1; the largest stable dt is 0\.0078125"
-    ):
+    with pytest.raises(ValueError, match=r"Courant number 1\.8 .*limit 1; the largest stable dt is 0\.0078125"):
         check_time_step(velocity, grid, 0.9 / 64, "upwind1", "forward-euler")
     with pytest.raises(ValueError, match="unstable at every time step"):
         check_time_step(velocity, grid, 0.1 / 64, "central2", "forward-euler")

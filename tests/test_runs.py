@@ -30,8 +30,8 @@ from closura.runs import (
     TruthConfiguration,
     ValidationConfiguration,
     train,
+    training,
 )
-from closura.runs import training
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import PRESETS, train_preset
@@ -184,7 +184,7 @@ def test_the_paper_preset_trains_on_whole_episodes(tmp_path: Path) -> None:
 def test_a_run_is_never_overwritten_silently(tmp_path: Path) -> None:
     train(TINY, tmp_path / "run")
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    with pytest.raises(RunError, match="--resume.*--overwrite"):
+    with pytest.raises(RunError, match=r"--resume.*--overwrite"):
         train(TINY, tmp_path / "run")
     with pytest.raises(RunError, match=r"seed: 0 -> 5"):
         train(replace(TINY, seed=5), tmp_path / "run", resume=True)

@@ -38,8 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
         sys.exit(2)
     rest = arguments[1:]
-    if arguments[0] in ("train", "evaluate") and not {"-h", "--help"} & set(rest) and (not rest or rest[0].startswith("-")):
-        print(f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
+    if (
+        arguments[0] in ("train", "evaluate")
+        and not {"-h", "--help"} & set(rest)
+        and (not rest or rest[0].startswith("-"))
+    ):
+        print(
+            f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr
+        )
         sys.exit(2)
     _run(commands[arguments[0]], rest)
 

@@ -91,9 +91,7 @@ class Environment(eqx.Module):
         state, acted = problem.dynamics.step(episode.state, episode.parameters, ask)
         target = problem.target.advance(episode.target, episode.state, episode.parameters)
         next_truth = problem.target.observe(target).astype(state.dtype)
-        reward = problem.reward(
-            Transition(episode.state, acted, state, truth, next_truth, episode.initial_total)
-        )
+        reward = problem.reward(Transition(episode.state, acted, state, truth, next_truth, episode.initial_total))
         step = episode.step + 1
         error = problem.error(state, next_truth)
         # A non-finite error compares false with everything: it must end the episode too.

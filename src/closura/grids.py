@@ -90,5 +90,7 @@ class Grid:
 
     def coordinates(self, dtype: jnp.dtype | type = jnp.float32) -> tuple[Float[Array, "*grid"], ...]:
         """Coordinates of all points, one array of the grid's shape per axis (``indexing="ij"``)."""
-        axes = [jnp.arange(n, dtype=dtype) * jnp.asarray(h, dtype) for n, h in zip(self.shape, self.spacing, strict=True)]
+        axes = [
+            jnp.arange(n, dtype=dtype) * jnp.asarray(h, dtype) for n, h in zip(self.shape, self.spacing, strict=True)
+        ]
         return tuple(jnp.meshgrid(*axes, indexing="ij"))

@@ -121,9 +121,7 @@ def _products_of_shifts(padded: Array, other: Array, sizes: tuple[int, ...], dil
 
     def block(total: Array, index: Array) -> tuple[Array, None]:
         member, row = (index // loops[1]) * group, (index % loops[1]) * rows
-        columns = jnp.concatenate(
-            _shifts(_slice(padded, member, group, row, rows + reach), sizes, dilation), axis=-1
-        )
+        columns = jnp.concatenate(_shifts(_slice(padded, member, group, row, rows + reach), sizes, dilation), axis=-1)
         right = _slice(other, member, group, row, rows).reshape(-1, channels)
         return total + right.T @ columns.reshape(-1, taps * c_in), None
 
@@ -143,9 +141,7 @@ def _shifts(part: Array, sizes: tuple[int, ...], dilation: int) -> list[Array]:
     """One slice per point of the kernel, in the kernel's order, each as large as the unpadded block."""
     grid = _inner(part.shape[1:-1], sizes, dilation)
     return [
-        part[
-            (slice(None), *(slice(o * dilation, o * dilation + n) for o, n in zip(offset, grid, strict=True)))
-        ]
+        part[(slice(None), *(slice(o * dilation, o * dilation + n) for o, n in zip(offset, grid, strict=True)))]
         for offset in itertools.product(*(range(size) for size in sizes))
     ]
 
@@ -174,9 +170,7 @@ def _slice(array: Array, member: Array, members: int, row: Array, rows: int) -> 
     return lax.dynamic_slice(array, starts, (members, rows, *array.shape[2:]))
 
 
-def _one_by_one(
-    function: Callable[..., Array], axis_size: int, in_batched: list[bool], *arguments: Any
-) -> Array:
+def _one_by_one(function: Callable[..., Array], axis_size: int, in_batched: list[bool], *arguments: Any) -> Array:
     """Loop over the members of a batch whose kernels, or kernel gradients, differ."""
 
     def one(index: Array) -> Array:

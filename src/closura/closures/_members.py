@@ -84,11 +84,7 @@ def _in_turn(function: Callable[..., Any], group: int) -> Callable[..., Any]:
             return function(*jax.tree.unflatten(structure, leaves))
 
         # The loop's body must itself be a loop under further vmaps.
-        body = (
-            _in_turn(call, 1)
-            if size == 1
-            else _in_turn(jax.vmap(call, [0 if b else None for b in batched]), 1)
-        )
+        body = _in_turn(call, 1) if size == 1 else _in_turn(jax.vmap(call, [0 if b else None for b in batched]), 1)
         moving = [leaf for leaf, flag in zip(leaves, batched, strict=True) if flag]
         if size > 1:
             moving = [leaf.reshape(turns, size, *leaf.shape[1:]) for leaf in moving]

@@ -62,9 +62,7 @@ class StencilClosure(eqx.Module):
     head: StencilHead
     decision: Decision = eqx.field(static=True)
 
-    def __init__(
-        self, decision: Decision, backbone: ConvolutionStack, *, radius: int, key: PRNGKeyArray
-    ) -> None:
+    def __init__(self, decision: Decision, backbone: ConvolutionStack, *, radius: int, key: PRNGKeyArray) -> None:
         self.backbone, self.decision = backbone, decision
         self.head = StencilHead(decision, backbone.channels[-1], radius=radius, key=key)
 

@@ -128,9 +128,7 @@ def _input_gradient(
     """The same convolution with the flipped kernel; ghost cells of outflow return to the last cell."""
     widths = tuple(r if kind == "periodic" else 0 for r, kind in zip(reach, boundary, strict=True))
     padded = _pad(cotangent, widths, boundary)
-    zeros = [
-        (0, 0) if kind == "periodic" else (2 * r, 2 * r) for r, kind in zip(reach, boundary, strict=True)
-    ]
+    zeros = [(0, 0) if kind == "periodic" else (2 * r, 2 * r) for r, kind in zip(reach, boundary, strict=True)]
     if any(before for before, _ in zeros):
         padded = jnp.pad(padded, [*zeros, (0, 0)])
     gradient = _blocks.correlate(padded[None], flipped, dilation)[0]

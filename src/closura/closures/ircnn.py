@@ -63,7 +63,5 @@ def attach_head(
     if stochastic:
         return Policy(decision, backbone, initial_std=initial_std, key=key)
     if initial_std is not None:
-        raise ValueError(
-            f"a deterministic closure has no spread; got initial_std={initial_std} (leave it out)"
-        )
+        raise ValueError(f"a deterministic closure has no spread; got initial_std={initial_std} (leave it out)")
     return Closure(decision, backbone, key=key)

@@ -147,9 +147,7 @@ class ConvolutionStack(eqx.Module):
         gates = 2 if activation in _GATED else 1
         widths = (c_in, *channels)
         self.layers = tuple(
-            Convolution(
-                widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key
-            )
+            Convolution(widths[i], gates * widths[i + 1], boundary, size=size, dilation=dilation, key=layer_key)
             for i, (size, dilation, layer_key) in enumerate(
                 zip(sizes, dilations, jax.random.split(key, len(channels)), strict=True)
             )

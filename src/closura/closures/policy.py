@@ -149,16 +149,12 @@ def _value(policy: Policy, observation: Array) -> Array:
 def _with_spread(actor: Convolution, std: float) -> Convolution:
     """Make the actor's first spread ``std`` and its first mean about a hundredth of that."""
     if not std > SMALLEST_STD:
-        raise ValueError(
-            f"initial_std must be above {SMALLEST_STD}, the smallest spread of a policy; got {std}"
-        )
+        raise ValueError(f"initial_std must be above {SMALLEST_STD}, the smallest spread of a policy; got {std}")
     components = actor.bias.size // 2
     target = std - SMALLEST_STD
     raw = target + math.log(-math.expm1(-target))  # inverse of softplus, without overflow or cancellation
     bias = jnp.concatenate([jnp.zeros(components, jnp.float32), jnp.full(components, raw, jnp.float32)])
     # The default head gives about 0.1 to 0.3: a tenth of the spread makes the mean small against the noise,
     # and a hundredth in `raw` changes the spread by about 0.1 % from cell to cell.
-    shrink = jnp.concatenate(
-        [jnp.full(components, 0.1 * std, jnp.float32), jnp.full(components, 0.01, jnp.float32)]
-    )
+    shrink = jnp.concatenate([jnp.full(components, 0.1 * std, jnp.float32), jnp.full(components, 0.01, jnp.float32)])
     return eqx.tree_at(lambda a: (a.kernel, a.bias), actor, (actor.kernel * shrink, bias))

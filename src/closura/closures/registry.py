@@ -67,7 +67,5 @@ def build(
     options = {} if options is None else dict(options)
     unknown = [option for option in options if option not in valid]
     if unknown:
-        raise ValueError(
-            f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}"
-        )
+        raise ValueError(f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}")
     return CLOSURES[name](decision, stochastic=stochastic, key=key, **options)

@@ -54,9 +54,7 @@ def apply_stencil(
     """
     taps = stencil_size(radius, field.ndim)
     if weights.shape != (taps, *field.shape):
-        raise ValueError(
-            f"radius {radius} needs weights of shape {(taps, *field.shape)}; got {weights.shape}"
-        )
+        raise ValueError(f"radius {radius} needs weights of shape {(taps, *field.shape)}; got {weights.shape}")
     return _apply(weights, field, radius, boundary)
 
 

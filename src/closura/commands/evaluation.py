@@ -138,9 +138,9 @@ def evaluation_key(seed: int) -> jax.Array:
 
 def named_closure(text: str) -> tuple[str, Path]:
     """Split ``NAME=PATH``; without a name it is that of the run folder or file."""
-    name, separator, path = text.partition("=")
+    name, separator, rest = text.partition("=")
     if separator and not Path(text).exists():
-        return name, Path(path)
+        return name, Path(rest)
     path = Path(text)
     return (path.resolve().name if path.is_dir() else path.stem), path
 

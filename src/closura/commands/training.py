@@ -123,6 +123,9 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     return parsed.options, configuration
 
 
+_Name = tyro.conf.Positional[Literal["advection"]]
+
+
 @dataclass(frozen=True)
 class _Rest:
     """Further settings.
@@ -152,13 +155,13 @@ class _Rest:
         return _Rest(c.seed, c.initial_std, c.keep_every, c.log_every, c.transitions)
 
 
-def _arguments(learning: type) -> type:
+def _arguments(learning: type) -> Any:
     """The arguments of ``closura train`` for one learner."""
     flat = tyro.conf.arg(name="")
     return make_dataclass(
         "TrainArguments",
         [
-            ("name", Annotated[tyro.conf.Positional[Literal["advection"]], argument("the problem")]),
+            ("name", Annotated[_Name, argument("the problem")]),
             ("options", Annotated[RunOptions, flat]),
             ("learner", Annotated[LearnerName, argument("how the closure learns")]),
             ("closure", Annotated[ClosureName, argument("the network")]),

@@ -72,9 +72,7 @@ def _frame(
     width, height = pixels * x, pixels * y
     columns = min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
-    text = Image.new(
-        "L", (columns * (width + GAP) + GAP, HEADER + rows * (CAPTION + height + GAP)), color=255
-    )
+    text = Image.new("L", (columns * (width + GAP) + GAP, HEADER + rows * (CAPTION + height + GAP)), color=255)
     draw = ImageDraw.Draw(text)
     last = len(str(int(evaluation.frame_steps[-1])))
     title = f"{evaluation.problem}, step {int(evaluation.frame_steps[frame]):>{last}}"

@@ -60,9 +60,7 @@ def error_curves(
         return finish(figure, path)
 
 
-def mass_error_curves(
-    evaluation: Evaluation, path: str | Path | None = None, *, median: bool = False
-) -> Figure:
+def mass_error_curves(evaluation: Evaluation, path: str | Path | None = None, *, median: bool = False) -> Figure:
     """Absolute relative error of the total of the field against the step, logarithmic.
 
     Raises
@@ -83,15 +81,11 @@ def mass_error_curves(
         axes = figure.add_subplot()
         _curves(axes, evaluation, arrays, median=median, shading=0.07)
         axes.set_ylabel("|relative mass error| (%)")
-        axes.set_title(
-            figure_title(evaluation, "median and quartiles" if median else "mean ± standard deviation")
-        )
+        axes.set_title(figure_title(evaluation, "median and quartiles" if median else "mean ± standard deviation"))
         return finish(figure, path)
 
 
-def improvement_curves(
-    evaluation: Evaluation, path: str | Path | None = None, *, individuals: int = 30
-) -> Figure:
+def improvement_curves(evaluation: Evaluation, path: str | Path | None = None, *, individuals: int = 30) -> Figure:
     """Improvement on the baseline against the step: the mean over simulations of (CGS - x) / CGS, in percent.
 
     Closure-RL, Fig. 2 and 4 middle, with the opposite sign: up is better. The first ``individuals``
@@ -115,9 +109,7 @@ def improvement_curves(
             ratio = 100 * improvement_per_simulation(evaluation, name)[:, 1:]
             ratio = np.where(np.isfinite(ratio), ratio, np.nan)
             if name in evaluation.closures:
-                axes.plot(
-                    steps, ratio[:individuals].T, color=style.colour, linewidth=0.5, alpha=0.3, zorder=1
-                )
+                axes.plot(steps, ratio[:individuals].T, color=style.colour, linewidth=0.5, alpha=0.3, zorder=1)
             complete = np.isfinite(ratio).all(axis=0)
             # From the first simulation that diverged on, the mean does not exist.
             mean = np.where(complete, np.where(np.isfinite(ratio), ratio, 0.0).mean(axis=0), np.nan)
@@ -178,9 +170,7 @@ def _curves(
         high = np.where(np.isfinite(high) & (high < ceiling), high, ceiling)
         axes.fill_between(steps, low, high, where=visible, color=style.colour, alpha=shading, linewidth=0)
         smallest = min(smallest, float(np.nanmin(centre)))
-        largest = max(
-            largest, float(np.nanmax(centre)), float(np.max(high[visible & (high < ceiling)], initial=0))
-        )
+        largest = max(largest, float(np.nanmax(centre)), float(np.max(high[visible & (high < ceiling)], initial=0)))
     if np.isfinite(smallest):
         axes.set_ylim(0.6 * smallest, 1.6 * max(min(largest, 1e4), 2 * smallest))
     _step_axis(axes, evaluation)

@@ -54,9 +54,7 @@ def kept_fields(
     if len(shape) != 5:
         raise ValueError(f"pictures need fields (kept, frame, component, x, y); got {shape}")
     if not 0 <= simulation < shape[0]:
-        raise ValueError(
-            f"simulation must be one of the {shape[0]} kept ones, 0 to {shape[0] - 1}; got {simulation}"
-        )
+        raise ValueError(f"simulation must be one of the {shape[0]} kept ones, 0 to {shape[0] - 1}; got {simulation}")
     with np.errstate(over="ignore", invalid="ignore"):
         return {name: drawn_quantity(array[simulation], component) for name, array in arrays.items()}
 
@@ -170,9 +168,7 @@ def draw_picture(
 ) -> AxesImage:
     """One field without ticks, x to the right; what is not finite is grey."""
     # Axis 0 is x: the transpose puts it on the horizontal axis.
-    image = axes.imshow(
-        np.ma.masked_invalid(field.T), norm=scale, cmap=colours, origin=origin, interpolation="nearest"
-    )
+    image = axes.imshow(np.ma.masked_invalid(field.T), norm=scale, cmap=colours, origin=origin, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.grid(visible=False)

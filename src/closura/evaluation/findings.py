@@ -31,19 +31,14 @@ def _closure(evaluation: Evaluation, name: str) -> list[str]:
     if method.diverged:
         sentences.append(f"Diverged in {method.diverged} of {evaluation.simulations} simulations.")
     if name != evaluation.baseline:
-        sentences.append(
-            _against(evaluation, name, evaluation.baseline, f"{evaluation.baseline}, no closure")
-        )
+        sentences.append(_against(evaluation, name, evaluation.baseline, f"{evaluation.baseline}, no closure"))
     rival = best_rival(evaluation)
     if rival is None:
         sentences.append("No classical rival on the same grid was evaluated.")
     else:
-        sentences.append(
-            _against(evaluation, name, rival, f"{rival}, the best classical scheme on this grid")
-        )
+        sentences.append(_against(evaluation, name, rival, f"{rival}, the best classical scheme on this grid"))
     own, others = (
-        float(np.median(steps_below_threshold(each.error, evaluation.threshold)[0]))
-        for each in (method, base)
+        float(np.median(steps_below_threshold(each.error, evaluation.threshold)[0])) for each in (method, base)
     )
     sentences.append(
         f"It stays below a relative error of {100 * evaluation.threshold:g} % for {own:g} steps "

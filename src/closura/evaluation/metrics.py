@@ -165,9 +165,7 @@ def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float
     }
 
 
-def summary(
-    evaluation: Evaluation, *, reference: str | None = None, published: bool = False
-) -> dict[str, Any]:
+def summary(evaluation: Evaluation, *, reference: str | None = None, published: bool = False) -> dict[str, Any]:
     """All numbers of an evaluation as plain Python values, ready for JSON (not finite: None).
 
     Errors are fractions. Every method has ``relative_mae`` at the last step, ``relative_mae_per_step`` (index

@@ -66,19 +66,14 @@ class MethodResult:
             )
         if self.mass_error is not None and self.mass_error.shape != self.error.shape:
             raise ValueError(
-                f"{self.name}: mass_error must have the shape of error, {self.error.shape}; "
-                f"got {self.mass_error.shape}"
+                f"{self.name}: mass_error must have the shape of error, {self.error.shape}; got {self.mass_error.shape}"
             )
         if self.diverged_at.shape != self.error.shape[:1]:
-            raise ValueError(
-                f"{self.name}: diverged_at must be ({self.error.shape[0]},); got {self.diverged_at.shape}"
-            )
+            raise ValueError(f"{self.name}: diverged_at must be ({self.error.shape[0]},); got {self.diverged_at.shape}")
         for name in ("fields", "actions"):
             array = getattr(self, name)
             if array is not None and array.ndim < 4:
-                raise ValueError(
-                    f"{self.name}: {name} must be (kept, frame, component, *grid); got {array.shape}"
-                )
+                raise ValueError(f"{self.name}: {name} must be (kept, frame, component, *grid); got {array.shape}")
 
     @property
     def learned(self) -> bool:
@@ -151,9 +146,7 @@ class Evaluation:
                 raise ValueError(
                     f"{name}: error must be (simulations, steps + 1) = {expected}; got {method.error.shape}"
                 )
-        shapes = {
-            name: method.fields.shape for name, method in self.methods.items() if method.fields is not None
-        }
+        shapes = {name: method.fields.shape for name, method in self.methods.items() if method.fields is not None}
         if self.truth_fields is not None:
             shapes["truth_fields"] = self.truth_fields.shape
         if len(set(shapes.values())) > 1:

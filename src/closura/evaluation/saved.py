@@ -55,11 +55,11 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
         missing = [] if found.truth is not None else ["no truth"]
         missing += [] if "velocity" in found.parameters else ["no velocity"]
         raise ValueError(f"cannot start from {path}: {'; '.join([*wrong, *missing])}")
-    state = jnp.asarray(state)
+    begun = jnp.asarray(state)
     store = TruthStore(
-        state,
+        begun,
         jnp.asarray(found.parameters["velocity"]),
         jnp.asarray(found.truth),
-        jnp.sum(state, axis=tuple(range(2, state.ndim))),
+        jnp.sum(begun, axis=tuple(range(2, begun.ndim))),
     )
     return store, {**found.configuration.get("description", {}), "start": f"saved simulations, {Path(path).name}"}

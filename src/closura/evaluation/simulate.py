@@ -20,12 +20,12 @@ DIVERGENCE_FACTOR = 10.0
 
 
 class Rollout(NamedTuple):
-    """One method over all simulations; index 0 of the step axis is the initial state."""
+    """One method over all simulations, on the device or the host; index 0 of the step axis is the initial state."""
 
-    error: Float[Array, "simulation times"]
-    total: Float[Array, "simulation times component"]
-    failed: Bool[Array, "simulation times"]
-    fields: Float[Array, "simulation times component *grid"] | None
+    error: Float[Array | np.ndarray, "simulation times"]
+    total: Float[Array | np.ndarray, "simulation times component"]
+    failed: Bool[Array | np.ndarray, "simulation times"]
+    fields: Float[Array | np.ndarray, "simulation times component *grid"] | None
 
 
 def rollout(
@@ -72,9 +72,7 @@ def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, part
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
 
 
-def milliseconds_per_step(
-    advance: Callable[[Array], Array], state: PyTree[Array], *, steps: int = 20
-) -> float:
+def milliseconds_per_step(advance: Callable[[Array], Array], state: PyTree[Array], *, steps: int = 20) -> float:
     """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions."""
 
     @eqx.filter_jit
@@ -156,9 +154,7 @@ def evaluate(
     """
     taken = {BASELINE, TRUTH, *problem.rivals} & set(closures)
     if taken:
-        raise ValueError(
-            f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names"
-        )
+        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names")
     if store is None:
         report("truth")
         store = simulate_truth(problem, simulations, steps, key=key)
@@ -172,25 +168,21 @@ def evaluate(
     methods |= {name: (problem.dynamics, closure) for name, closure in closures.items()}
 
     first = jax.tree.map(lambda x: x[0], store)
-    results, all_fields = {}, {}
+    results: dict[str, MethodResult] = {}
+    all_fields: dict[str, np.ndarray] = {}
     for name, (dynamics, ask) in methods.items():
         report(name)
-        run = _in_parts(
-            lambda part, d=dynamics, a=ask: _rollout(d, a, part, problem.error, keep_fields=save is not None),
-            store,
-        )
-        shown = (
-            run.fields
-            if save is not None
-            else _rollout(dynamics, ask, kept, problem.error, keep_fields=True).fields
-        )
+
+        def run(part: TruthStore, fields: bool, d: Dynamics = dynamics, a: Ask | None = ask) -> Rollout:
+            return _rollout(d, a, part, problem.error, keep_fields=fields)
+
+        done = _in_parts(lambda part: run(part, save is not None), store)
+        shown = np.asarray(done.fields if save is not None else run(kept, True).fields)
         if save is not None:
-            all_fields[name] = run.fields
-        step_time = (
-            milliseconds_per_step(_Solver(dynamics, first.parameters, ask), first.state) if timing else np.nan
-        )
+            all_fields[name] = shown
+        step_time = milliseconds_per_step(_Solver(dynamics, first.parameters, ask), first.state) if timing else np.nan
         results[name] = _result(
-            name, run, np.asarray(shown[:keep])[:, frame_steps], step_time, steps,
+            name, done, shown[:keep, frame_steps], step_time, steps,
             parameters=count_parameters(ask) if isinstance(ask, eqx.Module) else None,
         )  # fmt: skip
 

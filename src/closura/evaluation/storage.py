@@ -97,9 +97,7 @@ class Simulations:
             )
         for name, array in self.parameters.items():
             if array.ndim < 1 or array.shape[0] != shape[0]:
-                raise ValueError(
-                    f"parameter {name!r} must start with {shape[0]} simulations; got {array.shape}"
-                )
+                raise ValueError(f"parameter {name!r} must start with {shape[0]} simulations; got {array.shape}")
 
 
 def simulations_of(

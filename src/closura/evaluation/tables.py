@@ -25,9 +25,7 @@ _ACCURACY = 6
 _WIDE = 128
 
 
-def table_rows(
-    evaluation: Evaluation, *, published: bool = False
-) -> tuple[list[str], list[tuple[str, list[str]]]]:
+def table_rows(evaluation: Evaluation, *, published: bool = False) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Headings and, for each method, its name and its formatted cells (percent, milliseconds).
 
     The first heading belongs to the name. Used by the terminal table and the report.
@@ -81,9 +79,7 @@ def footnotes(evaluation: Evaluation) -> list[str]:
             "Diverged simulations are counted and kept: they make the mean infinite (∞; in brackets the mean "
             "of the finite ones) and count as the largest values in the median."
         )
-    censored = [
-        entry["steps_below_threshold"]["censored"] for entry in summary(evaluation)["methods"].values()
-    ]
+    censored = [entry["steps_below_threshold"]["censored"] for entry in summary(evaluation)["methods"].values()]
     if any(censored):
         lines.append("≥: simulations that never exceeded the threshold count as all simulated steps.")
     return lines

@@ -91,9 +91,7 @@ def _axis_key(metrics: Sequence[Mapping[str, Any]]) -> str | None:
     return next((key for key in _STEP_KEYS if any(key in row for row in metrics)), None)
 
 
-def _series(
-    metrics: Sequence[Mapping[str, Any]], key: str, axis_key: str | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _series(metrics: Sequence[Mapping[str, Any]], key: str, axis_key: str | None) -> tuple[np.ndarray, np.ndarray]:
     points = []
     for number, row in enumerate(metrics):
         value, at = row.get(key), number if axis_key is None else row.get(axis_key)

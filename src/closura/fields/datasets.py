@@ -152,9 +152,7 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     return folder
 
 
-def load_images(
-    name: str, split: Split, *, data_dir: str | Path | None = None, download: bool = False
-) -> ImageSet:
+def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, download: bool = False) -> ImageSet:
     """Images of one split of a set.
 
     They are looked for in ``data_dir`` if given; else in the folder that the environment variable
@@ -208,6 +206,7 @@ def load_images(
 
 
 def cache_folder() -> Path:
+    """Where downloads are kept: ``CLOSURA_CACHE``, else the user's cache folder."""
     import pooch  # imports requests: slow, and only needed here
 
     return Path(os.environ.get("CLOSURA_CACHE") or pooch.os_cache("closura"))
@@ -225,9 +224,7 @@ def _find_files(dataset: Dataset, data_dir: str | Path | None) -> tuple[list[Pat
         for folder in folders:
             if files := _image_files(folder):
                 return files, looked
-            looked.append(
-                f"{folder} (no IDX image files)" if folder.is_dir() else f"{folder} (no such folder)"
-            )
+            looked.append(f"{folder} (no IDX image files)" if folder.is_dir() else f"{folder} (no such folder)")
     if data_dir is None:
         if not root:
             looked.append("CLOSURA_DATA (not set)")

@@ -26,9 +26,7 @@ _HINT = (
 def _content(path: Path, size: int = -1) -> bytes:
     """The first ``size`` bytes of a file (default: all), decompressed if it starts as gzip files do."""
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; get it with `closura data fetch mnist` (or fashion-mnist)"
-        )
+        raise FileNotFoundError(f"{path}: no such file; get it with `closura data fetch mnist` (or fashion-mnist)")
     with path.open("rb") as file:
         compressed = file.read(2) == _GZIP_MAGIC
         file.seek(0)

@@ -18,9 +18,7 @@ LARGEST_ANGLE = 90.0
 OFFSET = 1e-6
 
 
-def rotate_nearest(
-    image: Real[Array, "row column"], degrees: Real[Array, ""] | float
-) -> Real[Array, "row column"]:
+def rotate_nearest(image: Real[Array, "row column"], degrees: Real[Array, ""] | float) -> Real[Array, "row column"]:
     """Rotate an image about its centre: nearest neighbours, same size, 0 where there was nothing.
 
     Each target pixel, at half-integer offsets from the centre, is turned back into the source image; the

@@ -212,9 +212,7 @@ class VortexVelocity(eqx.Module):
         """Draw a field ``(2, nx, ny)``."""
         key_sign, key_amplitude = jax.random.split(key)
         amplitude = jax.random.uniform(key_amplitude, (), jnp.float32, 0.5, 1.0)
-        return vortex_field(
-            self.shape, _signs(key_sign, 1)[0] * amplitude, endpoint=self.endpoint, dtype=self.dtype
-        )
+        return vortex_field(self.shape, _signs(key_sign, 1)[0] * amplitude, endpoint=self.endpoint, dtype=self.dtype)
 
 
 class PeriodicTrainVelocity(eqx.Module):
@@ -264,9 +262,7 @@ class PeriodicTrainVelocity(eqx.Module):
         choices = jnp.asarray(self.wavenumbers, jnp.float32)
         return train_field(
             self.shape,
-            choices[
-                jax.random.randint(key_wavenumbers, (_MODES,), 0, len(self.wavenumbers), dtype=jnp.int32)
-            ],
+            choices[jax.random.randint(key_wavenumbers, (_MODES,), 0, len(self.wavenumbers), dtype=jnp.int32)],
             jnp.ones((_MODES,), jnp.float32),
             translation=_translation(key_translation) if self.translate else (0.0, 0.0),
             active=_active(key_count, self.fewest),
@@ -304,11 +300,7 @@ def make_velocity(
     if name == "vortex":
         return VortexVelocity(shape, endpoint=published, dtype=dtype)
     if name == "train":
-        return (
-            PublishedTrainVelocity(shape, dtype=dtype)
-            if published
-            else PeriodicTrainVelocity(shape, dtype=dtype)
-        )
+        return PublishedTrainVelocity(shape, dtype=dtype) if published else PeriodicTrainVelocity(shape, dtype=dtype)
     if name == "train2":
         if published:
             return PublishedTrain2Velocity(shape, dtype=dtype)

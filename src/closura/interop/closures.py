@@ -27,8 +27,7 @@ def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
         weights = path / "weights.safetensors"
         if not weights.exists():
             raise WeightsError(
-                f"{path} holds no weights.safetensors: is it a run folder, and has its training been "
-                "validated once?"
+                f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
             )
         return load_weights(weights, decision)
     if path.suffix == ".safetensors":

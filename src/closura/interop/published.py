@@ -82,9 +82,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         twin = name.replace("critic.", "actor.", 1)
         if name.startswith("critic.backbone.") and twin in arrays and not np.array_equal(array, arrays[twin]):
-            raise WeightsError(
-                f"{path}: {name} differs from {twin}, but actor and critic share their backbone here"
-            )
+            raise WeightsError(f"{path}: {name} differs from {twin}, but actor and critic share their backbone here")
     # The authors' files hold every parameter up to three times, under the names of the modules that share it.
     shared = ("_actor_critic.", "critic.backbone.")
     return {name: array for name, array in arrays.items() if not name.startswith(shared)}
@@ -158,9 +156,7 @@ def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
     arrays = read_arrays(_download(source.url, folder))
     found = content_hash(arrays)
     if found != source.content:
-        raise WeightsError(
-            f"{source.url} is not what was published: expected content {source.content}, got {found}"
-        )
+        raise WeightsError(f"{source.url} is not what was published: expected content {source.content}, got {found}")
     temporary = folder / f"{name}.partial.npz"
     np.savez(temporary, allow_pickle=False, **arrays)
     temporary.replace(path)

@@ -40,9 +40,7 @@ class _Tensor(NamedTuple):
     stride: tuple[int, ...]
 
 
-def _rebuild(
-    storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> _Tensor:
+def _rebuild(storage: _Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> _Tensor:
     return _Tensor(storage, offset, tuple(shape), tuple(stride))
 
 
@@ -60,9 +58,7 @@ class _Reader(pickle.Unpickler):
             return lambda *arguments: _rebuild(*arguments)  # a new object for each file, for the same reason
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return _Kind(name)
-        raise TorchFileError(
-            f"the file wants to use {module}.{name}, which a dictionary of tensors does not need"
-        )
+        raise TorchFileError(f"the file wants to use {module}.{name}, which a dictionary of tensors does not need")
 
     def persistent_load(self, identity: Any) -> _Storage:
         word, kind, name, _place, size = identity
@@ -84,9 +80,7 @@ def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
     """
     content = Path(path).read_bytes()
     if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise TorchFileError(
-            f"{path} is not in PyTorch's zip format (1.6 and later): save it again with torch.save"
-        )
+        raise TorchFileError(f"{path} is not in PyTorch's zip format (1.6 and later): save it again with torch.save")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {name.split("/", 1)[-1]: name for name in archive.namelist()}
@@ -106,9 +100,7 @@ def _array(archive: zipfile.ZipFile, members: dict[str, str], tensor: _Tensor) -
     storage = tensor.storage
     flat = np.frombuffer(archive.read(members[f"data/{storage.name}"]), storage.dtype)
     last = tensor.offset + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride, strict=True))
-    if 0 not in tensor.shape and (
-        tensor.offset < 0 or min(tensor.stride, default=0) < 0 or last >= flat.size
-    ):
+    if 0 not in tensor.shape and (tensor.offset < 0 or min(tensor.stride, default=0) < 0 or last >= flat.size):
         raise TorchFileError("a tensor reaches beyond its storage")
     strides = tuple(s * storage.dtype.itemsize for s in tensor.stride)
     return np.lib.stride_tricks.as_strided(flat[tensor.offset :], tensor.shape, strides).copy()

@@ -87,9 +87,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if header.get("format") != FORMAT:
         raise WeightsError(f"{path} holds weights, but not of closura: its header does not say which network")
     if int(header.get("version", 0)) > FORMAT_VERSION:
-        raise WeightsError(
-            f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura"
-        )
+        raise WeightsError(f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura")
     return {name: json.loads(header[name]) for name in ("architecture", "decision", "metadata")}
 
 

@@ -95,7 +95,11 @@ class BPTTS(Learner):
         """Adam with warm-up and cosine decay, after clipping the gradient's norm."""
         c = self.configuration
         schedule = optax.warmup_cosine_decay_schedule(
-            0.1 * c.learning_rate, c.learning_rate, min(50, c.updates // 10 + 1), max(c.updates, 2), 0.01 * c.learning_rate
+            0.1 * c.learning_rate,
+            c.learning_rate,
+            min(50, c.updates // 10 + 1),
+            max(c.updates, 2),
+            0.01 * c.learning_rate,
         )
         return optax.chain(optax.clip_by_global_norm(c.gradient_norm), optax.adam(schedule))
 
@@ -105,9 +109,7 @@ class BPTTS(Learner):
         room = max(self.configuration.horizons)
         return jax.vmap(lambda k: Environment(problem).reset_anywhere(room, key=k))(keys)
 
-    def window(
-        self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int
-    ) -> _Window:
+    def window(self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int) -> _Window:
         """Roll one simulation out over ``horizon`` steps; the loss is the mean over the window."""
         squared = self.configuration.loss == "mse"
 
@@ -126,9 +128,7 @@ class BPTTS(Learner):
         (state, target), (losses, errors) = jax.lax.scan(
             jax.checkpoint(step), (episode.state, episode.target), None, length=horizon
         )
-        last = EnvironmentState(
-            state, episode.parameters, target, episode.step + horizon, episode.initial_total
-        )
+        last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.initial_total)
         return _Window(jnp.mean(losses), errors[-1], last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
@@ -171,4 +171,3 @@ class BPTTS(Learner):
             ),
             metrics,
         )
-

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Int, Key, Scalar
 
 from closura.closures import AnyPolicy
 from closura.environment import Environment, EnvironmentState
@@ -146,16 +145,14 @@ def _mean(x: Float[Array, "environment ..."]) -> Float[Array, " environment"]:
 
 
 class Minibatches(NamedTuple):
-    """Indices of frames per minibatch, ``used`` where an entry counts, ``count`` minibatches are not empty."""
+    """Indices of frames per minibatch, ``used`` where an entry counts, ``total`` minibatches are not empty."""
 
-    index: Int[Array, "minibatches size"]
+    frame: Int[Array, "minibatches size"]
     used: Bool[Array, "minibatches size"]
-    count: Int[Array, ""]
+    total: Int[Array, ""]
 
 
-def minibatches(
-    order: Int[Array, " frames"], valid: Int[Array, ""] | int, size: int
-) -> Minibatches:
+def minibatches(order: Int[Array, " frames"], valid: Int[Array, ""] | int, size: int) -> Minibatches:
     """Cut the first ``valid`` entries of a permutation into minibatches of ``size`` frames.
 
     A last, partial one is merged into the one before it, as the published trainer does, so a minibatch has

@@ -122,9 +122,7 @@ class OnPolicyLearner(Learner):
     configuration: OnPolicyConfiguration = eqx.field(static=True)
 
     @abc.abstractmethod
-    def loss(
-        self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]
-    ) -> tuple[Float[Array, ""], Metrics]:
+    def loss(self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]) -> tuple[Float[Array, ""], Metrics]:
         """Loss of a minibatch and its parts."""
 
     def stages(self) -> tuple[int, ...]:
@@ -185,9 +183,7 @@ class OnPolicyLearner(Learner):
 
         def learn(weights: PyTree[Array], optimiser: PyTree[Array], index: Array, used: Array) -> tuple:
             batch = jax.tree.map(lambda x: x[index], frames)
-            batch = batch._replace(
-                advantage=normalise_advantages(batch.advantage, used, self.configuration.normalise)
-            )
+            batch = batch._replace(advantage=normalise_advantages(batch.advantage, used, self.configuration.normalise))
 
             def loss(weights: PyTree[Array]) -> tuple[Float[Array, ""], Metrics]:
                 return self.loss(eqx.combine(weights, static), batch, used)
@@ -197,7 +193,7 @@ class OnPolicyLearner(Learner):
             metrics = {"loss": value, **parts, "gradient_norm": global_norm(gradient)}
             return optax.apply_updates(weights, steps), optimiser, metrics
 
-        shapes = jax.eval_shape(learn, weights, optimiser, batches.index[0], batches.used[0])[2]
+        shapes = jax.eval_shape(learn, weights, optimiser, batches.frame[0], batches.used[0])[2]
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
         def step(carry: tuple, item: tuple[Array, Array]) -> tuple[tuple, Metrics]:
@@ -227,7 +223,7 @@ class OnPolicyLearner(Learner):
             weights, optimiser = carry
             batches = minibatches(_shuffle(valid, key=key), count, c.minibatch)
             policy, optimiser, parts = self.improve(eqx.combine(weights, static), optimiser, frames, batches)
-            means = {name: jnp.sum(x) / batches.count.astype(x.dtype) for name, x in parts.items()}
+            means = {name: jnp.sum(x) / batches.total.astype(x.dtype) for name, x in parts.items()}
             return (eqx.filter(policy, eqx.is_inexact_array), optimiser), means
 
         epochs = jax.random.split(epoch_key, c.epochs)

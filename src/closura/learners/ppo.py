@@ -36,9 +36,7 @@ class PPO(OnPolicyLearner):
 
     configuration: PPOConfiguration = eqx.field(static=True)
 
-    def loss(
-        self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]
-    ) -> tuple[Float[Array, ""], Metrics]:
+    def loss(self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]) -> tuple[Float[Array, ""], Metrics]:
         """The clipped surrogate, the critic's squared error and the entropy."""
         c = self.configuration
         normal, value = jax.vmap(policy.evaluate)(frames.observation)

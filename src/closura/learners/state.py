@@ -113,9 +113,7 @@ class Learner(eqx.Module):
 
 def choose(mask: Bool[Array, " batch"], fresh: PyTree[Array], running: PyTree[Array]) -> PyTree[Array]:
     """Per simulation of a batch: the fresh one where the mask is set."""
-    return jax.tree.map(
-        lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), fresh, running
-    )
+    return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), fresh, running)
 
 
 def averaged(state: LearnerState) -> PyTree[Array]:

@@ -27,9 +27,7 @@ def check_velocity(
 def check_dtype(name: str, array: Float[Array, "..."], field: Float[Array, "..."]) -> None:
     """Raise ``ValueError`` unless the dtypes agree: promotion would silently change a state's precision."""
     if array.dtype != field.dtype:
-        raise ValueError(
-            f"expected {name} of the field's dtype {field.dtype}; got {array.dtype}. Cast one of them"
-        )
+        raise ValueError(f"expected {name} of the field's dtype {field.dtype}; got {array.dtype}. Cast one of them")
 
 
 def check_axis(axis: int, grid: Grid) -> None:

@@ -271,9 +271,7 @@ def second_derivative(
     return reduce(add, terms)
 
 
-def laplacian(
-    field: Float[Array, "component *grid"], grid: Grid, *, order: int = 2
-) -> Float[Array, "component *grid"]:
+def laplacian(field: Float[Array, "component *grid"], grid: Grid, *, order: int = 2) -> Float[Array, "component *grid"]:
     """The Laplacian of every component: the sum of ``second_derivative`` over the axes of the grid."""
     return reduce(add, (second_derivative(field, axis, grid, order=order) for axis in range(grid.dimensions)))
 

@@ -56,9 +56,7 @@ def block_mean(field: Float[Array, "component *fine"], ratio: int) -> Float[Arra
     return field.reshape(field.shape[0], *blocks).mean(axis=tuple(range(2, 2 * field.ndim, 2)))
 
 
-def spectral_restriction(
-    field: Float[Array, "component *fine"], ratio: int
-) -> Float[Array, "component *coarse"]:
+def spectral_restriction(field: Float[Array, "component *fine"], ratio: int) -> Float[Array, "component *coarse"]:
     """The waves that the coarse grid resolves, sampled at its points: a sharp low-pass filter.
 
     Parameters
@@ -98,7 +96,5 @@ def spectral_restriction(
 
 def _coarse_shape(field: Float[Array, "component *fine"], ratio: int) -> tuple[int, ...]:
     if ratio < 1 or any(size % ratio for size in field.shape[1:]):
-        raise ValueError(
-            f"expected a positive ratio that divides every size of {field.shape[1:]}; got {ratio}"
-        )
+        raise ValueError(f"expected a positive ratio that divides every size of {field.shape[1:]}; got {ratio}")
     return tuple(size // ratio for size in field.shape[1:])

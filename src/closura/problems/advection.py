@@ -190,9 +190,7 @@ class AdvectionTarget(Target):
         psi, velocity = target
         return self.solver(psi, velocity), velocity
 
-    def observe(
-        self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]
-    ) -> Float[Array, "1 *grid"]:
+    def observe(self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]) -> Float[Array, "1 *grid"]:
         """Every ``ratio``-th point of the fine field."""
         return subsample(target[0], self.ratio)
 

@@ -96,7 +96,7 @@ def image_source(
     if name == "synthetic":
         return SyntheticImages(shape, dtype=dtype), f"generated, {split} set by its own random keys"
     found = load_images(name, split, data_dir=data_dir)
-    return ImageSampler(found.images, shape, rotate=name == "mnist", dtype=dtype), found.description
+    return ImageSampler(jnp.asarray(found.images), shape, rotate=name == "mnist", dtype=dtype), found.description
 
 
 def advection(
@@ -122,7 +122,9 @@ def advection(
     """
     c = configuration
     if c.cells < 8 or c.ratio < 1:
-        raise ValueError(f"need at least 8 coarse points per side and a ratio of at least 1; got {c.cells} and {c.ratio}")
+        raise ValueError(
+            f"need at least 8 coarse points per side and a ratio of at least 1; got {c.cells} and {c.ratio}"
+        )
     dtype = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
     coarse = Grid((c.cells, c.cells))
     fine = coarse.refine(c.ratio)
@@ -139,9 +141,7 @@ def advection(
     check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, truth.scheme, truth.integrator)
 
     image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
-    velocity = make_velocity(
-        c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype
-    )
+    velocity = make_velocity(c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype)
     dynamics = AdvectionDynamics(base, c.ratio)
     target = AdvectionTarget(truth, c.ratio)
     kind = "published" if c.published_velocity else "periodic"

@@ -174,9 +174,7 @@ class EpisodeRules:
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.maximum:
-            raise ValueError(
-                f"episodes need 1 <= minimum <= maximum steps; got {self.minimum} and {self.maximum}"
-            )
+            raise ValueError(f"episodes need 1 <= minimum <= maximum steps; got {self.minimum} and {self.maximum}")
 
 
 class Problem(eqx.Module):
@@ -212,8 +210,8 @@ class Problem(eqx.Module):
     target: Target
     rivals: dict[str, Dynamics]
     reward: Callable[[Transition], Float[Array, "*grid"]]
-    error: Callable[[Float[Array, "component *grid"], Float[Array, "component *grid"]], Float[Array, ""]] = (
-        eqx.field(static=True)
+    error: Callable[[Float[Array, "component *grid"], Float[Array, "component *grid"]], Float[Array, ""]] = eqx.field(
+        static=True
     )
     decision: Decision = eqx.field(static=True)
     episode: EpisodeRules = eqx.field(static=True)
@@ -222,9 +220,7 @@ class Problem(eqx.Module):
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
 
 
-def relative_mae(
-    state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]
-) -> Float[Array, ""]:
+def relative_mae(state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Float[Array, ""]:
     """Mean absolute error relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1)."""
     return jnp.mean(jnp.abs(state - truth))
 

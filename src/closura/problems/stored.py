@@ -60,9 +60,7 @@ def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> Truth
     return TruthStore(*jax.lax.map(one, keys))
 
 
-def simulate_truth(
-    problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], parts: int = 4
-) -> TruthStore:
+def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], parts: int = 4) -> TruthStore:
     """Run the fine solver for ``slots`` simulations of ``steps`` coarse steps.
 
     The work is cut into ``parts``, which threads hand over side by side: calls from one thread wait for each

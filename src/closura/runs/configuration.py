@@ -112,9 +112,7 @@ class TrainConfiguration:
     def __post_init__(self) -> None:
         expected = LEARNING[self.learner]
         if type(self.learning) is not expected:
-            raise ValueError(
-                f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}"
-            )
+            raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
         if self.learner == "bptts" and not self.truth.slots and not self.learning.proceed:  # type: ignore[union-attr]
             raise ValueError(
                 "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"

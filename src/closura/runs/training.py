@@ -160,9 +160,13 @@ def train(
             sink.close()
     run.write_status("finished", **facts)
     return TrainingResult(
-        load_weights(run.weights, setting.problem.decision),
-        _or_infinite(facts["best"]), facts["uncorrected"], int(state.updates), float(state.transitions), facts["seconds"],
-    )  # fmt: skip
+        closure=load_weights(run.weights, setting.problem.decision),
+        validation_error=_or_infinite(facts["best"]),
+        uncorrected_error=facts["uncorrected"],
+        updates=int(state.updates),
+        transitions=float(state.transitions),
+        seconds=facts["seconds"],
+    )
 
 
 def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
@@ -254,7 +258,9 @@ def _check_finite(row: dict[str, int | float], state: LearnerState, run: RunFold
         )
 
 
-def _save(path: Path, c: TrainConfiguration, setting: _Setting, state: LearnerState, row: dict[str, int | float]) -> None:
+def _save(
+    path: Path, c: TrainConfiguration, setting: _Setting, state: LearnerState, row: dict[str, int | float]
+) -> None:
     save_weights(
         path,
         averaged(state),

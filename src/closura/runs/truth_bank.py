@@ -86,6 +86,4 @@ class TruthBank:
 
     def _simulate(self, block: int) -> TruthStore:
         size = self._configuration.slots // self._configuration.blocks
-        return simulate_truth(
-            self._problem, size, self._configuration.steps, key=jax.random.fold_in(self._key, block)
-        )
+        return simulate_truth(self._problem, size, self._configuration.steps, key=jax.random.fold_in(self._key, block))
