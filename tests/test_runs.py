@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from closura.runs import (
     CheckpointError,
     CompactConfiguration,
     Interrupted,
+    MissingExtraError,
     RunError,
     RunFolder,
     TrainConfiguration,
@@ -216,6 +218,31 @@ def test_checkpoints_are_checked(tmp_path: Path) -> None:
         load_checkpoint(path, state)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load_checkpoint(tmp_path / "absent", state)
+
+
+def test_trackers_get_every_row_and_missing_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(MissingExtraError, match=r"closura\[tracking\]"):
+        train(TINY, tmp_path / "without", trackers=("tensorboard",))
+    seen: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: str) -> None:
+            assert folder == str(tmp_path / "run" / "tensorboard")
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            seen.append((name, value, step))
+
+        def close(self) -> None:
+            seen.append(("closed", 0.0, 0))
+
+    module = types.ModuleType("tensorboardX")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    train(TINY, tmp_path / "run", trackers=("tensorboard",))
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [value for name, value, _ in seen if name == "loss"] == [row["loss"] for row in rows]
+    assert seen[-1][0] == "closed"
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -47,6 +47,8 @@ class EvaluateOptions:
         Number of held-out simulations.
     steps
         Coarse steps of each.
+    threshold
+        Relative error that still counts as low: steps until it is exceeded are counted.
     seed
         Seed of the beginnings.
     data_dir
@@ -69,6 +71,7 @@ class EvaluateOptions:
     preset: Literal["paper", "default"] = "default"
     simulations: int = 100
     steps: int = 50
+    threshold: float = 0.01
     seed: int = 0
     data_dir: Path | None = None
     out: Path | None = None
@@ -113,6 +116,7 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
             key=evaluation_key(options.seed),
             store=store,
             frames=51,
+            threshold=options.threshold,
             save=saver(options.save, problem, settings, overwrite=options.overwrite) if options.save else None,
             timing=options.timing,
             description=described,

@@ -118,6 +118,7 @@ def evaluate(
     store: TruthStore | None = None,
     keep: int = 3,
     frames: int = 6,
+    threshold: float = 0.01,
     save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
     timing: bool = True,
     description: Mapping[str, str] | None = None,
@@ -138,6 +139,8 @@ def evaluate(
         Random key of the beginnings (ignored where ``store`` is given).
     store
         Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
+    threshold
+        Relative error that still counts as low: steps below it are counted.
     keep, frames
         Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
     save
@@ -211,6 +214,7 @@ def evaluate(
         frame_steps=frame_steps,
         truth_fields=truth_fields,
         description={**dict(problem.description), **(description or {})},
+        threshold=threshold,
         configuration=configuration or {},
         origin="upper",
     )

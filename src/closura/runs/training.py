@@ -214,12 +214,13 @@ def _loop(
         _check_finite(row, state, run, update, next_update)
         update = next_update
         row = {"update": update, "transitions": float(state.transitions), **row}
-        if update % c.validation.every == 0 or update == total:
+        keeps = bool(c.keep_every) and update % c.keep_every == 0
+        if update % c.validation.every == 0 or update == total or keeps:
             row["validation_error"] = float(validation_error(problem, averaged(state), setting.validation))
             if math.isfinite(row["validation_error"]) and not _or_infinite(facts["best"]) <= row["validation_error"]:
                 facts["best"] = row["validation_error"]
                 _save(run.weights, c, setting, state, row)
-        if c.keep_every and update % c.keep_every == 0:
+        if keeps:
             _save(run.kept(update), c, setting, state, row)
         facts["update"] = update
         facts["seconds"] = time.perf_counter() - begun
