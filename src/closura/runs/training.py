@@ -143,8 +143,8 @@ def train(
     else:
         facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))
     write_json(run.environment, describe_environment())
-    file = MetricsFile(run.metrics, keep_until=int(state.updates))
-    sinks: list[Sink] = [file, *open_trackers(trackers, run.path, to_plain(configuration))]
+    sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(configuration))
+    sinks.insert(0, MetricsFile(run.metrics, keep_until=int(state.updates)))
     run.write_status("running", update=int(state.updates))
     try:
         with _stop_requests() as stop:
