@@ -14,16 +14,18 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from closura.runs.training import Progress as Row
 
-console = Console()
-errors = Console(stderr=True)
+# Without markup: messages hold paths and names of settings, whose brackets are no markup.
+console = Console(markup=False, highlight=False)
+errors = Console(stderr=True, markup=False, highlight=False)
 
 
 def fail(message: str, code: int = 2) -> None:
     """Print an error and leave."""
-    errors.print(f"[bold red]error:[/] {message}", highlight=False, soft_wrap=True)
+    errors.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
     sys.exit(code)
 
 
@@ -51,9 +53,11 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
 
         def lines(progress: Row) -> None:
             text = words(progress.row)
-            if "validation_error" in progress.row or progress.update == progress.updates:
+            if "validation_error" in progress.row or progress.done == progress.total:
                 seconds = progress.row.get("seconds", 0.0)
-                console.print(f"update {progress.update}/{progress.updates}  {seconds:.0f} s  {text}", soft_wrap=True)
+                console.print(
+                    f"{progress.unit} {progress.done}/{progress.total}  {seconds:.0f} s  {text}", soft_wrap=True
+                )
 
         yield lines
         return
@@ -65,6 +69,6 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
         task = bar.add_task("training", total=None, words="simulating truth, compiling")
 
         def show(progress: Row) -> None:
-            bar.update(task, total=progress.updates, completed=progress.update, words=words(progress.row))
+            bar.update(task, total=progress.total, completed=progress.done, words=words(progress.row))
 
         yield show

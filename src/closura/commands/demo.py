@@ -12,7 +12,7 @@ from closura.evaluation import evaluate, print_table, publish
 from closura.evaluation.metrics import summary
 from closura.learners import BPTTSConfiguration
 from closura.problems import advection
-from closura.runs import TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
+from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
 
 
@@ -29,7 +29,7 @@ class DemoOptions:
     simulations
         Held-out simulations.
     overwrite
-        Replace the run of an earlier demo.
+        Replace the run of an earlier demo; otherwise an interrupted one goes on.
     """
 
     out: Path = Path("demo")
@@ -56,15 +56,19 @@ def run_demo(arguments: Sequence[str]) -> None:
         args=list(arguments),
         description="Learn a closure of advection from synthetic images in a few minutes, judge it, draw it.",
     )
+    if options.simulations < 1:
+        raise ValueError(f"need at least one simulation; got {options.simulations}")
     configuration = demo_configuration(options.updates)
     run = options.out / "run"
+    # A finished run is resumed too: that costs nothing and judges it again.
+    resume = RunFolder(run).holds_run and not options.overwrite
     console.print(
         "Advection on a 64 x 64 grid, truth on 256 x 256. A compact network learns, by gradients through the "
         "coarse solver, what the coarse grid gets wrong.",
         soft_wrap=True,
     )
     with training_bar() as report:
-        result = train(configuration, run, overwrite=options.overwrite, report=report)
+        result = train(configuration, run, resume=resume, overwrite=options.overwrite, report=report)
     problem = advection(configuration.problem, "test")
     with console.status("judging it on held-out simulations"):
         evaluation = evaluate(

@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,9 +85,13 @@ class EvaluateOptions:
 def run_evaluate(arguments: Sequence[str]) -> Evaluation:
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
     options, configuration = parse_evaluate(arguments)
+    if not options.threshold > 0:
+        raise ValueError(f"the threshold must be positive; got {options.threshold}")
     if options.simulations < 1 or options.steps < 1:
         raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
     use_precision(configuration.precision)
+    if options.save and options.save.exists() and not options.overwrite:
+        raise ValueError(f"{options.save} exists: replace it with --overwrite, or choose another name")
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
         problem = advection(replace(configuration, images="synthetic"), "test")
@@ -98,6 +102,8 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
     closures = {}
     for text in options.closure:
         name, path = named_closure(text)
+        if name in closures:
+            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
         closures[name] = load_closure(path, problem.decision)
     command = "closura evaluate " + shlex.join(arguments)
     settings = {
@@ -146,7 +152,9 @@ def named_closure(text: str) -> tuple[str, Path]:
     if separator and not Path(text).exists():
         return name, Path(rest)
     path = Path(text)
-    return (path.resolve().name if path.is_dir() else path.stem), path
+    if path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run):
+        return (path if path.is_dir() else path.parent).resolve().name, path
+    return path.stem, path
 
 
 def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
@@ -179,10 +187,10 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
             trained = run.read_configuration().problem
             default = replace(default, cells=trained.cells, ratio=trained.ratio, courant=trained.courant)
             if preset == "default":
-                default = replace(trained, precision=default.precision)
+                default = trained
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:
-        default = AdvectionConfiguration(**load_simulations(started).configuration["problem"])
+        default = _saved_problem(started)
     parsed = tyro.cli(
         _EvaluateArguments,
         prog="closura evaluate",
@@ -190,11 +198,23 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
         description="Methods side by side from the same held-out beginnings.",
         default=_EvaluateArguments("advection", EvaluateOptions(), default),
     )
-    if started and parsed.problem != default:
-        raise ValueError(f"{started} decides the physics: leave out options of the problem ({default} was saved)")
+    fixed = ("simulations", "steps", "seed", "preset", "data_dir")
+    if started and (parsed.problem != default or any(getattr(parsed.options, n) != _DEFAULTS[n] for n in fixed)):
+        raise ValueError(
+            f"{started} decides the physics and the beginnings: leave out options of the problem, and "
+            f"{', '.join('--' + name.replace('_', '-') for name in fixed)} ({default} was saved)"
+        )
     return parsed.options, parsed.problem
 
 
+def _saved_problem(path: str) -> AdvectionConfiguration:
+    try:
+        return AdvectionConfiguration(**load_simulations(path).configuration["problem"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} does not say which advection problem it belongs to: {error}") from error
+
+
+_DEFAULTS = {f.name: f.default for f in fields(EvaluateOptions)}
 _FLAT = tyro.conf.arg(name="")
 
 

@@ -135,9 +135,10 @@ class _Rest:
     seed
         Seed of everything random.
     initial_std
-        Spread of a policy before training; 0 is PyTorch's initialisation, as published (about 0.7).
+        Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
+        initialisation, as published (about 0.7), for compact the problem's typical action.
     keep_every
-        Updates between checkpoints that are kept for good; 0 keeps only the best and the last.
+        Updates between checkpoints that are kept for good, beside the best and the last; 0 keeps none.
     log_every
         Updates that are averaged into one row of metrics.
     transitions

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from closura.evaluation.fields import colour_map, colour_scale, frames_to_show, kept_fields, truth_label
 from closura.evaluation.results import Evaluation
-from closura.evaluation.tables import write_atomically
+from closura.files import write_atomically
 
 GREYS = 16
 TILE, GAP, HEADER, CAPTION = 150, 8, 26, 20  # pixels: aim for a tile, between tiles, lines of text

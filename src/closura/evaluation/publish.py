@@ -45,7 +45,9 @@ def publish(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = (training or {}).get("metrics")
-    figures = write_figures(evaluation, folder / "figures", metrics=metrics)
+    settings = (training or {}).get("configuration", {})
+    trained = settings.get("learning", {}).get("horizons") or [settings.get("problem", {}).get("maximum_steps")]
+    figures = write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=trained[-1])
     table = write_json(evaluation, folder / "table.json")
     csv = write_csv(evaluation, folder / "table.csv")
     report = write_report(

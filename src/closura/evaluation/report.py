@@ -10,7 +10,8 @@ from typing import Any, cast
 from closura.evaluation.findings import findings
 from closura.evaluation.metrics import plain
 from closura.evaluation.results import Evaluation
-from closura.evaluation.tables import footnotes, table_rows, write_atomically
+from closura.evaluation.tables import footnotes, table_rows
+from closura.files import write_atomically
 
 CLOSURE_RL_BIBTEX = """\
 @inproceedings{vonbassewitz2025closure,

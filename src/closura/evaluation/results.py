@@ -34,7 +34,7 @@ class MethodResult:
     milliseconds_per_step
         Wall time of one coarse step (NaN if not measured).
     milliseconds_per_simulation
-        Wall time of one whole simulation (NaN if not measured).
+        Wall time of all steps of one simulation, from the time of one step (NaN if not measured).
     parameters
         Number of learned parameters; None for methods that learn nothing.
     fields

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
-from closura.evaluation.results import Evaluation, MethodResult
+from closura.evaluation.results import TRUTH_NAMES, Evaluation, MethodResult
 from closura.problems.problem import Ask, Dynamics, Problem
 from closura.problems.stored import TruthStore, simulate_truth
 
@@ -155,7 +155,7 @@ def evaluate(
     ValueError
         If a closure has the name of another method.
     """
-    taken = {BASELINE, TRUTH, *problem.rivals} & set(closures)
+    taken = {BASELINE, *TRUTH_NAMES, *problem.rivals} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names")
     if store is None:
@@ -176,16 +176,19 @@ def evaluate(
     for name, (dynamics, ask) in methods.items():
         report(name)
 
-        def run(part: TruthStore, fields: bool, d: Dynamics = dynamics, a: Ask | None = ask) -> Rollout:
-            return _rollout(d, a, part, problem.error, keep_fields=fields)
+        def run(part: TruthStore, d: Dynamics = dynamics, a: Ask | None = ask) -> Rollout:
+            # Fields of simulations that nobody will see are dropped part by part.
+            done = _rollout(d, a, part, problem.error, keep_fields=True)
+            return done if save is not None else done._replace(fields=done.fields[:, frame_steps])
 
-        done = _in_parts(lambda part: run(part, save is not None), store)
-        shown = np.asarray(done.fields if save is not None else run(kept, True).fields)
+        done = _in_parts(run, store)
+        shown = np.asarray(done.fields)
         if save is not None:
             all_fields[name] = shown
+            shown = shown[:, frame_steps]
         step_time = milliseconds_per_step(_Solver(dynamics, first.parameters, ask), first.state) if timing else np.nan
         results[name] = _result(
-            name, done, shown[:keep, frame_steps], step_time, steps,
+            name, done, shown[:keep], step_time, steps,
             parameters=count_parameters(ask) if isinstance(ask, eqx.Module) else None,
         )  # fmt: skip
 

@@ -155,7 +155,7 @@ def save_simulations(path: str | Path, simulations: Simulations, *, overwrite: b
     path = Path(path)
     if path.exists() or path.is_symlink():
         if not overwrite:
-            raise FileExistsError(f"{path} exists; choose another name or pass overwrite=True")
+            raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
         try:
             open_simulations(path).close()
         except ValueError as error:

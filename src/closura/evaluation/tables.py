@@ -7,8 +7,6 @@ import csv
 import io
 import json
 import math
-import os
-import secrets
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ from rich.table import Table
 
 from closura.evaluation.metrics import summary
 from closura.evaluation.results import Evaluation
+from closura.files import write_atomically
 
 # Columns of the terminal table, and where it is cut in two on a narrow terminal.
 _ACCURACY = 6
@@ -176,23 +175,6 @@ def write_json(
     """Write :func:`closura.evaluation.metrics.summary` as JSON without NaN or Infinity."""
     numbers = summary(evaluation, reference=reference, published=published)
     return write_atomically(path, json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def write_atomically(path: str | Path, content: str | bytes) -> Path:
-    """Write through a temporary file beside ``path`` and rename it: readers see the old or the new file."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return path
 
 
 def percent(fraction: float) -> str:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from closura.closures import AnyClosure, AnyPolicy, build
 from closura.decision import Decision
-from closura.evaluation.tables import write_atomically
+from closura.files import write_atomically
 
 FORMAT = "closura weights"
 FORMAT_VERSION = 1

@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
-from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
 from closura.problems.problem import Problem
 
 
@@ -71,6 +71,9 @@ class BPTTSConfiguration:
             raise ValueError(f"horizons must be positive; got {self.horizons}")
         if self.updates < 1 or self.batch < 1:
             raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
+        if min(self.fractions) < 0 or sum(self.fractions) <= 0:
+            raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
+        check_ranges(self, positive=("learning_rate", "gradient_norm", "error_limit"), shares=("proceed", "average"))
 
 
 class _Window(NamedTuple):

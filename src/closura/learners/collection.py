@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, Scalar
 
 from closura.closures import AnyPolicy
 from closura.environment import Environment, EnvironmentState
+from closura.learners.state import choose
 
 
 class Trajectory(NamedTuple):
@@ -85,9 +86,7 @@ def collect_steps(
 
         def reset() -> EnvironmentState:
             fresh = jax.vmap(lambda k: environment.reset(key=k))(jax.random.split(reset_key, count))
-            return jax.tree.map(
-                lambda a, b: jnp.where(done.reshape(done.shape + (1,) * (a.ndim - 1)), a, b), fresh, following
-            )
+            return choose(done, fresh, following)
 
         episodes = jax.lax.cond(jnp.any(done), reset, lambda: following)
         return episodes, _Step(

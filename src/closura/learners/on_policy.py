@@ -18,7 +18,7 @@ from closura.closures import AnyPolicy
 from closura.environment import Environment
 from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
 from closura.learners.returns import generalised_advantages
-from closura.learners.state import Learner, LearnerState, Metrics, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, global_norm, move_average
 from closura.problems.problem import Problem
 
 
@@ -81,6 +81,7 @@ class OnPolicyConfiguration:
             raise ValueError(f"whole episodes (steps=0) are played in one environment; got {self.environments}")
         if min(self.updates, self.environments, self.minibatch, self.epochs) < 1 or self.steps < 0:
             raise ValueError("updates, environments, minibatch and epochs must be positive, steps not negative")
+        check_ranges(self, positive=("learning_rate",), shares=("discount", "trace", "average"))
 
 
 class Frames(NamedTuple):
@@ -246,14 +247,19 @@ class OnPolicyLearner(Learner):
 
 
 def describe_trajectory(trajectory: Trajectory) -> Metrics:
-    """Reward per cell and step, length of the episodes that ended (0 if none), spread of the policy, error."""
+    """Reward per cell and step, spread of the policy, error, and the episodes that ended.
+
+    ``ended`` counts them and ``ended_steps`` adds up their lengths: their ratio is the mean length, also of means
+    over several updates in some of which no episode ended.
+    """
     valid = trajectory.valid.astype(jnp.float32)
     steps = jnp.sum(valid)
     axes = tuple(range(2, trajectory.reward.ndim))
     ended = (trajectory.done & trajectory.valid).astype(jnp.float32)
     return {
         "reward": jnp.sum(valid * jnp.mean(trajectory.reward, axis=axes)) / steps,
-        "episode_length": jnp.sum(ended * trajectory.age) / jnp.maximum(jnp.sum(ended), 1.0),
+        "ended": jnp.sum(ended),
+        "ended_steps": jnp.sum(ended * trajectory.age),
         "policy_std": jnp.sum(valid * trajectory.std) / steps,
         "error": jnp.sum(valid * trajectory.error) / steps,
     }

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 
 from closura.closures import AnyPolicy
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class PPOConfiguration(OnPolicyConfiguration):
     """
 
     clip: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ranges(self, positive=("clip",))
 
 
 class PPO(OnPolicyLearner):

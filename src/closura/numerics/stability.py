@@ -117,6 +117,8 @@ def check_time_step(
         ``dt``.
     """
     scheme, integrator = get_scheme(scheme), get_integrator(integrator)
+    if not dt > 0:
+        raise ValueError(f"{scheme} + {integrator}: the time step must be positive; got dt = {dt:g}")
     number, limit = courant_number(velocity, grid, dt), courant_limit(scheme, integrator)
     if number <= limit * (1 + 1e-6):  # velocities and time steps carry rounding errors
         return number

@@ -10,6 +10,7 @@ Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery 
 Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).
 """
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from operator import add
@@ -146,7 +147,7 @@ class AdvectionDynamics(Dynamics):
     asks: ClassVar[int] = 1
     solver: AdvectionSolver
     ratio: int = eqx.field(static=True)
-    bound: float = eqx.field(static=True, default=1.0)
+    bound: float = eqx.field(static=True, default=math.inf)
 
     def start(self, draw: Draw) -> tuple[Float[Array, "1 *grid"], Float[Array, "axis *grid"]]:
         """Subsample the fine initial state and velocity."""

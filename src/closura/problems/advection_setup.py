@@ -4,16 +4,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from closura.decision import Decision
-from closura.fields.datasets import load_images
+from closura.fields.datasets import DATASETS, load_images
 from closura.fields.images import ImageSampler
 from closura.fields.synthetic import SyntheticImages
 from closura.fields.velocities import make_velocity
 from closura.grids import Grid
-from closura.numerics import check_time_step
+from closura.numerics import check_time_step, courant_limit, courant_number
 from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, SquaredErrorReduction, relative_mae
 
@@ -26,6 +27,9 @@ RIVALS = {
     "spectral": ("spectral", "rk4"),
 }
 """Classical schemes on the same coarse grid with the same time step: ACGS is the paper's rival."""
+
+ACTION_BOUND = 1.0
+"""The published environment clips actions to [-1, 1]; the paper does not mention it."""
 
 TYPICAL_ACTION = 0.01
 """Size of a useful action: the published policy's actions have a deviation of about 0.003 to 0.02."""
@@ -96,7 +100,7 @@ def image_source(
     if name == "synthetic":
         return SyntheticImages(shape, dtype=dtype), f"generated, {split} set by its own random keys"
     found = load_images(name, split, data_dir=data_dir)
-    return ImageSampler(jnp.asarray(found.images), shape, rotate=name == "mnist", dtype=dtype), found.description
+    return ImageSampler(jnp.asarray(found.images), shape, rotate=DATASETS[name].rotate, dtype=dtype), found.description
 
 
 def advection(
@@ -125,6 +129,8 @@ def advection(
         raise ValueError(
             f"need at least 8 coarse points per side and a ratio of at least 1; got {c.cells} and {c.ratio}"
         )
+    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     dtype = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
     coarse = Grid((c.cells, c.cells))
     fine = coarse.refine(c.ratio)
@@ -142,7 +148,11 @@ def advection(
 
     image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
     velocity = make_velocity(c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype)
-    dynamics = AdvectionDynamics(base, c.ratio)
+    # A rival that the time step makes unstable would be no rival.
+    number = courant_number(fastest, coarse, time_step)
+    stable = [name for name, parts in RIVALS.items() if number <= courant_limit(*parts)]
+    unstable = [name for name in RIVALS if name not in stable]
+    dynamics = AdvectionDynamics(base, c.ratio, bound=ACTION_BOUND)
     target = AdvectionTarget(truth, c.ratio)
     kind = "published" if c.published_velocity else "periodic"
     return Problem(
@@ -150,10 +160,10 @@ def advection(
         begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1),
         dynamics=dynamics,
         target=target,
-        rivals={name: AdvectionDynamics(solver(*parts), c.ratio) for name, parts in RIVALS.items()},
+        rivals={name: AdvectionDynamics(solver(*RIVALS[name]), c.ratio) for name in stable},
         reward=SquaredErrorReduction(c.mass_weight),
         error=relative_mae,
-        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, (0,), 1.0, TYPICAL_ACTION),
+        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, (0,), ACTION_BOUND, TYPICAL_ACTION),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
         grid_shape=coarse.shape,
@@ -164,5 +174,6 @@ def advection(
             ("grid", f"{c.cells} x {c.cells}, truth on {fine.shape[0]} x {fine.shape[1]}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("field", "psi (dimensionless, 0 to 1)"),
+            *((("left out", f"{', '.join(unstable)}: unstable at this time step"),) if unstable else ()),
         ),
     )

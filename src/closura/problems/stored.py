@@ -73,6 +73,8 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
     """
     if problem.target.depends_on_state:
         raise ValueError(f"the target of {problem.name!r} depends on the coarse state: it cannot be stored")
+    if slots < 1 or steps < 1:
+        raise ValueError(f"need at least one simulation of one step; got {slots} and {steps}")
     keys = jax.random.split(key, slots)
     size = -(-slots // min(parts, slots))
     pieces = [keys[i : i + size] for i in range(0, slots, size)]

@@ -6,27 +6,18 @@ A file is one line of JSON (what the state belongs to, its length and SHA-256) a
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
 import equinox as eqx
+
+from closura.files import write_atomically
 
 T = TypeVar("T")
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used: damaged, or of another training."""
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a kill at any moment leaves the old content or the new, never a mixture."""
-    temporary = path.with_name(path.name + ".partial")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def write_json(path: Path, content: Any) -> None:

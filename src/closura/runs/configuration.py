@@ -60,6 +60,10 @@ class ValidationConfiguration:
     steps: int = 50
     every: int = 100
 
+    def __post_init__(self) -> None:
+        if min(self.simulations, self.steps, self.every) < 1:
+            raise ValueError(f"validation needs positive numbers; got {self}")
+
 
 @dataclass(frozen=True)
 class TrainConfiguration:
@@ -76,7 +80,8 @@ class TrainConfiguration:
     compact
         Size of the compact closure (not used by ircnn).
     initial_std
-        Spread of a policy before training; 0 is PyTorch's initialisation, as published (about 0.7).
+        Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
+        initialisation, as published (about 0.7), for compact the problem's typical action.
     learner
         How it learns.
     learning
@@ -86,7 +91,8 @@ class TrainConfiguration:
     validation
         How checkpoints are judged.
     keep_every
-        Updates between checkpoints that are kept for good (weights and validation error); 0 keeps none.
+        Updates between checkpoints that are kept for good (weights, validation error),
+        beside the best and the last; 0 keeps none.
     log_every
         Updates that are averaged into one row of metrics.
     transitions
@@ -113,12 +119,12 @@ class TrainConfiguration:
         expected = LEARNING[self.learner]
         if type(self.learning) is not expected:
             raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
-        if self.learner == "bptts" and not self.truth.slots and not self.learning.proceed:  # type: ignore[union-attr]
+        if isinstance(self.learning, BPTTSConfiguration) and not self.truth.slots and not self.learning.proceed:
             raise ValueError(
                 "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"
             )
-        if self.log_every < 1 or self.validation.every < 1 or self.keep_every < 0:
-            raise ValueError("log_every and validation.every must be positive, keep_every not negative")
+        if self.log_every < 1 or self.keep_every < 0 or self.transitions < 0 or self.initial_std < 0:
+            raise ValueError("log_every must be positive; keep_every, transitions, initial_std not negative")
 
 
 def to_plain(configuration: Any) -> Any:
@@ -138,8 +144,8 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     ValueError
         If a setting is unknown or a value is refused.
     """
-    values = dict(plain)
     try:
+        values = dict(plain)
         values["learning"] = _build(LEARNING[values["learner"]], values["learning"])
         hints = get_type_hints(TrainConfiguration)
         for f in fields(TrainConfiguration):

@@ -16,8 +16,8 @@ class RunFolder:
     """Paths and rules of a run folder.
 
     ``configuration.json`` (resolved settings), ``environment.json``, ``status.json``, ``metrics.jsonl``,
-    ``weights.safetensors`` (the best by validation), ``checkpoints/last.checkpoint`` (to resume) and
-    ``checkpoints/update-*.safetensors`` (kept along the way).
+    ``weights.safetensors`` (the best by validation), ``final.safetensors`` (the last),
+    ``checkpoints/last.checkpoint`` (to resume) and ``checkpoints/update-*.safetensors`` (kept along the way).
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -27,6 +27,7 @@ class RunFolder:
         self.status = self.path / "status.json"
         self.metrics = self.path / "metrics.jsonl"
         self.weights = self.path / "weights.safetensors"
+        self.final = self.path / "final.safetensors"
         self.checkpoints = self.path / "checkpoints"
         self.last = self.checkpoints / "last.checkpoint"
 
@@ -83,7 +84,7 @@ class RunFolder:
     def create(self, configuration: TrainConfiguration) -> None:
         """Start a new run in the folder; what an earlier run left in its files is removed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        for path in (self.metrics, self.weights, self.status, self.environment, self.last):
+        for path in (self.metrics, self.weights, self.final, self.status, self.environment, self.last):
             path.unlink(missing_ok=True)
         for path in self.checkpoints.glob("update-*.safetensors"):
             path.unlink()

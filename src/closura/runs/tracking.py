@@ -2,10 +2,11 @@
 
 import importlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+
+from closura.files import write_atomically
 
 Tracker = Literal["wandb", "tensorboard"]
 
@@ -33,9 +34,7 @@ class MetricsFile:
 
     def __init__(self, path: Path, *, keep_until: int = 0) -> None:
         rows = [row for row in read_metrics(path) if row["update"] <= keep_until] if path.exists() else []
-        temporary = path.with_name(path.name + ".partial")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        os.replace(temporary, path)
+        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
         self._file = open(path, "a")  # noqa: SIM115 - closed by close()
 
     def log(self, row: Mapping[str, int | float]) -> None:
@@ -95,6 +94,18 @@ def open_trackers(trackers: Iterable[Tracker], folder: Path, configuration: Mapp
         "tensorboard": lambda: _TensorBoard(folder),
     }
     return [makers[name]() for name in trackers]
+
+
+def check_trackers(trackers: Iterable[Tracker]) -> None:
+    """Refuse trackers whose packages are missing, before anything has been started.
+
+    Raises
+    ------
+    MissingExtraError
+        If a tracker's package is not installed.
+    """
+    for name in trackers:
+        _optional({"wandb": "wandb", "tensorboard": "tensorboardX"}[name])
 
 
 def _optional(package: str) -> Any:

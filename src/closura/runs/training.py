@@ -17,12 +17,13 @@ from closura.closures import AnyClosure, build
 from closura.evaluation.simulate import rollout
 from closura.interop.weights import load_weights, save_weights
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
+from closura.learners.state import Metrics
 from closura.problems import Problem, TruthStore, advection, simulate_truth, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.folder import RunFolder
-from closura.runs.tracking import MetricsFile, Sink, Tracker, open_trackers
+from closura.runs.folder import RunError, RunFolder
+from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
 
 LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
@@ -37,10 +38,11 @@ class Interrupted(RuntimeError):
 
 
 class Progress(NamedTuple):
-    """What a training reports along the way."""
+    """What a training reports along the way: ``done`` of ``total`` updates (or transitions), and a row of metrics."""
 
-    update: int
-    updates: int
+    done: int
+    total: int
+    unit: str
     row: dict[str, int | float]
 
 
@@ -63,6 +65,7 @@ class _Setting(NamedTuple):
     bank: TruthBank | None
     validation: TruthStore
     options: dict[str, Any]
+    data: str
     renew_key: Key[Scalar, ""]
 
 
@@ -135,14 +138,21 @@ def train(
     continues = resume and run.last.exists()
     if continues:
         facts = read_progress(run.last)
+    check_trackers(trackers)
     setting, state = _set_up(configuration, data_dir, facts["update"])
+    if continues and facts["data"] != setting.data:
+        raise RunError(
+            f"{run.path} was trained on other data, expected {facts['data']}; got {setting.data}: give the same "
+            "--data-dir"
+        )
     if not resume:
         run.create(configuration)
     if continues:
         state, facts = load_checkpoint(run.last, state)
     else:
+        facts["data"] = setting.data
         facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))
-    write_json(run.environment, describe_environment())
+    write_json(run.environment, {**describe_environment(), "data": setting.data})
     sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(configuration))
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(state.updates)))
     run.write_status("running", update=int(state.updates))
@@ -152,8 +162,11 @@ def train(
     except TrainingDiverged as error:
         run.write_status("diverged", message=str(error))
         raise
-    except Interrupted as error:
+    except (Interrupted, KeyboardInterrupt) as error:
         run.write_status("interrupted", message=str(error))
+        raise
+    except BaseException as error:
+        run.write_status("failed", message=f"{type(error).__name__}: {error}")
         raise
     finally:
         for sink in sinks:
@@ -183,7 +196,8 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
         # The store that the last update saw: a renewal that is due now also touches the running simulations.
         problem = with_store(problem, bank.at(max(update - 1, 0))[0])
     state = learner.init(problem, closure, key=keys["learner"])
-    return _Setting(problem, learner, bank, validation, closure_options(c), keys["renew"]), state
+    data = "; ".join(dict(p.description)["split"] for p in (problem, held_out))
+    return _Setting(problem, learner, bank, validation, closure_options(c), data, keys["renew"]), state
 
 
 def _loop(
@@ -201,7 +215,7 @@ def _loop(
     update = int(state.updates)
     begun = time.perf_counter() - facts["seconds"]
     renewed = bank.renewals(max(update - 1, 0)) if bank else 0
-    while update < total and not (c.transitions and float(state.transitions) >= c.transitions):
+    while not _finished(c, total, update, float(state.transitions)):
         if bank and bank.renewals(update) != renewed:
             renewed = bank.renewals(update)
             store, fresh = bank.at(update)
@@ -210,12 +224,14 @@ def _loop(
         stage, stage_end = learner.stage_of(update)
         next_update = min(_next_event(c, bank, update), stage_end, total)
         state, metrics = learner.advance(problem, state, jnp.asarray(next_update - update, jnp.int32), stage)
-        row = {name: float(value) for name, value in metrics.items()}
+        row = _row(metrics)
         _check_finite(row, state, run, update, next_update)
         update = next_update
         row = {"update": update, "transitions": float(state.transitions), **row}
+        finished = _finished(c, total, update, float(state.transitions))
         keeps = bool(c.keep_every) and update % c.keep_every == 0
-        if update % c.validation.every == 0 or update == total or keeps:
+        validates = update % c.validation.every == 0 or finished
+        if validates or keeps:
             row["validation_error"] = float(validation_error(problem, averaged(state), setting.validation))
             if math.isfinite(row["validation_error"]) and not _or_infinite(facts["best"]) <= row["validation_error"]:
                 facts["best"] = row["validation_error"]
@@ -227,16 +243,37 @@ def _loop(
         row["seconds"] = facts["seconds"]
         for sink in sinks:
             sink.log(row)
-        report(Progress(update, total, row))
+        report(_progress(c, update, total, row))
         stopping = stop()
-        if update % c.validation.every == 0 or update == total or stopping:
+        if validates or stopping:
             save_checkpoint(run.last, state, facts)
-        if stopping and update < total:
+        if stopping and not finished:
             raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
+    _save(run.final, c, setting, state, {"update": update})
     if not run.weights.exists():
-        # No validated update was finite: keep what there is, its validation error says what it is worth.
+        # No validated update was finite: keep what there is.
         _save(run.weights, c, setting, state, {"update": update})
     return state, facts
+
+
+def _finished(c: TrainConfiguration, total: int, update: int, transitions: float) -> bool:
+    return update >= total or (c.transitions > 0 and transitions >= c.transitions)
+
+
+def _progress(c: TrainConfiguration, update: int, total: int, row: dict[str, int | float]) -> Progress:
+    """In transitions where these end the training, in updates otherwise."""
+    if c.transitions:
+        return Progress(min(int(row["transitions"]), c.transitions), c.transitions, "transitions", row)
+    return Progress(update, total, "updates", row)
+
+
+def _row(metrics: Metrics) -> dict[str, int | float]:
+    """Metrics as numbers; the mean length of the episodes that ended, where any did."""
+    row: dict[str, int | float] = {name: float(value) for name, value in metrics.items()}
+    ended, steps = row.pop("ended", 0.0), row.pop("ended_steps", 0.0)
+    if ended:
+        row["episode_length"] = steps / ended
+    return row
 
 
 def _next_event(c: TrainConfiguration, bank: TruthBank | None, update: int) -> int:
