@@ -195,20 +195,25 @@ def loop_case(problem: Problem, steps: int) -> Case:
 def transitions(turns: int, quick: bool) -> list[Row]:
     """Transitions per second."""
     steps, long, seconds = (4, 8, 0.1) if quick else (100, 400, 1.0)
-    pool = ThreadPoolExecutor(CORES)
+    pool = ThreadPoolExecutor(CORES) if CORES > 1 else None
     cases: dict[str, Case] = {}
     for precision in ("float32", "float64"):
         problem = make_problem(precision)
         name = f"closura, fine solver, {precision}"
         cases[f"{name}: 1 environment"] = play_case(problem, 1, steps, "vmap")
-        cases[f"{name}: {CORES} environments, a thread each"] = play_case(problem, CORES, steps, "vmap", pool)
+        if pool:
+            cases[f"{name}: {CORES} environments, a thread each"] = play_case(problem, CORES, steps, "vmap", pool)
         if precision == "float32":
             cases[f"{name}: 1 environment, call per step"] = loop_case(problem, steps)
             few = max(steps // 4, 1)
             cases[f"{name}: 8 environments, vmap"] = play_case(problem, 8, few, "vmap")
             cases[f"{name}: 8 environments, lax.map"] = play_case(problem, 8, few, "lax.map")
-            cases[f"{name}: 8 environments, vmap on slices in threads"] = play_case(problem, 8, few, "vmap", pool)
-            cases[f"{name}: 8 environments, lax.map on slices in threads"] = play_case(problem, 8, few, "lax.map", pool)
+            if pool:
+                cases[f"{name}: 8 environments, vmap on slices in threads"] = play_case(problem, 8, few, "vmap", pool)
+            if pool:
+                cases[f"{name}: 8 environments, lax.map on slices in threads"] = play_case(
+                    problem, 8, few, "lax.map", pool
+                )
             key = jax.random.key(0)
             cases["simulate_truth, float32: 8 trajectories"] = Case(
                 lambda problem=problem, few=few, key=key: simulate_truth(problem, 8, few, key=key), 8 * few
@@ -219,7 +224,7 @@ def transitions(turns: int, quick: bool) -> list[Row]:
             cases[f"closura, stored truth, {precision}: {count} {plural}"] = play_case(
                 stored, count, max(long // count, 4), "vmap"
             )
-        if precision == "float32":
+        if precision == "float32" and pool:
             cases["closura, stored truth, float32: 64 environments, slices in threads"] = play_case(
                 stored, 64, max(long // 64, 4), "vmap", pool
             )

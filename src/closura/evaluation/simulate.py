@@ -177,9 +177,11 @@ def evaluate(
         report(name)
 
         def run(part: TruthStore, d: Dynamics = dynamics, a: Ask | None = ask) -> Rollout:
-            # Fields of simulations that nobody will see are dropped part by part.
             done = _rollout(d, a, part, problem.error, keep_fields=True)
-            return done if save is not None else done._replace(fields=done.fields[:, frame_steps])
+            # Without saving only the frames for figures are kept, part by part.
+            if save is None and done.fields is not None:
+                done = done._replace(fields=done.fields[:, frame_steps])
+            return done
 
         done = _in_parts(run, store)
         shown = np.asarray(done.fields)
