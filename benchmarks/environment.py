@@ -210,7 +210,6 @@ def transitions(turns: int, quick: bool) -> list[Row]:
             cases[f"{name}: 8 environments, lax.map"] = play_case(problem, 8, few, "lax.map")
             if pool:
                 cases[f"{name}: 8 environments, vmap on slices in threads"] = play_case(problem, 8, few, "vmap", pool)
-            if pool:
                 cases[f"{name}: 8 environments, lax.map on slices in threads"] = play_case(
                     problem, 8, few, "lax.map", pool
                 )
