@@ -90,7 +90,7 @@ def test_labels_units_and_chunks(tmp_path) -> None:
 
 def test_overwriting_is_asked_for(tmp_path) -> None:
     path = save_simulations(tmp_path / "s.zarr", make())
-    with pytest.raises(FileExistsError, match="pass overwrite=True"):
+    with pytest.raises(FileExistsError, match="overwrite=True"):
         save_simulations(path, make())
     save_simulations(path, dataclasses.replace(make(), title="second"), overwrite=True)
     assert load_simulations(path).title == "second"
