@@ -62,7 +62,7 @@ class Stop(Exception):
 
 def stop_at(update: int) -> object:
     def report(progress: Progress) -> None:
-        if progress.update == update:
+        if progress.row["update"] == update:
             raise Stop
 
     return report
@@ -130,7 +130,7 @@ def test_a_killed_process_can_be_resumed(tmp_path: Path) -> None:
 
 def test_a_stop_signal_writes_a_checkpoint(tmp_path: Path) -> None:
     def report(progress: Progress) -> None:
-        if progress.update == 4:  # a renewal, not a validation: only the signal writes a checkpoint here
+        if progress.row["update"] == 4:  # a renewal, not a validation: only the signal writes a checkpoint here
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match=r"after 4 of 12 updates; continue with --resume"):
