@@ -3,25 +3,30 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from closura.cli import main
+from closura.commands import demo
+from closura.commands.training import parse_train
 from closura.evaluation.storage import open_simulations
 
 SMALL = ["--cells", "16", "--ratio", "2"]
 TRAIN = [
-    "train", "advection", *SMALL, "--compact.channels", "4", "--learning.updates", "6", "--learning.batch", "2",
-    "--learning.horizons", "2", "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2",
-    "--truth.steps", "12", "--validation.simulations", "2", "--validation.steps", "5", "--validation.every", "3",
+    "train", "advection", *SMALL, "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
+    "--learning.updates", "6", "--learning.batch", "2", "--learning.horizons", "2", "--learning.fractions", "1",
+    "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8", "--validation.simulations", "2",
+    "--validation.steps", "5", "--validation.every", "3",
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "small"
+    # Brackets are markup to the terminal library, and part of the name to us.
+    folder = tmp_path_factory.mktemp("runs[bold]") / "small"
     main([*TRAIN, "--run", str(folder)])
     return folder
 
@@ -33,6 +38,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) 
     captured = capsys.readouterr()
     # Boxes and line breaks of the terminal are not part of the message.
     return " ".join((captured.out + captured.err).replace("│", " ").split())
+
+
+def printed_error(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The error to the letter, with nothing but it."""
+    with pytest.raises(SystemExit) as caught:
+        main(list(arguments))
+    assert caught.value.code == 2
+    return capsys.readouterr().err
 
 
 def test_help_needs_no_problem_and_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -55,22 +68,23 @@ def test_a_run_holds_what_is_needed_to_repeat_it(run: Path) -> None:
 
 
 def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, saved = tmp_path / "t.json", tmp_path / "s.zarr"
-    main(["evaluate", "advection", "--closure", str(run), "--simulations", "3", "--steps", "8", "--json", str(file),
-          "--save", str(saved), "--out", str(tmp_path / "out")])  # fmt: skip
+    file, saved, out = tmp_path / "t.json", tmp_path / "s.zarr", tmp_path / "out[1]"
+    main(["evaluate", "advection", "--closure", str(run), "--simulations", "3", "--json", str(file),
+          "--save", str(saved), "--out", str(out)])  # fmt: skip
     shown = capsys.readouterr().out
     assert "generated, test set" in shown
+    assert f"report: {out / 'report.html'}\n" in shown
     numbers = json.loads(file.read_text())
-    assert (numbers["problem"], numbers["steps"], numbers["simulations"]) == ("advection", 8, 3)
+    assert (numbers["problem"], numbers["steps"], numbers["simulations"]) == ("advection", 50, 3)
     assert list(numbers["methods"]) == ["CGS", "ACGS", "upwind3", "upwind5", "spectral", "FGS", "small"]
     for name, method in numbers["methods"].items():
         assert set(method["relative_mae"]) >= {"mean", "std", "median", "max"}
-        assert len(method["relative_mae_per_step"]["mean"]) == 9
+        assert len(method["relative_mae_per_step"]["mean"]) == 51
         assert method["diverged"] == 0
         assert method["milliseconds_per_step"] > 0
         assert (method["relative_mae"]["mean"] == 0) is (name == "FGS")
     for name in ("table.json", "table.csv", "report.html", "figures/error_curves.png", "figures/animation.gif"):
-        assert (tmp_path / "out" / name).stat().st_size > 0, name
+        assert (out / name).stat().st_size > 0, name
 
     # The saved fields hold the same errors, and another evaluation can start from them.
     data = open_simulations(saved)
@@ -119,6 +133,64 @@ def test_mistakes_are_named_with_what_is_valid(
         assert message in refused(capsys, *arguments), arguments
     assert not (tmp_path / "a").exists()
     assert not (tmp_path / "b").exists()
+
+
+def test_errors_are_printed_as_they_are_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In full, on standard error, with the brackets of paths and of extras."""
+    for tracker, package in (("wandb", "wandb"), ("tensorboard", "tensorboardX")):
+        monkeypatch.setitem(sys.modules, package, None)
+        shown = printed_error(capsys, *TRAIN, "--run", str(tmp_path / "a"), "--trackers", tracker)
+        assert shown == f"error: this tracker needs the package {package!r}: pip install 'closura[tracking]'\n"
+    assert not (tmp_path / "a").exists()
+    # "[/bold]" would close what was never opened, "[red]" would vanish.
+    folder = tmp_path / "[red]" / "x[" / "bold]"
+    shown = printed_error(capsys, "train", "advection", "--run", str(folder), "--resume")
+    assert shown == f"error: there is no run in {folder}: configuration.json is missing\n"
+    shown = printed_error(capsys, "train", "advection", "--run", str(run))
+    assert shown.startswith(f"error: {run} already holds a run: continue it with --resume")
+    assert "runs[bold]" in shown
+    shown = printed_error(capsys, "evaluate", "advection", "--closure", str(tmp_path / "[/bold]none"))
+    assert f"{tmp_path / '[/bold]none'}" in shown
+
+
+def check_demo(out: Path, shown: str) -> None:
+    for name in ("table.json", "table.csv", "report.html", "figures/error_curves.png", "figures/animation.gif"):
+        assert (out / name).stat().st_size > 0, name
+    numbers = json.loads((out / "table.json").read_text())
+    assert numbers["simulations"] == 2
+    assert list(numbers["methods"]) == ["CGS", "ACGS", "upwind3", "upwind5", "spectral", "FGS", "compact"]
+    learned, rival = (100 * numbers["methods"][name]["relative_mae"]["mean"] for name in ("compact", "ACGS"))
+    verb = "beats" if learned < rival else "does NOT beat"
+    assert f"the learned closure {verb} ACGS: {learned:.3g} % against {rival:.3g} % at step {numbers['steps']}" in shown
+    assert f"open {out / 'report.html'}\n" in shown
+    assert json.loads((out / "run" / "status.json").read_text())["state"] == "finished"
+
+
+def test_the_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the demo does, on a grid of 16 x 16; simulations that cannot be are refused at once."""
+    whole = demo.demo_configuration(2)
+    _, configuration = parse_train(TRAIN[1:])
+    configuration = replace(configuration, learning=replace(configuration.learning, updates=2))
+    monkeypatch.setattr(demo, "demo_configuration", lambda updates: {2: configuration}[updates])
+    arguments = ["demo", "--updates", "2", "--simulations", "2", "--out", str(tmp_path / "demo")]
+    main(arguments)
+    check_demo(tmp_path / "demo", capsys.readouterr().out)
+    assert type(whole) is type(configuration)
+    assert whole.learning.updates == 2
+    weights = (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes()
+    with pytest.raises(SystemExit):
+        main([*arguments, "--simulations", "0"])
+    assert "need at least one simulation; got 0" in capsys.readouterr().err
+    assert (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes() == weights
+
+
+@pytest.mark.slow
+def test_the_demo_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On its 64 x 64 grid: most of the time goes into the truth on 256 x 256."""
+    main(["demo", "--updates", "2", "--simulations", "2", "--out", str(tmp_path / "demo")])
+    check_demo(tmp_path / "demo", capsys.readouterr().out)
 
 
 def test_users_without_64_bits_get_the_same_command(tmp_path: Path) -> None:

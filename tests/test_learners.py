@@ -10,7 +10,8 @@ import pytest
 
 from closura.closures import build
 from closura.environment import Environment
-from closura.interop.published import load_published
+from closura.evaluation.simulate import rollout
+from closura.interop.published import convert, load_published
 from closura.learners import (
     A2C,
     BPTTS,
@@ -22,23 +23,57 @@ from closura.learners import (
 )
 from closura.learners.collection import collect_episode, collect_steps, minibatches
 from closura.learners.on_policy import Frames, masked_mean, normalise_advantages
-from closura.problems import AdvectionConfiguration, Problem, advection, simulate_truth, with_store
+from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth, with_store
+from closura.runs.presets import train_preset
 
-PUBLISHED = PPOConfiguration(
-    environments=1, steps=0, minibatch=10, epochs=1, discount=0.95, trace=0.95, entropy_weight=0.05,
-    learning_rate=1e-5, anneal=False, weight_decay=0.01, gradient_norm=0.0, normalise="cell", average=0.0,
-)  # fmt: skip
+compiled_rollout = eqx.filter_jit(rollout)
+TINY = {"channels": 4, "layers": 1, "radius": 1}
+LEARNERS = {
+    "bptts": BPTTS(BPTTSConfiguration(updates=200, batch=4, horizons=(3,), fractions=(1.0,), learning_rate=1e-2)),
+    "ppo": PPO(PPOConfiguration(updates=60, environments=4, steps=4, minibatch=8, learning_rate=3e-3)),
+    "a2c": A2C(A2CConfiguration(updates=60, environments=4, steps=4, minibatch=8, learning_rate=3e-3)),
+}
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    small = advection(AdvectionConfiguration(cells=16, ratio=2, maximum_steps=12), "train")
-    return with_store(small, simulate_truth(small, 8, 12, key=jax.random.key(0)))
+def small() -> Problem:
+    return advection(AdvectionConfiguration(cells=16, ratio=2, maximum_steps=12), "train")
+
+
+@pytest.fixture(scope="module")
+def store(small: Problem) -> TruthStore:
+    return simulate_truth(small, 8, 12, key=jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def problem(small: Problem, store: TruthStore) -> Problem:
+    return with_store(small, store)
+
+
+def test_the_paper_preset_is_the_published_training() -> None:
+    """Closure-RL's configuration of the published weights, as its code reads it."""
+    preset = train_preset("paper")
+    assert preset.problem == AdvectionConfiguration(
+        cells=64, ratio=4, courant=0.25, images="mnist", velocity="train", published_velocity=True,
+        published_boundary=True, mass_weight=0.0, minimum_steps=4, maximum_steps=100, error_threshold=0.015,
+        precision="float32",
+    )  # fmt: skip
+    assert (preset.name, preset.learner, preset.closure) == ("advection", "ppo", "ircnn")
+    assert (preset.initial_std, preset.transitions, preset.keep_every) == (0.0, 2_000_000, 1000)
+    assert preset.truth.slots == 0  # the fine solver runs beside every episode
+    assert preset.learning == PPOConfiguration(
+        updates=preset.learning.updates, environments=1, steps=0, minibatch=10, epochs=1, discount=0.95, trace=0.95,
+        value_weight=0.5, entropy_weight=0.05, learning_rate=1e-5, anneal=False, weight_decay=0.01,
+        gradient_norm=0.0, normalise="cell", average=0.0, ends_are_terminal=True, clip=0.2,
+    )  # fmt: skip
+    # Episodes have 4 to 100 steps: the limit is the number of transitions, whatever their length.
+    assert preset.learning.updates * preset.problem.minimum_steps >= preset.transitions
 
 
 def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
     """Returns, advantages, losses and the network after two steps of AdamW, from the authors' own code."""
     data = dict(np.load(golden_folder / "ppo_update.npz"))
+    paper = train_preset("paper").learning
     decision = advection(AdvectionConfiguration(cells=16), "train").decision
     policy = load_published(golden_folder / "weights_advection_ep1499.npz", decision)
 
@@ -46,19 +81,25 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
         return jnp.asarray(np.moveaxis(data[name], -1, -2), jnp.float32)
 
     observation = jnp.concatenate([field("domain"), field("velocity_field")], axis=1)
-    _, value = jax.lax.map(policy.evaluate, observation)
-    normal, _ = jax.lax.map(policy.evaluate, observation[:-1])
+    normal, value = eqx.filter_jit(lambda policy, x: jax.lax.map(policy.evaluate, x))(policy, observation)
+    normal = jax.tree.map(lambda x: x[:-1], normal)
     log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, field("act"))
     terminated = jnp.asarray(data["terminated"])
     advantage, returns = generalised_advantages(
-        field("rew"), value[:-1], value[1:], terminated=terminated, done=terminated, discount=0.95, trace=0.95
+        field("rew"),
+        value[:-1],
+        value[1:],
+        terminated=terminated,
+        done=terminated,
+        discount=paper.discount,
+        trace=paper.trace,
     )
     for got, name in ((value[:-1], "v_s"), (advantage, "adv"), (returns, "returns")):
         np.testing.assert_allclose(np.moveaxis(np.asarray(got), -1, -2), data[name], atol=1e-5)
     # A logarithm of a density near 1 / 0.003: rounding of the network's output is magnified by 1 / std.
     np.testing.assert_allclose(np.moveaxis(np.asarray(log_prob), -1, -2), data["logp_old"], atol=1e-3)
 
-    learner = PPO(PUBLISHED)
+    learner = PPO(paper)
     frames = Frames(observation[:-1], field("act"), log_prob, advantage, returns)
     optimiser = learner.optimiser().init(eqx.filter(policy, eqx.is_inexact_array))
     batches = minibatches(jnp.asarray(data["perm"], jnp.int32), 24, 10)
@@ -69,7 +110,9 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
         assert float(metrics[ours][0]) == pytest.approx(data[name][0], abs=1e-5, rel=1e-5), name
         # After the first step ratios reach 11: the reference's own note allows 1e-3 here.
         assert float(metrics[ours][1]) == pytest.approx(data[name][1], abs=1e-3, rel=1e-3), name
-    expected = load_published_arrays(data, decision)
+    expected = convert(
+        {k.removeprefix("after/"): v for k, v in data.items() if k.startswith("after/")}, decision, "after"
+    )
     for ours, reference in zip(
         jax.tree.leaves(eqx.filter(after, eqx.is_array)),
         jax.tree.leaves(eqx.filter(expected, eqx.is_array)),
@@ -78,12 +121,6 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
         # Two steps of at most 1e-5 each; Adam's first steps are signs, so rounding can flip a vanishing gradient.
         np.testing.assert_allclose(ours, reference, atol=2.1e-5)
         assert float(jnp.mean(jnp.abs(ours - reference))) < 2e-7
-
-
-def load_published_arrays(data: dict[str, np.ndarray], decision: object) -> eqx.Module:
-    from closura.interop.published import convert
-
-    return convert({k.removeprefix("after/"): v for k, v in data.items() if k.startswith("after/")}, decision, "after")
 
 
 def test_advantages_by_hand() -> None:
@@ -104,13 +141,13 @@ def test_advantages_by_hand() -> None:
 
 def test_minibatches_use_every_valid_frame_once() -> None:
     order = jnp.asarray(np.random.default_rng(0).permutation(100), jnp.int32)
+    known, traced = jax.jit(minibatches, static_argnums=(1, 2)), jax.jit(minibatches, static_argnums=2)
     for valid in (1, 9, 10, 19, 20, 24, 100):
-        for count in (valid, jnp.asarray(valid, jnp.int32)):
-            batches = minibatches(order, count, 10)
+        for batches in (known(order, valid, 10), traced(order, jnp.asarray(valid, jnp.int32), 10)):
             used = np.asarray(batches.frame)[np.asarray(batches.used)]
             assert sorted(used) == sorted(np.asarray(order[:valid]))
             assert int(batches.total) == max(valid // 10, 1)
-            sizes = [int(n) for n in batches.used.sum(axis=1) if n]
+            sizes = [n for n in np.asarray(batches.used).sum(axis=1) if n]
             assert len(sizes) == max(valid // 10, 1)
             assert max(sizes) < 20
 
@@ -130,66 +167,61 @@ def test_normalised_advantages_ignore_padding() -> None:
 
 def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
     """Through six steps of solver, clipping and network, in float64."""
+    generator = np.random.default_rng(2)
     problem = advection(AdvectionConfiguration(cells=12, ratio=2, precision="float64"), "train")
-    closure = build("compact", problem.decision, stochastic=False, options={"channels": 4}, key=jax.random.key(1))
+    state, truth = (jnp.asarray(generator.uniform(size=(1, *times, 1, 12, 12))) for times in ((), (7,)))
+    velocity = jnp.asarray(generator.uniform(-1, 1, size=(1, 2, 12, 12)))
+    # Any truth will do: its own gradient is stopped.
+    problem = with_store(problem, TruthStore(state, velocity, truth, jnp.sum(state, axis=(2, 3))))
+    episode = Environment(problem).reset(key=jax.random.key(3))
+    options = {"channels": 4, "layers": 2, "radius": 1}
+    closure = build("compact", problem.decision, stochastic=False, options=options, key=jax.random.key(1))
     # Away from the zero head, whose gradient would not see the layers before it.
     leaves, structure = jax.tree.flatten(eqx.filter(closure, eqx.is_inexact_array))
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    leaves = [x + 0.1 * jax.random.normal(k, x.shape, x.dtype) for x, k in zip(leaves, keys, strict=True)]
+    leaves = [x + jnp.asarray(0.1 * generator.normal(size=x.shape), x.dtype) for x in leaves]
     weights = jax.tree.unflatten(structure, leaves)
     static = eqx.filter(closure, eqx.is_inexact_array, inverse=True)
     learner = BPTTS(BPTTSConfiguration(loss="mse"))
-    episode = Environment(problem).reset(key=jax.random.key(3))
 
     @jax.jit
+    @jax.value_and_grad
     def loss(weights: object) -> jax.Array:
         return learner.window(problem, eqx.combine(weights, static), episode, 6).loss
 
-    gradient = jax.grad(loss)(weights)
+    _, gradient = loss(weights)
     direction = jax.tree.map(lambda x: jnp.sign(x), gradient)
     slope = sum(float(jnp.sum(g * d)) for g, d in zip(*map(jax.tree.leaves, (gradient, direction)), strict=True))
     step = 1e-3
-    ends = [float(loss(jax.tree.map(lambda x, d, s=s: x + s * step * d, weights, direction))) for s in (1, -1)]
+    ends = [float(loss(jax.tree.map(lambda x, d, s=s: x + s * step * d, weights, direction))[0]) for s in (1, -1)]
     # The network computes in float32: differences of 1e-3 leave about four digits, and kinks cost some more.
     assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=2e-2)
     assert slope > 0
 
 
 @pytest.mark.parametrize("name", ["bptts", "ppo", "a2c"])
-def test_learners_lower_the_error(problem: Problem, name: str) -> None:
-    learner = {
-        "bptts": BPTTS(BPTTSConfiguration(updates=60, batch=4, horizons=(2, 3), fractions=(0.5, 0.5))),
-        "ppo": PPO(PPOConfiguration(updates=60, environments=4, steps=4, minibatch=8, learning_rate=3e-3)),
-        "a2c": A2C(A2CConfiguration(updates=60, environments=4, steps=4, minibatch=8, learning_rate=3e-3)),
-    }[name]
-    options = {"channels": 8, "layers": 2, "radius": 2} | ({} if name == "bptts" else {"initial_std": 0.02})
+def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str) -> None:
+    learner = LEARNERS[name]
+    options = TINY | ({} if name == "bptts" else {"initial_std": 0.02})
     closure = build("compact", problem.decision, stochastic=name != "bptts", options=options, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
 
     def error(ask: object) -> float:
-        total = 0.0
-        for slot in range(8):
-            start, parameters, target, _ = problem.begin.at(jnp.asarray(slot, jnp.int32))
-            for _ in range(8):
-                start, _ = step(start, parameters, ask)
-                target = problem.target.advance(target, start, parameters)
-            total += float(problem.error(start, problem.target.observe(target))) / 8
-        return total
+        """Mean over the stored simulations, after eight steps."""
+        return float(np.mean(compiled_rollout(problem.dynamics, ask, store, problem.error).error[:, 8]))
 
-    step = eqx.filter_jit(problem.dynamics.step)
     before = error(closure if name == "bptts" else None)
-    stage_lengths = learner.stages()
-    for stage, count in enumerate(stage_lengths):
-        state, metrics = learner.advance(problem, state, jnp.asarray(count, jnp.int32), stage)
-    assert int(state.updates) == 60
+    (updates,) = learner.stages()
+    state, metrics = learner.advance(problem, state, jnp.asarray(updates, jnp.int32), 0)
+    assert int(state.updates) == updates
     assert all(np.isfinite(float(v)) for v in metrics.values())
-    assert error(state.closure) < (0.8 if name == "bptts" else 0.98) * before
+    # Measured with this smallest of networks: 0.68 for bptts, 0.84 for the others.
+    assert error(state.closure) < (0.8 if name == "bptts" else 0.92) * before
 
 
 def test_one_update_twice_is_two_updates(problem: Problem) -> None:
     """The number of updates per compiled call does not change the result."""
-    learner = BPTTS(BPTTSConfiguration(updates=10, batch=2, horizons=(2,), fractions=(1.0,)))
-    closure = build("compact", problem.decision, stochastic=False, options={"channels": 4}, key=jax.random.key(1))
+    learner = LEARNERS["bptts"]
+    closure = build("compact", problem.decision, stochastic=False, options=TINY, key=jax.random.key(1))
     first = learner.init(problem, closure, key=jax.random.key(2))
     together, _ = learner.advance(problem, first, jnp.asarray(2, jnp.int32), 0)
     apart = first
@@ -202,8 +234,9 @@ def test_one_update_twice_is_two_updates(problem: Problem) -> None:
 def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
     """Where an episode ends inside a trajectory, the next value is that of the state it reached."""
     environment = Environment(problem)
-    policy = build("compact", problem.decision, stochastic=True, options={"channels": 4}, key=jax.random.key(1))
-    episodes = jax.vmap(lambda k: environment.reset(key=k))(jax.random.split(jax.random.key(2), 3))
+    policy = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
+    keys = jax.random.split(jax.random.key(2), 3)
+    episodes = eqx.filter_jit(lambda e, keys: jax.vmap(lambda k: e.reset(key=k))(keys))(environment, keys)
     _, trajectory = eqx.filter_jit(collect_steps)(environment, policy, episodes, 15, key=jax.random.key(3))
     done = np.asarray(trajectory.done)
     assert done.any()
@@ -214,7 +247,7 @@ def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
 
 def test_whole_episodes_are_padded_and_marked(problem: Problem) -> None:
     environment = Environment(problem, ends_are_terminal=True)
-    policy = build("compact", problem.decision, stochastic=True, options={"channels": 4}, key=jax.random.key(1))
+    policy = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
     trajectory = eqx.filter_jit(collect_episode)(environment, policy, key=jax.random.key(3))
     valid = np.asarray(trajectory.valid)[:, 0]
     length = valid.sum()

@@ -1,7 +1,9 @@
 """Runs: exact resumption, kills, divergence, and folders that are never silently replaced."""
 
+import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import time
 import types
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -17,9 +20,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from closura.commands.evaluation import evaluation_key
 from closura.interop.weights import WeightsError, load_weights, read_header
-from closura.learners import BPTTS, BPTTSConfiguration, PPOConfiguration
-from closura.problems import AdvectionConfiguration
+from closura.learners import BPTTS, BPTTSConfiguration, LearnerState, PPOConfiguration, averaged
+from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
 from closura.runs import (
     CheckpointError,
     CompactConfiguration,
@@ -29,20 +33,22 @@ from closura.runs import (
     RunFolder,
     TrainConfiguration,
     TrainingDiverged,
+    TrainingResult,
     TruthConfiguration,
     ValidationConfiguration,
     train,
     training,
 )
-from closura.runs.checkpoints import load_checkpoint, save_checkpoint
+from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import PRESETS, train_preset
 from closura.runs.tracking import read_metrics
-from closura.runs.training import Progress
+from closura.runs.training import Progress, validation_error
+from closura.runs.truth_bank import TruthBank
 
 TINY = TrainConfiguration(
     problem=AdvectionConfiguration(cells=16, ratio=2, maximum_steps=12),
-    compact=CompactConfiguration(channels=4, layers=2, radius=1),
+    compact=CompactConfiguration(channels=4, layers=1, radius=1),
     learning=BPTTSConfiguration(updates=12, batch=2, horizons=(2, 3), fractions=(0.5, 0.5), proceed=0.5),
     truth=TruthConfiguration(slots=4, steps=12, blocks=2, renew_every=4),
     validation=ValidationConfiguration(simulations=2, steps=5, every=3),
@@ -54,6 +60,32 @@ TINY_PPO = replace(
     learner="ppo",
     learning=PPOConfiguration(updates=12, environments=2, steps=4, minibatch=4),
 )
+PAPER = train_preset("paper")
+# The published recipe, shrunk: one episode per update, the truth simulated afresh, stop by transitions. The limit
+# is reached between two validations.
+TINY_PAPER = replace(
+    PAPER,
+    problem=replace(PAPER.problem, cells=16, ratio=2, images="synthetic", maximum_steps=12),
+    closure="compact",
+    compact=TINY.compact,
+    validation=ValidationConfiguration(simulations=2, steps=5, every=3),
+    log_every=1,
+    keep_every=0,
+    transitions=50,
+    initial_std=0.02,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrainingResult]:
+    """A finished run of TINY: only to be read; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, train(TINY, folder)
+
+
+@pytest.fixture
+def run_copy(finished: tuple[Path, TrainingResult], tmp_path: Path) -> Path:
+    return shutil.copytree(finished[0], tmp_path / "run")
 
 
 class Stop(Exception):
@@ -68,6 +100,19 @@ def stop_at(update: int) -> object:
     return report
 
 
+class Setting(NamedTuple):
+    problem: Problem
+    bank: TruthBank
+    validation: TruthStore
+    state: LearnerState
+
+
+def set_up(configuration: TrainConfiguration) -> Setting:
+    """What a training of this configuration begins with."""
+    setting, state = training._set_up(configuration, None, 0)
+    return Setting(setting.problem, setting.bank, setting.validation, state)
+
+
 def without_times(path: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(path)]
 
@@ -76,56 +121,141 @@ def without_times(path: Path) -> list[dict[str, float]]:
 AT_RENEWAL = replace(TINY, truth=replace(TINY.truth, renew_every=3))
 
 
-@pytest.mark.parametrize("configuration", [TINY, TINY_PPO, AT_RENEWAL], ids=["bptts", "ppo", "renewal"])
-def test_a_resumed_run_equals_one_that_was_never_stopped(tmp_path: Path, configuration: TrainConfiguration) -> None:
+@pytest.mark.parametrize(
+    ("configuration", "stop"),
+    [(TINY, 9), (TINY_PPO, 9), (AT_RENEWAL, 9), (TINY_PAPER, 5)],
+    ids=["bptts", "ppo", "renewal", "paper"],
+)
+def test_a_resumed_run_equals_one_that_was_never_stopped(
+    tmp_path: Path, configuration: TrainConfiguration, stop: int
+) -> None:
     """Same metrics and weights, to the bit, across a renewal of the truth and a change of horizon."""
     whole = train(configuration, tmp_path / "whole")
     # Stopped between a row of metrics and its checkpoint: the row must not come twice.
     with pytest.raises(Stop):
-        train(configuration, tmp_path / "parts", report=stop_at(9))
-    assert read_metrics(tmp_path / "parts" / "metrics.jsonl")[-1]["update"] == 9
+        train(configuration, tmp_path / "parts", report=stop_at(stop))
+    assert RunFolder(tmp_path / "parts").read_status()["state"] == "failed"
+    assert read_metrics(tmp_path / "parts" / "metrics.jsonl")[-1]["update"] == stop
+    assert read_progress(RunFolder(tmp_path / "parts").last)["update"] < stop
     parts = train(configuration, tmp_path / "parts", resume=True)
     assert without_times(tmp_path / "whole" / "metrics.jsonl") == without_times(tmp_path / "parts" / "metrics.jsonl")
-    a, b = (safetensors.numpy.load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name], b[name])
+    for file in ("weights", "final"):
+        a, b = (safetensors.numpy.load_file(tmp_path / name / f"{file}.safetensors") for name in ("whole", "parts"))
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
     assert whole.validation_error == parts.validation_error
-    kept = sorted(p.name for p in (tmp_path / "whole" / "checkpoints").glob("update-*"))
-    assert kept == ["update-0000006.safetensors", "update-0000012.safetensors"]
+    assert whole.transitions == parts.transitions
 
 
-def test_same_seed_same_run_and_another_seed_another(tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+def test_a_run_that_reaches_its_transitions_is_validated_and_finished(tmp_path: Path) -> None:
+    """Whole episodes on fresh truth; the last update is validated and kept although none was due."""
+    result = train(TINY_PAPER, tmp_path / "run")
+    run, rows = RunFolder(tmp_path / "run"), read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert 50 <= result.transitions < 50 + 12
+    assert result.updates == len(rows)
+    assert result.updates % 3, "a validation was due at the last update: choose another number of transitions"
+    assert run.read_status()["state"] == "finished"
+    assert [row["update"] for row in rows if "validation_error" in row] == [*range(3, len(rows), 3), len(rows)]
+    assert np.isfinite(rows[-1]["validation_error"])
+    assert read_progress(run.last)["update"] == result.updates
+    assert read_header(run.final)["metadata"]["update"] == result.updates
+    lengths = [row["episode_length"] for row in rows]
+    assert all(4 <= length <= 12 for length in lengths)
+    assert sum(lengths) == result.transitions
+    assert {"reward", "policy_std", "loss", "entropy"} <= rows[0].keys()
+    # Resuming what is finished changes nothing.
+    assert train(TINY_PAPER, run.path, resume=True).transitions == result.transitions
+    assert read_metrics(run.metrics) == rows
+
+
+def test_the_best_average_by_validation_is_selected(finished: tuple[Path, TrainingResult]) -> None:
+    folder, result = finished
+    run, setting = RunFolder(folder), set_up(TINY)
+    errors = {r["update"]: r["validation_error"] for r in read_metrics(run.metrics) if "validation_error" in r}
+    assert sorted(errors) == [3, 6, 9, 12]
+    assert result.validation_error == min(errors.values())
+
+    def recomputed(closure: eqx.Module) -> float:
+        return float(validation_error(setting.problem, closure, setting.validation))
+
+    # weights.safetensors is the average of the best update, kept files and the final one those of theirs.
+    files = {run.weights: min(errors, key=errors.get), run.kept(6): 6, run.kept(12): 12, run.final: 12}
+    assert sorted(run.checkpoints.glob("update-*")) == [run.kept(6), run.kept(12)]
+    for file, update in files.items():
+        facts = read_header(file)["metadata"]
+        assert facts["update"] == update
+        if file != run.final:
+            assert facts["validation_error"] == errors[update]
+        assert recomputed(load_weights(file)) == errors[update]
+    assert recomputed(result.closure) == result.validation_error
+    # It is the average that is judged: the weights themselves stand elsewhere.
+    state, _ = load_checkpoint(run.last, set_up(TINY).state)
+    assert recomputed(averaged(state)) == errors[12] != recomputed(state.closure)
+
+
+def test_held_out_means_held_out() -> None:
+    """For one seed, the beginnings of training, validation and evaluation are pairwise different."""
+    setting = set_up(TINY)
+    test = simulate_truth(advection(TINY.problem, "test"), 2, 1, key=evaluation_key(TINY.seed))
+    training_stores = [setting.bank.at(update)[0] for update in (0, 4, 8)]
+    sets = {
+        "training": np.concatenate([np.asarray(store.state) for store in training_stores]),
+        "validation": np.asarray(setting.validation.state),
+        "test": np.asarray(test.state),
+    }
+    for a, b in itertools.combinations(sets, 2):
+        distance = np.abs(sets[a][:, None] - sets[b][None]).max(axis=(2, 3, 4))
+        # Images of values 0 to 1 that are not the same one.
+        assert distance.min() > 0.1, (a, b)
+    # The same seed gives the same evaluation again, another seed another one.
+    assert not np.array_equal(jax.random.key_data(evaluation_key(0)), jax.random.key_data(evaluation_key(1)))
+
+
+def test_same_seed_same_run_and_another_seed_another(finished: tuple[Path, TrainingResult], tmp_path: Path) -> None:
+    for name, seed in (("same", 0), ("other", 1)):
         train(replace(TINY, seed=seed), tmp_path / name)
-    rows = [without_times(tmp_path / name / "metrics.jsonl") for name in "abc"]
-    assert rows[0] == rows[1]
-    assert rows[0] != rows[2]
+    rows = without_times(finished[0] / "metrics.jsonl")
+    assert rows == without_times(tmp_path / "same" / "metrics.jsonl")
+    assert rows != without_times(tmp_path / "other" / "metrics.jsonl")
 
 
 def test_a_killed_process_can_be_resumed(tmp_path: Path) -> None:
-    """SIGKILL at an arbitrary moment, in another process, then --resume."""
+    """SIGKILL in another process, hours before its end: what it left goes on as if nothing had happened."""
     folder = tmp_path / "run"
     arguments = [
-        "train", "advection", "--run", str(folder), "--cells", "16", "--ratio", "2", "--compact.channels", "4",
-        "--learning.updates", "400", "--learning.batch", "2", "--truth.slots", "4", "--truth.blocks", "2",
-        "--truth.steps", "20", "--validation.simulations", "2", "--validation.steps", "5", "--validation.every", "5",
-        "--log-every", "5", "--learning.horizons", "2", "--learning.fractions", "1",
+        "train", "advection", "--run", str(folder), "--cells", "16", "--ratio", "2", "--maximum-steps", "12",
+        "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
+        "--learning.updates", "1000000", "--learning.batch", "2", "--learning.horizons", "2",
+        "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "12",
+        "--truth.renew-every", "0", "--validation.simulations", "2", "--validation.steps", "5",
+        "--validation.every", "5", "--log-every", "5",
     ]  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", "closura", *arguments], stdout=subprocess.DEVNULL)
-    last = RunFolder(folder).last
-    deadline = time.monotonic() + 120
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    configuration = RunFolder(folder).read_configuration()
-    result = train(configuration, folder, resume=True)
-    assert result.updates == 400
-    updates = [row["update"] for row in read_metrics(folder / "metrics.jsonl")]
-    assert updates == sorted(set(updates))
-    assert updates[-1] == 400
+    errors = tmp_path / "errors.txt"
+    run = RunFolder(folder)
+    with errors.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "closura", *arguments], stdout=subprocess.DEVNULL, stderr=file
+        )
+        try:
+            deadline = time.monotonic() + 300
+            while not run.last.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+        finally:
+            process.kill()
+    assert process.wait() == -signal.SIGKILL, errors.read_text()
+    reached = read_progress(run.last)["update"]
+    assert run.read_status()["state"] == "running"
+
+    # Nobody waits for a million updates: both go on for a little and are stopped at the same one.
+    configuration, end = run.read_configuration(), reached + 10
+    with pytest.raises(Stop):
+        train(configuration, folder, resume=True, report=stop_at(end))
+    with pytest.raises(Stop):
+        train(configuration, tmp_path / "whole", report=stop_at(end))
+    rows = without_times(run.metrics)
+    assert [row["update"] for row in rows] == list(range(5, end + 1, 5))
+    assert rows == without_times(tmp_path / "whole" / "metrics.jsonl")
 
 
 def test_a_stop_signal_writes_a_checkpoint(tmp_path: Path) -> None:
@@ -142,17 +272,15 @@ def test_a_stop_signal_writes_a_checkpoint(tmp_path: Path) -> None:
 def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    healthy = BPTTS.update
+    def poisoned(self: BPTTS, problem: object, state: object, updates: object, stage: int) -> tuple:
+        following, metrics = BPTTS(self.configuration).advance(problem, state, updates, stage)
+        if following.updates > 7:
+            weights, rest = eqx.partition(following.closure, eqx.is_inexact_array)
+            closure = eqx.combine(jax.tree.map(lambda w: w * np.float32(np.nan), weights), rest)
+            following = replace(following, closure=closure)
+        return following, metrics
 
-    def poisoned(self: BPTTS, problem: object, state: object, stage: int) -> tuple:
-        following, metrics = healthy(self, problem, state, stage)
-        factor = jnp.where(following.updates > 7, jnp.nan, 1.0).astype(jnp.float32)
-        weights, rest = eqx.partition(following.closure, eqx.is_inexact_array)
-        closure = eqx.combine(jax.tree.map(lambda w: w * factor, weights), rest)
-        return replace(following, closure=closure), metrics
-
-    # Another type, so that no compiled update of the healthy learner is reused.
-    monkeypatch.setitem(training.LEARNERS, "bptts", type("Poisoned", (BPTTS,), {"update": poisoned}))
+    monkeypatch.setitem(training.LEARNERS, "bptts", type("Poisoned", (BPTTS,), {"advance": poisoned}))
     with pytest.raises(TrainingDiverged, match=r"weights not finite between updates 6 and 8; the last good"):
         train(TINY, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
@@ -162,42 +290,20 @@ def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
     assert train(TINY, run.path, resume=True).updates == 12
 
 
-def test_the_paper_preset_trains_on_whole_episodes(tmp_path: Path) -> None:
-    """The published recipe, shrunk: one episode per update, the truth simulated afresh, stop by transitions."""
-    paper = train_preset("paper")
-    configuration = replace(
-        paper,
-        problem=replace(paper.problem, cells=16, ratio=2, images="synthetic", maximum_steps=12),
-        closure="compact",
-        compact=CompactConfiguration(channels=4, layers=2, radius=1),
-        validation=ValidationConfiguration(simulations=2, steps=5, every=2),
-        log_every=2,
-        keep_every=0,
-        transitions=40,
-        initial_std=0.02,
-    )
-    result = train(configuration, tmp_path / "run")
-    assert 40 <= result.transitions < 40 + 2 * 12
-    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    assert all(4 <= row["episode_length"] <= 12 for row in rows)
-    assert {"reward", "policy_std", "loss", "entropy"} <= rows[0].keys()
-
-
-def test_a_run_is_never_overwritten_silently(tmp_path: Path) -> None:
-    train(TINY, tmp_path / "run")
-    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+def test_a_run_is_never_overwritten_silently(run_copy: Path, tmp_path: Path) -> None:
+    before = (run_copy / "metrics.jsonl").read_bytes()
     with pytest.raises(RunError, match=r"--resume.*--overwrite"):
-        train(TINY, tmp_path / "run")
+        train(TINY, run_copy)
     with pytest.raises(RunError, match=r"seed: 0 -> 5"):
-        train(replace(TINY, seed=5), tmp_path / "run", resume=True)
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+        train(replace(TINY, seed=5), run_copy, resume=True)
+    assert (run_copy / "metrics.jsonl").read_bytes() == before
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("precious")
     with pytest.raises(RunError, match="not empty and holds no run"):
         train(TINY, tmp_path / "other", overwrite=True)
     with pytest.raises(RunError, match="there is no run"):
         train(TINY, tmp_path / "nowhere", resume=True)
-    assert train(replace(TINY, seed=5), tmp_path / "run", overwrite=True).updates == 12
+    assert train(replace(TINY, seed=5), run_copy, overwrite=True).updates == 12
 
 
 def test_checkpoints_are_checked(tmp_path: Path) -> None:
@@ -222,8 +328,9 @@ def test_checkpoints_are_checked(tmp_path: Path) -> None:
 
 def test_trackers_get_every_row_and_missing_ones_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(MissingExtraError, match=r"closura\[tracking\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'closura\[tracking\]'"):
         train(TINY, tmp_path / "without", trackers=("tensorboard",))
+    assert not (tmp_path / "without").exists()
     seen: list[tuple[str, float, int]] = []
 
     class Writer:
@@ -259,9 +366,8 @@ def test_unknown_presets_and_settings_are_refused() -> None:
         from_plain({**to_plain(TINY), "colour": "red"})
 
 
-def test_weights_say_what_does_not_fit(tmp_path: Path) -> None:
-    train(TINY, tmp_path / "run")
-    path = tmp_path / "run" / "weights.safetensors"
+def test_weights_say_what_does_not_fit(run_copy: Path, tmp_path: Path) -> None:
+    path = run_copy / "weights.safetensors"
     header = read_header(path)
     assert header["metadata"]["configuration"] == json.loads(json.dumps(to_plain(TINY)))
     decision = load_weights(path).decision
