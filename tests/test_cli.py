@@ -19,7 +19,7 @@ TRAIN = [
     "train", "advection", *SMALL, "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
     "--learning.updates", "6", "--learning.batch", "2", "--learning.horizons", "2", "--learning.fractions", "1",
     "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8", "--validation.simulations", "2",
-    "--validation.steps", "5", "--validation.every", "3",
+    "--validation.steps", "8", "--validation.every", "3",
 ]  # fmt: skip
 
 

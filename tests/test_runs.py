@@ -51,7 +51,7 @@ TINY = TrainConfiguration(
     compact=CompactConfiguration(channels=4, layers=1, radius=1),
     learning=BPTTSConfiguration(updates=12, batch=2, horizons=(2, 3), fractions=(0.5, 0.5), proceed=0.5),
     truth=TruthConfiguration(slots=4, steps=12, blocks=2, renew_every=4),
-    validation=ValidationConfiguration(simulations=2, steps=5, every=3),
+    validation=ValidationConfiguration(simulations=2, steps=12, every=3),
     keep_every=6,
     log_every=3,
 )
@@ -228,7 +228,7 @@ def test_a_killed_process_can_be_resumed(tmp_path: Path) -> None:
         "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
         "--learning.updates", "1000000", "--learning.batch", "2", "--learning.horizons", "2",
         "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "12",
-        "--truth.renew-every", "0", "--validation.simulations", "2", "--validation.steps", "5",
+        "--truth.renew-every", "0", "--validation.simulations", "2", "--validation.steps", "12",
         "--validation.every", "5", "--log-every", "5",
     ]  # fmt: skip
     errors = tmp_path / "errors.txt"
