@@ -162,7 +162,7 @@ def begin(problem: Problem, count: int) -> tuple[Environment, Any, jax.Array]:
     environment = Environment(problem)
     keys = jax.random.split(jax.random.key(1), count)
     episodes = jax.jit(lambda keys: jax.lax.map(lambda k: environment.reset(key=k), keys))(keys)
-    shape = (count, len(problem.decision.action), *problem.grid_shape)
+    shape = (count, len(problem.decision.action), *problem.grid.shape)
     return environment, episodes, 0.01 * jax.random.normal(jax.random.key(2), shape, jnp.float32)
 
 

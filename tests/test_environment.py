@@ -26,7 +26,8 @@ from closura.problems import (
     with_store,
 )
 from closura.problems.advection_setup import paper
-from closura.problems.problem import SquaredErrorReduction
+from closura.problems.measures import SquaredErrorReduction
+from closura.problems.problem import Quantity, total
 
 # Measured: 7e-7 in float64 (what the float32 storage of the reference leaves), 4e-6 in float32 after fifty steps.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5}
@@ -119,7 +120,7 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
         problem, beginning = begin(data, precision)
         stores.append(simulate_truth(problem, 1, 50, key=jax.random.key(0)))
         # The reference of the global reward: the total before the burn-in.
-        np.testing.assert_allclose(stores[-1].initial_total, [[data["ic_coarse"].sum(dtype=np.float64)]], rtol=1e-6)
+        np.testing.assert_allclose(stores[-1].quantities, [[data["ic_coarse"].sum(dtype=np.float64)]], rtol=1e-6)
     store = jax.tree.map(lambda *x: jnp.concatenate(x), *stores)
     methods = {
         "rl": (problem.dynamics, policy),
@@ -162,7 +163,9 @@ def test_reward_is_the_reduction_of_the_squared_error() -> None:
     local = np.asarray((state - truth) ** 2 - (acted - truth) ** 2)[0]
     np.testing.assert_allclose(SquaredErrorReduction()(transition), local, rtol=1e-14)
     mass = ((float(state.sum()) - 2) ** 2 - (float(acted.sum()) - 2) ** 2) / 2
-    np.testing.assert_allclose(SquaredErrorReduction(0.3)(transition), local + 0.3 * mass, rtol=1e-12)
+    np.testing.assert_allclose(
+        SquaredErrorReduction((Quantity("mass", total(0)),), (0.3,))(transition), local + 0.3 * mass, rtol=1e-12
+    )
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +184,7 @@ def test_mass_counts_from_the_total_before_the_burn_in() -> None:
     draw = Draw(jnp.asarray(initial), jnp.asarray(velocity))
     beginning = from_draw(problem, draw)
     before = float(draw.initial[0, ::2, ::2].sum())
-    assert float(beginning.initial_total[0]) == pytest.approx(before, rel=1e-12)
+    assert float(beginning.quantities[0]) == pytest.approx(before, rel=1e-12)
     # Otherwise this test would not tell the two apart.
     assert abs(float(beginning.state.sum()) - before) > 1e-3 * before
 
@@ -247,7 +250,7 @@ def test_stored_truth_is_the_simulated_truth(store: TruthStore) -> None:
         fresh = reset(simulated, slot_key)
         state, parameters, target, total = stored.begin.at(jnp.asarray(slot, jnp.int32))
         # The same beginning, compiled in another program: float32 rounding.
-        for a, b in ((fresh.state, state), (fresh.parameters, parameters), (fresh.initial_total, total)):
+        for a, b in ((fresh.state, state), (fresh.parameters, parameters), (fresh.quantities, total)):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
         held = eqx.tree_at(lambda e: e.target, fresh, target, is_leaf=lambda x: x is fresh.target)
         action = jnp.asarray(0.01 * np.random.default_rng(slot).normal(size=(1, 16, 16)), jnp.float32)

@@ -45,7 +45,9 @@ def astray(observation: jax.Array) -> jax.Array:
 
 @pytest.fixture(scope="module")
 def done(problem: Problem, store: TruthStore) -> Rollout:
-    run = eqx.filter_jit(rollout)(problem.dynamics, astray, store, problem.error, keep_fields=True)
+    run = eqx.filter_jit(rollout)(
+        problem.dynamics, astray, store, problem.error, quantities=problem.quantities, keep_fields=True
+    )
     return jax.tree.map(np.asarray, run)
 
 
@@ -70,7 +72,7 @@ def test_other_simulations_are_not_touched(done: Rollout, problem: Problem, stor
     for n in range(STEPS + 1):
         np.testing.assert_array_equal(done.fields[CALM, n], np.asarray(store.state[CALM]))
     np.testing.assert_array_equal(done.error[CALM], 0)
-    np.testing.assert_array_equal(done.total[CALM], np.broadcast_to(store.initial_total[CALM], (STEPS + 1, 1)))
+    np.testing.assert_array_equal(done.quantities[CALM], np.broadcast_to(store.quantities[CALM], (STEPS + 1, 1)))
 
 
 def test_evaluations_report_the_first_failed_step(problem: Problem, store: TruthStore) -> None:

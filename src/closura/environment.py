@@ -20,7 +20,7 @@ class EnvironmentState(eqx.Module):
     parameters: PyTree[Array]
     target: PyTree[Array]
     step: Int[Array, ""]
-    initial_total: Float[Array, " component"]
+    quantities: Float[Array, " quantity"]
 
 
 class Timestep(NamedTuple):
@@ -91,13 +91,13 @@ class Environment(eqx.Module):
         state, acted = problem.dynamics.step(episode.state, episode.parameters, ask)
         target = problem.target.advance(episode.target, episode.state, episode.parameters)
         next_truth = problem.target.observe(target).astype(state.dtype)
-        reward = problem.reward(Transition(episode.state, acted, state, truth, next_truth, episode.initial_total))
+        reward = problem.reward(Transition(episode.state, acted, state, truth, next_truth, episode.quantities))
         step = episode.step + 1
         error = problem.error(state, next_truth)
         # A non-finite error compares false with everything: it must end the episode too.
         failed = ~(error < rules.error_threshold) & (step >= rules.minimum)
         done = failed | (step >= rules.maximum)
-        following = EnvironmentState(state, episode.parameters, target, step, episode.initial_total)
+        following = EnvironmentState(state, episode.parameters, target, step, episode.quantities)
         terminal = jnp.asarray(self.ends_are_terminal)
         return following, Timestep(reward, error, done & terminal, done & ~terminal, self.observe(following))
 
@@ -114,5 +114,5 @@ class Environment(eqx.Module):
 
 
 def _episode(beginning: Beginning, step: Int[Array, ""]) -> EnvironmentState:
-    state, parameters, target, total = beginning
-    return EnvironmentState(state, parameters, target, step, total)
+    state, parameters, target, quantities = beginning
+    return EnvironmentState(state, parameters, target, step, quantities)

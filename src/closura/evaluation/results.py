@@ -116,6 +116,12 @@ class Evaluation:
         How to repeat the evaluation, including ``"command"``.
     origin
         Where y = 0 is drawn: ``"lower"``, or ``"upper"`` for fields that come from images.
+    scale
+        Size of the truth relative to its initial one, ``(simulation, step + 1)``, where errors are relative to
+        the truth at the same time: error times scale is the error relative to the initial field. None where
+        errors are absolute.
+    groups
+        The group of each simulation, or nothing.
 
     Raises
     ------
@@ -134,6 +140,8 @@ class Evaluation:
     threshold: float = 0.01
     configuration: Mapping[str, Any] = field(default_factory=dict)
     origin: Literal["lower", "upper"] = "lower"
+    scale: Float64[np.ndarray, "_ _"] | None = None
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -154,6 +162,10 @@ class Evaluation:
         for name, shape in shapes.items():
             if shape[1] != len(self.frame_steps):
                 raise ValueError(f"{name}: {shape[1]} frames but {len(self.frame_steps)} frame_steps")
+        if self.scale is not None and self.scale.shape != expected:
+            raise ValueError(f"scale must be (simulations, steps + 1) = {expected}; got {self.scale.shape}")
+        if len(self.groups) not in (0, self.simulations):
+            raise ValueError(f"groups need one name per simulation, {self.simulations}; got {len(self.groups)}")
         if not self.threshold > 0:
             raise ValueError(f"threshold must be a positive fraction; got {self.threshold}")
 

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from closura.evaluation.storage import Simulations, load_simulations, save_simulations
-from closura.problems import Problem, TruthStore
+from closura.problems import Problem, TruthStore, measure
 
 
 def saver(
@@ -22,7 +23,7 @@ def saver(
             methods={name: np.asarray(field, np.float32) for name, field in fields.items()},
             steps=np.arange(store.steps + 1),
             time_step=problem.time_step,
-            extent=(1.0,) * len(problem.grid_shape),
+            extent=problem.grid.extent,
             truth=np.asarray(store.truth, np.float32),
             parameters={"velocity": np.asarray(store.parameters)},
             components=("psi",),
@@ -46,7 +47,7 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
     state = next(iter(found.methods.values()))[:, 0]
     expected = {
         "problem": (problem.name, found.problem),
-        "grid": (problem.grid_shape, state.shape[2:]),
+        "grid": (problem.grid.shape, state.shape[2:]),
         "time step": (round(problem.time_step, 12), round(found.time_step, 12)),
         "steps": (list(range(len(found.steps))), [int(s) for s in found.steps]),
     }
@@ -60,6 +61,6 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
         begun,
         jnp.asarray(found.parameters["velocity"]),
         jnp.asarray(found.truth),
-        jnp.sum(begun, axis=tuple(range(2, begun.ndim))),
+        jax.vmap(lambda state: measure(problem.quantities, state))(begun),
     )
     return store, {**found.configuration.get("description", {}), "start": f"saved simulations, {Path(path).name}"}

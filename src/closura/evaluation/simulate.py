@@ -12,10 +12,9 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
 from closura.evaluation.results import TRUTH_NAMES, Evaluation, MethodResult
-from closura.problems.problem import Ask, Dynamics, Problem
+from closura.problems.problem import Ask, Dynamics, Problem, Quantity, measure
 from closura.problems.stored import TruthStore, simulate_truth
 
-BASELINE, TRUTH = "CGS", "FGS"
 DIVERGENCE_FACTOR = 10.0
 
 
@@ -23,7 +22,7 @@ class Rollout(NamedTuple):
     """One method over all simulations, on the device or the host; index 0 of the step axis is the initial state."""
 
     error: Float[Array | np.ndarray, "simulation times"]
-    total: Float[Array | np.ndarray, "simulation times component"]
+    quantities: Float[Array | np.ndarray, "simulation times quantity"]
     failed: Bool[Array | np.ndarray, "simulation times"]
     fields: Float[Array | np.ndarray, "simulation times component *grid"] | None
 
@@ -34,6 +33,7 @@ def rollout(
     store: TruthStore,
     error: Callable[..., Array],
     *,
+    quantities: tuple[Quantity, ...] = (),
     keep_fields: bool = False,
 ) -> Rollout:
     """Run a method over the stored simulations and measure it against their truth.
@@ -46,16 +46,15 @@ def rollout(
         low, high = jnp.min(store.state), jnp.max(store.state)
         middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
 
-        def measure(state: Array, truth: Array) -> Rollout:
+        def judge(state: Array, truth: Array) -> Rollout:
             failed = ~(jnp.max(jnp.abs(state - middle)) <= jnp.maximum(reach, jnp.finfo(state.dtype).tiny))
-            total = jnp.sum(state, axis=tuple(range(1, state.ndim)))
-            return Rollout(error(state, truth), total, failed, state if keep_fields else None)
+            return Rollout(error(state, truth), measure(quantities, state), failed, state if keep_fields else None)
 
         def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
             state, _ = dynamics.step(state, store.parameters, ask)
-            return state, measure(state, truth)
+            return state, judge(state, truth)
 
-        first = measure(store.state, store.truth[0])
+        first = judge(store.state, store.truth[0])
         _, rest = jax.lax.scan(step, store.state, store.truth[1:])
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
@@ -118,7 +117,8 @@ def evaluate(
     store: TruthStore | None = None,
     keep: int = 3,
     frames: int = 6,
-    threshold: float = 0.01,
+    threshold: float | None = None,
+    dynamics: Mapping[str, Dynamics] | None = None,
     save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
     timing: bool = True,
     description: Mapping[str, str] | None = None,
@@ -140,7 +140,9 @@ def evaluate(
     store
         Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
     threshold
-        Relative error that still counts as low: steps below it are counted.
+        Relative error that still counts as low: steps below it are counted (default: the problem's).
+    dynamics
+        Coarse solvers of closures that correct another one than the problem's, by the closures' names.
     keep, frames
         Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
     save
@@ -155,7 +157,8 @@ def evaluate(
     ValueError
         If a closure has the name of another method.
     """
-    taken = {BASELINE, *TRUTH_NAMES, *problem.rivals} & set(closures)
+    baseline, truth_name = problem.names
+    taken = {baseline, *TRUTH_NAMES, *problem.rivals} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names")
     if store is None:
@@ -166,18 +169,19 @@ def evaluate(
     frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
     kept = store[:keep]
 
-    methods: dict[str, tuple[Dynamics, Ask | None]] = {BASELINE: (problem.dynamics, None)}
-    methods |= {name: (dynamics, None) for name, dynamics in problem.rivals.items()}
-    methods |= {name: (problem.dynamics, closure) for name, closure in closures.items()}
+    methods: dict[str, tuple[Dynamics, Ask | None]] = {baseline: (problem.dynamics, None)}
+    methods |= {name: (rival, None) for name, rival in problem.rivals.items()}
+    own = dynamics or {}
+    methods |= {name: (own.get(name, problem.dynamics), closure) for name, closure in closures.items()}
 
     first = jax.tree.map(lambda x: x[0], store)
     results: dict[str, MethodResult] = {}
     all_fields: dict[str, np.ndarray] = {}
-    for name, (dynamics, ask) in methods.items():
+    for name, (solver, ask) in methods.items():
         report(name)
 
-        def run(part: TruthStore, d: Dynamics = dynamics, a: Ask | None = ask) -> Rollout:
-            done = _rollout(d, a, part, problem.error, keep_fields=True)
+        def run(part: TruthStore, d: Dynamics = solver, a: Ask | None = ask) -> Rollout:
+            done = _rollout(d, a, part, problem.error, quantities=problem.quantities, keep_fields=True)
             # Without saving only the frames for figures are kept, part by part.
             if save is None and done.fields is not None:
                 done = done._replace(fields=done.fields[:, frame_steps])
@@ -188,17 +192,17 @@ def evaluate(
         if save is not None:
             all_fields[name] = shown
             shown = shown[:, frame_steps]
-        step_time = milliseconds_per_step(_Solver(dynamics, first.parameters, ask), first.state) if timing else np.nan
+        step_time = milliseconds_per_step(_Solver(solver, first.parameters, ask), first.state) if timing else np.nan
         results[name] = _result(
             name, done, shown[:keep], step_time, steps,
             parameters=count_parameters(ask) if isinstance(ask, eqx.Module) else None,
         )  # fmt: skip
 
-    report(TRUTH)
+    report(truth_name)
     truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
     true_run = Rollout(
         np.zeros((simulations, steps + 1)),
-        np.asarray(jnp.sum(store.truth, axis=tuple(range(3, store.truth.ndim)))),
+        np.asarray(jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(store.truth)),
         ~np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim))),
         None,
     )
@@ -206,10 +210,10 @@ def evaluate(
     if timing and not hasattr(problem.begin, "at"):
         target = problem.begin(key=key).target
         truth_time = milliseconds_per_step(_Truth(problem, first.state, first.parameters), target)
-    results[TRUTH] = _result(TRUTH, true_run, truth_fields, truth_time, steps)
+    results[truth_name] = _result(truth_name, true_run, truth_fields, truth_time, steps)
     if save is not None:
         save(store, all_fields)
-    ordered = {name: results[name] for name in (BASELINE, *problem.rivals, TRUTH, *closures)}
+    ordered = {name: results[name] for name in (baseline, *problem.rivals, truth_name, *closures)}
     return Evaluation(
         problem=problem.name,
         methods=ordered,
@@ -219,24 +223,42 @@ def evaluate(
         frame_steps=frame_steps,
         truth_fields=truth_fields,
         description={**dict(problem.description), **(description or {})},
-        threshold=threshold,
+        threshold=problem.threshold if threshold is None else threshold,
         configuration=configuration or {},
-        origin="upper",
+        origin=problem.origin,
+        scale=_scale(problem, store),
+        groups=_groups(problem, store),
     )
 
 
 def _result(
     name: str, run: Rollout, fields: np.ndarray, step_time: float, steps: int, parameters: int | None = None
 ) -> MethodResult:
-    total = np.asarray(run.total, np.float64)[..., 0]
+    quantities = np.asarray(run.quantities, np.float64)
+    # Without a conserved quantity there is nothing to compare; the first one is the mass.
+    total = quantities[..., 0] if quantities.shape[-1] else None
     failed = np.asarray(run.failed)
     return MethodResult(
         name=name,
         error=np.asarray(run.error, np.float64),
-        mass_error=np.abs(total - total[:, :1]) / np.abs(total[:, :1]),
+        mass_error=None if total is None else np.abs(total - total[:, :1]) / np.abs(total[:, :1]),
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
         milliseconds_per_step=step_time,
         milliseconds_per_simulation=step_time * steps,
         parameters=parameters,
         fields=np.asarray(fields, np.float32),
     )
+
+
+def _scale(problem: Problem, store: TruthStore) -> np.ndarray | None:
+    """Size of the truth relative to its initial one, ``(simulation, times)``."""
+    if problem.scale is None:
+        return None
+    size = np.asarray(jax.vmap(jax.vmap(problem.scale))(store.truth), np.float64)
+    return size / size[:, :1]
+
+
+def _groups(problem: Problem, store: TruthStore) -> tuple[str, ...]:
+    if not problem.groups:
+        return ()
+    return tuple(problem.groups[int(i)] for i in np.asarray(store.parameters["group"]))

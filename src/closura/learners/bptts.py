@@ -131,7 +131,7 @@ class BPTTS(Learner):
         (state, target), (losses, errors) = jax.lax.scan(
             jax.checkpoint(step), (episode.state, episode.target), None, length=horizon
         )
-        last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.initial_total)
+        last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
         return _Window(jnp.mean(losses), errors[-1], last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:

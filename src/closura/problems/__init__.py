@@ -5,6 +5,9 @@ from closura.problems.advection import AdvectionSolver as AdvectionSolver
 from closura.problems.advection import AdvectionTarget as AdvectionTarget
 from closura.problems.advection_setup import AdvectionConfiguration as AdvectionConfiguration
 from closura.problems.advection_setup import advection as advection
+from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduction
+from closura.problems.measures import mean_absolute_error as mean_absolute_error
+from closura.problems.measures import relative_mae as relative_mae
 from closura.problems.problem import Ask as Ask
 from closura.problems.problem import Begin as Begin
 from closura.problems.problem import Beginning as Beginning
@@ -13,11 +16,15 @@ from closura.problems.problem import Dynamics as Dynamics
 from closura.problems.problem import EpisodeRules as EpisodeRules
 from closura.problems.problem import FixedBegin as FixedBegin
 from closura.problems.problem import Problem as Problem
+from closura.problems.problem import Quantity as Quantity
 from closura.problems.problem import SimulatedBegin as SimulatedBegin
-from closura.problems.problem import SquaredErrorReduction as SquaredErrorReduction
 from closura.problems.problem import Target as Target
 from closura.problems.problem import Transition as Transition
-from closura.problems.problem import relative_mae as relative_mae
+from closura.problems.problem import measure as measure
+from closura.problems.problem import total as total
+from closura.problems.registry import PROBLEMS as PROBLEMS
+from closura.problems.registry import build_problem as build_problem
+from closura.problems.registry import family as family
 from closura.problems.stored import TruthStore as TruthStore
 from closura.problems.stored import simulate_truth as simulate_truth
 from closura.problems.stored import with_store as with_store

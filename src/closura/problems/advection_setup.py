@@ -16,7 +16,8 @@ from closura.fields.velocities import make_velocity
 from closura.grids import Grid
 from closura.numerics import check_time_step, courant_limit, courant_number
 from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget
-from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, SquaredErrorReduction, relative_mae
+from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
 
 Split = Literal["train", "validation", "test"]
 
@@ -154,19 +155,23 @@ def advection(
     unstable = [name for name in RIVALS if name not in stable]
     dynamics = AdvectionDynamics(base, c.ratio, bound=ACTION_BOUND)
     target = AdvectionTarget(truth, c.ratio)
+    quantities = (Quantity("mass", total(0)),)
     kind = "published" if c.published_velocity else "periodic"
     return Problem(
         name="advection",
-        begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1),
+        begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1, quantities=quantities),
         dynamics=dynamics,
         target=target,
         rivals={name: AdvectionDynamics(solver(*RIVALS[name]), c.ratio) for name in stable},
-        reward=SquaredErrorReduction(c.mass_weight),
-        error=relative_mae,
+        reward=SquaredErrorReduction(quantities, (c.mass_weight,)),
+        error=mean_absolute_error,
         decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, (0,), ACTION_BOUND, TYPICAL_ACTION),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
-        grid_shape=coarse.shape,
+        grid=coarse,
+        components=("psi",),
+        quantities=quantities,
+        origin="upper",  # initial fields are images
         description=(
             ("images", c.images),
             ("split", f"{split}: {source}"),

@@ -8,15 +8,51 @@ plain callable, so evaluation, gradients through time and reinforcement learning
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 from closura.decision import Decision
+from closura.grids import Grid
 
+Field = Float[Array, "component *grid"]
 Ask = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *grid"]]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that the problem's equations conserve, or nearly so: the total of a component, an energy.
+
+    Parameters
+    ----------
+    name
+        For tables and figures ("mass").
+    of
+        The quantity of a coarse state ``(component, *grid)``: a scalar.
+    """
+
+    name: str
+    of: Callable[[Field], Float[Array, ""]]
+
+
+def total(component: int) -> Callable[[Field], Float[Array, ""]]:
+    """The sum of a component over the grid, as a quantity."""
+    return _Total(component)
+
+
+@dataclass(frozen=True)
+class _Total:
+    component: int
+
+    def __call__(self, state: Field) -> Float[Array, ""]:
+        return jnp.sum(state[self.component])
+
+
+def measure(quantities: tuple[Quantity, ...], state: Field) -> Float[Array, " quantity"]:
+    """All quantities of a state, ``(quantity,)``."""
+    return jnp.stack([q.of(state) for q in quantities]) if quantities else jnp.zeros((0,), state.dtype)
 
 
 class Draw(NamedTuple):
@@ -29,21 +65,21 @@ class Draw(NamedTuple):
 class Beginning(NamedTuple):
     """Where a simulation starts: coarse state, parameters on the coarse grid, state of the target.
 
-    ``initial_total`` is the sum of the coarse initial state over the grid, before any burn-in, which the global
-    term of the reward refers to.
+    ``quantities`` are the values of the problem's conserved quantities (see :class:`Quantity`) in the coarse
+    initial state, before any burn-in, which the global term of the reward refers to.
     """
 
     state: Float[Array, "component *grid"]
     parameters: PyTree[Array]
     target: PyTree[Array]
-    initial_total: Float[Array, " component"]
+    quantities: Float[Array, " quantity"]
 
 
 class Transition(NamedTuple):
     """One coarse step as a reward sees it; all fields are ``(component, *grid)`` on the coarse grid.
 
     ``acted`` is the state after the action and before the solver, ``truth`` belongs to the time of ``state``
-    and ``next_truth`` to that of ``next_state``; ``initial_total`` is the sum of the state at the start.
+    and ``next_truth`` to that of ``next_state``; ``quantities`` are the conserved quantities at the start.
     """
 
     state: Float[Array, "component *grid"]
@@ -51,7 +87,7 @@ class Transition(NamedTuple):
     next_state: Float[Array, "component *grid"]
     truth: Float[Array, "component *grid"]
     next_truth: Float[Array, "component *grid"]
-    initial_total: Float[Array, " component"]
+    quantities: Float[Array, " quantity"]
 
 
 class Dynamics(eqx.Module):
@@ -130,12 +166,15 @@ class SimulatedBegin(Begin):
         ``draw(key=key) -> Draw`` on the fine grid.
     burn_in
         Coarse steps that both simulations take before the first observation (published: 1).
+    quantities
+        The problem's conserved quantities.
     """
 
     draw: Callable[..., Draw]
     dynamics: Dynamics
     target: Target
     burn_in: int = eqx.field(static=True, default=0)
+    quantities: tuple[Quantity, ...] = eqx.field(static=True, default=())
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.from_draw(self.draw(key=key))
@@ -143,12 +182,12 @@ class SimulatedBegin(Begin):
     def from_draw(self, draw: Draw) -> Beginning:
         """The beginning that belongs to given fine initial data."""
         state, parameters = self.dynamics.start(draw)
-        total = jnp.sum(state, axis=tuple(range(1, state.ndim)))
+        quantities = measure(self.quantities, state)
         target = self.target.start(draw)
         for _ in range(self.burn_in):
             target = self.target.advance(target, state, parameters)
             state, _ = self.dynamics.step(state, parameters, None)
-        return Beginning(state, parameters, target, total)
+        return Beginning(state, parameters, target, quantities)
 
 
 class FixedBegin(Begin):
@@ -200,6 +239,24 @@ class Problem(eqx.Module):
         When an episode of learning ends.
     time_step
         Length of a coarse step, in units of the problem.
+    grid
+        The coarse grid.
+    components
+        Names of the state's components.
+    quantities
+        What the equations conserve: measured in evaluations, and at hand for rewards.
+    scale
+        ``scale(truth)``: the size of a field that ``error`` is relative to, where it is; None where errors are
+        absolute. With it errors can be given relative to the initial field as well.
+    groups
+        Names of the groups that simulations fall into, for tables that tell them apart; the parameters of the
+        coarse simulation then are a dictionary whose ``"group"`` is the index of a name.
+    names
+        What the coarse solver and the truth are called.
+    threshold
+        Relative error that still counts as low.
+    origin
+        Where y = 0 is drawn.
     description
         Where the data come from, said beside every figure.
     """
@@ -216,32 +273,12 @@ class Problem(eqx.Module):
     decision: Decision = eqx.field(static=True)
     episode: EpisodeRules = eqx.field(static=True)
     time_step: float = eqx.field(static=True)
-    grid_shape: tuple[int, ...] = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True)
+    components: tuple[str, ...] = eqx.field(static=True)
+    quantities: tuple[Quantity, ...] = eqx.field(static=True, default=())
+    scale: Callable[[Field], Float[Array, ""]] | None = eqx.field(static=True, default=None)
+    groups: tuple[str, ...] = eqx.field(static=True, default=())
+    names: tuple[str, str] = eqx.field(static=True, default=("CGS", "FGS"))
+    threshold: float = eqx.field(static=True, default=0.01)
+    origin: Literal["lower", "upper"] = eqx.field(static=True, default="lower")
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
-
-
-def relative_mae(state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Float[Array, ""]:
-    """Mean absolute error relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1)."""
-    return jnp.mean(jnp.abs(state - truth))
-
-
-class SquaredErrorReduction(eqx.Module):
-    """Reward per cell: by how much the action lowers the squared error (Closure-RL, equation 7 and appendix E).
-
-    ``r = (psi - g)^2 - (psi_acted - g)^2``, summed over components, with the truth ``g`` at the same time as
-    ``psi``. With ``mass_weight`` w a term common to all cells is added,
-    ``w [(sum psi - M0)^2 - (sum psi_acted - M0)^2] / M0``.
-    """
-
-    mass_weight: float = eqx.field(static=True, default=0.0)
-
-    def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
-        state, acted, truth = transition.state, transition.acted, transition.truth
-        reward = jnp.sum(jnp.square(state - truth) - jnp.square(acted - truth), axis=0)
-        if self.mass_weight:
-            axes = tuple(range(1, state.ndim))
-            initial = transition.initial_total
-            before = jnp.square(jnp.sum(state, axis=axes) - initial)
-            after = jnp.square(jnp.sum(acted, axis=axes) - initial)
-            reward = reward + self.mass_weight * jnp.sum((before - after) / initial)
-        return reward

@@ -26,7 +26,7 @@ class TruthStore(eqx.Module):
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
     truth: Float[Array, "slots times component *grid"]
-    initial_total: Float[Array, "slots component"]
+    quantities: Float[Array, "slots quantity"]
 
     @property
     def slots(self) -> int:
@@ -110,7 +110,7 @@ class StoredBegin(Begin):
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
     truth: Float[Array, "slots times component *grid"]
-    initial_total: Float[Array, "slots component"]
+    quantities: Float[Array, "slots quantity"]
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
@@ -124,12 +124,12 @@ class StoredBegin(Begin):
         slot = jax.random.randint(for_slot, (), 0, self.state.shape[0], dtype=jnp.int32)
         step = jax.random.randint(for_step, (), 0, times, dtype=jnp.int32)
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.truth[slot, step], parameters, (slot, step), self.initial_total[slot]), step
+        return Beginning(self.truth[slot, step], parameters, (slot, step), self.quantities[slot]), step
 
     def at(self, slot: Int[Array, ""]) -> Beginning:
         """Begin at a given slot."""
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.initial_total[slot])
+        return Beginning(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.quantities[slot])
 
 
 def with_store(problem: Problem, store: TruthStore) -> Problem:
@@ -146,7 +146,7 @@ def with_store(problem: Problem, store: TruthStore) -> Problem:
     limited = replace(episode, maximum=min(episode.maximum, store.steps))
     return replace(
         problem,
-        begin=StoredBegin(store.state, store.parameters, store.truth, store.initial_total),
+        begin=StoredBegin(store.state, store.parameters, store.truth, store.quantities),
         target=StoredTarget(store.truth),
         episode=limited,
     )
