@@ -24,6 +24,9 @@ class Decision:
     scale
         Size of a typical useful action, in the units of the action: networks whose output should be of
         order one multiply it by this.
+    unit
+        How much a unit of action takes from the field it acts on: 1, or the time step where the action is a
+        rate.
     """
 
     observation: tuple[str, ...]
@@ -32,6 +35,7 @@ class Decision:
     acts_on: tuple[int, ...] = (0,)
     bound: float = 1.0
     scale: float = 1.0
+    unit: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):

@@ -22,7 +22,8 @@ from closura.closures.stencil import apply_stencil, stencil_size
 from closura.decision import Decision
 
 WEIGHT_SCALE = 0.1
-"""The head's output times this is a weight: useful ones are of the size of a Courant number's square."""
+"""The head's output times this, in units of the field per step, is a weight: useful ones are of the size of a
+Courant number's square."""
 
 
 class StencilHead(eqx.Module):
@@ -47,7 +48,9 @@ class StencilHead(eqx.Module):
         self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
     ) -> Float[Array, "a *grid"]:
         """Apply each component's stencil to the observed field that it acts on."""
-        weights = jnp.moveaxis(self.mix(features) * jnp.asarray(WEIGHT_SCALE, features.dtype), -1, 0)
+        weights = jnp.moveaxis(
+            self.mix(features) * jnp.asarray(WEIGHT_SCALE / self.decision.unit, features.dtype), -1, 0
+        )
         parts = jnp.split(weights, len(self.decision.action))
         return jnp.stack([
             apply_stencil(part, observation[index], radius=self.radius, boundary=self.decision.boundary)

@@ -15,6 +15,7 @@ from closura.fields.images import image_to_field as image_to_field
 from closura.fields.images import resize_matrix as resize_matrix
 from closura.fields.images import rotate_nearest as rotate_nearest
 from closura.fields.synthetic import SyntheticImages as SyntheticImages
+from closura.fields.velocities import TRAIN2_SETS as TRAIN2_SETS
 from closura.fields.velocities import VELOCITIES as VELOCITIES
 from closura.fields.velocities import PeriodicTrainVelocity as PeriodicTrainVelocity
 from closura.fields.velocities import PublishedTrain2Velocity as PublishedTrain2Velocity
@@ -24,3 +25,4 @@ from closura.fields.velocities import VortexVelocity as VortexVelocity
 from closura.fields.velocities import make_velocity as make_velocity
 from closura.fields.velocities import train_field as train_field
 from closura.fields.velocities import vortex_field as vortex_field
+from closura.fields.waves import RandomWaves as RandomWaves

@@ -25,7 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Real
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Real
 
 Velocity = Float[Array, "2 x y"]
 _MODES = 4  # largest number of modes in every family
@@ -180,15 +180,19 @@ class PublishedTrain2Velocity(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray) -> Velocity:
         """Draw a field ``(2, nx, ny)``."""
+        return self.grouped(key)[0]
+
+    def grouped(self, key: PRNGKeyArray) -> tuple[Velocity, Int[Array, ""]]:
+        """Draw a field, and the index in :data:`TRAIN2_SETS` of its set of wavenumbers."""
         key_count, key_wavenumbers, key_signs = jax.random.split(key, 3)
-        return train_field(
-            self.shape,
-            _distinct(key_wavenumbers, (2, 4, 6, 8)),
-            _signs(key_signs, _MODES),
-            active=_active(key_count, 2),
-            endpoint=True,
-            dtype=self.dtype,
-        )
+        wavenumbers, active = _distinct(key_wavenumbers, (2, 4, 6, 8)), _active(key_count, 2)
+        signs = _signs(key_signs, _MODES)
+        field = train_field(self.shape, wavenumbers, signs, active=active, endpoint=True, dtype=self.dtype)
+        bits = jnp.sum(active * 2.0 ** (wavenumbers / 2 - 1)).astype(jnp.int32)
+        place = [0] * 16
+        for index, found in enumerate(TRAIN2_SETS):
+            place[sum(1 << (k // 2 - 1) for k in found)] = index
+        return field, jnp.asarray(place, jnp.int32)[bits]
 
 
 class VortexVelocity(eqx.Module):
@@ -269,6 +273,15 @@ class PeriodicTrainVelocity(eqx.Module):
             phase=jax.random.uniform(key_phase, (_MODES, 2), jnp.float32),
             dtype=self.dtype,
         )
+
+
+TRAIN2_SETS: tuple[tuple[int, ...], ...] = tuple(
+    sorted(
+        (tuple(k for k in (2, 4, 6, 8) if bits >> (k // 2 - 1) & 1) for bits in range(16) if bits.bit_count() >= 2),
+        key=lambda found: (len(found), found),
+    )
+)
+"""The sets of wavenumbers that ``train2`` draws: six pairs (1/18 each), four triples (1/12 each), all (1/3)."""
 
 
 VelocitySampler = PublishedTrainVelocity | PublishedTrain2Velocity | VortexVelocity | PeriodicTrainVelocity

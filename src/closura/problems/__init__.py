@@ -5,6 +5,11 @@ from closura.problems.advection import AdvectionSolver as AdvectionSolver
 from closura.problems.advection import AdvectionTarget as AdvectionTarget
 from closura.problems.advection_setup import AdvectionConfiguration as AdvectionConfiguration
 from closura.problems.advection_setup import advection as advection
+from closura.problems.burgers import BurgersDynamics as BurgersDynamics
+from closura.problems.burgers import BurgersSolver as BurgersSolver
+from closura.problems.burgers import BurgersTarget as BurgersTarget
+from closura.problems.burgers_setup import BurgersConfiguration as BurgersConfiguration
+from closura.problems.burgers_setup import burgers as burgers
 from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduction
 from closura.problems.measures import mean_absolute_error as mean_absolute_error
 from closura.problems.measures import relative_mae as relative_mae

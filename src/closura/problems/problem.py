@@ -229,6 +229,9 @@ class Problem(eqx.Module):
         The coarse solver that asks and what it is measured against.
     rivals
         Classical methods on the same coarse grid by name, run without a closure from the same beginnings.
+    finer
+        Classical methods on finer grids by name, run from the same fine initial data and restricted: what a
+        user with more time would do instead.
     reward
         ``reward(transition)``: per cell, ``(*grid)``; see :class:`Transition`.
     error
@@ -281,4 +284,5 @@ class Problem(eqx.Module):
     names: tuple[str, str] = eqx.field(static=True, default=("CGS", "FGS"))
     threshold: float = eqx.field(static=True, default=0.01)
     origin: Literal["lower", "upper"] = eqx.field(static=True, default="lower")
+    finer: dict[str, Target] = eqx.field(default_factory=dict)
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from closura.problems.advection_setup import AdvectionConfiguration, advection
+from closura.problems.burgers_setup import BurgersConfiguration, burgers
 from closura.problems.problem import Problem
 
 
@@ -15,7 +16,10 @@ class Family(NamedTuple):
     build: Callable[..., Problem]
 
 
-PROBLEMS: dict[str, Family] = {"advection": Family(AdvectionConfiguration, advection)}
+PROBLEMS: dict[str, Family] = {
+    "advection": Family(AdvectionConfiguration, advection),
+    "burgers": Family(BurgersConfiguration, burgers),
+}
 
 
 def family(name: str) -> Family:

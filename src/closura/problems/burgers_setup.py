@@ -1,0 +1,208 @@
+"""Settings of the vector Burgers problem, and the problem that they describe."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from closura.decision import Decision
+from closura.fields.velocities import TRAIN2_SETS, make_velocity
+from closura.fields.waves import RandomWaves
+from closura.grids import Grid
+from closura.problems.advection_setup import Split
+from closura.problems.burgers import BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
+from closura.problems.burgers_finer import FinerTarget
+from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
+from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+
+Scheme = Literal["upwind1", "upwind3", "upwind5"]
+INTEGRATOR = {"upwind1": "forward-euler", "upwind3": "rk4", "upwind5": "rk4"}
+"""Each scheme with its usual integrator: ``upwind1`` with forward Euler is the published solver (CGS)."""
+
+TYPICAL_CHANGE = 0.01
+"""Size of a useful change of the field in one step; divided by the time step, that of a useful action."""
+
+
+@dataclass(frozen=True)
+class BurgersConfiguration:
+    """Settings of the two-dimensional, viscous vector Burgers problem (Closure-RL, table 3 and its code).
+
+    Parameters
+    ----------
+    cells
+        Coarse points per side.
+    ratio
+        Fine points per coarse point and side.
+    courant
+        Coarse time step over coarse spacing (published: 0.9, outside the stable range of most fields).
+    fine_steps
+        Fine time steps per coarse one.
+    viscosity
+        Kinematic viscosity, in units of length^2 / time.
+    viscosity_factor
+        Viscosities are drawn log-uniformly from viscosity / factor to viscosity * factor; 1 keeps it fixed.
+    observe_viscosity
+        Show the closure the viscosity as a further channel.
+    initial
+        Family of initial fields: "waves" is continuous, "published" has 72 members.
+    largest_wave
+        Largest wave number along an axis, for "waves".
+    size
+        Range of max |u| + max |v|, for "waves".
+    base
+        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS), upwind3 or upwind5 with
+        RK4.
+    truth
+        Scheme of the fine solver (published: upwind1).
+    published_switch
+        First-order differences lean to the side that the sign of the differentiated component says, as in the
+        published code, instead of the sign of the velocity along the axis.
+    action_bound
+        Actions, in units of velocity per time, are clipped to this size (published: 1).
+    burn_in
+        Coarse steps before the first observation (published: 1).
+    minimum_steps
+        Shortest episode of learning.
+    maximum_steps
+        Longest episode of learning.
+    error_threshold
+        Relative error that ends an episode once it has its shortest length.
+    precision
+        Of fields: "float32" or "float64" (networks always work in float32).
+    """
+
+    cells: int = 30
+    ratio: int = 5
+    courant: float = 0.45
+    fine_steps: int = 8
+    viscosity: float = 0.003
+    viscosity_factor: float = 1.0
+    observe_viscosity: bool = False
+    initial: Literal["waves", "published"] = "waves"
+    largest_wave: int = 4
+    size: tuple[float, float] = (0.5, 1.5)
+    base: Scheme = "upwind1"
+    truth: Scheme = "upwind5"
+    published_switch: bool = False
+    action_bound: float = 20.0
+    burn_in: int = 0
+    minimum_steps: int = 20
+    maximum_steps: int = 400
+    error_threshold: float = 0.2
+    precision: Literal["float32", "float64"] = "float32"
+
+
+def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
+    """The same settings with the physics of the published code."""
+    return replace(
+        configuration, courant=0.9, fine_steps=10, initial="published", truth="upwind1", published_switch=True,
+        action_bound=1.0, burn_in=1, maximum_steps=200, precision="float64",
+    )  # fmt: skip
+
+
+def burgers(
+    configuration: BurgersConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
+) -> Problem:
+    """Build the vector Burgers problem.
+
+    Parameters
+    ----------
+    configuration
+        Settings; see :class:`BurgersConfiguration`.
+    split
+        Named in the description only: neither family has fixed sets, so use different keys.
+    data_dir
+        Not used: no files are needed.
+
+    Raises
+    ------
+    ValueError
+        If a size is not usable, or the time step leaves the stable range on the coarse or the fine grid.
+    """
+    c = configuration
+    if c.cells < 8 or c.ratio < 1 or c.fine_steps < 1:
+        raise ValueError(
+            "need at least 8 coarse points per side, a ratio and a number of fine steps of at least 1; got "
+            f"{c.cells}, {c.ratio}, {c.fine_steps}"
+        )
+    if not c.viscosity > 0 or not c.viscosity_factor >= 1 or not c.courant > 0 or not c.action_bound > 0:
+        raise ValueError(
+            "viscosity, courant and action_bound must be positive, viscosity_factor at least 1; got "
+            f"{c.viscosity}, {c.courant}, {c.action_bound}, {c.viscosity_factor}"
+        )
+    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
+    dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
+    coarse = Grid((c.cells, c.cells))
+    fine = coarse.refine(c.ratio)
+    shape = (fine.shape[0], fine.shape[1])
+    time_step = c.courant * coarse.spacing[0]
+    viscosities = (c.viscosity / c.viscosity_factor, c.viscosity * c.viscosity_factor)
+    if c.initial == "waves":
+        for grid, step in ((coarse, time_step), (fine, time_step / c.fine_steps)):
+            _check_time_step(grid, step, c.size[1], viscosities[1])
+
+    def solver(scheme: str) -> BurgersSolver:
+        switch = c.published_switch and scheme == "upwind1"
+        return BurgersSolver(coarse, scheme, INTEGRATOR[scheme], time_step, published_switch=switch)
+
+    dynamics = BurgersDynamics(solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, c.viscosity)
+    fine_switch = c.published_switch and c.truth == "upwind1"
+    trusted = BurgersSolver(fine, c.truth, INTEGRATOR[c.truth], time_step, c.fine_steps, fine_switch)
+    target = BurgersTarget(trusted, c.ratio)
+    waves = RandomWaves(shape, largest=c.largest_wave, size=c.size, dtype=dtype)
+    family: Any = waves if c.initial == "waves" else make_velocity("train2", shape, published=True, dtype=dtype)
+    called = {"upwind1": "CGS"}
+    schemes = [scheme for scheme in INTEGRATOR if scheme != c.base]
+    observed = ("u", "v", "viscosity") if c.observe_viscosity else ("u", "v")
+    return Problem(
+        name="burgers",
+        begin=SimulatedBegin(BurgersDraw(family, viscosities), dynamics, target, burn_in=c.burn_in),
+        dynamics=dynamics,
+        target=target,
+        rivals={called.get(scheme, scheme): BurgersDynamics(solver(scheme), c.ratio) for scheme in schemes},
+        finer={f"upwind5 {2 * c.cells}x{2 * c.cells}": FinerTarget.of(coarse, 2, time_step, fine)},
+        reward=SquaredErrorReduction(relative=True),
+        error=relative_mae,
+        decision=Decision(
+            observed, ("forcing u", "forcing v"), coarse.boundary, (0, 1), c.action_bound,
+            scale=TYPICAL_CHANGE / time_step, unit=time_step,
+        ),
+        episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
+        time_step=time_step,
+        grid=coarse,
+        components=("u", "v"),
+        scale=mean_size,
+        groups=tuple("{" + ",".join(map(str, found)) + "}" for found in TRAIN2_SETS) if c.initial != "waves" else (),
+        names=(called.get(c.base, c.base), "FGS" if c.truth == "upwind1" else "fine"),
+        threshold=0.1,
+        description=(
+            ("initial fields", "random waves" if c.initial == "waves" else "published family, 72 members"),
+            ("split", _split(c.initial, split)),
+            ("viscosity", f"{c.viscosity:g}" if c.viscosity_factor == 1 else "{:g} to {:g}".format(*viscosities)),
+            ("grid", f"{c.cells} x {c.cells}, truth on {shape[0]} x {shape[1]} by {c.truth}"),
+            ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
+            ("corrected solver", c.base + (" with the published switch" if c.published_switch else "")),
+            ("field", "velocity magnitude (dimensionless)"),
+        ),
+    )  # fmt: skip
+
+
+def _split(initial: str, split: str) -> str:
+    if initial == "waves":
+        return f"{split} set: drawn from a continuous family by its own random keys"
+    return f"{split} set: all 72 published fields serve training and evaluation alike (nothing is held out)"
+
+
+def _check_time_step(grid: Grid, time_step: float, size: float, viscosity: float) -> None:
+    """The first-order scheme with forward Euler obeys a maximum principle in this range, and stays stable."""
+    spacing = min(grid.spacing)
+    number = size * time_step / spacing + 4 * viscosity * time_step / spacing**2
+    if number > 1 + 1e-9:
+        raise ValueError(
+            f"time step {time_step:.4g} on {grid.shape[0]} x {grid.shape[1]} points: (|u| + |v|) dt / dx + "
+            f"4 nu dt / dx^2 = {number:.3g} exceeds 1 for fields of size {size:g}. Lower courant, raise "
+            "fine_steps, or choose smaller fields"
+        )
