@@ -3,8 +3,7 @@
     u(x) = sum_m a_m e_m cos(2 pi (k_m . x) + phi_m),      k_m a vector of integers, e_m a unit vector,
 
 scaled to a random size. Wave vectors, directions, amplitudes, phases and size are all random: fields are
-anisotropic, neither divergence-free nor free of rotation, and hardly ever come twice (the published family of
-Burgers, ``train2``, has 72 members).
+anisotropic, and hardly ever come twice (the published family of Burgers, ``train2``, has 72 members).
 """
 
 import equinox as eqx
@@ -28,6 +27,9 @@ class RandomWaves(eqx.Module):
     largest
         Wave numbers along each axis are integers from ``-largest`` to ``largest``, not both zero (the published
         family reaches 4).
+    compression
+        How far directions stray from being normal to the wave vector: 0 gives divergence-free fields (as the
+        published ones), 1 any direction.
     size
         Range, uniform, of ``max |u| + max |v|``: what bounds the Courant number of a field, for all time, since
         each component of Burgers' equation obeys a maximum principle.
@@ -41,14 +43,17 @@ class RandomWaves(eqx.Module):
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
-    waves: tuple[int, int] = eqx.field(static=True, kw_only=True, default=(2, 6))
+    waves: tuple[int, int] = eqx.field(static=True, kw_only=True, default=(3, 8))
     largest: int = eqx.field(static=True, kw_only=True, default=4)
-    size: tuple[float, float] = eqx.field(static=True, kw_only=True, default=(0.5, 1.5))
+    compression: float = eqx.field(static=True, kw_only=True, default=0.5)
+    size: tuple[float, float] = eqx.field(static=True, kw_only=True, default=(0.4, 1.2))
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
 
     def __check_init__(self) -> None:
         if not 1 <= self.waves[0] <= self.waves[1] or self.largest < 1:
             raise ValueError(f"need 1 <= waves and a largest wave number of at least 1; got {self}")
+        if not 0 <= self.compression <= 1:
+            raise ValueError(f"compression lies between 0 and 1; got {self.compression}")
         if not 0 < self.size[0] <= self.size[1]:
             raise ValueError(f"expected a range of positive sizes; got {self.size}")
 
@@ -66,7 +71,8 @@ class RandomWaves(eqx.Module):
         wave = jnp.stack([number // side, number % side]) - self.largest
         turn = jax.random.uniform(keys[2], (2, most), f32)
         amplitude = active * jax.random.normal(keys[3], (most,), f32)
-        direction = 2 * np.pi * turn[0]
+        normal = jnp.arctan2(wave[0].astype(f32), -wave[1].astype(f32))
+        direction = normal + self.compression * np.pi * (turn[0] - 0.5)
         weight = jnp.stack([amplitude * jnp.cos(direction), amplitude * jnp.sin(direction)]).astype(self.dtype)
         x, y = (jnp.arange(n, dtype=self.dtype) / n for n in self.shape)
         # cos(a + b) = cos a cos b - sin a sin b: sines per axis instead of per point.

@@ -82,7 +82,7 @@ class BurgersConfiguration:
     observe_viscosity: bool = False
     initial: Literal["waves", "published"] = "waves"
     largest_wave: int = 4
-    size: tuple[float, float] = (0.5, 1.5)
+    size: tuple[float, float] = (0.4, 1.2)
     base: Scheme = "upwind1"
     truth: Scheme = "upwind5"
     published_switch: bool = False
