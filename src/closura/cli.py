@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-PROBLEMS = ("advection",)
+PROBLEMS = ("advection", "burgers")
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
@@ -11,11 +11,13 @@ closura: learn what a coarse simulation grid cannot resolve
   closura demo                          learn, judge and draw a closure in a few minutes
   closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
   closura evaluate PROBLEM              methods side by side on held-out simulations
+  closura interpret RUN                 a closure's action beside the optimal one, and as an equation
+  closura report RUN [RUN ...]          what runs have learned, in one HTML file
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
   closura models get NAME               download published weights (closure-rl-advection)
   closura --version
 
-Problems: advection. Each command explains its options with --help.
+Problems: advection, burgers. Each command explains its options with --help.
 """
 
 
@@ -69,12 +71,16 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
     from closura.commands.demo import run_demo
     from closura.commands.downloads import run_data, run_models
     from closura.commands.evaluation import run_evaluate
+    from closura.commands.report import run_report
+    from closura.commands.interpret import run_interpret
     from closura.commands.training import run_train
 
     return {
         "demo": run_demo,
         "train": run_train,
         "evaluate": run_evaluate,
+        "report": run_report,
+        "interpret": run_interpret,
         "data": run_data,
         "models": run_models,
     }

@@ -8,10 +8,9 @@ import tyro
 
 from closura.commands.console import console, training_bar
 from closura.commands.evaluation import evaluation_key, training_of
-from closura.evaluation import evaluate, print_table, publish
-from closura.evaluation.metrics import summary
+from closura.evaluation import evaluate, print_table, publish, summary
 from closura.learners import BPTTSConfiguration
-from closura.problems import advection
+from closura.problems import build_problem
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
 
@@ -69,7 +68,7 @@ def run_demo(arguments: Sequence[str]) -> None:
     )
     with training_bar() as report:
         result = train(configuration, run, resume=resume, overwrite=options.overwrite, report=report)
-    problem = advection(configuration.problem, "test")
+    problem = build_problem(configuration.problem, "test")
     with console.status("judging it on held-out simulations"):
         evaluation = evaluate(
             problem,

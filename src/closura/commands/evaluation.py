@@ -3,13 +3,14 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import jax
 import tyro
 
+from closura.closures import AnyClosure
 from closura.commands.console import console
 from closura.commands.options import argument, pre_parse, use_precision
 from closura.evaluation import (
@@ -23,11 +24,11 @@ from closura.evaluation import (
     write_json,
 )
 from closura.interop import load_closure
-from closura.problems import AdvectionConfiguration, advection
+from closura.problems import PROBLEMS, Problem, as_trained, build_problem, family, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.presets import advection_preset
+from closura.runs.presets import problem_preset
 from closura.runs.tracking import read_metrics
 
 
@@ -41,14 +42,13 @@ class EvaluateOptions:
         A run folder or a weights file (.safetensors, or the published .npz and .pt); may be given several
         times. NAME=PATH gives it another name in the table.
     preset
-        "paper": the published physics (velocities, boundary stencil); "default": periodic velocities and the
-        repaired stencil.
+        "paper": the published physics, oversights included; "default": ours.
     simulations
         Number of held-out simulations.
     steps
         Coarse steps of each.
     threshold
-        Relative error that still counts as low: steps until it is exceeded are counted.
+        Relative error that still counts as low: steps until it is exceeded are counted (default: the problem's).
     seed
         Seed of the beginnings.
     data_dir
@@ -71,7 +71,7 @@ class EvaluateOptions:
     preset: Literal["paper", "default"] = "default"
     simulations: int = 100
     steps: int = 50
-    threshold: float = 0.01
+    threshold: float | None = None
     seed: int = 0
     data_dir: Path | None = None
     out: Path | None = None
@@ -85,7 +85,7 @@ class EvaluateOptions:
 def run_evaluate(arguments: Sequence[str]) -> Evaluation:
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
     options, configuration = parse_evaluate(arguments)
-    if not options.threshold > 0:
+    if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
     if options.simulations < 1 or options.steps < 1:
         raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
@@ -94,17 +94,13 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
         raise ValueError(f"{options.save} exists: replace it with --overwrite, or choose another name")
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
-        problem = advection(replace(configuration, images="synthetic"), "test")
+        images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
+        problem = build_problem(replace(configuration, **images), "test")
         store, described = load_store(options.start, problem)
     else:
-        problem, store = advection(configuration, "test", data_dir=options.data_dir), None
+        problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": options.preset, "seed": str(options.seed)}
-    closures = {}
-    for text in options.closure:
-        name, path = named_closure(text)
-        if name in closures:
-            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
-        closures[name] = load_closure(path, problem.decision)
+    closures, own = _closures(options, configuration, problem)
     command = "closura evaluate " + shlex.join(arguments)
     settings = {
         "command": command,
@@ -123,6 +119,8 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
             store=store,
             frames=51,
             threshold=options.threshold,
+            dynamics={name: each.dynamics for name, each in own.items()},
+            bases={name: each.names[0] for name, each in own.items()},
             save=saver(options.save, problem, settings, overwrite=options.overwrite) if options.save else None,
             timing=options.timing,
             description=described,
@@ -139,6 +137,29 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
             )
         console.print(f"report: {published.report}", soft_wrap=True)
     return result
+
+
+def _closures(
+    options: EvaluateOptions, configuration: Any, problem: Problem
+) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:
+    """The closures, and the problems of those that were trained to correct another solver than the problem's."""
+    closures: dict[str, AnyClosure] = {}
+    own: dict[str, Problem] = {}
+    for text in options.closure:
+        name, path = named_closure(text)
+        if name in closures:
+            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
+        run, decision = RunFolder(path), problem.decision
+        if run.path.is_dir() and run.holds_run:
+            trained = run.read_configuration()
+            if trained.name != problem.name:
+                raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
+            settings = as_trained(configuration, trained.problem)
+            if settings != configuration:
+                own[name] = build_problem(settings, "test", data_dir=options.data_dir)
+                decision = own[name].decision
+        closures[name] = load_closure(path, decision)
+    return closures, own
 
 
 def evaluation_key(seed: int) -> jax.Array:
@@ -170,7 +191,7 @@ def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
     return None
 
 
-def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, AdvectionConfiguration]:
+def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     """Resolve the preset, the first run folder, the saved simulations and the options.
 
     Grid and ratio default to those that the first closure's run was trained on, the physics to the preset's;
@@ -178,25 +199,27 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
     """
     known = pre_parse(arguments, ("--preset",))
     preset: Any = known["--preset"] if known["--preset"] in ("paper", "default") else "default"
-    default = advection_preset(preset)
+    name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
+    default = problem_preset(name, preset)
     closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
     closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
     for text in closures[:1]:
         run = RunFolder(named_closure(text)[1])
         if run.path.is_dir() and run.holds_run:
             trained = run.read_configuration().problem
-            default = replace(default, cells=trained.cells, ratio=trained.ratio, courant=trained.courant)
-            if preset == "default":
-                default = trained
+            if type(trained) is type(default):
+                default = replace(default, cells=trained.cells, ratio=trained.ratio)
+                if preset == "default":
+                    default = judged_on(trained)
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:
-        default = _saved_problem(started)
+        default = _saved_problem(started, name)
     parsed = tyro.cli(
-        _EvaluateArguments,
+        _arguments(type(default)),
         prog="closura evaluate",
         args=list(arguments),
         description="Methods side by side from the same held-out beginnings.",
-        default=_EvaluateArguments("advection", EvaluateOptions(), default),
+        default=_arguments(type(default))(name=name, options=EvaluateOptions(), problem=default),
     )
     fixed = ("simulations", "steps", "seed", "preset", "data_dir")
     if started and (parsed.problem != default or any(getattr(parsed.options, n) != _DEFAULTS[n] for n in fixed)):
@@ -207,19 +230,29 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Advection
     return parsed.options, parsed.problem
 
 
-def _saved_problem(path: str) -> AdvectionConfiguration:
+def _saved_problem(path: str, name: str) -> Any:
     try:
-        return AdvectionConfiguration(**load_simulations(path).configuration["problem"])
+        values = load_simulations(path).configuration["problem"]
+        return family(name).configuration(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} does not say which advection problem it belongs to: {error}") from error
+        raise ValueError(f"{path} does not say which {name} problem it belongs to: {error}") from error
 
 
 _DEFAULTS = {f.name: f.default for f in fields(EvaluateOptions)}
 _FLAT = tyro.conf.arg(name="")
 
 
-@dataclass(frozen=True)
-class _EvaluateArguments:
-    name: Annotated[tyro.conf.Positional[Literal["advection"]], argument("the problem")]
-    options: Annotated[EvaluateOptions, _FLAT]
-    problem: Annotated[AdvectionConfiguration, _FLAT]
+_Name = tyro.conf.Positional[Literal["advection", "burgers"]]
+
+
+def _arguments(problem: type) -> Any:
+    """The arguments of ``closura evaluate`` for one problem."""
+    return make_dataclass(
+        "EvaluateArguments",
+        [
+            ("name", Annotated[_Name, argument("the problem")]),
+            ("options", Annotated[EvaluateOptions, _FLAT]),
+            ("problem", Annotated[problem, _FLAT]),
+        ],
+        frozen=True,
+    )

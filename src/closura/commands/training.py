@@ -9,7 +9,7 @@ import tyro
 
 from closura.commands.console import console, training_bar
 from closura.commands.options import argument, pre_parse, use_precision
-from closura.problems import AdvectionConfiguration
+from closura.problems import PROBLEMS, family
 from closura.runs import (
     CompactConfiguration,
     RunFolder,
@@ -34,7 +34,7 @@ class RunOptions:
         Settings that belong together: "paper" is what produced the published weights, "default" learns best
         per unit of time, "quick" takes minutes. Other options change single settings.
     run
-        The run's folder (default: runs/PROBLEM-LEARNER-CLOSURE-IMAGES-seedS).
+        The run's folder (default: runs/PROBLEM-LEARNER-CLOSURE-DATA-seedS).
     resume
         Go on from the folder's last checkpoint, with the folder's settings.
     overwrite
@@ -84,14 +84,14 @@ def run_train(arguments: Sequence[str]) -> TrainingResult:
 def default_folder(configuration: TrainConfiguration) -> Path:
     """The folder of a run that was given none."""
     c = configuration
-    return Path("runs") / f"{c.name}-{c.learner}-{c.closure}-{c.problem.images}-seed{c.seed}"
+    return Path("runs") / f"{c.name}-{c.learner}-{c.closure}-{family(c.name).label(c.problem)}-seed{c.seed}"
 
 
 def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguration]:
     """Resolve preset and options into a configuration.
 
-    The preset, the learner and the closure decide which further options there are and their defaults, so they
-    are read first; with ``--resume`` the defaults are the run's own settings.
+    The problem, the preset, the learner and the closure decide which further options there are and their
+    defaults, so they are read first; with ``--resume`` the defaults are the run's own settings.
     """
     known = pre_parse(arguments, ("--preset", "--learner", "--closure", "--run"), flags=("--resume",))
     folder = known["--run"]
@@ -101,8 +101,9 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner: Any = known["--learner"] if known["--learner"] in LEARNING else None
         closure: Any = known["--closure"] if known["--closure"] in ("ircnn", "compact") else None
-        default = train_preset(preset, learner=learner, closure=closure)
-    kind = _arguments(type(default.learning))
+        name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
+        default = train_preset(preset, problem=name, learner=learner, closure=closure)
+    kind = _arguments(type(default.problem), type(default.learning))
     parsed = tyro.cli(
         kind,
         prog="closura train",
@@ -123,7 +124,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     return parsed.options, configuration
 
 
-_Name = tyro.conf.Positional[Literal["advection"]]
+_Name = tyro.conf.Positional[Literal["advection", "burgers"]]
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ class _Rest:
         return _Rest(c.seed, c.initial_std, c.keep_every, c.log_every, c.transitions)
 
 
-def _arguments(learning: type) -> Any:
-    """The arguments of ``closura train`` for one learner."""
+def _arguments(problem: type, learning: type) -> Any:
+    """The arguments of ``closura train`` for one problem and one learner."""
     flat = tyro.conf.arg(name="")
     return make_dataclass(
         "TrainArguments",
@@ -166,7 +167,7 @@ def _arguments(learning: type) -> Any:
             ("options", Annotated[RunOptions, flat]),
             ("learner", Annotated[LearnerName, argument("how the closure learns")]),
             ("closure", Annotated[ClosureName, argument("the network")]),
-            ("problem", Annotated[AdvectionConfiguration, flat]),
+            ("problem", Annotated[problem, flat]),
             ("rest", Annotated[_Rest, flat]),
             ("compact", CompactConfiguration),
             ("learning", learning),

@@ -28,8 +28,10 @@ from closura.problems.problem import Transition as Transition
 from closura.problems.problem import measure as measure
 from closura.problems.problem import total as total
 from closura.problems.registry import PROBLEMS as PROBLEMS
+from closura.problems.registry import as_trained as as_trained
 from closura.problems.registry import build_problem as build_problem
 from closura.problems.registry import family as family
+from closura.problems.registry import judged_on as judged_on
 from closura.problems.stored import TruthStore as TruthStore
 from closura.problems.stored import simulate_truth as simulate_truth
 from closura.problems.stored import with_store as with_store

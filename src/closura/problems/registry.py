@@ -1,24 +1,31 @@
 """The problems that can be asked for by name, each with the class of its settings."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closura.problems.advection_setup import AdvectionConfiguration, advection
-from closura.problems.burgers_setup import BurgersConfiguration, burgers
+from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
+from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
 from closura.problems.problem import Problem
 
 
 class Family(NamedTuple):
-    """A kind of problem: its settings and the function that builds it from them."""
+    """A kind of problem.
+
+    ``configuration`` is the class of its settings, ``build`` makes the problem of them, ``published`` turns the
+    published code's physics on, ``label`` names their initial data, for folders.
+    """
 
     configuration: type
     build: Callable[..., Problem]
+    published: Callable[[Any], Any]
+    label: Callable[[Any], str]
 
 
 PROBLEMS: dict[str, Family] = {
-    "advection": Family(AdvectionConfiguration, advection),
-    "burgers": Family(BurgersConfiguration, burgers),
+    "advection": Family(AdvectionConfiguration, advection, paper, lambda c: c.images),
+    "burgers": Family(BurgersConfiguration, burgers, published, lambda c: c.initial),
 }
 
 
@@ -56,3 +63,23 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
         if type(configuration) is known.configuration:
             return known.build(configuration, split, data_dir=data_dir)
     raise TypeError(f"{type(configuration).__name__} are no settings of a problem; valid: {', '.join(PROBLEMS)}")
+
+
+OF_THE_CLOSURE = (
+    *("base", "action", "action_bound", "observe_viscosity"),
+    *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
+)
+"""Settings of a problem that change what learns or what it corrects, but neither truth nor rivals."""
+
+
+def judged_on(configuration: Any) -> Any:
+    """Settings of a problem without those that belong to a closure: equal ones share truth and rivals."""
+    usual = type(configuration)()
+    ours = {name: getattr(usual, name) for name in OF_THE_CLOSURE if hasattr(configuration, name)}
+    return replace(configuration, **ours)
+
+
+def as_trained(configuration: Any, trained: Any) -> Any:
+    """The settings with those that belong to a closure taken from its training."""
+    theirs = {name: getattr(trained, name) for name in OF_THE_CLOSURE if hasattr(trained, name)}
+    return replace(configuration, **theirs)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
-from closura.problems import AdvectionConfiguration
+from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
 from closura.runs.truth_bank import TruthConfiguration
 
 Preset = Literal["paper", "default", "quick"]
@@ -101,8 +101,8 @@ class TrainConfiguration:
         Seed of everything random.
     """
 
-    name: Literal["advection"] = "advection"
-    problem: AdvectionConfiguration = field(default_factory=AdvectionConfiguration)
+    name: str = "advection"
+    problem: AdvectionConfiguration | BurgersConfiguration = field(default_factory=AdvectionConfiguration)
     closure: ClosureName = "compact"
     compact: CompactConfiguration = field(default_factory=CompactConfiguration)
     initial_std: float = 0.01
@@ -116,6 +116,9 @@ class TrainConfiguration:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if type(self.problem) is not family(self.name).configuration:
+            wanted = family(self.name).configuration.__name__
+            raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
         expected = LEARNING[self.learner]
         if type(self.learning) is not expected:
             raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
@@ -147,6 +150,7 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     try:
         values = dict(plain)
         values["learning"] = _build(LEARNING[values["learner"]], values["learning"])
+        values["problem"] = _build(family(values["name"]).configuration, values["problem"])
         hints = get_type_hints(TrainConfiguration)
         for f in fields(TrainConfiguration):
             if f.name in values and isinstance(values[f.name], dict):

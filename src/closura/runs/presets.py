@@ -1,10 +1,12 @@
 """Presets: settings that belong together, under a name."""
 
 from dataclasses import replace
+from typing import Any
 
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.learners.on_policy import OnPolicyConfiguration
-from closura.problems import AdvectionConfiguration
+from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
+from closura.problems.burgers_setup import TYPICAL_CHANGE
 from closura.runs.configuration import (
     LEARNING,
     ClosureName,
@@ -37,17 +39,29 @@ _PUBLISHED = OnPolicyConfiguration(
 )
 
 
-def advection_preset(preset: Preset) -> AdvectionConfiguration:
-    """Settings of the advection problem: the published physics, the repaired ones, or a small quick one."""
+def problem_preset(problem: str, preset: str) -> Any:
+    """Settings of a problem: the published physics, ours, or a small quick one.
+
+    Raises
+    ------
+    ValueError
+        If the problem is unknown.
+    """
+    kind = family(problem)
     if preset == "paper":
-        return AdvectionConfiguration(images="mnist", published_velocity=True, published_boundary=True)
-    if preset == "quick":
+        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
+        return kind.published(usual)
+    if preset == "quick" and problem == "advection":
         return AdvectionConfiguration(cells=32)
-    return AdvectionConfiguration()
+    return kind.configuration()
 
 
 def train_preset(
-    preset: Preset, *, learner: LearnerName | None = None, closure: ClosureName | None = None
+    preset: Preset,
+    *,
+    problem: str = "advection",
+    learner: LearnerName | None = None,
+    closure: ClosureName | None = None,
 ) -> TrainConfiguration:
     """All settings of a training.
 
@@ -56,7 +70,9 @@ def train_preset(
     preset
         ``paper``: what actually produced the published weights (PPO, IRCNN, one episode at a time, two million
         transitions). ``default``: what learns best per unit of time (gradients through the rollout of a
-        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes, on 32 x 32.
+        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes.
+    problem
+        The problem.
     learner, closure
         Another learner or network than the preset's.
 
@@ -72,14 +88,17 @@ def train_preset(
     if learner not in LEARNING:
         raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
     base = TrainConfiguration(
-        problem=advection_preset(preset), closure=closure, learner=learner, learning=LEARNING[learner]()
-    )
+        name=problem, problem=problem_preset(problem, preset), closure=closure, learner=learner,
+        learning=LEARNING[learner](),
+    )  # fmt: skip
     if learner == "bptts":
         return _bptts(base, preset)
     return _on_policy(base, preset)
 
 
 def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
+    if isinstance(base.problem, BurgersConfiguration):
+        return _bptts_burgers(base, preset)
     if preset == "quick":
         return replace(
             base,
@@ -88,6 +107,23 @@ def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
             validation=ValidationConfiguration(simulations=16, steps=25, every=100),
         )
     return replace(base, learning=BPTTSConfiguration(), validation=ValidationConfiguration(every=100))
+
+
+def _bptts_burgers(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
+    # Longer windows than for advection: steep fronts stay, and what a step leaves behind is met again.
+    if preset == "quick":
+        return replace(
+            base,
+            learning=BPTTSConfiguration(updates=600, horizons=(4, 8), fractions=(0.6, 0.4)),
+            truth=TruthConfiguration(slots=64, steps=120, blocks=8, renew_every=150),
+            validation=ValidationConfiguration(simulations=16, steps=100, every=100),
+        )
+    return replace(
+        base,
+        learning=BPTTSConfiguration(updates=3000, horizons=(4, 8, 16, 32), fractions=(0.2, 0.3, 0.3, 0.2)),
+        truth=TruthConfiguration(slots=192, steps=240, blocks=12, renew_every=150),
+        validation=ValidationConfiguration(simulations=24, steps=100, every=100),
+    )
 
 
 def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
@@ -105,6 +141,9 @@ def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
             keep_every=1000,
             transitions=2_000_000,
         )
+    if isinstance(base.problem, BurgersConfiguration):
+        # Actions are rates here: the typical one is that of the problem.
+        base = replace(base, initial_std=TYPICAL_CHANGE * base.problem.cells / base.problem.courant)
     if preset == "quick":
         return replace(
             base,

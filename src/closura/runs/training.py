@@ -18,7 +18,7 @@ from closura.evaluation.simulate import rollout
 from closura.interop.weights import load_weights, save_weights
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
-from closura.problems import Problem, TruthStore, advection, simulate_truth, with_store
+from closura.problems import Problem, TruthStore, build_problem, simulate_truth, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
@@ -90,8 +90,14 @@ def closure_options(configuration: TrainConfiguration) -> dict[str, Any]:
 
 @eqx.filter_jit
 def validation_error(problem: Problem, closure: PyTree[Array] | None, store: TruthStore) -> Float[Array, ""]:
-    """Mean error at the last stored step; not finite if one simulation is lost."""
-    return jnp.mean(rollout(problem.dynamics, closure, store, problem.error).error[:, -1])
+    """Typical error at the last stored step; not finite if one simulation is lost.
+
+    The mean over simulations; the median where errors are relative to the size of a field, because a single one
+    that fades away would rule the mean.
+    """
+    last = rollout(problem.dynamics, closure, store, problem.error).error[:, -1]
+    typical = jnp.mean(last) if problem.scale is None else jnp.median(last)
+    return jnp.where(jnp.all(jnp.isfinite(last)), typical, jnp.inf)
 
 
 def train(
@@ -186,8 +192,8 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     root = jax.random.key(c.seed)
     names = ("closure", "learner", "truth", "validation", "renew")
     keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
-    problem = advection(c.problem, "train", data_dir=data_dir)
-    held_out = advection(c.problem, "validation", data_dir=data_dir)
+    problem = build_problem(c.problem, "train", data_dir=data_dir)
+    held_out = build_problem(c.problem, "validation", data_dir=data_dir)
     validation = simulate_truth(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
     bank = TruthBank(problem, c.truth, key=keys["truth"]) if c.truth.slots else None
     learner = LEARNERS[c.learner](c.learning)
