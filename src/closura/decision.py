@@ -27,6 +27,8 @@ class Decision:
     unit
         How much a unit of action takes from the field it acts on: 1, or the time step where the action is a
         rate.
+    velocity
+        Indices of the observed channels that are velocities.
     """
 
     observation: tuple[str, ...]
@@ -36,6 +38,7 @@ class Decision:
     bound: float = 1.0
     scale: float = 1.0
     unit: float = 1.0
+    velocity: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):

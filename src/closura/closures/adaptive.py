@@ -18,6 +18,7 @@ from closura.closures._members import apply_by_member
 from closura.closures.closure import channels_last, count_parameters
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.closures.policy import SMALLEST_STD, Normal
+from closura.closures.speed import local_speed, relative_to_speed
 from closura.closures.stencil import apply_stencil, stencil_size
 from closura.decision import Decision
 
@@ -29,28 +30,36 @@ Courant number's square."""
 class StencilHead(eqx.Module):
     """Weights of one stencil per component of the action, from the features of each cell.
 
-    Starts from "no closure": all weights are zero.
+    Starts from "no closure": all weights are zero. With ``by_speed`` weights are proportional to the local
+    speed, but for a constant stencil (what diffusion needs).
     """
 
     mix: Convolution
     radius: int = eqx.field(static=True)
+    by_speed: bool = eqx.field(static=True)
     decision: Decision = eqx.field(static=True)
 
-    def __init__(self, decision: Decision, width: int, *, radius: int, key: PRNGKeyArray) -> None:
+    def __init__(
+        self, decision: Decision, width: int, *, radius: int, by_speed: bool = False, key: PRNGKeyArray
+    ) -> None:
+        if by_speed and not decision.velocity:
+            raise ValueError("by_speed needs observed velocities, and this problem's decision names none")
         if radius < 1:
             raise ValueError(f"a stencil needs a radius of at least 1; got {radius}")
         taps = stencil_size(radius, decision.dimensions) * len(decision.action)
         mix = Convolution(width, taps, decision.boundary, size=1, key=key)
         self.mix = jax.tree.map(jnp.zeros_like, mix)
-        self.radius, self.decision = radius, decision
+        self.radius, self.by_speed, self.decision = radius, by_speed, decision
 
     def __call__(
         self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
     ) -> Float[Array, "a *grid"]:
         """Apply each component's stencil to the observed field that it acts on."""
-        weights = jnp.moveaxis(
-            self.mix(features) * jnp.asarray(WEIGHT_SCALE / self.decision.unit, features.dtype), -1, 0
-        )
+        weights = self.mix(features)
+        if self.by_speed:
+            constant = self.mix.bias.astype(features.dtype)
+            weights = (weights - constant) * local_speed(observation, self.decision)[..., None] + constant
+        weights = jnp.moveaxis(weights * jnp.asarray(WEIGHT_SCALE / self.decision.unit, features.dtype), -1, 0)
         parts = jnp.split(weights, len(self.decision.action))
         return jnp.stack([
             apply_stencil(part, observation[index], radius=self.radius, boundary=self.decision.boundary)
@@ -65,9 +74,11 @@ class StencilClosure(eqx.Module):
     head: StencilHead
     decision: Decision = eqx.field(static=True)
 
-    def __init__(self, decision: Decision, backbone: ConvolutionStack, *, radius: int, key: PRNGKeyArray) -> None:
+    def __init__(
+        self, decision: Decision, backbone: ConvolutionStack, *, radius: int, by_speed: bool = False, key: PRNGKeyArray
+    ) -> None:
         self.backbone, self.decision = backbone, decision
-        self.head = StencilHead(decision, backbone.channels[-1], radius=radius, key=key)
+        self.head = StencilHead(decision, backbone.channels[-1], radius=radius, by_speed=by_speed, key=key)
 
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
         """Action for an observation, in the units of the problem's action.
@@ -102,6 +113,7 @@ class StencilPolicy(eqx.Module):
         backbone: ConvolutionStack,
         *,
         radius: int,
+        by_speed: bool = False,
         initial_std: float | None = None,
         key: PRNGKeyArray,
     ) -> None:
@@ -111,7 +123,7 @@ class StencilPolicy(eqx.Module):
         head_key, spread_key, critic_key = jax.random.split(key, 3)
         width = backbone.channels[-1]
         self.backbone, self.decision = backbone, decision
-        self.head = StencilHead(decision, width, radius=radius, key=head_key)
+        self.head = StencilHead(decision, width, radius=radius, by_speed=by_speed, key=head_key)
         spread = Convolution(width, len(decision.action), decision.boundary, size=1, key=spread_key)
         # softplus(b) = std; the kernel starts at zero, so the spread does not depend on the state at first.
         bias = jnp.full_like(spread.bias, jnp.log(jnp.expm1(jnp.asarray(std, jnp.float32))))
@@ -140,13 +152,20 @@ class StencilPolicy(eqx.Module):
         return {"kind": "policy", **_describe(self, self.backbone, self.head)}
 
 
+def _features(network: StencilClosure | StencilPolicy, observation: Array) -> Array:
+    seen = channels_last(observation, network.decision)
+    if network.head.by_speed:
+        seen = jnp.moveaxis(relative_to_speed(observation, network.decision), 0, -1)
+    return network.backbone(seen)
+
+
 def _act(network: StencilClosure | StencilPolicy, observation: Array) -> Array:
-    features = network.backbone(channels_last(observation, network.decision))
+    features = _features(network, observation)
     return network.head(features, observation)
 
 
 def _evaluate(policy: StencilPolicy, observation: Array) -> tuple[Array, Array, Array]:
-    features = policy.backbone(channels_last(observation, policy.decision))
+    features = _features(policy, observation)
     std = jax.nn.softplus(jnp.moveaxis(policy.spread(features), -1, 0)) + SMALLEST_STD
     return policy.head(features, observation), std, policy.critic(features)[..., 0]
 

@@ -27,6 +27,7 @@ def compact(
     radius: int = 3,
     activation: str = "relu",
     output: Literal["stencil", "action"] = "stencil",
+    by_speed: bool = False,
     stochastic: bool = False,
     initial_std: float | None = None,
     key: PRNGKeyArray,
@@ -49,6 +50,8 @@ def compact(
         Activation of each layer; see :class:`~closura.closures.ConvolutionStack`.
     output
         Whether the head answers with a stencil's weights or with the action.
+    by_speed
+        Measure velocities and weights in units of the local speed; see :mod:`closura.closures.speed`.
     stochastic
         A policy with a critic, or a deterministic closure that starts from "no closure".
     initial_std
@@ -60,7 +63,7 @@ def compact(
     ------
     ValueError
         If the activation or output is unknown, a number is not positive, there are more wide layers than
-        layers, or ``initial_std`` is given for a deterministic closure.
+        layers, velocities are not observed or stencils not asked for with ``by_speed``, or ``initial_std`` is given for a deterministic closure.
     """
     if output not in ("stencil", "action"):
         raise ValueError(f"unknown output {output!r}; valid: stencil, action")
@@ -68,9 +71,11 @@ def compact(
         raise ValueError(f"wide_layers must lie between 0 and layers={layers}; got {wide_layers}")
     if initial_std is not None and not stochastic:
         raise ValueError("initial_std is the spread of a policy: a deterministic closure has none")
+    if by_speed and output != "stencil":
+        raise ValueError(f"by_speed scales the weights of a stencil; got output={output!r}")
     backbone_key, head_key = jax.random.split(key)
     backbone = ConvolutionStack(
-        len(decision.observation),
+        len(decision.observation) + by_speed,
         (channels,) * layers,
         decision.boundary,
         sizes=(3,) * wide_layers + (1,) * (layers - wide_layers),
@@ -80,5 +85,7 @@ def compact(
     if output == "action":
         return attach_head(decision, backbone, stochastic=stochastic, initial_std=initial_std, key=head_key)
     if stochastic:
-        return StencilPolicy(decision, backbone, radius=radius, initial_std=initial_std, key=head_key)
-    return StencilClosure(decision, backbone, radius=radius, key=head_key)
+        return StencilPolicy(
+            decision, backbone, radius=radius, by_speed=by_speed, initial_std=initial_std, key=head_key
+        )
+    return StencilClosure(decision, backbone, radius=radius, by_speed=by_speed, key=head_key)

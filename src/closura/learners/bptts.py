@@ -25,6 +25,10 @@ from closura.learners.state import Learner, LearnerState, Metrics, check_ranges,
 from closura.problems.problem import Problem
 
 
+SMALLEST_ERROR = 1e-5
+"""Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
+
+
 @dataclass(frozen=True)
 class BPTTSConfiguration:
     """Settings of gradients through the rollout.
@@ -50,7 +54,9 @@ class BPTTSConfiguration:
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
-        "mae" or "mse" of the state against the truth, averaged over the window.
+        "mae" (the problem's error) or "mse" of the state against the truth, averaged over the window; "log" is
+        the logarithm of the former, so that every simulation counts by its relative improvement, whatever its
+        difficulty.
     """
 
     updates: int = 3000
@@ -62,7 +68,7 @@ class BPTTSConfiguration:
     learning_rate: float = 3e-3
     gradient_norm: float = 1.0
     average: float = 0.98
-    loss: Literal["mae", "mse"] = "mae"
+    loss: Literal["mae", "mse", "log"] = "mae"
 
     def __post_init__(self) -> None:
         if len(self.horizons) != len(self.fractions) or not self.horizons:
@@ -132,7 +138,10 @@ class BPTTS(Learner):
             jax.checkpoint(step), (episode.state, episode.target), None, length=horizon
         )
         last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
-        return _Window(jnp.mean(losses), errors[-1], last)
+        mean = jnp.mean(losses)
+        if self.configuration.loss == "log":
+            mean = jnp.log(mean + SMALLEST_ERROR)
+        return _Window(mean, errors[-1], last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """One window for every simulation, one step of the optimiser, new beginnings where due."""

@@ -168,7 +168,7 @@ def burgers(
         error=relative_mae,
         decision=Decision(
             observed, ("forcing u", "forcing v"), coarse.boundary, (0, 1), c.action_bound,
-            scale=TYPICAL_CHANGE / time_step, unit=time_step,
+            scale=TYPICAL_CHANGE / time_step, unit=time_step, velocity=(0, 1),
         ),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,

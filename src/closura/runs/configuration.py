@@ -32,6 +32,8 @@ class CompactConfiguration:
         "relu", "gelu", "silu", "tanh", "glu" or "bilinear".
     output
         Whether the head answers with a stencil's weights or with the action itself.
+    by_speed
+        Measure velocities and weights of stencils in units of the local speed.
     """
 
     channels: int = 48
@@ -40,6 +42,7 @@ class CompactConfiguration:
     radius: int = 3
     activation: str = "relu"
     output: Literal["stencil", "action"] = "stencil"
+    by_speed: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,34 @@
+"""What a closure of advection sees, in units of the local speed.
+
+Truncation errors of advection schemes are proportional to the speed, and what happens in a cell depends on the
+directions of the velocities around it more than on their size. So velocities are given relative to the local
+speed, with its logarithm beside them (it decides, against the viscosity, how steep fronts get), and weights of
+stencils are multiplied by it. A field that fades away then needs no new weights.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from closura.decision import Decision
+from closura.numerics.padding import pad
+
+SMALLEST_SPEED = 1e-4
+"""Added to the local speed: far below any speed that matters."""
+
+
+def local_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Float[Array, "*grid"]:
+    """Sum of the absolute velocities, averaged over the cell and its neighbours, diagonal ones included."""
+    size = jnp.sum(jnp.abs(jnp.stack([observation[i] for i in decision.velocity])), axis=0)
+    for axis, boundary in enumerate(decision.boundary):
+        padded = pad(size[None], 1, boundary, axis)[0]
+        parts = [jax.lax.slice_in_dim(padded, k, k + size.shape[axis], axis=axis) for k in range(3)]
+        size = (parts[0] + parts[1] + parts[2]) / 3
+    return size + SMALLEST_SPEED
+
+
+def relative_to_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Float[Array, "d *grid"]:
+    """The observation with velocities in units of the local speed, and the speed's logarithm as a last channel."""
+    speed = local_speed(observation, decision)
+    channels = [channel / speed if index in decision.velocity else channel for index, channel in enumerate(observation)]
+    return jnp.stack([*channels, jnp.log(speed)])
