@@ -71,8 +71,8 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
     from closura.commands.demo import run_demo
     from closura.commands.downloads import run_data, run_models
     from closura.commands.evaluation import run_evaluate
-    from closura.commands.report import run_report
     from closura.commands.interpret import run_interpret
+    from closura.commands.report import run_report
     from closura.commands.training import run_train
 
     return {

@@ -1,8 +1,11 @@
 """Methods side by side from the same held-out beginnings: numbers, tables, figures, reports."""
 
 from closura.evaluation.metrics import paired_difference as paired_difference
-from closura.evaluation.metrics import summary as summary
+from closura.evaluation.numbers import summary as summary
 from closura.evaluation.publish import publish as publish
+from closura.evaluation.records import load_evaluation as load_evaluation
+from closura.evaluation.records import save_evaluation as save_evaluation
+from closura.evaluation.report import write_report as write_report
 from closura.evaluation.results import Evaluation as Evaluation
 from closura.evaluation.results import MethodResult as MethodResult
 from closura.evaluation.saved import load_store as load_store

@@ -14,8 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
 
-from closura.evaluation.fields import colour_map, colour_scale, frames_to_show, kept_fields, truth_label
+from closura.evaluation.fields import frames_to_show, kept_fields, truth_label
 from closura.evaluation.results import Evaluation
+from closura.evaluation.scales import colour_map, colour_scales
 from closura.files import write_atomically
 
 GREYS = 16
@@ -43,12 +44,13 @@ def write_animation(
         If no fields were kept: see :func:`closura.evaluation.fields.kept_fields`.
     """
     pictures = kept_fields(evaluation, simulation, component)
-    scale = colour_scale(pictures, truth_label(evaluation))
+    # Where fields fade, the colours follow the range of the truth.
+    scales, _ = colour_scales(pictures, truth_label(evaluation), range(len(evaluation.frame_steps)))
     shown, shades = frames_to_show(len(evaluation.frame_steps), frames), 128
     while True:
         # Fewer frames take the same time, so the speed of the motion does not change.
         seconds = min(frames, len(evaluation.frame_steps)) / frames_per_second / len(shown)
-        drawn = [_frame(evaluation, pictures, scale, frame, shades) for frame in shown]
+        drawn = [_frame(evaluation, pictures, scales[frame], frame, shades) for frame in shown]
         content = _gif(drawn, shades, seconds)
         if len(content) <= largest_bytes or (shades <= 16 and len(shown) <= 8):
             return write_atomically(path, content)
@@ -75,7 +77,8 @@ def _frame(
     text = Image.new("L", (columns * (width + GAP) + GAP, HEADER + rows * (CAPTION + height + GAP)), color=255)
     draw = ImageDraw.Draw(text)
     last = len(str(int(evaluation.frame_steps[-1])))
-    title = f"{evaluation.problem}, step {int(evaluation.frame_steps[frame]):>{last}}"
+    step = int(evaluation.frame_steps[frame])
+    title = f"{evaluation.problem}, step {step:>{last}}, t = {step * evaluation.time_step:.3f}"
     _centred(draw, title, text.width // 2, 6, 14, text.width)
     places = []
     for number, name in enumerate(pictures):

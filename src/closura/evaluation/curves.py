@@ -1,4 +1,4 @@
-"""Curves against the step: errors, mass errors, improvement on the coarse solver."""
+"""Curves against the step: errors, and errors of what should be conserved."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,12 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from closura.evaluation.metrics import (
-    improvement_per_simulation,
-    mean_per_step,
-    quantile_per_step,
-    std_per_step,
-)
+from closura.evaluation.metrics import mean_per_step, quantile_per_step, std_per_step
+from closura.evaluation.published_curves import STEPS, PublishedCurves, published_curves
 from closura.evaluation.results import Evaluation
 from closura.evaluation.style import (
     MethodStyle,
@@ -22,7 +18,11 @@ from closura.evaluation.style import (
     method_styles,
     new_figure,
     plain_log_axis,
+    step_axis,
 )
+
+PUBLISHED_COLOURS = {"CGS": "#CC3311", "ACGS": "#EE7733", "Closure-RL": "#000000"}
+"""Published numbers are hollow marks in the colours of the methods; the published closure is black."""
 
 
 def error_curves(
@@ -30,43 +30,61 @@ def error_curves(
     path: str | Path | None = None,
     *,
     median: bool = False,
+    initial: bool = False,
     trained_steps: int | None = None,
 ) -> Figure:
     """Relative mean absolute error against the step, logarithmic.
 
     Closure-RL, Fig. 2 left (mean, band of one standard deviation) and Fig. 4 left (``median=True``, band from
-    the lower to the upper quartile). A mean line ends with a cross where a simulation diverged, because the
-    mean is infinite from there on. ``trained_steps`` shades the steps that training saw.
+    the lower to the upper quartile); the published numbers are marked where the evaluation repeats them. A mean
+    line ends with a cross where a simulation diverged, because the mean is infinite from there on. ``initial``
+    refers errors to the initial field instead of the field at the same time; ``trained_steps`` shades the steps
+    that training saw.
+
+    Raises
+    ------
+    ValueError
+        If ``initial`` is asked for and the evaluation does not know the size of the initial field.
     """
-    arrays = {name: 100 * evaluation.methods[name].error for name in evaluation.judged}
+    arrays = {}
+    for name in evaluation.judged:
+        error = evaluation.initial_error(name) if initial else evaluation.methods[name].error
+        if error is None:
+            raise ValueError("errors cannot be referred to the initial field: the evaluation has no scale")
+        arrays[name] = 100 * error
+    found = None if initial else published_curves(evaluation)
     with figure_settings():
         figure = new_figure(6.4, 4.2)
         axes = figure.add_subplot()
         _curves(axes, evaluation, arrays, median=median, trained_steps=trained_steps)
-        axes.axhline(100 * evaluation.threshold, color="#444444", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            f"{100 * evaluation.threshold:g} %",
-            (1.0, 100 * evaluation.threshold),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            color="#444444",
-            fontsize=8,
-        )
+        if found is not None and (found.centre == "median") == median:
+            _published(axes, evaluation, found)
+        if not initial:
+            axes.axhline(100 * evaluation.threshold, color="#444444", linewidth=0.8, linestyle=":")
+            axes.annotate(
+                f"{100 * evaluation.threshold:g} %",
+                (1.0, 100 * evaluation.threshold),
+                xycoords=("axes fraction", "data"),
+                xytext=(-2, 3),
+                textcoords="offset points",
+                ha="right",
+                color="#444444",
+                fontsize=8,
+            )
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         what = "median and quartiles" if median else "mean ± standard deviation"
-        axes.set_ylabel("relative MAE (%)")
+        axes.set_ylabel("MAE relative to the initial field (%)" if initial else "relative MAE (%)")
         axes.set_title(figure_title(evaluation, what))
         return finish(figure, path)
 
 
 def mass_error_curves(evaluation: Evaluation, path: str | Path | None = None, *, median: bool = False) -> Figure:
-    """Absolute relative error of the total of the field against the step, logarithmic.
+    """Absolute relative error of the conserved quantity against the step, logarithmic.
 
     Raises
     ------
     ValueError
-        If no method has a mass error.
+        If no method has one.
     """
     arrays = {}
     for name in evaluation.judged:
@@ -75,65 +93,38 @@ def mass_error_curves(evaluation: Evaluation, path: str | Path | None = None, *,
             # Rounding level and exact zero look the same to a reader; a logarithm needs a floor.
             arrays[name] = 100 * np.maximum(np.abs(mass_error), 1e-16)
     if not arrays:
-        raise ValueError("no method has a mass error; nothing to draw")
+        raise ValueError(f"no method has a {evaluation.quantity} error; nothing to draw")
     with figure_settings():
         figure = new_figure(6.4, 4.2)
         axes = figure.add_subplot()
         _curves(axes, evaluation, arrays, median=median, shading=0.07)
-        axes.set_ylabel("|relative mass error| (%)")
+        axes.set_ylabel(f"|relative {evaluation.quantity} error| (%)")
         axes.set_title(figure_title(evaluation, "median and quartiles" if median else "mean ± standard deviation"))
-        return finish(figure, path)
-
-
-def improvement_curves(evaluation: Evaluation, path: str | Path | None = None, *, individuals: int = 30) -> Figure:
-    """Improvement on the baseline against the step: the mean over simulations of (CGS - x) / CGS, in percent.
-
-    Closure-RL, Fig. 2 and 4 middle, with the opposite sign: up is better. The first ``individuals``
-    simulations of each closure are drawn faintly.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing beside the baseline.
-    """
-    names = [name for name in evaluation.judged if name != evaluation.baseline]
-    if not names:
-        raise ValueError(f"no method to compare with the baseline {evaluation.baseline}; nothing to draw")
-    styles, steps = method_styles(evaluation.methods), np.arange(1, evaluation.steps + 1)
-    with figure_settings():
-        figure = new_figure(6.4, 4.2)
-        axes = figure.add_subplot()
-        lowest = -20.0
-        for name in names:
-            style = styles[name]
-            ratio = 100 * improvement_per_simulation(evaluation, name)[:, 1:]
-            ratio = np.where(np.isfinite(ratio), ratio, np.nan)
-            if name in evaluation.closures:
-                axes.plot(steps, ratio[:individuals].T, color=style.colour, linewidth=0.5, alpha=0.3, zorder=1)
-            complete = np.isfinite(ratio).all(axis=0)
-            # From the first simulation that diverged on, the mean does not exist.
-            mean = np.where(complete, np.where(np.isfinite(ratio), ratio, 0.0).mean(axis=0), np.nan)
-            _line(axes, steps, mean, style, name)
-            if np.isfinite(ratio).any():
-                lowest = min(lowest, float(np.nanquantile(ratio, 0.02)))
-        axes.axhline(0.0, color="#CC3311", linewidth=1.0)
-        axes.annotate(
-            evaluation.baseline,
-            (1.0, 0.0),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            color="#CC3311",
-            fontsize=8,
-        )
-        axes.set_ylim(max(lowest, -105.0), 105.0)
-        _step_axis(axes, evaluation)
-        axes.set_ylabel(f"improvement on {evaluation.baseline} (%), up is better")
-        axes.set_title(figure_title(evaluation, "mean over simulations, faint: single ones"))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return finish(figure, path)
+
+
+def _published(axes: Axes, evaluation: Evaluation, found: PublishedCurves) -> None:
+    for name, error in found.error.items():
+        shown = [index for index, step in enumerate(STEPS) if step <= evaluation.steps]
+        std = found.std.get(name)
+        axes.errorbar(
+            [STEPS[index] for index in shown],
+            [error[index] for index in shown],
+            yerr=None if std is None else [std[index] for index in shown],
+            color=PUBLISHED_COLOURS[name],
+            linestyle="none",
+            marker="D",
+            markerfacecolor="none",
+            markersize=6,
+            elinewidth=0.8,
+            capsize=2,
+            zorder=5,
+            label=f"{name}, published",
+        )
+    low, high = axes.get_ylim()
+    values = [value for error in found.error.values() for value in error[: len(shown)]]
+    axes.set_ylim(min([low, *(0.8 * value for value in values)]), max([high, *(1.25 * value for value in values)]))
 
 
 def _curves(
@@ -163,7 +154,7 @@ def _curves(
         if not visible.any():
             continue
         centre = np.where(visible, centre, np.nan)
-        _line(axes, steps, centre, style, name)
+        draw_line(axes, steps, centre, style, name)
         # A band that reaches zero or infinity is cut at the edge of the picture, not left out.
         floor, ceiling = 1e-3 * centre, 1e3 * centre
         low = np.where(np.isfinite(low) & (low > floor), low, floor)
@@ -173,21 +164,21 @@ def _curves(
         largest = max(largest, float(np.nanmax(centre)), float(np.max(high[visible & (high < ceiling)], initial=0)))
     if np.isfinite(smallest):
         axes.set_ylim(0.6 * smallest, 1.6 * max(min(largest, 1e4), 2 * smallest))
-    _step_axis(axes, evaluation)
+    step_axis(axes, evaluation)
     plain_log_axis(axes)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, style: MethodStyle, name: str) -> None:
+def draw_line(
+    axes: Axes, steps: np.ndarray, values: np.ndarray, style: MethodStyle, name: str, *, thin: bool = False
+) -> None:
     """One line, with a cross where it ends early."""
-    marker = "o" if len(steps) < 4 else None
     axes.plot(
         steps,
         values,
         color=style.colour,
-        linestyle=style.line,
-        linewidth=style.width,
-        marker=marker,
+        linestyle=":" if thin else style.line,
+        linewidth=1.2 if thin else style.width,
+        marker="o" if len(steps) < 4 else None,
         label=name,
         zorder=3,
     )
@@ -195,8 +186,3 @@ def _line(axes: Axes, steps: np.ndarray, values: np.ndarray, style: MethodStyle,
     if shown.size and shown[-1] < len(steps) - 1:
         last = shown[-1]
         axes.plot(steps[last], values[last], color=style.colour, marker="x", markersize=9, zorder=4)
-
-
-def _step_axis(axes: Axes, evaluation: Evaluation) -> None:
-    axes.set_xlim(0, evaluation.steps)
-    axes.set_xlabel(f"coarse step (Δt = {evaluation.time_step:g})")

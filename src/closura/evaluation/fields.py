@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float32
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from closura.evaluation.results import Evaluation
+from closura.evaluation.scales import colour_map, colour_scales, symmetric_scales
 from closura.evaluation.style import figure_settings, finish, new_figure
 
 
@@ -64,19 +64,6 @@ def truth_label(evaluation: Evaluation) -> str:
     return f"{evaluation.truth or 'fine'} (truth)" if evaluation.truth != "truth" else "truth"
 
 
-def colour_scale(pictures: dict[str, Float32[np.ndarray, "frame x y"]], truth: str) -> Normalize:
-    """One linear scale for all pictures: the range of the truth, or of all if there is no truth."""
-    chosen = [pictures[truth]] if truth in pictures else list(pictures.values())
-    values = np.concatenate([array[np.isfinite(array)].ravel() for array in chosen])
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
-    return Normalize(low, high if high > low else low + 1.0)
-
-
-def colour_map(name: str) -> Colormap:
-    """A colour map that shows what is not finite in light grey."""
-    return colormaps[name].with_extremes(bad="#d0d0d0")
-
-
 def frames_to_show(count: int, columns: int) -> list[int]:
     """Evenly spaced frames, first and last included."""
     return sorted({round(index) for index in np.linspace(0, count - 1, min(columns, count)).tolist()})
@@ -93,8 +80,9 @@ def field_strips(
 ) -> Figure:
     """Fields of one simulation: rows are methods and the truth, columns are steps.
 
-    Closure-RL, Fig. 1, 3 and 5. All pictures share one colour scale, that of the truth; ``errors=True`` shows
-    the difference to the truth instead, on a symmetric scale. Grey: not finite.
+    Closure-RL, Fig. 1, 3 and 5. All pictures share one colour scale, that of the truth; where fields fade, each
+    column has its own. ``errors=True`` shows the difference to the truth instead, on symmetric scales. Grey: not
+    finite.
 
     Raises
     ------
@@ -102,41 +90,56 @@ def field_strips(
         If nothing was kept (see :func:`kept_fields`), or errors are asked for without a truth.
     """
     pictures, truth = kept_fields(evaluation, simulation, component), truth_label(evaluation)
+    shown = frames_to_show(len(evaluation.frame_steps), columns)
     if errors:
         if truth not in pictures or len(pictures) < 2:
             raise ValueError("differences need the truth's fields and those of a method; they were not kept")
         reference = pictures.pop(truth)
         with np.errstate(over="ignore", invalid="ignore"):
             pictures = {name: array - reference for name, array in pictures.items()}
-        limit = _limit(pictures)
-        scale, colours, unit = Normalize(-limit, limit), colour_map("RdBu_r"), "difference to the truth"
+        scales, shared = symmetric_scales(pictures, shown)
+        colours, unit = colour_map("RdBu_r"), "difference to the truth"
     else:
-        scale, colours = colour_scale(pictures, truth), colour_map("viridis")
-        unit = _quantity(evaluation, component)
-    shown = frames_to_show(len(evaluation.frame_steps), columns)
+        scales, shared = colour_scales(pictures, truth, shown)
+        colours, unit = colour_map("viridis"), _quantity(evaluation, component)
     with figure_settings():
         width = 1.25 * len(shown) + 1.7
-        figure = new_figure(max(width, 5.0), 1.28 * len(pictures) + 0.75)
+        figure = new_figure(max(width, 5.0), 1.28 * len(pictures) + 0.95)
         grid = figure.subplots(len(pictures), len(shown), squeeze=False)
         for row, (name, array) in enumerate(pictures.items()):
             for column, frame in enumerate(shown):
                 axes = grid[row, column]
-                draw_picture(axes, array[frame], scale, colours, evaluation.origin)
+                draw_picture(axes, array[frame], scales[column], colours, evaluation.origin)
                 if row == 0:
-                    axes.set_title(f"step {int(evaluation.frame_steps[frame])}", fontsize=10)
+                    axes.set_title(moment_title(evaluation, frame), fontsize=10)
+                if row == len(pictures) - 1 and not shared:
+                    axes.set_xlabel(scale_text(scales[column]), fontsize=8)
             grid[row, 0].set_ylabel(textwrap.fill(name, 14), fontsize=10)
-        shrink = min(1.0, 2.2 / len(pictures))
-        bar = figure.colorbar(
-            ScalarMappable(scale, colours),
-            ax=grid,
-            fraction=0.035,
-            pad=0.015,
-            shrink=shrink,
-        )
-        bar.set_label(unit, fontsize=9)
-        bar.outline.set_visible(False)
-        figure.suptitle(f"{evaluation.problem}, simulation {simulation}", fontsize=11)
+        if shared:
+            bar = figure.colorbar(
+                ScalarMappable(scales[0], colours),
+                ax=grid,
+                fraction=0.035,
+                pad=0.015,
+                shrink=min(1.0, 2.2 / len(pictures)),
+            )
+            bar.set_label(unit, fontsize=9)
+            bar.outline.set_visible(False)
+        about = "" if shared else f"\n{unit}; each column has its own range of colours, written below"
+        figure.suptitle(f"{evaluation.problem}, simulation {simulation}{about}", fontsize=11)
         return finish(figure, path)
+
+
+def moment_title(evaluation: Evaluation, frame: int) -> str:
+    """Step and physical time of a kept frame, on two lines."""
+    step = int(evaluation.frame_steps[frame])
+    return f"step {step}\nt = {step * evaluation.time_step:.3g}"
+
+
+def scale_text(scale: Normalize) -> str:
+    """The range of a colour scale."""
+    low, high = scale.vmin or 0.0, scale.vmax or 0.0
+    return f"± {high:.2g}" if low == -high else f"{low:.2g} to {high:.2g}"
 
 
 def _quantity(evaluation: Evaluation, component: int | None) -> str:
@@ -147,16 +150,6 @@ def _quantity(evaluation: Evaluation, component: int | None) -> str:
     kept = [evaluation.truth_fields, *(method.fields for method in evaluation.methods.values())]
     vector = any(array is not None and array.shape[2] == 2 for array in kept)
     return "velocity magnitude" if vector else "field"
-
-
-def _limit(pictures: dict[str, Float32[np.ndarray, "frame x y"]]) -> float:
-    """A symmetric limit that one diverging method cannot spoil: the median of the methods' largest values."""
-    largest = []
-    for array in pictures.values():
-        finite = np.abs(array[np.isfinite(array)])
-        if finite.size:
-            largest.append(float(np.quantile(finite, 0.999)))
-    return max(float(np.median(largest)) if largest else 1.0, 1e-12)
 
 
 def draw_picture(

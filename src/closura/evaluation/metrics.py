@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from closura.evaluation.results import Evaluation, MethodResult
+from closura.evaluation.results import Evaluation
 
 
 def spread(values: Float[np.ndarray, "simulation"]) -> dict[str, float | int]:
@@ -103,19 +103,6 @@ def steps_below_threshold(
     return np.where(censored, 0 if published else above.shape[1], count), np.asarray(censored)
 
 
-def improvement_per_simulation(evaluation: Evaluation, name: str) -> Float64[np.ndarray, "simulation step"]:
-    """Relative improvement on the baseline, (CGS - x) / CGS, of each simulation at each step.
-
-    Minus infinity where the method is not finite but the baseline is; NaN where the baseline is 0 or not
-    finite. Closure-RL, Fig. 2 and 4 (middle), draws the mean over simulations of minus this.
-    """
-    base, other = evaluation.methods[evaluation.baseline].error, _method(evaluation, name).error
-    usable = np.isfinite(base) & (base > 0)
-    with np.errstate(over="ignore"):
-        ratio = np.where(np.isfinite(other), other, np.inf) / np.where(usable, base, 1.0)
-    return np.where(usable, 1.0 - ratio, np.nan)
-
-
 def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     """Quantile of Student's t distribution for a probability above one half.
 
@@ -142,7 +129,7 @@ def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float
     KeyError
         If a name is unknown.
     """
-    first, second = (_last(_method(evaluation, name).error) for name in (a, b))
+    first, second = (_last(evaluation.method(name).error) for name in (a, b))
     finite = np.isfinite(first) & np.isfinite(second)
     difference = first[finite] - second[finite]
     n = int(finite.sum())
@@ -165,77 +152,6 @@ def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float
     }
 
 
-def summary(evaluation: Evaluation, *, reference: str | None = None, published: bool = False) -> dict[str, Any]:
-    """All numbers of an evaluation as plain Python values, ready for JSON (not finite: None).
-
-    Errors are fractions. Every method has ``relative_mae`` at the last step, ``relative_mae_per_step`` (index
-    0 = initial state), ``diverged``, times in milliseconds, ``mass_error`` (its absolute value at the last
-    step, or None), ``steps_below_threshold``, ``improvement`` (of the means, against the baseline; positive
-    is better), ``paired_difference_to_<baseline>`` and ``parameters``.
-
-    Parameters
-    ----------
-    evaluation
-        What was measured.
-    reference
-        Name of a method (say, the published closure) to which paired differences are added too.
-    published
-        Count simulations that never exceed the threshold as the published code does: see
-        :func:`steps_below_threshold`.
-
-    Raises
-    ------
-    KeyError
-        If ``reference`` is unknown.
-    """
-    against = [evaluation.baseline]
-    if reference is not None and reference != evaluation.baseline:
-        _method(evaluation, reference)
-        against.append(reference)
-    base = spread(_last(evaluation.methods[evaluation.baseline].error))
-    methods: dict[str, Any] = {}
-    for name, method in evaluation.methods.items():
-        error = spread(_last(method.error))
-        count, censored = steps_below_threshold(method.error, evaluation.threshold, published=published)
-        steps = spread(count.astype(np.float64))
-        entry: dict[str, Any] = {
-            "relative_mae": {**error, "n": evaluation.simulations},
-            "relative_mae_per_step": {
-                "mean": mean_per_step(method.error),
-                "median": quantile_per_step(method.error),
-                "std": std_per_step(method.error),
-            },
-            "diverged": method.diverged,
-            "milliseconds_per_step": method.milliseconds_per_step,
-            "milliseconds_per_simulation": method.milliseconds_per_simulation,
-            "mass_error": None if method.mass_error is None else spread(np.abs(_last(method.mass_error))),
-            "steps_below_threshold": {
-                **{key: steps[key] for key in ("mean", "std", "median", "min", "max")},
-                "censored": int(censored.sum()),
-            },
-            "improvement": _improvement(base["mean"], error["mean"]),
-            "parameters": method.parameters,
-        }
-        for other in against:
-            if other != name:
-                entry[f"paired_difference_to_{other}"] = paired_difference(evaluation, name, other)
-        methods[name] = entry
-    result: dict[str, Any] = plain(
-        {
-            "problem": evaluation.problem,
-            "steps": evaluation.steps,
-            "simulations": evaluation.simulations,
-            "time_step": evaluation.time_step,
-            "baseline": evaluation.baseline,
-            "methods": methods,
-            "threshold": evaluation.threshold,
-            "description": evaluation.description,
-            "configuration": evaluation.configuration,
-        }
-    )
-    return result
-
-
 def plain(value: Any) -> Any:
     """The value in types that JSON knows: numbers that are not finite become None, unknown objects text."""
     if is_dataclass(value) and not isinstance(value, type):
@@ -255,18 +171,6 @@ def plain(value: Any) -> Any:
     return value.as_posix() if isinstance(value, Path) else str(value)
 
 
-def _improvement(base: float, other: float) -> float:
-    if not (math.isfinite(base) and math.isfinite(other)) or base <= 0:
-        return math.nan
-    return (base - other) / base
-
-
 def _last(error: Float64[np.ndarray, "simulation step"]) -> Float64[np.ndarray, "simulation"]:
     last = error[:, -1]
     return np.where(np.isfinite(last), last, np.inf)
-
-
-def _method(evaluation: Evaluation, name: str) -> MethodResult:
-    if name not in evaluation.methods:
-        raise KeyError(f"unknown method {name!r}; valid: {', '.join(evaluation.methods)}")
-    return evaluation.methods[name]

@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from closura.evaluation.breakdowns import write_breakdown_csv
 from closura.evaluation.figures import write_figures
+from closura.evaluation.records import save_evaluation
 from closura.evaluation.report import write_report
 from closura.evaluation.results import Evaluation
 from closura.evaluation.tables import write_csv, write_json
@@ -27,7 +29,10 @@ def publish(
     training: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> Published:
-    """Write ``table.json``, ``table.csv``, ``figures/`` and a self-contained ``report.html``.
+    """Write ``table.json``, ``table.csv``, ``breakdown.csv``, ``evaluation.npz``, ``figures/`` and ``report.html``.
+
+    The report is one self-contained file; ``breakdown.csv`` holds chosen steps and groups of simulations, and
+    ``evaluation.npz`` the errors of all simulations, from which ``closura report`` can write a report again.
 
     Parameters
     ----------
@@ -45,12 +50,19 @@ def publish(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = (training or {}).get("metrics")
-    settings = (training or {}).get("configuration", {})
-    trained = settings.get("learning", {}).get("horizons") or [settings.get("problem", {}).get("maximum_steps")]
-    figures = write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=trained[-1])
+    seen = trained_steps((training or {}).get("configuration", {}))
+    figures = write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=seen)
     table = write_json(evaluation, folder / "table.json")
     csv = write_csv(evaluation, folder / "table.csv")
+    write_breakdown_csv(evaluation, folder / "breakdown.csv")
+    save_evaluation(evaluation, folder / "evaluation.npz")
     report = write_report(
         folder / "report.html", title=title, evaluations=evaluation, figures=figures, training=training, notes=notes
     )
     return Published(table, csv, figures, report)
+
+
+def trained_steps(configuration: Mapping[str, Any]) -> int | None:
+    """The number of steps that a training saw at most, from its settings; None where they do not say."""
+    horizons = configuration.get("learning", {}).get("horizons")
+    return horizons[-1] if horizons else configuration.get("problem", {}).get("maximum_steps")

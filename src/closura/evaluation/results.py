@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-TRUTH_NAMES = ("FGS", "truth")
+TRUTH_NAMES = ("FGS", "truth", "fine")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,8 @@ class MethodResult:
         Relative mean absolute error, ``(simulation, step + 1)``, as a fraction. An entry that is not finite
         means that the simulation had diverged.
     mass_error
-        Relative error of the total of the field against the initial total, ``(simulation, step + 1)``, or
-        None for problems without such a total.
+        Relative error of the problem's first conserved quantity against its initial value,
+        ``(simulation, step + 1)``, or None for problems that conserve nothing.
     diverged_at
         First step, ``(simulation,)``, at which the field was not finite or had left ten times its initial
         range; -1 where that never happened.
@@ -40,7 +40,8 @@ class MethodResult:
     fields
         Fields of the kept simulations at the kept steps, ``(kept, frame, component, *grid)``, or None.
     actions
-        Actions of a closure at the same places, or None.
+        What a closure answers in the state of each kept frame, ``(kept, frame, channel, *grid)``, clipped as
+        the solver clips it, or None.
 
     Raises
     ------
@@ -83,7 +84,15 @@ class MethodResult:
     @property
     def diverged(self) -> int:
         """Number of simulations that diverged, by the flag or by an error that is not finite."""
-        return int(np.sum((self.diverged_at >= 0) | ~np.isfinite(self.error).all(axis=1)))
+        return int(np.sum(self.lost_at >= 0))
+
+    @property
+    def lost_at(self) -> Int[np.ndarray, "_"]:
+        """First step, ``(simulation,)``, with the flag or with an error that is not finite; -1 for none."""
+        broken = ~np.isfinite(self.error)
+        first = np.where(broken.any(axis=1), broken.argmax(axis=1), -1)
+        both = np.where((first >= 0) & (self.diverged_at >= 0), np.minimum(first, self.diverged_at), -1)
+        return np.where(both >= 0, both, np.maximum(first, self.diverged_at)).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +131,14 @@ class Evaluation:
         errors are absolute.
     groups
         The group of each simulation, or nothing.
+    bases
+        For closures that correct another solver than the baseline: the name of that method.
+    finer
+        Names of the methods that run on a finer grid.
+    quantity
+        Name of the conserved quantity whose relative error the methods' ``mass_error`` is.
+    components, channels
+        Names of the field's components and of the action's channels, for figures.
 
     Raises
     ------
@@ -142,6 +159,11 @@ class Evaluation:
     origin: Literal["lower", "upper"] = "lower"
     scale: Float64[np.ndarray, "_ _"] | None = None
     groups: tuple[str, ...] = ()
+    bases: Mapping[str, str] = field(default_factory=dict)
+    finer: tuple[str, ...] = ()
+    quantity: str = "mass"
+    components: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -166,6 +188,9 @@ class Evaluation:
             raise ValueError(f"scale must be (simulations, steps + 1) = {expected}; got {self.scale.shape}")
         if len(self.groups) not in (0, self.simulations):
             raise ValueError(f"groups need one name per simulation, {self.simulations}; got {len(self.groups)}")
+        unknown = {*self.bases, *self.bases.values(), *self.finer} - set(self.methods)
+        if unknown:
+            raise ValueError(f"bases and finer name {sorted(unknown)}; the methods are {', '.join(self.methods)}")
         if not self.threshold > 0:
             raise ValueError(f"threshold must be a positive fraction; got {self.threshold}")
 
@@ -191,5 +216,27 @@ class Evaluation:
 
     @property
     def rivals(self) -> tuple[str, ...]:
-        """Names of the methods that learn nothing, the baseline excluded."""
-        return tuple(name for name in self.judged if not self.methods[name].learned and name != self.baseline)
+        """Names of the methods on the same grid that learn nothing, the baseline excluded."""
+        apart = (self.baseline, *self.finer)
+        return tuple(name for name in self.judged if not self.methods[name].learned and name not in apart)
+
+    def method(self, name: str) -> MethodResult:
+        """One method by name; a KeyError lists the valid ones."""
+        if name not in self.methods:
+            raise KeyError(f"unknown method {name!r}; valid: {', '.join(self.methods)}")
+        return self.methods[name]
+
+    def base(self, name: str) -> str:
+        """The method that ``name`` is a correction of: by default the baseline."""
+        return self.bases.get(name, self.baseline)
+
+    def moment(self, step: int) -> str:
+        """A step with its physical time, for people."""
+        return f"step {step}, t = {step * self.time_step:.3g}"
+
+    def initial_error(self, name: str) -> Float64[np.ndarray, "simulation step"] | None:
+        """Error of a method relative to the initial field, where errors are relative to the field at the same time."""
+        if self.scale is None:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.methods[name].error * self.scale

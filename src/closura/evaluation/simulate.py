@@ -1,7 +1,7 @@
 """Several methods from the same held-out beginnings, side by side."""
 
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -12,7 +12,8 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
 from closura.evaluation.results import TRUTH_NAMES, Evaluation, MethodResult
-from closura.problems.problem import Ask, Dynamics, Problem, Quantity, measure
+from closura.evaluation.timing import SolverStep, TargetStep, milliseconds_per_step
+from closura.problems.problem import Ask, Dynamics, Problem, Quantity, SimulatedBegin, Target, measure
 from closura.problems.stored import TruthStore, simulate_truth
 
 DIVERGENCE_FACTOR = 10.0
@@ -71,40 +72,30 @@ def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, part
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
 
 
-def milliseconds_per_step(advance: Callable[[Array], Array], state: PyTree[Array], *, steps: int = 20) -> float:
-    """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions."""
+@eqx.filter_jit
+def _answers(
+    dynamics: Dynamics,
+    ask: Ask,
+    parameters: PyTree[Array],
+    states: Float[Array, "kept frame component *grid"],
+    bound: float,
+) -> Float[Array, "kept frame channel *grid"]:
+    """What a closure answers in given states, clipped as the dynamics clip it."""
 
-    @eqx.filter_jit
-    def run(advance: Callable[[Array], Array], state: PyTree[Array]) -> PyTree[Array]:
-        return jax.lax.scan(lambda s, _: (advance(s), None), state, None, length=steps)[0]
+    def one(pair: tuple[Array, PyTree[Array]]) -> Array:
+        return jax.lax.map(lambda state: jnp.clip(ask(dynamics.observe(state, pair[1])), -bound, bound), pair[0])
 
-    jax.block_until_ready(run(advance, state))
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        jax.block_until_ready(run(advance, state))
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds)) / steps
-
-
-class _Solver(eqx.Module):
-    """A method as a function of the state alone, for timing."""
-
-    dynamics: Dynamics
-    parameters: PyTree[Array]
-    ask: Ask | None
-
-    def __call__(self, state: Array) -> Array:
-        return self.dynamics.step(state, self.parameters, self.ask)[0]
+    return jax.lax.map(one, (states, parameters))
 
 
-class _Truth(eqx.Module):
-    problem: Problem
-    state: Array
-    parameters: PyTree[Array]
-
-    def __call__(self, target: PyTree[Array]) -> PyTree[Array]:
-        return self.problem.target.advance(target, self.state, self.parameters)
+def _finer(problem: Problem, target: Target, store: TruthStore, *, key: Key[Scalar, ""]) -> Rollout:
+    """A simulation on a finer grid, from the fine initial data of the store's beginnings, as a method."""
+    begin = replace(problem.begin, target=target)  # type: ignore[call-arg]
+    restricted = simulate_truth(replace(problem, begin=begin, target=target), store.slots, store.steps, key=key).truth
+    error = jax.jit(jax.vmap(jax.vmap(problem.error)))(restricted, store.truth)
+    quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(restricted)
+    failed = ~np.isfinite(np.asarray(restricted)).all(axis=tuple(range(2, restricted.ndim)))
+    return Rollout(np.asarray(error), np.asarray(quantities), failed, np.asarray(restricted))
 
 
 def evaluate(
@@ -119,6 +110,7 @@ def evaluate(
     frames: int = 6,
     threshold: float | None = None,
     dynamics: Mapping[str, Dynamics] | None = None,
+    bases: Mapping[str, str] | None = None,
     save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
     timing: bool = True,
     description: Mapping[str, str] | None = None,
@@ -143,6 +135,9 @@ def evaluate(
         Relative error that still counts as low: steps below it are counted (default: the problem's).
     dynamics
         Coarse solvers of closures that correct another one than the problem's, by the closures' names.
+    bases
+        What these solvers are called among the methods, by the closures' names: a closure is compared with the
+        solver that it corrects (default: the problem's coarse solver).
     keep, frames
         Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
     save
@@ -155,12 +150,20 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a closure has the name of another method.
+        If a closure has the name of another method, or corrects a solver that is not among the methods.
     """
     baseline, truth_name = problem.names
-    taken = {baseline, *TRUTH_NAMES, *problem.rivals} & set(closures)
+    classical = (baseline, *problem.rivals)
+    taken = {*classical, *TRUTH_NAMES, *problem.finer} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names")
+    unknown = set(bases or {}) - set(closures), set((bases or {}).values()) - set(classical)
+    if any(unknown):
+        raise ValueError(
+            f"bases give the solver of each closure, one of {', '.join(classical)}; got {dict(bases or {})} for "
+            f"closures {', '.join(closures) or '(none)'}"
+        )
+    drawn = store is None
     if store is None:
         report("truth")
         store = simulate_truth(problem, simulations, steps, key=key)
@@ -192,11 +195,29 @@ def evaluate(
         if save is not None:
             all_fields[name] = shown
             shown = shown[:, frame_steps]
-        step_time = milliseconds_per_step(_Solver(solver, first.parameters, ask), first.state) if timing else np.nan
+        step_time = milliseconds_per_step(SolverStep(solver, first.parameters, ask), first.state) if timing else np.nan
+        frames_of = shown[:keep]
+        actions = None
+        if ask is not None and solver.asks == 1:
+            bound = getattr(solver, "bound", problem.decision.bound)
+            actions = np.asarray(_answers(solver, ask, kept.parameters, jnp.asarray(frames_of), bound), np.float32)
         results[name] = _result(
-            name, done, shown[:keep], step_time, steps,
-            parameters=count_parameters(ask) if isinstance(ask, eqx.Module) else None,
+            name, done, frames_of, step_time, steps, actions=actions,
+            parameters=None if ask is None else count_parameters(ask) if isinstance(ask, eqx.Module) else 0,
         )  # fmt: skip
+
+    # Their fine initial data are not in a store that was handed over.
+    finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
+    for name, target in finer.items():
+        report(name)
+        done = _finer(problem, target, store, key=key)
+        begun = replace(problem.begin, target=target)(key=key).target  # type: ignore[call-arg]
+        advance = TargetStep(target, first.state, first.parameters)
+        step_time = milliseconds_per_step(advance, begun) if timing else np.nan
+        fields = np.asarray(done.fields)
+        results[name] = _result(name, done, fields[:keep, frame_steps], step_time, steps)
+        if save is not None:
+            all_fields[name] = fields
 
     report(truth_name)
     truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
@@ -208,12 +229,12 @@ def evaluate(
     )
     truth_time = np.nan
     if timing and not hasattr(problem.begin, "at"):
-        target = problem.begin(key=key).target
-        truth_time = milliseconds_per_step(_Truth(problem, first.state, first.parameters), target)
+        begun = problem.begin(key=key).target
+        truth_time = milliseconds_per_step(TargetStep(problem.target, first.state, first.parameters), begun)
     results[truth_name] = _result(truth_name, true_run, truth_fields, truth_time, steps)
     if save is not None:
         save(store, all_fields)
-    ordered = {name: results[name] for name in (baseline, *problem.rivals, truth_name, *closures)}
+    ordered = {name: results[name] for name in (*classical, *finer, truth_name, *closures)}
     return Evaluation(
         problem=problem.name,
         methods=ordered,
@@ -228,11 +249,23 @@ def evaluate(
         origin=problem.origin,
         scale=_scale(problem, store),
         groups=_groups(problem, store),
+        bases={name: base for name, base in (bases or {}).items() if base != baseline},
+        finer=tuple(finer),
+        quantity=problem.quantities[0].name if problem.quantities else "mass",
+        components=problem.components,
+        channels=problem.decision.action,
     )
 
 
 def _result(
-    name: str, run: Rollout, fields: np.ndarray, step_time: float, steps: int, parameters: int | None = None
+    name: str,
+    run: Rollout,
+    fields: np.ndarray,
+    step_time: float,
+    steps: int,
+    *,
+    parameters: int | None = None,
+    actions: np.ndarray | None = None,
 ) -> MethodResult:
     quantities = np.asarray(run.quantities, np.float64)
     # Without a conserved quantity there is nothing to compare; the first one is the mass.
@@ -241,13 +274,21 @@ def _result(
     return MethodResult(
         name=name,
         error=np.asarray(run.error, np.float64),
-        mass_error=None if total is None else np.abs(total - total[:, :1]) / np.abs(total[:, :1]),
+        mass_error=None if total is None else _relative_change(total),
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
         milliseconds_per_step=step_time,
         milliseconds_per_simulation=step_time * steps,
         parameters=parameters,
         fields=np.asarray(fields, np.float32),
+        actions=actions,
     )
+
+
+def _relative_change(total: np.ndarray) -> np.ndarray:
+    """Change of a quantity relative to its initial value, or absolute where that is zero."""
+    initial = total[:, :1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(total - initial) / np.where(initial == 0, 1.0, np.abs(initial))
 
 
 def _scale(problem: Problem, store: TruthStore) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 Figures are made with matplotlib's object-oriented interface only: no window, no global state, any thread.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,3 +135,18 @@ def plain_log_axis(axes: Axes, which: str = "y") -> None:
 def figure_title(evaluation: Evaluation, what: str) -> str:
     """The problem, the number of simulations, and what is drawn."""
     return f"{evaluation.problem}, n = {evaluation.simulations}\n{what}"
+
+
+def step_axis(axes: Axes, evaluation: Evaluation) -> None:
+    """Coarse steps below, the physical time that belongs to them above."""
+    axes.set_xlim(0, evaluation.steps)
+    axes.set_xlabel(f"coarse step (Δt = {evaluation.time_step:.4g})")
+    time = axes.secondary_xaxis("top", functions=steps_and_time(evaluation))
+    time.set_xlabel("time t", fontsize=9)
+    time.tick_params(labelsize=8, colors="#444444")
+
+
+def steps_and_time(evaluation: Evaluation) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """From steps to physical time and back, for a second axis."""
+    length = evaluation.time_step
+    return (lambda step: step * length), (lambda time: time / length)

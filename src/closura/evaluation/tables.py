@@ -1,78 +1,131 @@
 """The table of an evaluation: for the terminal, as CSV, as JSON.
 
-Percent for people (terminal, CSV columns that say so), fractions in JSON.
+Percent for people (terminal, CSV columns that say so), fractions in JSON. Tables at chosen steps and for groups
+of simulations are in :mod:`closura.evaluation.breakdowns`.
 """
 
 import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from closura.evaluation.metrics import summary
+from closura.evaluation.breakdowns import breakdowns, terminal_table
+from closura.evaluation.numbers import summary
 from closura.evaluation.results import Evaluation
+from closura.evaluation.words import infinite, mean_and_std, short
 from closura.files import write_atomically
 
-# Columns of the terminal table, and where it is cut in two on a narrow terminal.
-_ACCURACY = 6
-_WIDE = 128
+_WIDE = 128  # the terminal table is cut in two on a narrower one
+
+Part = Literal["all", "accuracy", "cost"]
 
 
-def table_rows(evaluation: Evaluation, *, published: bool = False) -> tuple[list[str], list[tuple[str, list[str]]]]:
+class _Column(NamedTuple):
+    """Heading, the part of a narrow table that it belongs to, and the cell of a method's numbers."""
+
+    heading: str
+    part: Literal["accuracy", "cost"]
+    cell: Callable[[str, dict[str, Any]], str]
+
+
+def _columns(evaluation: Evaluation, published: bool) -> list[_Column]:
+    def improvement(key: str, name: str, entry: dict[str, Any]) -> str:
+        number = entry[key]
+        compared = name in evaluation.judged and name != evaluation.baseline and number is not None
+        return f"{100 * number:+.1f}" if compared else "–"
+
+    def steps(_: str, entry: dict[str, Any]) -> str:
+        found = entry["steps_below_threshold"]
+        at_least = "≥ " if found["censored"] and not published else ""
+        return f"{at_least}{found['mean']:.1f} ± {found['std']:.1f}"
+
+    def on_base(name: str, entry: dict[str, Any]) -> str:
+        text = improvement("improvement_on_base", name, entry) if entry["base"] else "–"
+        return text if text == "–" else f"{text} ({entry['base']})"
+
+    def harm(_: str, entry: dict[str, Any]) -> str:
+        found = entry["worse_than_base"]
+        return "–" if found is None else f"{found['simulations']} of {found['n']}"
+
+    error = "relative_mae"
+    columns = [
+        _Column(
+            f"relative MAE (%) at {evaluation.moment(evaluation.steps)}",
+            "accuracy",
+            lambda _, e: mean_and_std(e[error]),
+        ),
+        _Column("median (%)", "accuracy", lambda _, e: infinite(e[error]["median"])),
+    ]
+    if evaluation.scale is not None:
+        initial = "relative_to_initial"
+        columns.append(_Column("of initial field (%)", "accuracy", lambda _, e: mean_and_std(e[initial])))
+    columns.append(_Column(f"on {evaluation.baseline} (%)", "accuracy", lambda n, e: improvement("improvement", n, e)))
+    if any(base != evaluation.baseline for base in evaluation.bases.values()):
+        columns.append(_Column("on its base (%)", "accuracy", on_base))
+    columns += [
+        _Column(f"steps below {100 * evaluation.threshold:g} %", "accuracy", steps),
+        _Column("median", "accuracy", lambda _, e: f"{e['steps_below_threshold']['median']:g}"),
+    ]
+    if any(method.mass_error is not None for method in evaluation.methods.values()):
+        columns.append(
+            _Column(
+                f"{evaluation.quantity} error (%)",
+                "cost",
+                lambda _, e: "–" if e["mass_error"] is None else mean_and_std(e["mass_error"]),
+            )
+        )
+    columns.append(_Column("diverged", "cost", lambda _, e: str(e["diverged"])))
+    if evaluation.closures:
+        columns.append(_Column("ever worse than base", "cost", harm))
+    columns += [
+        _Column("ms per step", "cost", lambda _, e: short(e["milliseconds_per_step"])),
+        _Column("ms per simulation", "cost", lambda _, e: short(e["milliseconds_per_simulation"])),
+        _Column("parameters", "cost", lambda _, e: "–" if e["parameters"] is None else f"{e['parameters']:,}"),
+    ]
+    return columns
+
+
+def table_rows(
+    evaluation: Evaluation, *, part: Part = "all", published: bool = False
+) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Headings and, for each method, its name and its formatted cells (percent, milliseconds).
 
     The first heading belongs to the name. Used by the terminal table and the report.
     """
-    numbers = summary(evaluation, published=published)
-    headings = [
-        "method",
-        f"relative MAE (%) at step {evaluation.steps}",
-        "median (%)",
-        f"on {evaluation.baseline} (%)",
-        f"steps below {100 * evaluation.threshold:g} %",
-        "median",
-        "mass error (%)",
-        "diverged",
-        "ms per step",
-        "ms per simulation",
-        "parameters",
-    ]
-    rows = []
-    for name, entry in numbers["methods"].items():
-        error, steps, mass = entry["relative_mae"], entry["steps_below_threshold"], entry["mass_error"]
-        at_least = "≥ " if steps["censored"] and not published else ""
-        improvement = entry["improvement"]
-        compared = name in evaluation.judged and name != evaluation.baseline and improvement is not None
-        cells = [
-            _mean_and_std(error),
-            _infinite(error["median"]),
-            f"{100 * improvement:+.1f}" if compared else "–",
-            f"{at_least}{steps['mean']:.1f} ± {steps['std']:.1f}",
-            f"{steps['median']:g}",
-            "–" if mass is None else _mean_and_std(mass),
-            str(entry["diverged"]),
-            _short(entry["milliseconds_per_step"]),
-            _short(entry["milliseconds_per_simulation"]),
-            "–" if entry["parameters"] is None else f"{entry['parameters']:,}",
-        ]
-        rows.append((name, cells))
-    return headings, rows
+    columns = [c for c in _columns(evaluation, published) if part in ("all", c.part)]
+    numbers = summary(evaluation, published=published)["methods"]
+    rows = [(name, [column.cell(name, entry) for column in columns]) for name, entry in numbers.items()]
+    return ["method", *(column.heading for column in columns)], rows
 
 
 def footnotes(evaluation: Evaluation) -> list[str]:
     """What must stand beneath the table: how many simulations, which data, how diverged ones count."""
     lines = [
-        f"n = {evaluation.simulations} simulations of {evaluation.steps} steps, from the same initial states "
+        f"n = {evaluation.simulations} simulations of {evaluation.steps} steps "
+        f"(time {evaluation.steps * evaluation.time_step:.4g}), from the same initial states "
         "for all methods. mean ± population standard deviation over simulations; "
         f"“on {evaluation.baseline}”: relative improvement of the mean, positive is better.",
         evaluation.description.get("split", "No statement was given on how evaluation data were held out."),
     ]
+    if evaluation.scale is not None:
+        lines.append(
+            "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
+            "true field at the beginning, of which at the end "
+            f"{short(100 * float(evaluation.scale[:, -1].mean()))} % are left on average."
+        )
+    if evaluation.closures:
+        lines.append(
+            "“Ever worse than base”: simulations in which the error is larger than that of the solver which the "
+            "closure corrects, at any step."
+        )
     if any(method.diverged for method in evaluation.methods.values()):
         lines.append(
             "Diverged simulations are counted and kept: they make the mean infinite (∞; in brackets the mean "
@@ -84,23 +137,13 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def table(
-    evaluation: Evaluation,
-    *,
-    part: Literal["all", "accuracy", "cost"] = "all",
-    published: bool = False,
-) -> Table:
+def table(evaluation: Evaluation, *, part: Part = "all", published: bool = False) -> Table:
     """The table for the terminal, with the number of simulations and the split statement beneath.
 
-    ``part`` picks the columns: errors and low-error steps (``"accuracy"``), mass error, divergence, time and
-    size (``"cost"``), or all.
+    ``part`` picks the columns: errors and low-error steps (``"accuracy"``), conserved quantity, divergence,
+    time and size (``"cost"``), or all.
     """
-    headings, rows = table_rows(evaluation, published=published)
-    chosen = {
-        "all": range(1, len(headings)),
-        "accuracy": range(1, _ACCURACY),
-        "cost": range(_ACCURACY, len(headings)),
-    }[part]
+    headings, rows = table_rows(evaluation, part=part, published=published)
     result = Table(
         title=escape(evaluation.problem) if part != "cost" else None,
         caption=escape("\n".join(footnotes(evaluation))) if part != "accuracy" else None,
@@ -110,33 +153,36 @@ def table(
         padding=(0, 1),
     )
     result.add_column(escape(headings[0]))
-    for index in chosen:
-        result.add_column(escape(headings[index]), justify="right", no_wrap=False)
+    for heading in headings[1:]:
+        result.add_column(escape(heading), justify="right", no_wrap=False)
     for name, cells in rows:
         style = "bold" if evaluation.methods[name].learned else None
         # A number and its spread stay on one line.
-        kept = [escape(cells[index - 1]).replace(" ", "\u00a0") for index in chosen]
-        result.add_row(escape(name), *kept, style=style)
+        result.add_row(escape(name), *(escape(cell).replace(" ", "\u00a0") for cell in cells), style=style)
     return result
 
 
 def print_table(evaluation: Evaluation, *, console: Console | None = None, published: bool = False) -> None:
-    """Print the table to the terminal, in two parts where the terminal is narrow."""
+    """Print the tables to the terminal: all methods (in two parts where it is narrow), chosen steps, groups."""
     console = console or Console()
     if console.width >= _WIDE:
         console.print(table(evaluation, published=published))
-        return
-    console.print(table(evaluation, part="accuracy", published=published))
-    console.print(table(evaluation, part="cost", published=published))
+    else:
+        console.print(table(evaluation, part="accuracy", published=published))
+        console.print(table(evaluation, part="cost", published=published))
+    for breakdown in breakdowns(evaluation):
+        if breakdown.shown:
+            console.print(terminal_table(evaluation, breakdown))
 
 
 _SPREAD = ("mean", "std", "median", "max", "mean_of_finite")
 _STEPS = ("mean", "std", "median", "censored")
 _PLAIN = ("diverged", "milliseconds_per_step", "milliseconds_per_simulation", "parameters")
 CSV_COLUMNS = (
-    *("problem", "method", "steps", "simulations"),
+    *("problem", "method", "steps", "time", "simulations"),
     *(f"relative_mae_{key}_percent" for key in _SPREAD),
-    *("improvement_percent", "threshold_percent"),
+    *(f"relative_to_initial_{key}_percent" for key in _SPREAD),
+    *("improvement_percent", "base", "improvement_on_base_percent", "ever_worse_than_base", "threshold_percent"),
     *(f"steps_below_threshold_{key}" for key in _STEPS),
     *("mass_error_mean_percent", "mass_error_std_percent"),
     *_PLAIN,
@@ -152,13 +198,19 @@ def write_csv(evaluation: Evaluation, path: str | Path, *, published: bool = Fal
     writer.writeheader()
     for name, entry in numbers["methods"].items():
         error, steps, mass = entry["relative_mae"], entry["steps_below_threshold"], entry["mass_error"] or {}
+        initial = entry.get("relative_to_initial", {})
         row = {
             "problem": evaluation.problem,
             "method": name,
             "steps": evaluation.steps,
+            "time": numbers["time"],
             "simulations": evaluation.simulations,
             **{f"relative_mae_{key}_percent": _hundred(error[key]) for key in _SPREAD},
+            **{f"relative_to_initial_{key}_percent": _hundred(initial.get(key)) for key in _SPREAD},
             "improvement_percent": _hundred(entry["improvement"]),
+            "base": entry["base"],
+            "improvement_on_base_percent": _hundred(entry["improvement_on_base"]),
+            "ever_worse_than_base": (entry["worse_than_base"] or {}).get("simulations"),
             "threshold_percent": _hundred(evaluation.threshold),
             **{f"steps_below_threshold_{key}": steps[key] for key in _STEPS},
             **{f"mass_error_{key}_percent": _hundred(mass.get(key)) for key in ("mean", "std")},
@@ -172,42 +224,10 @@ def write_csv(evaluation: Evaluation, path: str | Path, *, published: bool = Fal
 def write_json(
     evaluation: Evaluation, path: str | Path, *, reference: str | None = None, published: bool = False
 ) -> Path:
-    """Write :func:`closura.evaluation.metrics.summary` as JSON without NaN or Infinity."""
+    """Write :func:`closura.evaluation.numbers.summary` as JSON without NaN or Infinity."""
     numbers = summary(evaluation, reference=reference, published=published)
     return write_atomically(path, json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def percent(fraction: float) -> str:
-    """A fraction as percent with three significant digits, without the sign."""
-    return _short(100 * fraction)
-
-
-def _mean_and_std(values: dict[str, Any]) -> str:
-    if values["mean"] is not None:
-        return f"{percent(values['mean'])} ± {_infinite(values['std'])}"
-    if values["mean_of_finite"] is None:
-        return "∞"
-    return f"∞ ({percent(values['mean_of_finite'])})"
-
-
-def _infinite(value: float | None) -> str:
-    return "∞" if value is None else percent(value)
-
-
 def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100 * value
-
-
-def _short(value: float | None) -> str:
-    """Three significant digits, without an exponent where that stays readable."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return "∞"
-    if value == 0:
-        return "0"
-    size = abs(value)
-    if size >= 1e5 or size < 1e-4:
-        return f"{value:.1e}"
-    decimals = max(0, 2 - math.floor(math.log10(size)))
-    return f"{value:,.{decimals}f}"
+    return None if value is None or not math.isfinite(value) else 100 * value

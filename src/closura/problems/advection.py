@@ -6,6 +6,10 @@
 * trusted (FGS): second-order central differences, RK4, ``ratio`` times finer in space and time, subsampled;
 * the closure sees (psi, u, v) and answers with a forcing A per cell: psi <- G(clip(psi - clip(A))).
 
+This form does not conserve the total of psi: where its discrete velocity has a divergence, so do the coarse, the
+fine and the rival solutions. :mod:`closura.problems.flux_form` has the conservative one, for the same dynamics and
+target; :mod:`closura.problems.actions` has closures that add nothing themselves.
+
 Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery for Coarse-Grained Partial
 Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).
 """
@@ -23,10 +27,44 @@ from jaxtyping import Array, Float, Key, Scalar
 
 from closura.grids import Grid
 from closura.numerics import Scheme, advective_derivative, get_integrator, get_scheme, pad_all, subsample
+from closura.problems.actions import ActionForm, correction
 from closura.problems.problem import Ask, Draw, Dynamics, Target
 
 STATE_BOUND = 3.0
-"""The published code clips the state that an action has made to [-3, 3]; the paper does not mention it."""
+"""The published code clips the state that an action has made to [-3, 3]; the paper does not mention it.
+
+A safety net for fields in [0, 1]: where it acts, it changes totals whatever the form of the action.
+"""
+
+Solver = Callable[[Float[Array, "component *grid"], Float[Array, "axis *grid"]], Float[Array, "component *grid"]]
+"""``solver(psi, velocity)`` advances by one coarse time step."""
+
+Restriction = Callable[[Float[Array, "component *fine"], int], Float[Array, "component *coarse"]]
+"""``restriction(field, ratio)``: from the fine grid to the coarse one."""
+
+
+def linear_factors(integrator: str, step: float) -> tuple[float, ...]:
+    """``f_1 .. f_s`` of a step ``q + f_s T(q + f_{s-1} T( .. q + f_1 T(q)))``, T a linear and steady tendency.
+
+    A Runge-Kutta step is then a polynomial of T, here by Horner's rule: it holds two fields where general stages
+    hold four, which halves the time.
+    """
+    c = get_integrator(integrator).stability_polynomial
+    return tuple(step * c[k] / c[k - 1] for k in range(len(c) - 1, 0, -1))
+
+
+def linear_step(
+    tendency: Callable[[Array], Array], psi: Float[Array, "component *grid"], factors: tuple[float, ...]
+) -> Float[Array, "component *grid"]:
+    """One step of a linear and steady tendency with the factors of :func:`linear_factors`."""
+    if len(factors) == 1:
+        return psi + factors[0] * tendency(psi)
+
+    def stage(q: Array, factor: Array) -> tuple[Array, None]:
+        return psi + factor * tendency(q), None
+
+    # In a loop: unrolled, XLA on CPU merges neighbouring stages and computes each of them many times.
+    return jax.lax.scan(stage, psi, jnp.asarray(factors, psi.dtype))[0]
 
 
 class AdvectionSolver(eqx.Module):
@@ -80,27 +118,13 @@ class AdvectionSolver(eqx.Module):
         return scheme if isinstance(scheme, Scheme) and not scheme.upwind and periodic else None
 
     def _factors(self) -> tuple[float, ...]:
-        """``f_1 .. f_s`` of a substep ``q + f_s T(q + f_{s-1} T( .. q + f_1 T(q)))``, T the tendency.
-
-        The tendency is linear in psi and steady, so a Runge-Kutta step is a polynomial of it, here by
-        Horner's rule: it holds two fields where general stages hold four, which halves the time.
-        """
-        c = get_integrator(self.integrator).stability_polynomial
-        return tuple(self.time_step / self.substeps * c[k] / c[k - 1] for k in range(len(c) - 1, 0, -1))
+        return linear_factors(self.integrator, self.time_step / self.substeps)
 
     def _substep(
         self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
     ) -> Float[Array, "component *grid"]:
         """One substep with any scheme."""
-        factors = self._factors()
-        if len(factors) == 1:
-            return psi + factors[0] * self.tendency(psi, velocity)
-
-        def stage(q: Array, factor: Array) -> tuple[Array, None]:
-            return psi + factor * self.tendency(q, velocity), None
-
-        # In a loop: unrolled, XLA on CPU merges neighbouring stages and computes each of them many times.
-        return jax.lax.scan(stage, psi, jnp.asarray(factors, psi.dtype))[0]
+        return linear_step(lambda q: self.tendency(q, velocity), psi, self._factors())
 
     def _centred_substep(
         self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *padded"]
@@ -138,20 +162,37 @@ def _inner(
 
 
 class AdvectionDynamics(Dynamics):
-    """The coarse solver with a forcing: ``psi <- G(clip(psi - clip(A, -bound, bound), -3, 3))``.
+    """The coarse solver with a closure's action: ``psi <- G(clip(psi - A, -3, 3))``.
 
     The state is ``(1, x, y)``, the parameters are the coarse velocity ``(2, x, y)``; the closure observes
     ``(psi, u, v)`` in float32.
+
+    Parameters
+    ----------
+    solver
+        Advances psi by one coarse step.
+    ratio
+        Fine points per coarse point and axis.
+    bound
+        Actions are clipped to ``[-bound, bound]``.
+    action
+        How the answer becomes ``A``: as it is (published), without its mean, or as fluxes through faces; see
+        :func:`~closura.problems.actions.correction`.
+    restrict, restrict_velocity
+        From the fine initial data to the coarse ones (default: every ``ratio``-th point).
     """
 
     asks: ClassVar[int] = 1
-    solver: AdvectionSolver
+    solver: Solver
     ratio: int = eqx.field(static=True)
     bound: float = eqx.field(static=True, default=math.inf)
+    action: ActionForm = eqx.field(static=True, default="forcing")
+    restrict: Restriction = eqx.field(static=True, default=subsample)
+    restrict_velocity: Restriction = eqx.field(static=True, default=subsample)
 
     def start(self, draw: Draw) -> tuple[Float[Array, "1 *grid"], Float[Array, "axis *grid"]]:
-        """Subsample the fine initial state and velocity."""
-        return subsample(draw.initial, self.ratio), subsample(draw.parameters, self.ratio)
+        """Restrict the fine initial state and velocity."""
+        return self.restrict(draw.initial, self.ratio), self.restrict_velocity(draw.parameters, self.ratio)
 
     def observe(
         self, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"]
@@ -165,17 +206,19 @@ class AdvectionDynamics(Dynamics):
         """Act, then advance."""
         acted = state
         if ask is not None:
-            action = jnp.clip(ask(self.observe(state, parameters)), -self.bound, self.bound)
-            acted = jnp.clip(state - action.astype(state.dtype), -STATE_BOUND, STATE_BOUND)
+            answer = ask(self.observe(state, parameters)).astype(state.dtype)
+            change = correction(answer, self.action, bound=self.bound)
+            acted = jnp.clip(state - change, -STATE_BOUND, STATE_BOUND)
         return self.solver(acted, parameters), acted
 
 
 class AdvectionTarget(Target):
-    """The fine simulation, subsampled. Its state is ``(psi, velocity)`` on the fine grid."""
+    """The fine simulation, restricted. Its state is ``(psi, velocity)`` on the fine grid."""
 
     depends_on_state: ClassVar[bool] = False
-    solver: AdvectionSolver
+    solver: Solver
     ratio: int = eqx.field(static=True)
+    restrict: Restriction = eqx.field(static=True, default=subsample)
 
     def start(self, draw: Draw) -> tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]:
         """The fine initial data themselves."""
@@ -192,8 +235,8 @@ class AdvectionTarget(Target):
         return self.solver(psi, velocity), velocity
 
     def observe(self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]) -> Float[Array, "1 *grid"]:
-        """Every ``ratio``-th point of the fine field."""
-        return subsample(target[0], self.ratio)
+        """The fine field on the coarse grid (default: every ``ratio``-th point)."""
+        return self.restrict(target[0], self.ratio)
 
 
 class AdvectionDraw(eqx.Module):

@@ -1,5 +1,6 @@
 """Settings of the advection problem, and the problem that they describe."""
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -14,8 +15,10 @@ from closura.fields.images import ImageSampler
 from closura.fields.synthetic import SyntheticImages
 from closura.fields.velocities import make_velocity
 from closura.grids import Grid
-from closura.numerics import check_time_step, courant_limit, courant_number
+from closura.numerics import block_mean, check_time_step, courant_limit, courant_number, subsample
+from closura.problems.actions import ActionForm, action_channels
 from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget
+from closura.problems.flux_form import FaceVelocity, FluxFormSolver, restrict_faces
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
 from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
 
@@ -57,6 +60,12 @@ class AdvectionConfiguration:
         points that include both ends. Otherwise smooth periodic ones.
     published_boundary
         The published two-cell difference at the last row and column.
+    form
+        "advective": differences of psi times the velocity, as published, which do not conserve the total of psi;
+        "flux": finite volumes that conserve it to round-off, with means over cells as coarse fields.
+    action
+        How a closure's answer enters: "forcing" as published, free to create and destroy; "mean-free" and "flux"
+        can do neither.
     mass_weight
         Weight of the global mass term of the reward (appendix E).
     minimum_steps
@@ -76,6 +85,8 @@ class AdvectionConfiguration:
     velocity: Literal["train", "vortex"] = "train"
     published_velocity: bool = False
     published_boundary: bool = False
+    form: Literal["advective", "flux"] = "advective"
+    action: ActionForm = "forcing"
     mass_weight: float = 0.0
     minimum_steps: int = 4
     maximum_steps: int = 100
@@ -121,7 +132,8 @@ def advection(
     Raises
     ------
     ValueError
-        If a size is not usable, a name unknown, or the time step unstable for coarse or fine solver.
+        If a size is not usable, a name unknown, the time step unstable for coarse or fine solver, or the flux form
+        is asked for with published velocities or boundary.
     FileNotFoundError
         If image files are missing.
     """
@@ -137,24 +149,49 @@ def advection(
     fine = coarse.refine(c.ratio)
     time_step = c.courant * coarse.spacing[0]
 
-    def solver(scheme: str, integrator: str) -> AdvectionSolver:
-        return AdvectionSolver(coarse, scheme, integrator, time_step)
+    in_flux_form = c.form == "flux"
+    if in_flux_form and (c.published_velocity or c.published_boundary):
+        raise ValueError(
+            "the flux form conserves on a periodic grid, but the published velocities jump at its seam and the "
+            "published boundary is no flux: leave out published_velocity and published_boundary, or form"
+        )
+    if c.form not in ("advective", "flux"):
+        raise ValueError(f"unknown form {c.form!r}; valid: advective, flux")
 
-    base = replace(solver("upwind1", "forward-euler"), published_boundary=c.published_boundary)
-    truth = AdvectionSolver(fine, "central2", "rk4", time_step, substeps=c.ratio)
+    def solver(grid: Grid, scheme: str, integrator: str, substeps: int = 1) -> AdvectionSolver | FluxFormSolver:
+        kind = FluxFormSolver if in_flux_form else AdvectionSolver
+        return kind(grid, scheme, integrator, time_step, substeps=substeps)
+
+    base = solver(coarse, "upwind1", "forward-euler")
+    if isinstance(base, AdvectionSolver):
+        base = replace(base, published_boundary=c.published_boundary)
+    truth = solver(fine, "central2", "rk4", c.ratio)
     # Both components of all velocity families stay within one.
     fastest = np.ones((2, *coarse.shape))
     check_time_step(fastest, coarse, time_step, base.scheme, base.integrator)
     check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, truth.scheme, truth.integrator)
 
     image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
-    velocity = make_velocity(c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype)
+    sampler = make_velocity(c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype)
+    velocity = FaceVelocity(sampler) if in_flux_form else sampler
     # A rival that the time step makes unstable would be no rival.
     number = courant_number(fastest, coarse, time_step)
-    stable = [name for name, parts in RIVALS.items() if number <= courant_limit(*parts)]
-    unstable = [name for name in RIVALS if name not in stable]
-    dynamics = AdvectionDynamics(base, c.ratio, bound=ACTION_BOUND)
-    target = AdvectionTarget(truth, c.ratio)
+    rivals = {name: parts for name, parts in RIVALS.items() if not (in_flux_form and parts[0] == "spectral")}
+    stable = [name for name, parts in rivals.items() if number <= courant_limit(*parts)]
+    unstable = [name for name in rivals if name not in stable]
+    # Means over cells and faces: the coarse total is the fine one, and the coarse divergence that of the fine.
+    restrict, restrict_velocity = (block_mean, restrict_faces) if in_flux_form else (subsample, subsample)
+
+    def corrected(solver: AdvectionSolver | FluxFormSolver, bound: float = math.inf) -> AdvectionDynamics:
+        return AdvectionDynamics(
+            solver, c.ratio, bound=bound, action=c.action, restrict=restrict, restrict_velocity=restrict_velocity
+        )
+
+    dynamics = corrected(base, ACTION_BOUND)
+    target = AdvectionTarget(truth, c.ratio, restrict)
+    # Velocities at faces are another observation: networks made for one form are refused by the other.
+    seen = ("psi", "u at faces", "v at faces") if in_flux_form else ("psi", "u", "v")
+    channels, acts_on = action_channels(c.action, ("psi",), (0,), coarse.boundary)
     quantities = (Quantity("mass", total(0)),)
     kind = "published" if c.published_velocity else "periodic"
     return Problem(
@@ -162,10 +199,10 @@ def advection(
         begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1, quantities=quantities),
         dynamics=dynamics,
         target=target,
-        rivals={name: AdvectionDynamics(solver(*RIVALS[name]), c.ratio) for name in stable},
+        rivals={name: corrected(solver(coarse, *rivals[name])) for name in stable},
         reward=SquaredErrorReduction(quantities, (c.mass_weight,)),
         error=mean_absolute_error,
-        decision=Decision(("psi", "u", "v"), ("forcing",), coarse.boundary, (0,), ACTION_BOUND, TYPICAL_ACTION),
+        decision=Decision(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
         grid=coarse,
@@ -179,6 +216,8 @@ def advection(
             ("grid", f"{c.cells} x {c.cells}, truth on {fine.shape[0]} x {fine.shape[1]}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("field", "psi (dimensionless, 0 to 1)"),
+            *((("form", "flux form, means over cells"),) if in_flux_form else ()),
+            *((("action", c.action),) if c.action != "forcing" else ()),
             *((("left out", f"{', '.join(unstable)}: unstable at this time step"),) if unstable else ()),
         ),
     )

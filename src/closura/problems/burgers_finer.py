@@ -36,19 +36,19 @@ class FinerTarget(Target):
         points = (per * np.arange(coarse.shape[0])[:, None] + within).ravel()
         return FinerTarget(solver, jnp.asarray(trigonometric_interpolation(n, points), jnp.float32), ratio)
 
-    def start(self, draw: Draw) -> tuple[Velocity, Float[Array, ""]]:
+    def start(self, draw: Draw) -> tuple[Float[Array, "2 *finer"], Float[Array, ""]]:
         """The fine initial field at the points of this grid."""
         w = self.interpolate.astype(draw.initial.dtype)
         return jnp.einsum("ax,by,cxy->cab", w, w, draw.initial, precision="highest"), draw.parameters["viscosity"]
 
     def advance(
-        self, target: tuple[Velocity, Float[Array, ""]], state: Velocity, parameters: Parameters
-    ) -> tuple[Velocity, Float[Array, ""]]:
+        self, target: tuple[Float[Array, "2 *finer"], Float[Array, ""]], state: Velocity, parameters: Parameters
+    ) -> tuple[Float[Array, "2 *finer"], Float[Array, ""]]:
         """The steps that make up one coarse step."""
         velocity, viscosity = target
         return self.solver(velocity, viscosity), viscosity
 
-    def observe(self, target: tuple[Velocity, Float[Array, ""]]) -> Velocity:
+    def observe(self, target: tuple[Float[Array, "2 *finer"], Float[Array, ""]]) -> Velocity:
         """Means over blocks."""
         return block_mean(target[0], self.ratio)
 

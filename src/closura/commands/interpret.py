@@ -1,0 +1,191 @@
+"""``closura interpret``: a closure's action beside the optimal one, and as an equation."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich import box
+from rich.table import Table
+
+from closura.commands.console import console
+from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.options import argument, pre_parse, use_precision
+from closura.files import write_atomically
+from closura.interop import load_closure
+from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
+from closura.problems.registry import PROBLEMS, build_problem
+from closura.runs import RunFolder
+from closura.runs.configuration import to_plain
+from closura.runs.environment import describe_environment
+from closura.runs.presets import problem_preset
+
+Physics = Literal["paper", "default"]
+
+
+@dataclass(frozen=True)
+class InterpretOptions:
+    """What to interpret, and where the results go.
+
+    Parameters
+    ----------
+    problem
+        The problem of a weights file; runs know theirs.
+    preset
+        "paper": the published physics; "default": the physics that a run was trained on, or ours. Without it: the
+        published physics for published weights (.npz, .pt), as "default" for the rest.
+    simulations
+        Number of held-out simulations; equations are fitted to every other one and judged on the rest.
+    step
+        Step whose actions are interpreted (published: 17).
+    terms
+        Largest number of terms of an equation.
+    gain
+        A term is kept if the equation without it explains at least this share of the variance less.
+    seed
+        Seed of the beginnings.
+    data_dir
+        Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
+    out
+        Folder for interpretation.json and the figures.
+    """
+
+    problem: Literal["advection", "burgers"] = "advection"
+    preset: Physics | None = None
+    simulations: int = 50
+    step: int = 17
+    terms: int = 8
+    gain: float = 0.005
+    seed: int = 0
+    data_dir: Path | None = None
+    out: Path | None = None
+
+
+def run_interpret(arguments: Sequence[str]) -> Study:
+    """Parse the command's arguments, interpret, print correlations and equations, write what was asked for."""
+    path, options, configuration = parse_interpret(arguments)
+    use_precision(configuration.precision)
+    problem = build_problem(configuration, "test", data_dir=options.data_dir)
+    closure = load_closure(path, problem.decision)
+    with console.status("simulating"):
+        study = interpret(
+            problem,
+            closure,
+            simulations=options.simulations,
+            step=options.step,
+            key=evaluation_key(options.seed),
+            maximum_terms=options.terms,
+            minimum_gain=options.gain,
+        )
+    print_study(study)
+    if options.out:
+        settings = {
+            "command": "closura interpret " + shlex.join(arguments),
+            "settings": to_plain(configuration),
+            "seed": options.seed,
+            "environment": describe_environment(),
+        }
+        with console.status("drawing figures"):
+            written = publish_study(study, options.out, settings, title=f"{named_closure(path)[0]} on {problem.name}")
+        console.print("written: " + ", ".join(str(p) for p in written), soft_wrap=True)
+    return study
+
+
+def print_study(study: Study) -> None:
+    """Correlations and equations in the terminal."""
+    numbers = study.numbers()
+    console.print(
+        f"{study.problem.name}: actions at step {study.step} of {numbers['simulations']} held-out simulations"
+    )
+    if study.comparisons:
+        table = Table(box=box.SIMPLE_HEAD)
+        for heading in ("component", "optimal action by", "correlation", "n", "learned / optimal"):
+            table.add_column(heading, justify="left" if heading in ("component", "optimal action by") else "right")
+        for row in numbers["correlations"]:
+            known = row["mean"] is not None
+            table.add_row(
+                row["component"],
+                row["formula"],
+                f"{row['mean']:.3f} ± {row['std']:.3f}" if known else "not defined",
+                f"{row['simulations']}" + (f" ({row['undefined']} not defined)" if row["undefined"] else ""),
+                f"{row['slope']:.2f}" if row["slope"] is not None else "–",
+            )
+        console.print(table)
+    else:
+        console.print(f"no optimal action: {study.no_theory}", soft_wrap=True)
+    for equation in study.equations:
+        console.print(f"{equation.kind}: {equation}", soft_wrap=True)
+
+
+def publish_study(study: Study, folder: Path, settings: dict[str, Any], *, title: str) -> list[Path]:
+    """Write interpretation.json and, where there is something to draw, the figures; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {**study.numbers(), **settings}
+    written = [write_atomically(folder / "interpretation.json", json.dumps(content, indent=1) + "\n")]
+    if study.comparisons and study.problem.grid.dimensions == 2:
+        figure = folder / "interpretation.png"
+        interpretation_figure(study.problem, study.trajectories, study.comparisons, figure, title=title)
+        written.append(figure)
+    if study.comparisons:
+        figure = folder / "correlations.png"
+        correlation_figure(study.comparisons, figure, title=f"{title}, n = {len(study.trajectories.state)}")
+        written.append(figure)
+    return written
+
+
+def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, Any]:
+    """Resolve the closure, the problem with its settings, and the options.
+
+    Raises
+    ------
+    ValueError
+        If no closure is named first, or a run is of another problem than asked for.
+    """
+    asked_for_help = bool({"-h", "--help"} & set(arguments))
+    if (not arguments or arguments[0].startswith("-")) and not asked_for_help:
+        raise ValueError("which closure? closura interpret RUN_OR_WEIGHTS ...; a run folder or a file of weights")
+    path = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    known = pre_parse(arguments[1:], ("--preset", "--problem"))
+    preset: Physics | None = known["--preset"] if known["--preset"] in ("paper", "default") else None
+    name: Any = known["--problem"] if known["--problem"] in PROBLEMS else "advection"
+    run = RunFolder(Path(path).parent if Path(path).suffix == ".safetensors" else Path(path))
+    if path and run.path.is_dir() and run.holds_run:
+        settings = run.read_configuration().problem
+        trained = next(n for n, known in PROBLEMS.items() if type(settings) is known.configuration)
+        if known["--problem"] not in (None, trained):
+            raise ValueError(f"{path} was trained on {trained}; leave out --problem {known['--problem']}")
+        name = trained
+        if preset == "paper":
+            settings = PROBLEMS[name].published(settings)
+    else:
+        published = Path(path).suffix in (".npz", ".pt")
+        settings = problem_preset(name, preset or ("paper" if published else "default"))
+    kind = _arguments(PROBLEMS[name].configuration)
+    parsed: Any = tyro.cli(
+        kind,
+        prog="closura interpret",
+        args=list(arguments),
+        description="A closure's action beside the optimal one, and as an equation.",
+        default=kind(closure=path or "RUN_OR_WEIGHTS", options=InterpretOptions(problem=name), settings=settings),
+    )
+    return parsed.closure, parsed.options, parsed.settings
+
+
+_CLOSURE = argument("a run folder, or a file of weights: .safetensors, or the published .npz and .pt")
+_FLAT = tyro.conf.arg(name="")
+
+
+def _arguments(settings: type) -> Any:
+    """The arguments of ``closura interpret`` for one problem."""
+    return make_dataclass(
+        "InterpretArguments",
+        [
+            ("closure", Annotated[tyro.conf.Positional[str], _CLOSURE]),
+            ("options", Annotated[InterpretOptions, _FLAT]),
+            ("settings", Annotated[settings, _FLAT]),
+        ],
+        frozen=True,
+    )

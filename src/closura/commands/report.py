@@ -1,0 +1,262 @@
+"""``closura report``: what runs have learned, in one HTML file to send to a colleague."""
+
+import json
+import shlex
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import tyro
+
+from closura.commands.console import console
+from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.options import argument, use_precision
+from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
+from closura.evaluation.figures import write_figures
+from closura.evaluation.publish import trained_steps
+from closura.evaluation.training_curves import training_curves, training_panels
+from closura.interop import load_closure
+from closura.problems import build_problem
+from closura.problems.advection_setup import paper
+from closura.problems.burgers_setup import published
+from closura.runs import RunFolder
+from closura.runs.configuration import TrainConfiguration, to_plain
+from closura.runs.environment import describe_environment
+from closura.runs.tracking import read_metrics
+
+OF_THE_CLOSURE = (
+    *("base", "action", "action_bound", "observe_viscosity"),
+    *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
+)
+"""Settings of a problem that change what learns or what it corrects, but neither truth nor rivals."""
+
+INTRODUCTION = (
+    "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
+    "beside the same solver without them, beside classical schemes on the same grid, and beside the finer simulation "
+    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are mean "
+    "absolute errors; the words under the tables say relative to what, and on which data.",
+)
+
+PUBLISHED_PHYSICS: dict[str, Callable[[Any], Any]] = {"advection": paper, "burgers": published}
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to report and how to judge it.
+
+    Parameters
+    ----------
+    out
+        The file to write.
+    simulations
+        Number of held-out simulations.
+    steps
+        Coarse steps of each.
+    seed
+        Seed of the beginnings.
+    threshold
+        Relative error that still counts as low (default: the problem's).
+    data_dir
+        Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
+    title
+        Title of the page.
+    timing
+        Measure the wall time of each method's step.
+    """
+
+    out: Path = Path("report.html")
+    simulations: int = 100
+    steps: int = 100
+    seed: int = 0
+    threshold: float | None = None
+    data_dir: Path | None = None
+    title: str = ""
+    timing: bool = True
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    runs: Annotated[
+        tyro.conf.Positional[tuple[str, ...]],
+        argument("run folders, or folders written by closura evaluate --out; NAME=PATH gives another name"),
+    ]
+    options: Annotated[ReportOptions, tyro.conf.arg(name="")]
+
+
+class _Run(NamedTuple):
+    folder: RunFolder
+    configuration: TrainConfiguration
+
+
+def run_report(arguments: Sequence[str]) -> Path:
+    """Parse the command's arguments, judge the runs and write the report."""
+    parsed = tyro.cli(
+        _Arguments,
+        prog="closura report",
+        args=list(arguments),
+        description="What runs have learned, judged on held-out simulations, in one HTML file.",
+    )
+    options = parsed.options
+    runs, ready = _sort(parsed.runs)
+    if options.simulations < 1 or options.steps < 1:
+        raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
+    if options.threshold is not None and not options.threshold > 0:
+        raise ValueError(f"the threshold must be positive; got {options.threshold}")
+    for run in runs.values():
+        use_precision(run.configuration.problem.precision)
+    command = "closura report " + shlex.join(arguments)
+    evaluations: dict[str, Evaluation] = {}
+    figures: dict[str, dict[str, Path]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (heading, names) in enumerate(_shared(runs).items()):
+            chosen = {name: runs[name] for name in names}
+            with console.status("simulating, drawing figures"):
+                evaluations[heading] = judge(chosen, options, command)
+                seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
+                folder = Path(scratch) / str(number)
+                agreed = seen.pop() if len(seen) == 1 else None
+                figures[heading] = write_figures(evaluations[heading], folder, trained_steps=agreed)
+        for name, folder in ready.items():
+            evaluations[name] = load_evaluation(folder / "evaluation.npz")
+            kept = (folder / "figures").iterdir() if (folder / "figures").is_dir() else ()
+            figures[name] = {path.stem: path for path in sorted(kept) if path.suffix in (".png", ".gif", ".svg")}
+        path = write_report(
+            options.out,
+            title=options.title or f"Closures: {', '.join([*runs, *ready])}",
+            evaluations=evaluations,
+            figures=figures,
+            notes=INTRODUCTION,
+            runs={name: training_of_run(run, name, Path(scratch)) for name, run in runs.items()},
+        )
+    console.print(f"report: {path}", soft_wrap=True)
+    return path
+
+
+def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Evaluation:
+    """The closures of runs that share truth and rivals, side by side; each corrects its own solver."""
+    settings = judged_on(next(iter(runs.values())).configuration.problem)
+    problem = build_problem(settings, "test", data_dir=options.data_dir)
+    own = {
+        name: build_problem(run.configuration.problem, "test", data_dir=options.data_dir) for name, run in runs.items()
+    }
+    physics = PUBLISHED_PHYSICS.get(problem.name)
+    preset = "paper" if physics is not None and judged_on(physics(settings)) == settings else "default"
+    return evaluate(
+        problem,
+        {name: load_closure(run.folder.path, own[name].decision) for name, run in runs.items()},
+        simulations=options.simulations,
+        steps=options.steps,
+        key=evaluation_key(options.seed),
+        frames=51,
+        threshold=options.threshold,
+        dynamics={name: each.dynamics for name, each in own.items()},
+        bases={name: each.names[0] for name, each in own.items()},
+        timing=options.timing,
+        description={"preset": preset, "seed": str(options.seed)},
+        configuration={
+            "command": command,
+            "problem": to_plain(settings),
+            "seed": options.seed,
+            "environment": describe_environment(),
+        },
+    )
+
+
+def judged_on(problem: Any) -> Any:
+    """A problem's settings without those that belong to a closure: equal ones share truth and rivals."""
+    usual = type(problem)()
+    return replace(problem, **{name: getattr(usual, name) for name in OF_THE_CLOSURE if hasattr(problem, name)})
+
+
+def training_of_run(run: _Run, name: str, scratch: Path) -> dict[str, Any]:
+    """Status, settings, metrics, curves and the command of one training."""
+    folder = run.folder
+    metrics = read_metrics(folder.metrics) if folder.metrics.exists() else []
+    found: dict[str, Any] = {
+        "status": folder.read_status(),
+        "metrics": metrics,
+        "environment": json.loads(folder.environment.read_text()) if folder.environment.exists() else {},
+        "configuration": to_plain(run.configuration),
+        "command": "closura train " + shlex.join([*training_arguments(run.configuration), "--run", name]),
+    }
+    if training_panels(metrics):
+        figure = scratch / f"training-{len(list(scratch.glob('training-*')))}.png"
+        training_curves(metrics, figure)
+        found["figure"] = figure
+    return found
+
+
+def training_arguments(configuration: TrainConfiguration) -> list[str]:
+    """All settings of a training as arguments of ``closura train``, independent of presets."""
+    words: list[str] = [configuration.name]
+    nested = {"compact", "learning", "truth", "validation"}
+    for name, value in to_plain(configuration).items():
+        if name == "name":
+            continue
+        if isinstance(value, dict):
+            prefix = f"{name}." if name in nested else ""
+            words += [word for key, entry in value.items() for word in _option(prefix + key, entry)]
+        else:
+            words += _option(name, value)
+    return words
+
+
+def _option(name: str, value: Any) -> list[str]:
+    option = name.replace("_", "-")
+    if value is None:
+        return []
+    if isinstance(value, bool):
+        prefix, _, last = option.rpartition(".")
+        flag = last if value else f"no-{last}"
+        return [f"--{prefix}.{flag}" if prefix else f"--{flag}"]
+    if isinstance(value, list):
+        return [f"--{option}", *(str(item) for item in value)]
+    return [f"--{option}", str(value)]
+
+
+def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
+    """Run folders, and folders of finished evaluations, by name."""
+    if not texts:
+        raise ValueError("which run? closura report RUN [RUN ...]")
+    runs: dict[str, _Run] = {}
+    ready: dict[str, Path] = {}
+    for text in texts:
+        name, path = named_closure(text)
+        if name in runs or name in ready:
+            raise ValueError(f"two runs are called {name}: give one another name with NAME=PATH")
+        if (path / "evaluation.npz").exists():
+            ready[name] = path
+        elif RunFolder(path).holds_run:
+            runs[name] = _Run(RunFolder(path), RunFolder(path).read_configuration())
+        else:
+            raise ValueError(
+                f"{path} is neither a run folder (no configuration.json) nor one that closura evaluate --out wrote "
+                "(no evaluation.npz)"
+            )
+    return runs, ready
+
+
+def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
+    """Names of the runs that are judged together, under headings that tell the groups apart."""
+    together: list[tuple[Any, list[str]]] = []
+    for name, run in runs.items():
+        settings = judged_on(run.configuration.problem)
+        for known, names in together:
+            if known == settings:
+                names.append(name)
+                break
+        else:
+            together.append((settings, [name]))
+    headings: dict[str, list[str]] = {}
+    for settings, names in together:
+        problem = runs[names[0]].configuration.name
+        usual = type(settings)()
+        changed = [
+            f"{f.name.replace('_', ' ')} {getattr(settings, f.name)}"
+            for f in fields(settings)
+            if getattr(settings, f.name) != getattr(usual, f.name)
+        ]
+        headings[f"{problem.capitalize()}{': ' if changed else ''}{', '.join(changed)}"] = names
+    return headings

@@ -1,0 +1,67 @@
+"""Colour scales of pictures: one for all moments, or one for each where fields fade."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float32
+from matplotlib import colormaps
+from matplotlib.colors import Colormap, Normalize
+
+FADED = 0.35
+"""Fields whose range shrinks below this part of their largest would be invisible on a common scale."""
+
+
+def colour_scales(
+    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], truth: str, frames: Sequence[int]
+) -> tuple[list[Normalize], bool]:
+    """A linear scale for each of the frames, shared by all methods, and whether all frames share one.
+
+    The scale is the range of the truth, or of all methods if there is no truth: over all frames, or frame by
+    frame where the range shrinks to less than :data:`FADED` of its largest.
+    """
+    chosen = [pictures[truth]] if truth in pictures else list(pictures.values())
+    ranges = np.asarray([_range([array[frame] for array in chosen]) for frame in frames])
+    widths = ranges[:, 1] - ranges[:, 0]
+    if widths.min() >= FADED * widths.max():
+        low, high = _range(chosen)
+        return [_normalise(low, high)] * len(frames), True
+    return [_normalise(float(low), float(high)) for low, high in ranges], False
+
+
+def symmetric_scales(
+    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], frames: Sequence[int]
+) -> tuple[list[Normalize], bool]:
+    """The same, symmetric about zero.
+
+    A limit is the median over methods of their 99.9 % quantiles, so that one diverging method cannot spoil it.
+    """
+    limits = np.asarray([_limit([array[frame] for array in pictures.values()]) for frame in frames])
+    # The state at the beginning is exact: its limit says nothing about the others.
+    usual = limits[limits > 1e-6 * limits.max()]
+    if usual.size == 0 or usual.min() >= FADED * usual.max():
+        limit = _limit(list(pictures.values()))
+        return [Normalize(-limit, limit)] * len(frames), True
+    return [Normalize(-float(limit), float(limit)) for limit in limits], False
+
+
+def colour_map(name: str) -> Colormap:
+    """A colour map that shows what is not finite in light grey."""
+    return colormaps[name].with_extremes(bad="#d0d0d0")
+
+
+def _normalise(low: float, high: float) -> Normalize:
+    return Normalize(low, high if high > low else low + 1.0)
+
+
+def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
+    values = np.concatenate([array[np.isfinite(array)].ravel() for array in arrays])
+    return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
+
+
+def _limit(arrays: Sequence[np.ndarray]) -> float:
+    largest = []
+    for array in arrays:
+        finite = np.abs(array[np.isfinite(array)])
+        if finite.size:
+            largest.append(float(np.quantile(finite, 0.999)))
+    return max(float(np.median(largest)) if largest else 1.0, 1e-12)

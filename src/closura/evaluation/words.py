@@ -1,0 +1,37 @@
+"""Numbers as people read them: percent, three significant digits, no exponent where that stays readable."""
+
+import math
+from typing import Any
+
+
+def percent(fraction: float) -> str:
+    """A fraction as percent with three significant digits, without the sign."""
+    return short(100 * fraction)
+
+
+def mean_and_std(values: dict[str, Any]) -> str:
+    """Mean ± standard deviation in percent; ∞ with the mean of the finite ones where some are not finite."""
+    if values["mean"] is not None and math.isfinite(values["mean"]):
+        return f"{percent(values['mean'])} ± {infinite(values['std'])}"
+    finite = values["mean_of_finite"]
+    return "∞" if finite is None or math.isnan(finite) else f"∞ ({percent(finite)})"
+
+
+def infinite(value: float | None) -> str:
+    """A fraction as percent, where None stands for infinity."""
+    return "∞" if value is None else percent(value)
+
+
+def short(value: float | None) -> str:
+    """Three significant digits, without an exponent where that stays readable; a dash for None."""
+    if value is None:
+        return "–"
+    if not math.isfinite(value):
+        return "∞"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size >= 1e5 or size < 1e-4:
+        return f"{value:.1e}"
+    decimals = max(0, 2 - math.floor(math.log10(size)))
+    return f"{value:,.{decimals}f}"

@@ -1,0 +1,141 @@
+"""States and actions of a closure in its own rollouts."""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PyTree, Scalar
+
+from closura.problems.problem import Ask, Begin, Dynamics, Problem
+
+
+class Trajectories(NamedTuple):
+    """Rollouts with a closure; index 0 of the time axis is the first observation.
+
+    ``observation`` is what the closure saw at ``state``. ``action`` is what its answer takes away from ``state``,
+    per component and divided by the problem's :func:`action_scale`: the answer itself, clipped to the problem's
+    bound, where actions are forcings; what is left of it where they are made free of a mean; the net outflow where
+    they are fluxes.
+    """
+
+    state: Float[Array | np.ndarray, "simulation time component *grid"]
+    observation: Float[Array | np.ndarray, "simulation time observation *grid"]
+    action: Float[Array | np.ndarray, "simulation time component *grid"]
+
+
+def _taken_away(dynamics: Dynamics, state: Array, parameters: PyTree[Array], answer: Array) -> Array:
+    """What an answer takes away from a state: from zero, so that nothing is lost to rounding."""
+    return -dynamics.step(jnp.zeros_like(state), parameters, lambda seen: answer)[1]
+
+
+@eqx.filter_jit
+def _collect(
+    begin: Begin, dynamics: Dynamics, closure: Ask, keys: Key[Array, " simulation"], times: int, scale: float
+) -> Trajectories:
+    def one(key: Key[Scalar, ""]) -> Trajectories:
+        # The truth is not asked for: the compiler leaves its simulation out.
+        state, parameters, _, _ = begin(key=key)
+
+        def step(state: Array, nothing: None) -> tuple[Array, Trajectories]:
+            seen = dynamics.observe(state, parameters)
+            answer = closure(seen)
+            after, _ = dynamics.step(state, parameters, lambda seen: answer)
+            action = _taken_away(dynamics, state, parameters, answer) / jnp.asarray(scale, state.dtype)
+            return after, Trajectories(state, seen, action)
+
+        return jax.lax.scan(step, state, None, length=times)[1]
+
+    return jax.lax.map(one, keys)
+
+
+def collect(
+    problem: Problem,
+    closure: Ask,
+    *,
+    simulations: int,
+    times: int,
+    key: Key[Scalar, ""],
+    scale: float | None = None,
+    part: int = 8,
+) -> Trajectories:
+    """Let a closure correct the coarse solver and keep what happened; policies act by their mean.
+
+    Parameters
+    ----------
+    problem
+        The problem; its split decides what the beginnings are drawn from.
+    closure
+        The closure, from observation to action.
+    simulations, times
+        How many simulations, and of how many states in succession the actions are kept.
+    key
+        Random key of the beginnings: the same as in :func:`closura.evaluation.evaluate`.
+    scale
+        The problem's :func:`action_scale`, where it is known already.
+    part
+        Simulations that are handed to the device at once.
+
+    Returns
+    -------
+    Trajectories
+        Arrays on the host.
+
+    Raises
+    ------
+    ValueError
+        If fewer than one simulation or state is asked for, or actions are not subtracted from the state.
+    """
+    if simulations < 1 or times < 1:
+        raise ValueError(f"need at least one simulation and one state; got {simulations} and {times}")
+    keys = jax.random.split(key, simulations)
+    scale = action_scale(problem, key=key) if scale is None else scale
+    pieces = [
+        jax.tree.map(np.asarray, _collect(problem.begin, problem.dynamics, closure, keys[i : i + part], times, scale))
+        for i in range(0, simulations, part)
+    ]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
+
+
+@eqx.filter_jit
+def _try(
+    problem: Problem, key: Key[Scalar, ""], changes: list[tuple[tuple[int, ...], float]]
+) -> tuple[Array, Array, Array]:
+    """What an answer takes away, half of it, and it again from another state."""
+    dynamics, (state, parameters, _, _) = problem.dynamics, problem.begin(key=key)
+    answer = jnp.zeros((len(problem.decision.action), *problem.grid.shape), state.dtype)
+    for cell, value in changes:
+        answer = answer.at[(0, *cell)].set(value)
+    level = jnp.full_like(state, 0.25)
+    elsewhere = level - dynamics.step(level, parameters, lambda seen: answer)[1]
+    taken, half = (_taken_away(dynamics, state, parameters, a) for a in (answer, answer / 2))
+    return taken, half, elsewhere
+
+
+def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
+    """What the dynamics multiply an action by before they subtract it: found by trying it.
+
+    1 for advection, the time step for Burgers.
+
+    Raises
+    ------
+    ValueError
+        If the action is not subtracted from the state.
+    """
+    decision = problem.decision
+    size = 0.125 * decision.bound if math.isfinite(decision.bound) else decision.scale
+    # Opposite values in two cells that are no neighbours: without a mean, and with an outflow of the same size.
+    cells = [(0,) * decision.dimensions, tuple(n // 2 for n in problem.grid.shape)]
+    changes = list(zip(cells, (size, -size), strict=True))
+    taken, half, elsewhere = (np.asarray(x, np.float64) for x in _try(problem, key, changes))
+    scale = float(np.abs(taken).max() / size)
+    near = 1e-5 * max(size * scale, 1.0)
+    if not scale > 0 or np.abs(2 * half - taken).max() > near or np.abs(elsewhere - taken).max() > near:
+        raise ValueError(
+            f"interpretation needs actions that are subtracted from the state, times a number; those of "
+            f"{problem.name!r} do something else"
+        )
+    # What was found in float32 is one of these.
+    return next((exact for exact in (1.0, problem.time_step) if math.isclose(scale, exact, rel_tol=1e-5)), scale)

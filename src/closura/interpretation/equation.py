@@ -1,0 +1,189 @@
+"""A closure as an equation: its action in terms of velocities and derivatives, judged on other simulations."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from closura.interpretation.collect import Trajectories
+from closura.interpretation.regression import Fit, Moments, least_squares, stepwise
+from closura.interpretation.terms import (
+    Factor,
+    Term,
+    candidate_terms,
+    evaluate_terms,
+    write_equation,
+    write_term,
+)
+from closura.interpretation.truncation import truncation_of, velocity_channels
+from closura.problems.problem import Problem
+
+
+@dataclass(frozen=True)
+class Equation:
+    """An equation for the action on one component.
+
+    Parameters
+    ----------
+    component
+        Name of the component that the action is subtracted from.
+    kind
+        "found": terms and coefficients from the data. "theory": those of the truncation error.
+        "theory, fitted": its terms with coefficients from the data.
+    text
+        The equation, in the units of the action.
+    terms, coefficients
+        Its terms in words and their coefficients, which have no unit.
+    r2
+        Share of the variance explained on held-out simulations (negative: worse than the mean).
+    r2_fit
+        The same on the simulations that it was fitted to.
+    simulations
+        Numbers of simulations: fitted to, held out.
+    """
+
+    component: str
+    kind: str
+    text: str
+    terms: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    r2: float
+    r2_fit: float
+    simulations: tuple[int, int]
+
+    def __str__(self) -> str:
+        """The equation with its R2."""
+        return f"{self.text}   (R2 = {self.r2:.3f} on {self.simulations[1]} held-out simulations)"
+
+
+def symbolic_reading(
+    problem: Problem,
+    trajectories: Trajectories,
+    *,
+    scale: float,
+    step: int,
+    order: int = 3,
+    maximum_terms: int = 8,
+    minimum_gain: float = 0.005,
+) -> list[Equation]:
+    """Read equations from the actions at a step: fitted to every other simulation, judged on the rest.
+
+    Parameters
+    ----------
+    problem
+        The problem that the trajectories come from.
+    trajectories
+        Rollouts of the closure; at least two finite ones.
+    scale
+        What the dynamics multiply actions by (:func:`closura.interpretation.collect.action_scale`).
+    step
+        Step of the actions.
+    order
+        Highest order of derivatives.
+    maximum_terms, minimum_gain
+        See :func:`closura.interpretation.regression.stepwise`.
+
+    Returns
+    -------
+    list of Equation
+        For every component the equation that was found; for a field in a given, steady velocity also the theory's.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two simulations are finite at this step.
+    """
+    seen, actions = (np.asarray(x)[:, step] for x in (trajectories.observation, trajectories.action))
+    finite = np.flatnonzero(
+        np.isfinite(seen).reshape(len(seen), -1).all(axis=1) & np.isfinite(actions).reshape(len(seen), -1).all(axis=1)
+    )
+    if len(finite) < 2:
+        raise ValueError(
+            f"an equation needs two simulations, to fit and to judge; {len(finite)} of {len(seen)} are finite at "
+            f"step {step}"
+        )
+    terms = candidate_terms(problem.decision, order=order)
+    expected = theoretical_terms(problem)
+    terms += [term for term in expected if term not in terms]
+    parts: list[list[Moments]] = [[] for _ in problem.components]
+    for s in finite:
+        values = evaluate_terms(terms, seen[s], problem.grid, problem.time_step)
+        for component, kept in enumerate(parts):
+            # Times the scale, the action has the unit of the field, as all terms have.
+            kept.append(Moments.of(values, scale * actions[s, component].astype(np.float64)))
+
+    equations = []
+    for name, kept in zip(problem.components, parts, strict=True):
+        fitted, held_out = kept[0::2], kept[1::2]
+        data = _Data(name, scale, Moments.join(fitted), Moments.join(held_out), (len(fitted), len(held_out)))
+        found = stepwise(data.fitted, maximum_terms=maximum_terms, minimum_gain=minimum_gain)
+        equations.append(_equation(problem, data, "found", terms, found))
+        if expected:
+            chosen = tuple(terms.index(term) for term in expected)
+            equations.append(_equation(problem, data, "theory", terms, Fit(chosen, tuple(expected.values()))))
+            equations.append(_equation(problem, data, "theory, fitted", terms, least_squares(data.fitted, chosen)))
+    return equations
+
+
+def theoretical_terms(problem: Problem) -> dict[Term, float]:
+    """The truncation error as terms of the present state, for a field in a given, steady velocity; else empty.
+
+    With ``d_t q = - c . grad q`` the second derivative in time is ``c_i c_j q_ij + c_j (d_j c_i) q_i``, summed.
+    """
+    decision, n = problem.decision, problem.decision.dimensions
+    try:
+        truncation_of(problem)
+        velocities = velocity_channels(decision)
+    except ValueError:
+        return {}
+    if len(decision.acts_on) != 1 or decision.acts_on[0] in velocities:
+        return {}
+    field, zero = decision.acts_on[0], (0,) * n
+
+    def along(*axes: int) -> tuple[int, ...]:
+        return tuple(axes.count(axis) for axis in range(n))
+
+    speed = [Factor(channel, zero, along=axis) for axis, channel in enumerate(velocities)]
+    terms: dict[Term, float] = {}
+    for i in range(n):
+        size = Factor(velocities[i], zero, absolute=True, along=i)
+        terms[Term((size,), Factor(field, along(i, i)))] = 0.5
+    for i in range(n):
+        for j in range(i, n):
+            terms[Term((speed[i], speed[j]), Factor(field, along(i, j)))] = -0.5 if i == j else -1.0
+    for i in range(n):
+        for j in range(n):
+            gradient = Factor(velocities[i], along(j), along=i)
+            terms[Term((speed[j], gradient), Factor(field, along(i)))] = -0.5
+    return terms
+
+
+class _Data(NamedTuple):
+    """The sums for one component: fitted to, held out."""
+
+    component: str
+    scale: float
+    fitted: Moments
+    held_out: Moments
+    simulations: tuple[int, int]
+
+
+def _equation(problem: Problem, data: _Data, kind: str, terms: Sequence[Term], fit: Fit) -> Equation:
+    decision, grid = problem.decision, problem.grid
+    name, less_time = "A" if len(problem.components) == 1 else f"A_{data.component}", 0
+    if data.scale == problem.time_step:
+        less_time = 1
+    elif data.scale != 1:
+        name = f"{data.scale:.4g} {name}"
+    chosen = [terms[i] for i in fit.chosen]
+    return Equation(
+        component=data.component,
+        kind=kind,
+        text=write_equation(chosen, fit.coefficients, decision, grid, name=name, less_time=less_time),
+        terms=tuple(write_term(term, decision, grid, less_time=less_time) for term in chosen),
+        coefficients=fit.coefficients,
+        r2=data.held_out.r2(*fit),
+        r2_fit=data.fitted.r2(*fit),
+        simulations=data.simulations,
+    )

@@ -1,0 +1,112 @@
+"""Sparse linear regression on sums over the data: candidates are tried without touching the data again.
+
+Forward selection with backward elimination (stepwise regression, Efroymson 1960): the term that explains most joins;
+at the end terms leave whose loss is hardly noticed, such as those that stood in for better ones that came later.
+
+.. code-block:: bibtex
+
+    @incollection{Efroymson1960,
+      author = {Efroymson, M. A.}, title = {Multiple regression analysis},
+      booktitle = {Mathematical Methods for Digital Computers}, editor = {Ralston, A. and Wilf, H. S.},
+      publisher = {Wiley}, year = {1960}, pages = {191--203}
+    }
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Moments(NamedTuple):
+    """Sums of products of candidates and of the answer, over any number of points; add them to join data."""
+
+    points: int
+    gram: Float[np.ndarray, "term term"]
+    cross: Float[np.ndarray, " term"]
+    total: float
+    square: float
+
+    @staticmethod
+    def of(candidates: Float[np.ndarray, "term *grid"], answer: Float[np.ndarray, "*grid"]) -> "Moments":
+        """The sums over one field."""
+        x = candidates.reshape(len(candidates), -1).astype(np.float64)
+        y = answer.ravel().astype(np.float64)
+        return Moments(y.size, x @ x.T, x @ y, float(y.sum()), float(y @ y))
+
+    @staticmethod
+    def join(parts: Sequence["Moments"]) -> "Moments":
+        """The sums over all parts."""
+        points, gram, cross, total, square = zip(*parts, strict=True)
+        return Moments(sum(points), np.sum(gram, axis=0), np.sum(cross, axis=0), float(sum(total)), float(sum(square)))
+
+    def r2(self, chosen: Sequence[int], coefficients: Sequence[float] | np.ndarray) -> float:
+        """Share of the answer's variance that an equation explains; NaN where the answer is constant."""
+        index, w = list(chosen), np.asarray(coefficients, np.float64)
+        variance = self.square - self.total**2 / self.points
+        if not variance > 1e-12 * self.square:
+            return float("nan")
+        left = self.square - 2 * w @ self.cross[index] + w @ self.gram[np.ix_(index, index)] @ w
+        return float(1 - max(left, 0.0) / variance)
+
+
+class Fit(NamedTuple):
+    """An equation: which candidates, with which coefficients."""
+
+    chosen: tuple[int, ...]
+    coefficients: tuple[float, ...]
+
+
+def least_squares(moments: Moments, chosen: Sequence[int]) -> Fit:
+    """The best coefficients of given candidates; of candidates that depend on each other, the shortest vector."""
+    index = list(chosen)
+    if not index:
+        return Fit((), ())
+    gram = moments.gram[np.ix_(index, index)]
+    # Candidates differ by orders of magnitude: equal lengths keep the small ones in the solution.
+    length = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float64).tiny))
+    scaled = np.linalg.lstsq(gram / np.outer(length, length), moments.cross[index] / length, rcond=1e-13)[0]
+    return Fit(tuple(index), tuple((scaled / length).tolist()))
+
+
+def stepwise(moments: Moments, *, maximum_terms: int = 8, minimum_gain: float = 0.005) -> Fit:
+    """A short equation.
+
+    Parameters
+    ----------
+    moments
+        Sums over the data to fit.
+    maximum_terms
+        Largest number of terms.
+    minimum_gain
+        A term is kept if the equation without it, fitted anew, explains at least this share of the variance less.
+
+    Raises
+    ------
+    ValueError
+        If an option is not positive.
+    """
+    if maximum_terms < 1 or not minimum_gain > 0:
+        raise ValueError(f"need at least one term and a positive gain; got {maximum_terms} and {minimum_gain}")
+
+    def explained(chosen: Sequence[int]) -> float:
+        return moments.r2(*least_squares(moments, chosen))
+
+    usable = np.flatnonzero(np.diag(moments.gram) > 0).tolist()
+    chosen: list[int] = []
+    reached = explained(chosen)  # negative where a constant is missing
+    # Stand-ins need room until the terms that they stand for have come.
+    while len(chosen) < min(2 * maximum_terms, len(usable)):
+        trials = {i: explained([*chosen, i]) for i in usable if i not in chosen}
+        best = max(trials, key=lambda i: trials[i])
+        if not trials[best] > reached + 0.1 * minimum_gain:
+            break
+        chosen, reached = [*chosen, best], trials[best]
+    while chosen:
+        without = {i: explained([j for j in chosen if j != i]) for i in chosen}
+        least = max(without, key=lambda i: without[i])
+        if len(chosen) <= maximum_terms and explained(chosen) - without[least] >= minimum_gain:
+            break
+        chosen.remove(least)
+    return least_squares(moments, chosen)
