@@ -10,14 +10,16 @@ import pytest
 from PIL import Image
 
 from closura.evaluation.animation import write_animation
-from closura.evaluation.comparisons import cost_scatter, steps_below_threshold_violins
-from closura.evaluation.curves import error_curves, improvement_curves, mass_error_curves
+from closura.evaluation.comparisons import cost_scatter
+from closura.evaluation.curves import error_curves, mass_error_curves
 from closura.evaluation.fields import drawn_quantity, field_strips, kept_fields
 from closura.evaluation.figures import write_figures
+from closura.evaluation.improvement import improvement_curves
 from closura.evaluation.report import write_report
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.evaluation.style import method_styles
 from closura.evaluation.training_curves import training_curves
+from closura.evaluation.violins import steps_below_threshold_violins
 
 SIMULATIONS, STEPS = 12, 30
 FRAMES = np.arange(0, STEPS + 1, 3)
@@ -212,12 +214,14 @@ def test_all_figures_without_global_state(evaluation: Evaluation, tmp_path) -> N
     written = write_figures(evaluation, tmp_path / "figures", metrics=[{"update": 0, "reward": 1.0}])
     assert set(written) == {
         "error_curves", "error_curves_median", "steps_below_threshold", "improvement", "mass_error", "cost",
-        "fields", "field_errors", "animation", "training",
+        "fields", "field_errors", "animation", "training", "divergence",
     }  # fmt: skip
     assert all(path.stat().st_size > 5_000 for path in written.values())
     assert dict(matplotlib.rcParams) == before
     few = write_figures(make(mass=False, kept=False), tmp_path / "few", suffix=".svg")
-    assert set(few) == {"error_curves", "error_curves_median", "steps_below_threshold", "improvement", "cost"}
+    assert set(few) == {
+        "error_curves", "error_curves_median", "steps_below_threshold", "improvement", "cost", "divergence",
+    }  # fmt: skip
 
 
 class Page(HTMLParser):

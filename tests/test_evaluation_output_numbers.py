@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from closura.evaluation.bases import improvement_per_simulation
 from closura.evaluation.findings import best_rival, findings
 from closura.evaluation.metrics import (
-    improvement_per_simulation,
     mean_per_step,
     paired_difference,
     plain,
@@ -19,8 +19,8 @@ from closura.evaluation.metrics import (
     std_per_step,
     steps_below_threshold,
     student_t_quantile,
-    summary,
 )
+from closura.evaluation.numbers import summary
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.evaluation.tables import footnotes, print_table, write_atomically, write_csv, write_json
 

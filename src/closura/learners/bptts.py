@@ -24,7 +24,6 @@ from closura.environment import Environment, EnvironmentState
 from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
 from closura.problems.problem import Problem
 
-
 SMALLEST_ERROR = 1e-5
 """Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
 
