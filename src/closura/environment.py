@@ -59,9 +59,9 @@ class Environment(eqx.Module):
         """Begin an episode."""
         return _episode(self.problem.begin(key=key), jnp.zeros((), jnp.int32))
 
-    def reset_anywhere(self, room: int, *, key: Key[Scalar, ""]) -> EnvironmentState:
+    def reset_anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> EnvironmentState:
         """Begin on the truth in the middle of a simulation with ``room`` more steps, where the problem can."""
-        return _episode(*self.problem.begin.anywhere(room, key=key))
+        return _episode(*self.problem.begin.anywhere(room, early=early, key=key))
 
     def observe(self, episode: EnvironmentState) -> Float[Array, "observation *grid"]:
         """What the agents see."""

@@ -63,7 +63,8 @@ def compact(
     ------
     ValueError
         If the activation or output is unknown, a number is not positive, there are more wide layers than
-        layers, velocities are not observed or stencils not asked for with ``by_speed``, or ``initial_std`` is given for a deterministic closure.
+        layers, ``by_speed`` is asked for without observed velocities or stencils, or ``initial_std`` is given
+        for a deterministic closure.
     """
     if output not in ("stencil", "action"):
         raise ValueError(f"unknown output {output!r}; valid: stencil, action")

@@ -42,6 +42,8 @@ class BPTTSConfiguration:
         Steps per window, one for each stage of the curriculum.
     fractions
         Share of the updates that each stage gets.
+    early
+        Windows begin at a share r^early of a stored simulation, r uniform: above one favours early times.
     proceed
         Probability that a simulation goes on in the next window, instead of beginning anew on the truth.
     error_limit
@@ -53,21 +55,22 @@ class BPTTSConfiguration:
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
-        "mae" (the problem's error) or "mse" of the state against the truth, averaged over the window; "log" is
-        the logarithm of the former, so that every simulation counts by its relative improvement, whatever its
-        difficulty.
+        "mae" (the problem's error) or "mse" of the state against the truth, averaged over the window; "root" and
+        "log" are the root and the logarithm of the former: simulations then count more evenly, by their relative
+        improvement with the logarithm, whatever their difficulty.
     """
 
     updates: int = 3000
     batch: int = 8
     horizons: tuple[int, ...] = (4, 8, 16)
     fractions: tuple[float, ...] = (0.3, 0.5, 0.2)
+    early: float = 1.0
     proceed: float = 0.0
     error_limit: float = 0.1
     learning_rate: float = 3e-3
     gradient_norm: float = 1.0
     average: float = 0.98
-    loss: Literal["mae", "mse", "log"] = "mae"
+    loss: Literal["mae", "mse", "root", "log"] = "mae"
 
     def __post_init__(self) -> None:
         if len(self.horizons) != len(self.fractions) or not self.horizons:
@@ -78,7 +81,7 @@ class BPTTSConfiguration:
             raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
         if min(self.fractions) < 0 or sum(self.fractions) <= 0:
             raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
-        check_ranges(self, positive=("learning_rate", "gradient_norm", "error_limit"), shares=("proceed", "average"))
+        check_ranges(self, positive=("learning_rate", "gradient_norm", "error_limit", "early"), shares=("proceed", "average"))
 
 
 class _Window(NamedTuple):
@@ -114,8 +117,8 @@ class BPTTS(Learner):
     def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
         """A batch of simulations on the truth at random times."""
         keys = jax.random.split(key, self.configuration.batch)
-        room = max(self.configuration.horizons)
-        return jax.vmap(lambda k: Environment(problem).reset_anywhere(room, key=k))(keys)
+        room, early = max(self.configuration.horizons), self.configuration.early
+        return jax.vmap(lambda k: Environment(problem).reset_anywhere(room, early=early, key=k))(keys)
 
     def window(self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int) -> _Window:
         """Roll one simulation out over ``horizon`` steps; the loss is the mean over the window."""
@@ -140,6 +143,8 @@ class BPTTS(Learner):
         mean = jnp.mean(losses)
         if self.configuration.loss == "log":
             mean = jnp.log(mean + SMALLEST_ERROR)
+        elif self.configuration.loss == "root":
+            mean = jnp.sqrt(mean + SMALLEST_ERROR)
         return _Window(mean, errors[-1], last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:

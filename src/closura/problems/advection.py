@@ -6,9 +6,9 @@
 * trusted (FGS): second-order central differences, RK4, ``ratio`` times finer in space and time, subsampled;
 * the closure sees (psi, u, v) and answers with a forcing A per cell: psi <- G(clip(psi - clip(A))).
 
-This form does not conserve the total of psi: where its discrete velocity has a divergence, so do the coarse, the
-fine and the rival solutions. :mod:`closura.problems.flux_form` has the conservative one, for the same dynamics and
-target; :mod:`closura.problems.actions` has closures that add nothing themselves.
+This form does not conserve the total of psi: upwind differences never do, central ones only on their own grid and
+with periodic velocities. :mod:`closura.problems.flux_form` has a solver that does, for the same dynamics and target;
+:mod:`closura.problems.actions` has actions that add nothing themselves, whatever the solver does.
 
 Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery for Coarse-Grained Partial
 Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).

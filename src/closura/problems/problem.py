@@ -149,9 +149,10 @@ class Begin(eqx.Module):
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         """Coarse state, parameters and target, all at the same time."""
 
-    def anywhere(self, room: int, *, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
+    def anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
         """A beginning on the truth in the middle of a simulation, with ``room`` more steps, and its step.
 
+        The step is a share ``r^early`` of the simulation, r uniform in 0 to 1: above one favours early times.
         Where that is not possible, an ordinary beginning at step 0.
         """
         return self(key=key), jnp.zeros((), jnp.int32)

@@ -115,14 +115,18 @@ class StoredBegin(Begin):
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
 
-    def anywhere(self, room: int, *, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
+    def anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
         """A random slot at a random time, on the truth, ``room`` steps or more before the stored truth ends."""
         times = self.truth.shape[1] - room
         if times < 1:
             raise ValueError(f"stored truth covers {self.truth.shape[1] - 1} steps: no room for {room}")
         for_slot, for_step = jax.random.split(key)
         slot = jax.random.randint(for_slot, (), 0, self.state.shape[0], dtype=jnp.int32)
-        step = jax.random.randint(for_step, (), 0, times, dtype=jnp.int32)
+        if early == 1.0:
+            step = jax.random.randint(for_step, (), 0, times, dtype=jnp.int32)
+        else:
+            share = jax.random.uniform(for_step, (), jnp.float32) ** early
+            step = jnp.minimum(jnp.floor(share * times).astype(jnp.int32), times - 1)
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
         return Beginning(self.truth[slot, step], parameters, (slot, step), self.quantities[slot]), step
 
