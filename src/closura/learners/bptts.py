@@ -81,7 +81,9 @@ class BPTTSConfiguration:
             raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
         if min(self.fractions) < 0 or sum(self.fractions) <= 0:
             raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
-        check_ranges(self, positive=("learning_rate", "gradient_norm", "error_limit", "early"), shares=("proceed", "average"))
+        check_ranges(
+            self, positive=("learning_rate", "gradient_norm", "error_limit", "early"), shares=("proceed", "average")
+        )
 
 
 class _Window(NamedTuple):

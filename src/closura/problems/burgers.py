@@ -25,6 +25,7 @@ from jaxtyping import Array, Float, Key, Scalar
 from closura.grids import Grid
 from closura.numerics import advective_derivative, block_mean, get_integrator, laplacian
 from closura.numerics.padding import pad
+from closura.problems.actions import ActionForm, correction
 from closura.problems.advection import STATE_BOUND
 from closura.problems.problem import Ask, Draw, Dynamics, Target
 
@@ -87,7 +88,9 @@ def _switched_by_itself(velocity: Velocity, grid: Grid) -> Velocity:
 
 
 class BurgersDynamics(Dynamics):
-    """The coarse solver with a forcing: ``q <- G(clip(q - dt clip(A, -bound, bound), -3, 3))``.
+    """The coarse solver with a forcing: ``q <- G(clip(q - dt A, -3, 3))``.
+
+    ``A`` is the closure's answer, clipped to ``[-bound, bound]``, as its form says (:mod:`closura.problems.actions`).
 
     The closure observes ``(u, v)`` in float32, and the viscosity in units of ``reference`` as a third, uniform
     channel with ``observe_viscosity``.
@@ -99,6 +102,7 @@ class BurgersDynamics(Dynamics):
     bound: float = eqx.field(static=True, default=math.inf)
     observe_viscosity: bool = eqx.field(static=True, default=False)
     reference: float = eqx.field(static=True, default=1.0)
+    action: ActionForm = eqx.field(static=True, default="forcing")
 
     def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
         """Means over blocks of the fine initial state; the parameters as they are."""
@@ -116,8 +120,8 @@ class BurgersDynamics(Dynamics):
         """Act, then advance."""
         acted = state
         if ask is not None:
-            action = jnp.clip(ask(self.observe(state, parameters)), -self.bound, self.bound)
-            forced = state - self.solver.time_step * action.astype(state.dtype)
+            answer = ask(self.observe(state, parameters)).astype(state.dtype)
+            forced = state - self.solver.time_step * correction(answer, self.action, bound=self.bound)
             acted = jnp.clip(forced, -STATE_BOUND, STATE_BOUND)
         return self.solver(acted, parameters["viscosity"]), acted
 

@@ -11,6 +11,7 @@ from closura.decision import Decision
 from closura.fields.velocities import TRAIN2_SETS, make_velocity
 from closura.fields.waves import RandomWaves
 from closura.grids import Grid
+from closura.problems.actions import ActionForm, action_channels
 from closura.problems.advection_setup import Split
 from closura.problems.burgers import BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
 from closura.problems.burgers_finer import FinerTarget
@@ -59,6 +60,9 @@ class BurgersConfiguration:
     published_switch
         First-order differences lean to the side that the sign of the differentiated component says, as in the
         published code, instead of the sign of the velocity along the axis.
+    action
+        What the closure's answer does to the totals of u and v: "forcing" changes them freely (as published),
+        "mean-free" and "flux" never do (what the solver does to them remains).
     action_bound
         Actions, in units of velocity per time, are clipped to this size (published: 1).
     burn_in
@@ -86,6 +90,7 @@ class BurgersConfiguration:
     base: Scheme = "upwind1"
     truth: Scheme = "upwind5"
     published_switch: bool = False
+    action: ActionForm = "forcing"
     action_bound: float = 20.0
     burn_in: int = 0
     minimum_steps: int = 20
@@ -148,7 +153,7 @@ def burgers(
         switch = c.published_switch and scheme == "upwind1"
         return BurgersSolver(coarse, scheme, INTEGRATOR[scheme], time_step, published_switch=switch)
 
-    dynamics = BurgersDynamics(solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, c.viscosity)
+    dynamics = BurgersDynamics(solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, c.viscosity, c.action)
     fine_switch = c.published_switch and c.truth == "upwind1"
     trusted = BurgersSolver(fine, c.truth, INTEGRATOR[c.truth], time_step, c.fine_steps, fine_switch)
     target = BurgersTarget(trusted, c.ratio)
@@ -157,6 +162,7 @@ def burgers(
     called = {"upwind1": "CGS"}
     schemes = [scheme for scheme in INTEGRATOR if scheme != c.base]
     observed = ("u", "v", "viscosity") if c.observe_viscosity else ("u", "v")
+    channels, acts_on = action_channels(c.action, ("u", "v"), (0, 1), coarse.boundary)
     return Problem(
         name="burgers",
         begin=SimulatedBegin(BurgersDraw(family, viscosities), dynamics, target, burn_in=c.burn_in),
@@ -167,7 +173,7 @@ def burgers(
         reward=SquaredErrorReduction(relative=True),
         error=relative_mae,
         decision=Decision(
-            observed, ("forcing u", "forcing v"), coarse.boundary, (0, 1), c.action_bound,
+            observed, channels, coarse.boundary, acts_on, c.action_bound,
             scale=TYPICAL_CHANGE / time_step, unit=time_step, velocity=(0, 1),
         ),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
