@@ -164,6 +164,10 @@ def test_viscosity_varies_and_is_seen() -> None:
         found.append(float(episode.parameters["viscosity"]))
         seen = environment.observe(episode)
         np.testing.assert_allclose(seen[2], found[-1] / 0.003, rtol=1e-6)
+    # In a fixed unit: another nominal viscosity is seen as such.
+    other = burgers(BurgersConfiguration(viscosity=0.0015, observe_viscosity=True))
+    episode = Environment(other).reset(key=jax.random.key(0))
+    np.testing.assert_allclose(Environment(other).observe(episode)[2], 0.5, rtol=1e-6)
     assert 0.0015 <= min(found) < 0.0025 < 0.0035 < max(found) <= 0.006
     fixed = burgers(BurgersConfiguration()).begin(key=jax.random.key(0)).parameters["viscosity"]
     assert float(fixed) == pytest.approx(0.003, rel=1e-7)

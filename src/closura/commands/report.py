@@ -3,8 +3,8 @@
 import json
 import shlex
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -18,19 +18,11 @@ from closura.evaluation.figures import write_figures
 from closura.evaluation.publish import trained_steps
 from closura.evaluation.training_curves import training_curves, training_panels
 from closura.interop import load_closure
-from closura.problems import build_problem
-from closura.problems.advection_setup import paper
-from closura.problems.burgers_setup import published
+from closura.problems import build_problem, family, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
-
-OF_THE_CLOSURE = (
-    *("base", "action", "action_bound", "observe_viscosity"),
-    *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
-)
-"""Settings of a problem that change what learns or what it corrects, but neither truth nor rivals."""
 
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
@@ -38,8 +30,6 @@ INTRODUCTION = (
     "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are mean "
     "absolute errors; the words under the tables say relative to what, and on which data.",
 )
-
-PUBLISHED_PHYSICS: dict[str, Callable[[Any], Any]] = {"advection": paper, "burgers": published}
 
 
 @dataclass(frozen=True)
@@ -141,8 +131,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
     own = {
         name: build_problem(run.configuration.problem, "test", data_dir=options.data_dir) for name, run in runs.items()
     }
-    physics = PUBLISHED_PHYSICS.get(problem.name)
-    preset = "paper" if physics is not None and judged_on(physics(settings)) == settings else "default"
+    preset = "paper" if judged_on(family(problem.name).published(settings)) == settings else "default"
     return evaluate(
         problem,
         {name: load_closure(run.folder.path, own[name].decision) for name, run in runs.items()},
@@ -162,12 +151,6 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
             "environment": describe_environment(),
         },
     )
-
-
-def judged_on(problem: Any) -> Any:
-    """A problem's settings without those that belong to a closure: equal ones share truth and rivals."""
-    usual = type(problem)()
-    return replace(problem, **{name: getattr(usual, name) for name in OF_THE_CLOSURE if hasattr(problem, name)})
 
 
 def training_of_run(run: _Run, name: str, scratch: Path) -> dict[str, Any]:

@@ -22,6 +22,9 @@ Scheme = Literal["upwind1", "upwind3", "upwind5"]
 INTEGRATOR = {"upwind1": "forward-euler", "upwind3": "rk4", "upwind5": "rk4"}
 """Each scheme with its usual integrator: ``upwind1`` with forward Euler is the published solver (CGS)."""
 
+REFERENCE_VISCOSITY = 0.003
+"""Closures that observe the viscosity see it in this unit, the published value, whatever is simulated."""
+
 TYPICAL_CHANGE = 0.01
 """Size of a useful change of the field in one step; divided by the time step, that of a useful action."""
 
@@ -153,7 +156,9 @@ def burgers(
         switch = c.published_switch and scheme == "upwind1"
         return BurgersSolver(coarse, scheme, INTEGRATOR[scheme], time_step, published_switch=switch)
 
-    dynamics = BurgersDynamics(solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, c.viscosity, c.action)
+    dynamics = BurgersDynamics(
+        solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, REFERENCE_VISCOSITY, c.action
+    )
     fine_switch = c.published_switch and c.truth == "upwind1"
     trusted = BurgersSolver(fine, c.truth, INTEGRATOR[c.truth], time_step, c.fine_steps, fine_switch)
     target = BurgersTarget(trusted, c.ratio)
