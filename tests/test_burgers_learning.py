@@ -34,6 +34,15 @@ def store(problem: Problem) -> TruthStore:
     return simulate_truth(problem, 4, 24, key=jax.random.key(0), parts=1)
 
 
+class Tanh(eqx.Module):
+    """A forcing that depends on the state, smooth in its parameter."""
+
+    strength: jax.Array
+
+    def __call__(self, seen: jax.Array) -> jax.Array:
+        return self.strength * jnp.tanh(seen.astype(self.strength.dtype))
+
+
 def network(problem: Problem, **changes: object) -> eqx.Module:
     """A small closure whose head does something: its weights are drawn, not zero."""
     closure = build(
@@ -106,9 +115,7 @@ def test_gradient_of_a_window_against_finite_differences(problem: Problem, store
 
     @jax.jit
     def loss(shift: jax.Array) -> jax.Array:
-        # A forcing that depends on the state, smooth in its parameter.
-        closure = lambda seen: shift * jnp.tanh(seen.astype(jnp.float64))[:2]
-        return learner.window(stored, closure, episode, 4).loss
+        return learner.window(stored, Tanh(shift), episode, 4).loss
 
     at, h = jnp.asarray(0.7, jnp.float64), 1e-4
     numeric = (float(loss(at + h)) - float(loss(at - h))) / (2 * h)
