@@ -228,8 +228,18 @@ def test_bases_and_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"cells": 4}, {"ratio": 0}, {"viscosity": 0.0}, {"viscosity_factor": 0.5}, {"action_bound": 0.0}]
+    "wrong",
+    [
+        {"cells": 4},
+        {"ratio": 0},
+        {"viscosity": 0.0},
+        {"viscosity_factor": 0.5},
+        {"action_bound": 0.0},
+        {"initial": "cats"},
+        {"base": "weno"},
+        {"truth": "weno"},
+    ],
 )
-def test_settings_that_make_no_sense(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"need|must be"):
+def test_settings_that_make_no_sense(wrong: dict[str, float | str]) -> None:
+    with pytest.raises(ValueError, match=r"need|must be|unknown"):
         burgers(BurgersConfiguration(**wrong))

@@ -85,7 +85,7 @@ def test_error_curves(evaluation: Evaluation, tmp_path) -> None:
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
     # The truth has no error to draw on a logarithm.
-    assert labels(axes) == ["seen in training", "CGS", "ACGS", "upwind5", "spectral", "closure <1>"]
+    assert labels(axes) == ["longest rollout in training", "CGS", "ACGS", "upwind5", "spectral", "closure <1>"]
     lines = {line.get_label(): line for line in axes.lines}
     cgs = lines["CGS"].get_ydata()
     np.testing.assert_allclose(cgs, 100 * evaluation.methods["CGS"].error[:, 1:].mean(axis=0), rtol=1e-13)

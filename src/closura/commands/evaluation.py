@@ -13,6 +13,7 @@ import tyro
 from closura.closures import AnyClosure
 from closura.commands.console import console
 from closura.commands.options import argument, pre_parse, use_precision
+from closura.commands.settings import physics_of, trained_settings
 from closura.evaluation import (
     Evaluation,
     evaluate,
@@ -97,9 +98,10 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
         problem = build_problem(replace(configuration, **images), "test")
         store, described = load_store(options.start, problem)
+        described = {**described, "preset": physics_of(configuration)}
     else:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
-        described = {"preset": options.preset, "seed": str(options.seed)}
+        described = {"preset": physics_of(configuration), "seed": str(options.seed)}
     closures, own = _closures(options, configuration, problem)
     command = "closura evaluate " + shlex.join(arguments)
     settings = {
@@ -149,14 +151,15 @@ def _closures(
         name, path = named_closure(text)
         if name in closures:
             raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
-        run, decision = RunFolder(path), problem.decision
-        if run.path.is_dir() and run.holds_run:
-            trained = run.read_configuration()
+        trained, decision = trained_settings(path), problem.decision
+        if trained is not None:
             if trained.name != problem.name:
                 raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
             settings = as_trained(configuration, trained.problem)
             if settings != configuration:
-                own[name] = build_problem(settings, "test", data_dir=options.data_dir)
+                # Only its solver and decision are needed: no images.
+                images = {"images": "synthetic"} if hasattr(settings, "images") else {}
+                own[name] = build_problem(replace(settings, **images), "test")
                 decision = own[name].decision
         closures[name] = load_closure(path, decision)
     return closures, own
@@ -194,8 +197,8 @@ def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
 def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     """Resolve the preset, the first run folder, the saved simulations and the options.
 
-    Grid and ratio default to those that the first closure's run was trained on, the physics to the preset's;
-    with ``--start`` all of it is that of the saved simulations.
+    Grid and ratio default to those that the first closure was trained on, and so does the physics with the preset
+    "default"; with ``--start`` all of it is that of the saved simulations.
     """
     known = pre_parse(arguments, ("--preset",))
     preset: Any = known["--preset"] if known["--preset"] in ("paper", "default") else "default"
@@ -204,13 +207,12 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
     closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
     for text in closures[:1]:
-        run = RunFolder(named_closure(text)[1])
-        if run.path.is_dir() and run.holds_run:
-            trained = run.read_configuration().problem
-            if type(trained) is type(default):
-                default = replace(default, cells=trained.cells, ratio=trained.ratio)
-                if preset == "default":
-                    default = judged_on(trained)
+        training = trained_settings(named_closure(text)[1])
+        if training is not None and training.name == name:
+            trained = training.problem
+            default = replace(default, cells=trained.cells, ratio=trained.ratio)
+            if preset == "default":
+                default = judged_on(trained)
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:
         default = _saved_problem(started, name)

@@ -14,11 +14,11 @@ from rich.table import Table
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, named_closure
 from closura.commands.options import argument, pre_parse, use_precision
+from closura.commands.settings import trained_settings
 from closura.files import write_atomically
 from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.problems.registry import PROBLEMS, build_problem
-from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset
@@ -98,7 +98,9 @@ def print_study(study: Study) -> None:
     """Correlations and equations in the terminal."""
     numbers = study.numbers()
     console.print(
-        f"{study.problem.name}: actions at step {study.step} of {numbers['simulations']} held-out simulations"
+        f"{study.problem.name}: actions at step {study.step} of {numbers['simulations']} held-out simulations; "
+        f"{dict(study.problem.description).get('split', 'how they were held out is not said')}",
+        soft_wrap=True,
     )
     if study.comparisons:
         table = Table(box=box.SIMPLE_HEAD)
@@ -151,13 +153,12 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     known = pre_parse(arguments[1:], ("--preset", "--problem"))
     preset: Physics | None = known["--preset"] if known["--preset"] in ("paper", "default") else None
     name: Any = known["--problem"] if known["--problem"] in PROBLEMS else "advection"
-    run = RunFolder(Path(path).parent if Path(path).suffix == ".safetensors" else Path(path))
-    if path and run.path.is_dir() and run.holds_run:
-        settings = run.read_configuration().problem
-        trained = next(n for n, known in PROBLEMS.items() if type(settings) is known.configuration)
-        if known["--problem"] not in (None, trained):
-            raise ValueError(f"{path} was trained on {trained}; leave out --problem {known['--problem']}")
-        name = trained
+    training = trained_settings(path) if path else None
+    if training is not None:
+        settings = training.problem
+        if known["--problem"] not in (None, training.name):
+            raise ValueError(f"{path} was trained on {training.name}; leave out --problem {known['--problem']}")
+        name = training.name
         if preset == "paper":
             settings = PROBLEMS[name].published(settings)
     else:

@@ -13,12 +13,13 @@ import tyro
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, named_closure
 from closura.commands.options import argument, use_precision
+from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
 from closura.evaluation.publish import trained_steps
 from closura.evaluation.training_curves import training_curves, training_panels
 from closura.interop import load_closure
-from closura.problems import build_problem, family, judged_on
+from closura.problems import build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
@@ -94,6 +95,10 @@ def run_report(arguments: Sequence[str]) -> Path:
         raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
     if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
+    if options.out.is_dir():
+        raise ValueError(
+            f"{options.out} is a folder: --out names the file to write, such as {options.out / 'report.html'}"
+        )
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = "closura report " + shlex.join(arguments)
@@ -131,7 +136,6 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
     own = {
         name: build_problem(run.configuration.problem, "test", data_dir=options.data_dir) for name, run in runs.items()
     }
-    preset = "paper" if judged_on(family(problem.name).published(settings)) == settings else "default"
     return evaluate(
         problem,
         {name: load_closure(run.folder.path, own[name].decision) for name, run in runs.items()},
@@ -143,7 +147,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
         dynamics={name: each.dynamics for name, each in own.items()},
         bases={name: each.names[0] for name, each in own.items()},
         timing=options.timing,
-        description={"preset": preset, "seed": str(options.seed)},
+        description={"preset": physics_of(settings), "seed": str(options.seed)},
         configuration={
             "command": command,
             "problem": to_plain(settings),

@@ -97,6 +97,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     folder = known["--run"]
     if known["--resume"] and folder and RunFolder(folder).holds_run:
         default = RunFolder(folder).read_configuration()
+        _check_resumed(arguments, known, default, folder)
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner: Any = known["--learner"] if known["--learner"] in LEARNING else None
@@ -122,6 +123,17 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         transitions=parsed.rest.transitions, seed=parsed.rest.seed,
     )  # fmt: skip
     return parsed.options, configuration
+
+
+def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: TrainConfiguration, folder: str) -> None:
+    """Refuse names that a run cannot go on with, before their options are asked of the wrong classes."""
+    asked = {"problem": arguments[0] if arguments else None, "learner": known["--learner"]}
+    for what, valid, has in (("problem", PROBLEMS, stored.name), ("learner", LEARNING, stored.learner)):
+        if asked[what] in valid and asked[what] != has:
+            raise ValueError(
+                f"{folder} is a run with {what} {has}; it cannot be resumed with {asked[what]}. Resume it as: closura "
+                f"train {stored.name} --run {folder} --resume"
+            )
 
 
 _Name = tyro.conf.Positional[Literal["advection", "burgers"]]

@@ -140,7 +140,7 @@ def _curves(
     axes.set_yscale("log")
     if trained_steps is not None:
         shaded = min(trained_steps, evaluation.steps)
-        axes.axvspan(0, shaded, color="#f2f2f2", zorder=0, label="seen in training")
+        axes.axvspan(0, shaded, color="#f2f2f2", zorder=0, label="longest rollout in training")
     smallest, largest = np.inf, 0.0
     for name, array in arrays.items():
         style, values = styles[name], array[:, 1:]

@@ -9,6 +9,7 @@ from closura.evaluation.figures import write_figures
 from closura.evaluation.records import save_evaluation
 from closura.evaluation.report import write_report
 from closura.evaluation.results import Evaluation
+from closura.evaluation.sections import FIGURES
 from closura.evaluation.tables import write_csv, write_json
 
 
@@ -39,7 +40,7 @@ def publish(
     evaluation
         What was measured.
     folder
-        Made if missing; files of the same names are replaced.
+        Made if missing; files of the same names are replaced, other figures of an earlier evaluation removed.
     title
         Title of the report.
     training
@@ -52,6 +53,7 @@ def publish(
     metrics = (training or {}).get("metrics")
     seen = trained_steps((training or {}).get("configuration", {}))
     figures = write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=seen)
+    _remove_stale(folder / "figures", figures)
     table = write_json(evaluation, folder / "table.json")
     csv = write_csv(evaluation, folder / "table.csv")
     write_breakdown_csv(evaluation, folder / "breakdown.csv")
@@ -63,6 +65,20 @@ def publish(
 
 
 def trained_steps(configuration: Mapping[str, Any]) -> int | None:
-    """The number of steps that a training saw at most, from its settings; None where they do not say."""
+    """The longest rollout of a training, in steps, from its settings; None where they do not say.
+
+    That is the longest window, or the longest episode, which ends with the stored truth at the latest.
+    """
     horizons = configuration.get("learning", {}).get("horizons")
-    return horizons[-1] if horizons else configuration.get("problem", {}).get("maximum_steps")
+    if horizons:
+        return max(horizons)
+    longest, truth = configuration.get("problem", {}).get("maximum_steps"), configuration.get("truth", {})
+    return min(longest, truth["steps"]) if longest and truth.get("slots") else longest
+
+
+def _remove_stale(folder: Path, written: Mapping[str, Path]) -> None:
+    """Remove figures that an earlier evaluation left in the folder: a report would show them as this one's."""
+    known = {name for _, entries in FIGURES for name, _ in entries}
+    for path in folder.iterdir():
+        if path.stem in known and path.suffix in (".png", ".gif") and path not in written.values():
+            path.unlink()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
     """
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(arrays.pop("about").tobytes())
         if about["format"] != FORMAT:
@@ -63,7 +64,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
         values = {name: about[name] for name in _PLAIN}
     except FileNotFoundError:
         raise
-    except (KeyError, ValueError, OSError) as error:
+    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no evaluation that closura can read: {error}") from error
     values |= {name: tuple(values[name]) for name in ("groups", "finer", "components", "channels")}
     return Evaluation(methods=methods, scale=arrays.get("scale"), **values)

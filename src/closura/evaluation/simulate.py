@@ -28,6 +28,16 @@ class Rollout(NamedTuple):
     fields: Float[Array | np.ndarray, "simulation times component *grid"] | None
 
 
+def _failed(
+    initial: Float[Array, "component *grid"], states: Float[Array, "times component *grid"]
+) -> Bool[Array, " times"]:
+    """Which states are not finite, or have left ten times the range of the initial one."""
+    low, high = jnp.min(initial), jnp.max(initial)
+    middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
+    largest = jnp.max(jnp.abs(states - middle), axis=tuple(range(1, states.ndim)))
+    return ~(largest <= jnp.maximum(reach, jnp.finfo(states.dtype).tiny))
+
+
 def rollout(
     dynamics: Dynamics,
     ask: Ask | None,
@@ -44,11 +54,8 @@ def rollout(
     """
 
     def one(store: TruthStore) -> Rollout:
-        low, high = jnp.min(store.state), jnp.max(store.state)
-        middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
-
         def judge(state: Array, truth: Array) -> Rollout:
-            failed = ~(jnp.max(jnp.abs(state - middle)) <= jnp.maximum(reach, jnp.finfo(state.dtype).tiny))
+            failed = _failed(store.state, state[None])[0]
             return Rollout(error(state, truth), measure(quantities, state), failed, state if keep_fields else None)
 
         def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
@@ -94,7 +101,7 @@ def _finer(problem: Problem, target: Target, store: TruthStore, *, key: Key[Scal
     restricted = simulate_truth(replace(problem, begin=begin, target=target), store.slots, store.steps, key=key).truth
     error = jax.jit(jax.vmap(jax.vmap(problem.error)))(restricted, store.truth)
     quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(restricted)
-    failed = ~np.isfinite(np.asarray(restricted)).all(axis=tuple(range(2, restricted.ndim)))
+    failed = np.asarray(jax.jit(jax.vmap(_failed))(store.state, restricted))
     return Rollout(np.asarray(error), np.asarray(quantities), failed, np.asarray(restricted))
 
 
@@ -150,7 +157,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a closure has the name of another method, or corrects a solver that is not among the methods.
+        If a closure has the name of another method, or corrects a solver that is not among the methods; or if the
+        truth itself is not finite.
     """
     baseline, truth_name = problem.names
     classical = (baseline, *problem.rivals)
@@ -167,6 +175,7 @@ def evaluate(
     if store is None:
         report("truth")
         store = simulate_truth(problem, simulations, steps, key=key)
+    _check_truth(truth_name, store)
     simulations, steps = store.slots, store.steps
     keep = min(keep, simulations)
     frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
@@ -255,6 +264,18 @@ def evaluate(
         components=problem.components,
         channels=problem.decision.action,
     )
+
+
+def _check_truth(name: str, store: TruthStore) -> None:
+    """Errors against a truth that has diverged would say that every method has."""
+    finite = np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim)))
+    lost = ~finite.all(axis=1)
+    if lost.any():
+        raise ValueError(
+            f"the truth ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
+            f"{int(np.argmax(~finite, axis=1)[lost].min())}: nothing can be judged by it. Choose shorter time steps "
+            "(of the fine solver) or other settings"
+        )
 
 
 def _result(

@@ -140,6 +140,12 @@ def burgers(
             "viscosity, courant and action_bound must be positive, viscosity_factor at least 1; got "
             f"{c.viscosity}, {c.courant}, {c.action_bound}, {c.viscosity_factor}"
         )
+    for name, value, valid in (
+        ("base", c.base, tuple(INTEGRATOR)), ("truth", c.truth, tuple(INTEGRATOR)),
+        ("initial", c.initial, ("waves", "published")), ("precision", c.precision, ("float32", "float64")),
+    ):  # fmt: skip
+        if value not in valid:
+            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
     if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]

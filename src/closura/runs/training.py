@@ -142,6 +142,11 @@ def train(
     run.check(configuration, resume=resume, overwrite=overwrite)
     facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0, "uncorrected": None}
     continues = resume and run.last.exists()
+    if resume and not continues and run.weights.exists():
+        raise RunError(
+            f"{run.last} is missing, but there are weights: going on would start over and replace them. Start over "
+            "with --overwrite, or choose another folder with --run"
+        )
     if continues:
         facts = read_progress(run.last)
     check_trackers(trackers)
@@ -195,6 +200,8 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     problem = build_problem(c.problem, "train", data_dir=data_dir)
     held_out = build_problem(c.problem, "validation", data_dir=data_dir)
     validation = simulate_truth(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
+    if not bool(jnp.all(jnp.isfinite(validation.truth))):
+        raise ValueError("the truth itself diverges: nothing can be learned from it. Take more or shorter fine steps")
     bank = TruthBank(problem, c.truth, key=keys["truth"]) if c.truth.slots else None
     learner = LEARNERS[c.learner](c.learning)
     closure = build_closure(c, problem, key=keys["closure"])
