@@ -124,3 +124,16 @@ def test_the_check_itself_sees_what_is_wrong(browser: str, tmp_path: Path) -> No
     assert seen["width"] >= 700
     assert any("missing.png" in text or text.startswith("fetched") for text in seen["problems"])
     assert any("nothing is not defined" in text for text in seen["problems"])
+
+
+REPORTS = sorted((Path(__file__).parents[1] / "docs" / "reports").glob("*.html"))
+
+
+@pytest.mark.parametrize("page", REPORTS, ids=lambda page: page.stem)
+def test_the_reports_of_the_documentation(browser: str, page: Path, tmp_path: Path) -> None:
+    """Those that the README links to, on a phone."""
+    seen = look(browser, page, tmp_path / "phone", PHONE)
+    assert (seen["problems"], seen["requests"]) == ([], [])
+    assert len(seen["images"]) >= 8
+    assert min(seen["images"]) > 0
+    assert seen["width"] <= seen["window"]

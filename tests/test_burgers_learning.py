@@ -80,6 +80,22 @@ def test_weights_grow_with_the_speed(problem: Problem) -> None:
     np.testing.assert_allclose(network(problem)(uniform), 0, atol=1e-6)
 
 
+def test_an_observed_diffusivity_scales_the_constant_weights() -> None:
+    """Without features the weights are a constant stencil: twice the viscosity, twice the action."""
+    problem = burgers(replace(SMALL, observe_viscosity=True))
+    assert problem.decision.diffusivity == 2
+    closure = network(problem)
+    head = closure.head.mix
+    bias = 0.1 * jax.random.normal(jax.random.key(7), head.bias.shape, jnp.float32)
+    closure = eqx.tree_at(lambda c: (c.head.mix.kernel, c.head.mix.bias), closure, (jnp.zeros_like(head.kernel), bias))
+    q = problem.begin(key=jax.random.key(3)).state
+    actions = [closure(jnp.concatenate([q, jnp.full((1, 10, 10), nu)])) for nu in (1.0, 2.0)]
+    assert float(jnp.abs(actions[0]).max()) > 1e-3
+    np.testing.assert_allclose(actions[1], 2 * actions[0], rtol=1e-5, atol=1e-6)
+    seen = relative_to_speed(jnp.concatenate([q, jnp.full((1, 10, 10), 2.0)]), problem.decision)
+    np.testing.assert_allclose(seen[2], np.log(2.0), rtol=1e-6)
+
+
 def test_by_speed_needs_velocities_and_stencils(problem: Problem) -> None:
     with pytest.raises(ValueError, match="weights of a stencil"):
         network(problem, output="action")

@@ -29,6 +29,8 @@ class Decision:
         rate.
     velocity
         Indices of the observed channels that are velocities.
+    diffusivity
+        Index of the observed channel that is a diffusivity (a viscosity), positive, where there is one.
     """
 
     observation: tuple[str, ...]
@@ -39,6 +41,7 @@ class Decision:
     scale: float = 1.0
     unit: float = 1.0
     velocity: tuple[int, ...] = ()
+    diffusivity: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):

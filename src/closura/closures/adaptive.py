@@ -31,7 +31,7 @@ class StencilHead(eqx.Module):
     """Weights of one stencil per component of the action, from the features of each cell.
 
     Starts from "no closure": all weights are zero. With ``by_speed`` weights are proportional to the local
-    speed, but for a constant stencil (what diffusion needs).
+    speed, but for a constant stencil (what diffusion needs), which is proportional to an observed diffusivity.
     """
 
     mix: Convolution
@@ -58,7 +58,9 @@ class StencilHead(eqx.Module):
         weights = self.mix(features)
         if self.by_speed:
             constant = self.mix.bias.astype(features.dtype)
-            weights = (weights - constant) * local_speed(observation, self.decision)[..., None] + constant
+            weights = (weights - constant) * local_speed(observation, self.decision)[..., None]
+            diffusivity = self.decision.diffusivity
+            weights = weights + (constant if diffusivity is None else observation[diffusivity][..., None] * constant)
         weights = jnp.moveaxis(weights * jnp.asarray(WEIGHT_SCALE / self.decision.unit, features.dtype), -1, 0)
         parts = jnp.split(weights, len(self.decision.action))
         return jnp.stack([

@@ -3,7 +3,9 @@
 Truncation errors of advection schemes are proportional to the speed, and what happens in a cell depends on the
 directions of the velocities around it more than on their size. So velocities are given relative to the local
 speed, with its logarithm beside them (it decides, against the viscosity, how steep fronts get), and weights of
-stencils are multiplied by it. A field that fades away then needs no new weights.
+stencils are multiplied by it. A field that fades away then needs no new weights. A diffusivity that is observed
+enters by its logarithm, which makes cell Reynolds numbers sums of channels, and multiplies the constant part of
+the weights, as errors of diffusion are proportional to it.
 """
 
 import jax
@@ -28,7 +30,14 @@ def local_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Flo
 
 
 def relative_to_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Float[Array, "d *grid"]:
-    """The observation with velocities in units of the local speed, and the speed's logarithm as a last channel."""
+    """The observation with velocities in units of the local speed, and the speed's logarithm as a last channel.
+
+    A diffusivity is replaced by its logarithm.
+    """
     speed = local_speed(observation, decision)
-    channels = [channel / speed if index in decision.velocity else channel for index, channel in enumerate(observation)]
+    channels = list(observation)
+    for index in decision.velocity:
+        channels[index] = channels[index] / speed
+    if decision.diffusivity is not None:
+        channels[decision.diffusivity] = jnp.log(channels[decision.diffusivity])
     return jnp.stack([*channels, jnp.log(speed)])

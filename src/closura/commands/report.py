@@ -53,6 +53,8 @@ class ReportOptions:
         Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
     title
         Title of the page.
+    frames
+        Moments whose fields are kept, for the animation (the largest part of the file).
     timing
         Measure the wall time of each method's step.
     """
@@ -64,6 +66,7 @@ class ReportOptions:
     threshold: float | None = None
     data_dir: Path | None = None
     title: str = ""
+    frames: int = 51
     timing: bool = True
 
 
@@ -91,8 +94,11 @@ def run_report(arguments: Sequence[str]) -> Path:
     )
     options = parsed.options
     runs, ready = _sort(parsed.runs)
-    if options.simulations < 1 or options.steps < 1:
-        raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
+    if min(options.simulations, options.steps) < 1 or options.frames < 2:
+        raise ValueError(
+            "need at least one simulation, one step and two frames; got "
+            f"{options.simulations}, {options.steps} and {options.frames}"
+        )
     if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
     if options.out.is_dir():
@@ -142,7 +148,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
         simulations=options.simulations,
         steps=options.steps,
         key=evaluation_key(options.seed),
-        frames=51,
+        frames=options.frames,
         threshold=options.threshold,
         dynamics={name: each.dynamics for name, each in own.items()},
         bases={name: each.names[0] for name, each in own.items()},

@@ -186,6 +186,7 @@ def burgers(
         decision=Decision(
             observed, channels, coarse.boundary, acts_on, c.action_bound,
             scale=TYPICAL_CHANGE / time_step, unit=time_step, velocity=(0, 1),
+            diffusivity=2 if c.observe_viscosity else None,
         ),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
