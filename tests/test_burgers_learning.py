@@ -208,6 +208,17 @@ def test_closures_of_different_solvers_stand_side_by_side(runs: Path, tmp_path: 
     assert again["fifth"]["relative_mae"]["mean"] == pytest.approx(error["fifth"], rel=1e-5)
 
 
+def test_given_settings_win_over_those_of_the_training(runs: Path, tmp_path: Path) -> None:
+    """A free forcing, run as one that keeps totals: the closure's own change of the mean is gone."""
+    file = tmp_path / "t.json"
+    found = []
+    for more in ([], ["--action", "mean-free"]):
+        main(["evaluate", "burgers", "--closure", str(runs / "first"), "--simulations", "2", "--steps", "6",
+              "--json", str(file), "--no-timing", *more])  # fmt: skip
+        found.append(json.loads(file.read_text())["methods"]["first"]["relative_mae"]["mean"])
+    assert found[0] != found[1]
+
+
 def test_wrong_input(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
         (["evaluate", "advection", "--closure", str(runs / "first")], "was trained on burgers"),

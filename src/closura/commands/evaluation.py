@@ -25,7 +25,7 @@ from closura.evaluation import (
     write_json,
 )
 from closura.interop import load_closure
-from closura.problems import PROBLEMS, Problem, as_trained, build_problem, family, judged_on
+from closura.problems import OF_THE_CLOSURE, PROBLEMS, Problem, as_trained, build_problem, family, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -102,7 +102,8 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
     else:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": physics_of(configuration), "seed": str(options.seed)}
-    closures, own = _closures(options, configuration, problem)
+    given = [name for name in OF_THE_CLOSURE if any(_is_option(a, name) for a in arguments)]
+    closures, own = _closures(options, configuration, problem, given)
     command = "closura evaluate " + shlex.join(arguments)
     settings = {
         "command": command,
@@ -142,9 +143,12 @@ def run_evaluate(arguments: Sequence[str]) -> Evaluation:
 
 
 def _closures(
-    options: EvaluateOptions, configuration: Any, problem: Problem
+    options: EvaluateOptions, configuration: Any, problem: Problem, given: Sequence[str]
 ) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:
-    """The closures, and the problems of those that were trained to correct another solver than the problem's."""
+    """The closures, and the problems of those that were trained to correct another solver than the problem's.
+
+    Settings that belong to a closure are those of its training, but for those ``given`` on the command line.
+    """
     closures: dict[str, AnyClosure] = {}
     own: dict[str, Problem] = {}
     for text in options.closure:
@@ -155,7 +159,7 @@ def _closures(
         if trained is not None:
             if trained.name != problem.name:
                 raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
-            settings = as_trained(configuration, trained.problem)
+            settings = as_trained(configuration, trained.problem, keep=given)
             if settings != configuration:
                 # Only its solver and decision are needed: no images.
                 images = {"images": "synthetic"} if hasattr(settings, "images") else {}
@@ -163,6 +167,11 @@ def _closures(
                 decision = own[name].decision
         closures[name] = load_closure(path, decision)
     return closures, own
+
+
+def _is_option(argument: str, name: str) -> bool:
+    option = f"--{name.replace('_', '-')}"
+    return argument.split("=", 1)[0] in (option, f"--{name}")
 
 
 def evaluation_key(seed: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """The problems that can be asked for by name, each with the class of its settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,7 +79,8 @@ def judged_on(configuration: Any) -> Any:
     return replace(configuration, **ours)
 
 
-def as_trained(configuration: Any, trained: Any) -> Any:
-    """The settings with those that belong to a closure taken from its training."""
-    theirs = {name: getattr(trained, name) for name in OF_THE_CLOSURE if hasattr(trained, name)}
+def as_trained(configuration: Any, trained: Any, *, keep: Collection[str] = ()) -> Any:
+    """The settings with those that belong to a closure taken from its training, but for some names to keep."""
+    taken = [name for name in OF_THE_CLOSURE if hasattr(trained, name) and name not in keep]
+    theirs = {name: getattr(trained, name) for name in taken}
     return replace(configuration, **theirs)
