@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from typing import get_args
 
 import equinox as eqx
 import jax
@@ -9,11 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura import cli
 from closura.environment import Environment
 from closura.fields import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
 from closura.grids import Grid
 from closura.numerics import block_mean
-from closura.problems import BurgersConfiguration, BurgersSolver, as_trained, build_problem, burgers, judged_on
+from closura.problems import (
+    PROBLEMS,
+    BurgersConfiguration,
+    BurgersSolver,
+    ProblemName,
+    as_trained,
+    build_problem,
+    burgers,
+    judged_on,
+)
 from closura.problems.burgers_finer import trigonometric_interpolation
 from closura.problems.burgers_setup import published
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
@@ -212,6 +223,11 @@ def test_published_fields_tell_their_group() -> None:
     for size in (2, 3, 4):
         # A third each; 400 draws have a standard deviation of 9.4.
         assert counts[size] == pytest.approx(133, abs=38)
+
+
+def test_every_problem_is_known_everywhere() -> None:
+    """The registry, the type of its names, and the command line, which must not import the registry early."""
+    assert tuple(PROBLEMS) == get_args(ProblemName) == cli.PROBLEMS
 
 
 def test_bases_and_names() -> None:

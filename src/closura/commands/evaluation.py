@@ -25,7 +25,16 @@ from closura.evaluation import (
     write_json,
 )
 from closura.interop import load_closure
-from closura.problems import OF_THE_CLOSURE, PROBLEMS, Problem, as_trained, build_problem, family, judged_on
+from closura.problems import (
+    OF_THE_CLOSURE,
+    PROBLEMS,
+    Problem,
+    ProblemName,
+    as_trained,
+    build_problem,
+    family,
+    judged_on,
+)
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -253,7 +262,7 @@ _DEFAULTS = {f.name: f.default for f in fields(EvaluateOptions)}
 _FLAT = tyro.conf.arg(name="")
 
 
-_Name = tyro.conf.Positional[Literal["advection", "burgers"]]
+_Name = tyro.conf.Positional[ProblemName]
 
 
 def _arguments(problem: type) -> Any:

@@ -18,7 +18,7 @@ from closura.commands.settings import trained_settings
 from closura.files import write_atomically
 from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
-from closura.problems.registry import PROBLEMS, build_problem
+from closura.problems.registry import PROBLEMS, ProblemName, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset
@@ -53,7 +53,7 @@ class InterpretOptions:
         Folder for interpretation.json and the figures.
     """
 
-    problem: Literal["advection", "burgers"] = "advection"
+    problem: ProblemName = "advection"
     preset: Physics | None = None
     simulations: int = 50
     step: int = 17

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
 from closura.commands.console import console, training_bar
 from closura.commands.options import argument, pre_parse, use_precision
-from closura.problems import PROBLEMS, family
+from closura.problems import PROBLEMS, ProblemName, family
 from closura.runs import (
     CompactConfiguration,
     RunFolder,
@@ -136,7 +136,7 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
             )
 
 
-_Name = tyro.conf.Positional[Literal["advection", "burgers"]]
+_Name = tyro.conf.Positional[ProblemName]
 
 
 @dataclass(frozen=True)

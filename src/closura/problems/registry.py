@@ -3,11 +3,13 @@
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
 from closura.problems.problem import Problem
+
+ProblemName = Literal["advection", "burgers"]
 
 
 class Family(NamedTuple):
