@@ -1,6 +1,7 @@
 """What a closure is asked: the shape of the question and of the answer."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from closura.grids import Boundary
 
@@ -31,6 +32,9 @@ class Decision:
         Indices of the observed channels that are velocities.
     diffusivity
         Index of the observed channel that is a diffusivity (a viscosity), positive, where there is one.
+    agents
+        Where agents stand: in the "cells" of the grid, or at "interfaces" between them. Those at interfaces see all
+        they need in their own channels and stand in one flat axis; their answers are logits of weights.
     """
 
     observation: tuple[str, ...]
@@ -42,6 +46,7 @@ class Decision:
     unit: float = 1.0
     velocity: tuple[int, ...] = ()
     diffusivity: int | None = None
+    agents: Literal["cells", "interfaces"] = "cells"
 
     def __post_init__(self) -> None:
         if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):

@@ -93,10 +93,10 @@ class Transition(NamedTuple):
 class Dynamics(eqx.Module):
     """A coarse solver that asks a closure during its step; traceable by JAX.
 
-    ``asks`` is the number of questions per step (a forcing asks once).
+    ``asks`` is the number of questions per step (a forcing asks once, a flux at every stage of the integrator).
     """
 
-    asks: eqx.AbstractClassVar[int]
+    asks: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def start(self, draw: Draw) -> tuple[Float[Array, "component *grid"], PyTree[Array]]:

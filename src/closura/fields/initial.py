@@ -1,0 +1,133 @@
+"""Named initial conditions of conservation laws: a domain, a boundary, a state at time zero, and its usual end.
+
+Values are computed on the host in float64: an initial condition is evaluated once per grid, and references are
+compared with it to the last digits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float64
+
+End = Literal["periodic", "outflow", "reflecting", "linear", "quadratic"]
+"""What lies beyond the ends of an axis.
+
+``periodic``: the other end; ``outflow``: the value of the last cell (zero gradient); ``reflecting``: the mirror
+image, with the velocity along the axis turned round; ``linear`` and ``quadratic``: extrapolation from the last two
+or three cells.
+"""
+ENDS: tuple[End, ...] = get_args(End)
+
+Reference = Literal["entropy", "riemann", "translation", "fine"]
+"""How the solution is known.
+
+``entropy``: the entropy solution of a scalar law by Lax and Hopf; ``riemann``: the exact Riemann solution;
+``translation``: the initial state carried along; ``fine``: a simulation on a finer grid.
+"""
+
+Values = Callable[..., Float64[np.ndarray, "component *grid"]]
+
+
+@dataclass(frozen=True)
+class InitialCondition:
+    """An initial condition of a conservation law.
+
+    Parameters
+    ----------
+    name
+        Its name on the command line.
+    values
+        ``values(x)`` or ``values(x, y)``: the state at points, arrays of one shape, as ``(component, *shape)`` in
+        *primitive* variables (Burgers: u; Euler: rho, v, p, or rho, v_x, v_y, p), float64. Defined for all real
+        coordinates where the boundary is not periodic; then values beyond the domain are those that the boundary
+        stands for.
+    lower, upper
+        Ends of the domain along each axis.
+    ends
+        Boundary along each axis.
+    time
+        Usual end of a simulation.
+    reference
+        How the solution is known.
+    jumps
+        Where values jump inside the domain (one-dimensional conditions).
+    translation
+        Velocity of the pattern, where the reference is ``translation``.
+    note
+        One line: what happens.
+    """
+
+    name: str
+    values: Values
+    lower: tuple[float, ...] = (0.0,)
+    upper: tuple[float, ...] = (1.0,)
+    ends: tuple[End, ...] = ("periodic",)
+    time: float = 0.2
+    reference: Reference = "fine"
+    jumps: tuple[float, ...] = ()
+    translation: tuple[float, ...] = ()
+    note: str = ""
+    shift: tuple[float, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not len(self.lower) == len(self.upper) == len(self.ends) or not self.lower:
+            raise ValueError(f"{self.name}: one lower and upper end and one boundary per axis; got {self}")
+        if any(not low < high for low, high in zip(self.lower, self.upper, strict=True)):
+            raise ValueError(f"{self.name}: the domain is empty: {self.lower} to {self.upper}")
+        unknown = [end for end in self.ends if end not in ENDS]
+        if unknown:
+            raise ValueError(f"{self.name}: unknown boundary {unknown[0]!r}; valid: {', '.join(ENDS)}")
+
+    @property
+    def dimensions(self) -> int:
+        """Number of axes."""
+        return len(self.lower)
+
+    @property
+    def extent(self) -> tuple[float, ...]:
+        """Length of the domain along each axis."""
+        return tuple(high - low for low, high in zip(self.lower, self.upper, strict=True))
+
+    @property
+    def can_be_shifted(self) -> bool:
+        """Whether a shift by less than a cell leaves the problem the same: periodic ones, and those with a jump."""
+        return bool(self.jumps) or set(self.ends) == {"periodic"}
+
+    def points(self, shape: tuple[int, ...]) -> tuple[Float64[np.ndarray, "*grid"], ...]:
+        """Coordinates of the cell centres ``x_i = lower + (i + 1/2) dx``, one array per axis (``indexing="ij"``).
+
+        Raises
+        ------
+        ValueError
+            If the shape does not have one positive size per axis.
+        """
+        if len(shape) != self.dimensions or min(shape) < 1:
+            raise ValueError(f"{self.name} needs {self.dimensions} sizes of a grid; got {shape}")
+        axes = [
+            low + (np.arange(n, dtype=np.float64) + 0.5) * (length / n)
+            for low, length, n in zip(self.lower, self.extent, shape, strict=True)
+        ]
+        return tuple(np.meshgrid(*axes, indexing="ij"))
+
+    def __call__(self, *coordinates: Float64[np.ndarray, "*grid"]) -> Float64[np.ndarray, "component *grid"]:
+        """Primitive state at points, shifted as this condition is."""
+        if self.shift:
+            coordinates = tuple(x - s for x, s in zip(coordinates, self.shift, strict=True))
+        return self.values(*coordinates)
+
+    def shifted(self, *distances: float) -> "InitialCondition":
+        """The same pattern moved by a distance along each axis, its jumps with it; the domain stays.
+
+        Raises
+        ------
+        ValueError
+            If that would be another problem (see :attr:`can_be_shifted`).
+        """
+        if not self.can_be_shifted:
+            raise ValueError(f"{self.name} cannot be shifted: it is not periodic and has no jump")
+        before = self.shift or (0.0,) * self.dimensions
+        shift = tuple(a + b for a, b in zip(before, distances, strict=True))
+        jumps = tuple(x + distances[0] for x in self.jumps)
+        return replace(self, shift=shift, jumps=jumps)

@@ -1,0 +1,184 @@
+r"""Weighted essentially non-oscillatory schemes: how classical methods weigh the candidates of a stencil.
+
+A stencil is an array ``(2 r - 1, ...)`` in upwind order; each scheme answers with weights ``(r, ...)`` that are not
+negative and add up to one.
+
+    JS      a_k = d_k / (eps + beta_k^2), eps = 1e-16                          Jiang and Shu (1996)
+    Z       a_k = d_k (1 + (tau / (beta_k + eps))^2), eps = 1e-40              Borges et al. (2008), Castro et al. (2011)
+    TENO    a_k = d_k if chi_k > 1e-5 else 0,  chi_k ~ (1 + tau / (beta_k + eps))^6        Fu, Hu and Adams (2016)
+    linear  a_k = d_k                                                          order 2 r - 1, oscillates at shocks
+
+``tau`` is the global smoothness ``|beta_0 - beta_2|`` for r = 3 and alike for others. JS follows the form of the
+BPTTS reference code, in which ``eps`` is added to the square.
+
+.. code-block:: bibtex
+
+    @article{Borges2008,
+      title = {An improved weighted essentially non-oscillatory scheme for hyperbolic conservation laws},
+      author = {Borges, Rafael and Carmona, Monique and Costa, Bruno and Don, Wai Sun},
+      journal = {Journal of Computational Physics}, volume = {227}, number = {6}, pages = {3191--3211},
+      year = {2008}, doi = {10.1016/j.jcp.2007.11.038}
+    }
+    @article{Castro2011,
+      title = {High order weighted essentially non-oscillatory {WENO-Z} schemes for hyperbolic conservation laws},
+      author = {Castro, Marcos and Costa, Bruno and Don, Wai Sun}, journal = {Journal of Computational Physics},
+      volume = {230}, number = {5}, pages = {1766--1792}, year = {2011}, doi = {10.1016/j.jcp.2010.11.028}
+    }
+    @article{Fu2016,
+      title = {A family of high-order targeted {ENO} schemes for compressible-fluid simulations},
+      author = {Fu, Lin and Hu, Xiangyu Y. and Adams, Nikolaus A.}, journal = {Journal of Computational Physics},
+      volume = {305}, pages = {333--359}, year = {2016}, doi = {10.1016/j.jcp.2015.10.037}
+    }
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from closura.numerics.weno_tables import candidates, optimal_weights, smoothness_forms
+
+JS_EPSILON = 1e-16
+Z_EPSILON = 1e-40
+Z_POWER = 2
+TENO_POWER = 6
+TENO_CUTOFF = 1e-5
+
+_TAU = {2: (1, -1), 3: (1, 0, -1), 4: (1, 3, -3, -1), 5: (1, 2, -6, 2, 1)}
+"""Combinations of the smoothness indicators that are small of high order on smooth data (Castro et al., table 1)."""
+
+Stencil = Float[Array, "cell *place"]
+Weights = Float[Array, "r *place"]
+
+
+def order_of(stencil: Stencil) -> int:
+    """``r`` of a stencil of ``2 r - 1`` cells."""
+    return (stencil.shape[0] + 1) // 2
+
+
+def smoothness(stencil: Stencil) -> Weights:
+    """Jiang and Shu's indicators ``beta_k`` of all sub-stencils, ``(r, ...)``, never negative."""
+    r = order_of(stencil)
+    # Differences first: the forms vanish on constants, and squares of large values would drown the small ones.
+    steps = stencil[1:] - stencil[:-1]
+    betas = []
+    for k, form in enumerate(smoothness_forms(r)):
+        by_steps = _in_differences(form)
+        beta = jnp.zeros_like(stencil[0])
+        for i in range(r - 1):
+            beta = beta + by_steps[i][i] * steps[k + i] * steps[k + i]
+            for j in range(i + 1, r - 1):
+                beta = beta + 2 * by_steps[i][j] * steps[k + i] * steps[k + j]
+        betas.append(jnp.maximum(beta, 0))
+    return jnp.stack(betas)
+
+
+def global_smoothness(beta: Weights) -> Float[Array, "*place"]:
+    """``tau``: a difference of the indicators that is of higher order than they are on smooth data."""
+    combination = _TAU[beta.shape[0]]
+    return jnp.abs(sum((c * beta[k] for k, c in enumerate(combination) if c), start=jnp.zeros_like(beta[0])))
+
+
+def interface_value(stencil: Stencil, weights: Weights) -> Float[Array, "*place"]:
+    """The weighted sum of the candidates."""
+    r = order_of(stencil)
+    value = jnp.zeros_like(stencil[0])
+    for k, row in enumerate(candidates(r)):
+        candidate = row[0] * stencil[k]
+        for j in range(1, r):
+            candidate = candidate + row[j] * stencil[k + j]
+        value = value + weights[k] * candidate
+    return value
+
+
+def linear_weights(stencil: Stencil) -> Weights:
+    """The optimal weights everywhere."""
+    d = _optimal(stencil)
+    return jnp.broadcast_to(d, (d.shape[0], *stencil.shape[1:]))
+
+
+def js_weights(stencil: Stencil) -> Weights:
+    """Jiang and Shu."""
+    beta = smoothness(stencil)
+    return _normalised(_optimal(stencil) / (JS_EPSILON + beta * beta))
+
+
+def z_weights(stencil: Stencil) -> Weights:
+    """WENO-Z with power 2, which keeps the order where the first derivative vanishes."""
+    beta = smoothness(stencil)
+    ratio = global_smoothness(beta) / (beta + Z_EPSILON)
+    return _normalised(_optimal(stencil) * (1 + ratio**Z_POWER))
+
+
+def teno_weights(stencil: Stencil) -> Weights:
+    """Targeted ENO: sub-stencils that a discontinuity crosses are cut off, the others keep their optimal share."""
+    beta = smoothness(stencil)
+    measure = 1 + global_smoothness(beta) / (beta + Z_EPSILON)
+    # By their largest: the sixth power of 1e40 is beyond every number.
+    chi = _normalised((measure / jnp.max(measure, axis=0)) ** TENO_POWER)
+    return _normalised(jnp.where(chi > TENO_CUTOFF, _optimal(stencil), 0))
+
+
+def _optimal(stencil: Stencil) -> Float[Array, "r *one"]:
+    d = jnp.asarray(optimal_weights(order_of(stencil)), stencil.dtype)
+    return d.reshape((-1,) + (1,) * (stencil.ndim - 1))
+
+
+def _normalised(a: Weights) -> Weights:
+    return a / jnp.sum(a, axis=0)
+
+
+def _in_differences(form: Float[Array, "r r"]) -> list[list[float]]:
+    """A quadratic form that vanishes on constants, written in the differences of neighbours."""
+    # s_j = s_0 + sum_{i<j} d_i, so the coefficient of d_i d_l is the sum of the form over j > i, m > l.
+    r = form.shape[0]
+    return [[float(form[i + 1 :, j + 1 :].sum()) for j in range(r - 1)] for i in range(r - 1)]
+
+
+@dataclass(frozen=True)
+class Weno:
+    """A scheme: the order of its stencil and how it weighs the candidates.
+
+    Parameters
+    ----------
+    name
+        Name in the registry, by its order on smooth data ("weno5-js").
+    r
+        Number of sub-stencils, of ``r`` cells each.
+    weigh
+        ``weigh(stencil (2 r - 1, ...)) -> weights (r, ...)``.
+    """
+
+    name: str
+    r: int
+    weigh: Callable[[Stencil], Weights]
+
+    @property
+    def order(self) -> int:
+        """Order of accuracy on smooth data without critical points."""
+        return 2 * self.r - 1
+
+
+def _schemes() -> dict[str, Weno]:
+    found = [Weno(f"weno{2 * r - 1}-js", r, js_weights) for r in (2, 3, 4, 5)]
+    found += [Weno(f"weno{2 * r - 1}-z", r, z_weights) for r in (2, 3, 4, 5)]
+    found += [Weno(f"linear{2 * r - 1}", r, linear_weights) for r in (2, 3, 4, 5)]
+    found.append(Weno("teno5", 3, teno_weights))
+    return {scheme.name: scheme for scheme in found}
+
+
+WENO_SCHEMES: dict[str, Weno] = _schemes()
+
+
+def get_weno(name: str) -> Weno:
+    """The scheme of a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message lists the valid ones.
+    """
+    if name not in WENO_SCHEMES:
+        raise ValueError(f"unknown method {name!r}; valid: {', '.join(WENO_SCHEMES)}")
+    return WENO_SCHEMES[name]

@@ -1,0 +1,195 @@
+r"""A finite-difference solver of a conservation law whose agents at the interfaces weigh the candidate fluxes.
+
+    dq_i/dt = - sum_a (F_{i + 1/2} - F_{i - 1/2}) / dx_a,      F = sum_k w^+_k f^+_k + sum_k w^-_k f^-_k.
+
+The weights are a convex combination by construction - the softmax of what agents answer - and every interface has
+one flux: the scheme is conservative and keeps constants whatever the agents do. All agents (interfaces, components
+and directions) share one closure and stand in one flat axis, so one question a stage serves every dimension.
+
+Source: Way, Kapilavai, Fu, Yu, "Backpropagation through Time and Space: Learning Numerical Methods with Multi-Agent
+Reinforcement Learning" (arXiv:2203.08937) and its public code.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from closura.decision import Decision
+from closura.numerics import get_integrator
+from closura.numerics.weno import get_weno
+from closura.problems.laws.ends import pad_ends
+from closura.problems.laws.fluxes import PROJECTIONS, SPLITTINGS, Back, Projection, Splitting, Stencils
+from closura.problems.laws.fluxes import interface_flux, split_stencils
+from closura.problems.laws.law import ConservationLaw, State
+from closura.problems.problem import Ask, Draw, Dynamics
+
+Parameters = dict[str, Any]
+"""``spacing (axis,)``, ``ends (axis,)`` int32, ``time_step ()``; what else a problem adds."""
+
+DEVIATION = 1e-10
+"""Added to the standard deviation of a stencil, as published."""
+LARGEST_SEEN = 5.0
+
+
+def weights_decision(r: int) -> Decision:
+    """What agents at interfaces see, two standardised stencils, and what they answer, logits of two sets of weights."""
+    sides, cells = ("plus", "minus"), range(2 * r - 1)
+    return Decision(
+        observation=tuple(f"{side} {k}" for side in sides for k in cells),
+        action=tuple(f"{side} weight {k}" for side in sides for k in range(r)),
+        boundary=("outflow",),
+        acts_on=(r - 1,) * r + (3 * r - 2,) * r,
+        bound=math.inf,
+        agents="interfaces",
+    )
+
+
+class Sweep(NamedTuple):
+    """The stencils of one axis, swept axis last, and the matrices that lead back from characteristic variables."""
+
+    stencils: Stencils
+    back: Back
+
+    @property
+    def agents(self) -> int:
+        """Number of agents along this axis: one per component and interface."""
+        sizes = self.stencils.shape[2:]
+        count = 1
+        for n in sizes:
+            count *= n
+        return count
+
+
+def standardise(stencils: Stencils) -> Stencils:
+    """Each stencil less its mean, by its standard deviation, clipped to five: blind to offset and size."""
+    centred = stencils - jnp.mean(stencils, axis=1, keepdims=True)
+    variance = jnp.mean(centred * centred, axis=1, keepdims=True)
+    # The root of zero has no derivative, and stencils are exactly constant away from a jump.
+    still = variance == 0
+    deviation = jnp.where(still, 0, jnp.sqrt(jnp.where(still, 1, variance)))
+    return jnp.clip(centred / (deviation + DEVIATION), -LARGEST_SEEN, LARGEST_SEEN)
+
+
+class WeightedFluxes(Dynamics):
+    """The solver; ``ask=None`` weighs as ``scheme`` does.
+
+    Parameters
+    ----------
+    law
+        What is solved.
+    scheme
+        Name of a classical scheme (:data:`closura.numerics.weno.WENO_SCHEMES`): its order decides the stencil.
+    integrator
+        Name of the Runge-Kutta method; agents are asked at every stage.
+    splitting, projection
+        See :mod:`closura.problems.laws.fluxes`.
+    viscosity
+        ``nu`` of an additional ``nu laplace(q)``, by second-order central differences (published default 0).
+
+    A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
+    """
+
+    law: ConservationLaw
+    scheme: str = eqx.field(static=True, default="weno5-js")
+    integrator: str = eqx.field(static=True, default="ssp-rk3")
+    splitting: Splitting = eqx.field(static=True, default="global")
+    projection: Projection = eqx.field(static=True, default="component")
+    viscosity: float = eqx.field(static=True, default=0.0)
+
+    def __check_init__(self) -> None:
+        get_weno(self.scheme)
+        if self.splitting not in SPLITTINGS or self.projection not in PROJECTIONS:
+            raise ValueError(
+                f"unknown splitting {self.splitting!r} or projection {self.projection!r}; valid: "
+                f"{', '.join(SPLITTINGS)}; {', '.join(PROJECTIONS)}"
+            )
+
+    @property
+    def asks(self) -> int:
+        """Questions per step: one per stage."""
+        return get_integrator(self.integrator).stages
+
+    @property
+    def r(self) -> int:
+        """Number of sub-stencils."""
+        return get_weno(self.scheme).r
+
+    def decision(self) -> Decision:
+        """See :func:`weights_decision`."""
+        return weights_decision(self.r)
+
+    def start(self, draw: Draw) -> tuple[State, Parameters]:
+        """The initial state as it is."""
+        return draw.initial, draw.parameters
+
+    def sweeps(self, state: State, parameters: Parameters) -> list[Sweep]:
+        """Stencils along every axis."""
+        return [
+            Sweep(
+                *split_stencils(
+                    self.law, jnp.moveaxis(state, 1 + axis, -1), parameters["ends"][axis], axis=axis, r=self.r,
+                    splitting=self.splitting, projection=self.projection,
+                )
+            )
+            for axis in range(self.law.dimensions)
+        ]  # fmt: skip
+
+    def observe(self, state: State, parameters: Parameters) -> Float[Array, "observation agent"]:
+        """Both standardised stencils of every agent, ``(2 (2 r - 1), agent)``, plus before minus."""
+        return self.questions(self.sweeps(state, parameters))
+
+    def questions(self, sweeps: list[Sweep]) -> Float[Array, "observation agent"]:
+        """What agents are shown of the stencils."""
+        seen = [standardise(s.stencils).reshape(2 * (2 * self.r - 1), -1) for s in sweeps]
+        return jnp.concatenate(seen, axis=1) if len(seen) > 1 else seen[0]
+
+    def weights(self, sweeps: list[Sweep], ask: Ask | None) -> list[Float[Array, "side r component *interfaces"]]:
+        """Weights of both sides at all interfaces, swept axis last."""
+        if ask is None:
+            weigh = get_weno(self.scheme).weigh
+            return [jnp.stack([weigh(s.stencils[0]), weigh(s.stencils[1])]) for s in sweeps]
+        answer = ask(self.questions(sweeps))
+        first, found = 0, []
+        for sweep in sweeps:
+            part = answer[:, first : first + sweep.agents].astype(sweep.stencils.dtype)
+            first += sweep.agents
+            found.append(jax.nn.softmax(part.reshape(2, self.r, *sweep.stencils.shape[2:]), axis=1))
+        return found
+
+    def tendency(self, state: State, parameters: Parameters, ask: Ask | None) -> State:
+        """Time derivative of the state."""
+        sweeps = self.sweeps(state, parameters)
+        change = jnp.zeros_like(state)
+        for axis, (sweep, weights) in enumerate(zip(sweeps, self.weights(sweeps, ask), strict=True)):
+            flux = interface_flux(sweep.stencils, weights, sweep.back)
+            change = change - jnp.moveaxis(jnp.diff(flux, axis=-1), -1, 1 + axis) / parameters["spacing"][axis]
+        if self.viscosity:
+            change = change + self.viscosity * self.laplacian(state, parameters)
+        return change + parameters["source"] if "source" in parameters else change
+
+    def laplacian(self, state: State, parameters: Parameters) -> State:
+        """Second-order central differences, summed over the axes."""
+        total = jnp.zeros_like(state)
+        for axis in range(self.law.dimensions):
+            swept = jnp.moveaxis(state, 1 + axis, -1)
+            padded = pad_ends(swept, 1, parameters["ends"][axis], self.law.mirror(axis))
+            second = jnp.diff(padded, n=2, axis=-1) / parameters["spacing"][axis] ** 2
+            total = total + jnp.moveaxis(second, -1, 1 + axis)
+        return total
+
+    def advance(self, state: State, parameters: Parameters, time_step: Float[Array, ""], ask: Ask | None) -> State:
+        """One step of a given length."""
+        rhs = lambda q: self.tendency(q, parameters, ask)  # noqa: E731
+        return get_integrator(self.integrator).step(rhs, state, time_step)
+
+    def step(self, state: State, parameters: Parameters, ask: Ask | None) -> tuple[State, State]:
+        """One step of the simulation's own length; nothing is done to the state before it."""
+        return self.advance(state, parameters, parameters["time_step"], ask), state
+
+    def largest_speed(self, state: State) -> Float[Array, " axis"]:
+        """Largest characteristic speed along each axis."""
+        return jnp.stack([jnp.max(self.law.speed(state, axis)) for axis in range(self.law.dimensions)])
