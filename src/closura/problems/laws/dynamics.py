@@ -90,6 +90,9 @@ class WeightedFluxes(Dynamics):
     viscosity
         ``nu`` of an additional ``nu laplace(q)``, by second-order central differences (published default 0).
 
+    ratio
+        Cells of the grid of initial states per cell of this one and axis; odd.
+
     A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
     """
 
@@ -99,6 +102,7 @@ class WeightedFluxes(Dynamics):
     splitting: Splitting = eqx.field(static=True, default="global")
     projection: Projection = eqx.field(static=True, default="component")
     viscosity: float = eqx.field(static=True, default=0.0)
+    ratio: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
         get_weno(self.scheme)
@@ -123,8 +127,9 @@ class WeightedFluxes(Dynamics):
         return weights_decision(self.r)
 
     def start(self, draw: Draw) -> tuple[State, Parameters]:
-        """The initial state as it is."""
-        return draw.initial, draw.parameters
+        """The initial state, at the centres of the coarse cells."""
+        keep = slice(self.ratio // 2, None, self.ratio)
+        return draw.initial[(slice(None), *(keep,) * self.law.dimensions)], draw.parameters
 
     def sweeps(self, state: State, parameters: Parameters) -> list[Sweep]:
         """Stencils along every axis."""

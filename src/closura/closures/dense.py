@@ -1,0 +1,81 @@
+"""Fully connected layers for agents that see all they need in their own channels."""
+
+from collections.abc import Callable, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+}
+
+
+class Dense(eqx.Module):
+    """``x W + b`` over the last axis; Glorot-uniform weights and no bias before training."""
+
+    weight: Float[Array, "inputs outputs"]
+    bias: Float[Array, " outputs"]
+
+    def __init__(self, inputs: int, outputs: int, *, dtype: jnp.dtype | type = jnp.float32, key: PRNGKeyArray) -> None:
+        reach = (6.0 / (inputs + outputs)) ** 0.5
+        self.weight = jax.random.uniform(key, (inputs, outputs), dtype, -reach, reach)
+        self.bias = jnp.zeros((outputs,), dtype)
+
+    def __call__(self, x: Float[Array, "*agents inputs"]) -> Float[Array, "*agents outputs"]:
+        return x @ self.weight + self.bias
+
+
+class Perceptron(eqx.Module):
+    """Dense layers with an activation between them; the last one is linear.
+
+    Parameters
+    ----------
+    sizes
+        Inputs, hidden layers, outputs.
+    activation
+        One of :data:`ACTIVATIONS`.
+    zero_last
+        Start with an output of zero.
+    dtype
+        Type of the weights, and what the network computes in.
+    key
+        Random key.
+
+    Raises
+    ------
+    ValueError
+        If the activation is unknown, or a size is not positive.
+    """
+
+    layers: tuple[Dense, ...]
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        zero_last: bool = False,
+        dtype: jnp.dtype | type = jnp.float32,
+        key: PRNGKeyArray,
+    ) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}; valid: {', '.join(ACTIVATIONS)}")
+        if len(sizes) < 2 or min(sizes) < 1:
+            raise ValueError(f"a network needs positive sizes of inputs and outputs; got {tuple(sizes)}")
+        keys = jax.random.split(key, len(sizes) - 1)
+        layers = [Dense(a, b, dtype=dtype, key=k) for a, b, k in zip(sizes[:-1], sizes[1:], keys, strict=True)]
+        if zero_last:
+            layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
+        self.layers, self.activation = tuple(layers), activation
+
+    def __call__(self, x: Float[Array, "*agents inputs"]) -> Float[Array, "*agents outputs"]:
+        act = ACTIVATIONS[self.activation]
+        for layer in self.layers[:-1]:
+            x = act(layer(x))
+        return self.layers[-1](x)

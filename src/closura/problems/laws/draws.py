@@ -1,0 +1,88 @@
+"""Random simulations to train on: initial states on a fine grid, with boundary, spacing and time step."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Scalar
+
+from closura.fields.initial import ENDS
+from closura.fields.random_profiles import RandomProfile
+from closura.problems.laws.law import ConservationLaw
+from closura.problems.problem import Draw
+
+MARGIN = 0.05
+"""Share of the domain at each end that is constant at the start where the boundary is outflow."""
+PERIODIC, OUTFLOW = ENDS.index("periodic"), ENDS.index("outflow")
+
+
+class BurgersDraw(eqx.Module):
+    """A random profile plus an offset, periodic or with outflow; the Courant number of its largest value is random.
+
+    Burgers' equation keeps its form when values are scaled (time then runs faster), so sizes need not vary: only the
+    offset, in half sizes of the profile, does.
+    """
+
+    profile: RandomProfile
+    ratio: int = eqx.field(static=True)
+    courant: tuple[float, float] = eqx.field(static=True)
+    offset: float = eqx.field(static=True, default=4.0)
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+        """Draw one."""
+        f64 = jnp.float64
+        keys = jax.random.split(key, 5)
+        periodic = jax.random.bernoulli(keys[3], 0.5)
+        shape = self.profile(margin=jnp.where(periodic, 0.0, MARGIN), key=keys[0])
+        # A third of all profiles change sign in the middle, where sonic points sit.
+        far = jax.random.uniform(keys[1], (), f64, -self.offset, self.offset)
+        offset = jnp.where(jax.random.bernoulli(keys[2], 1 / 3), 0.0, far)
+        u = shape + offset
+        end = jnp.where(periodic, PERIODIC, OUTFLOW).astype(jnp.int32)
+        spacing = jnp.asarray([self.ratio / self.profile.cells], f64)
+        courant = jax.random.uniform(keys[4], (), f64, *self.courant)
+        step = courant * spacing[0] / jnp.max(jnp.abs(u))
+        return Draw(u[None], {"spacing": spacing, "ends": end[None], "time_step": step})
+
+
+class GasDraw(eqx.Module):
+    """Random states of a gas: density and pressure are exponentials of profiles, the velocity is one in units of c.
+
+    With some probability the profiles of all variables jump at the same places only (shock tubes).
+    """
+
+    profile: RandomProfile
+    law: ConservationLaw
+    ratio: int = eqx.field(static=True)
+    courant: tuple[float, float] = eqx.field(static=True)
+    contrast: float = eqx.field(static=True, default=1.3)
+    mach: float = eqx.field(static=True, default=1.2)
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+        """Draw one."""
+        f64 = jnp.float64
+        keys = iter(jax.random.split(key, 10))
+        cells = self.profile.cells
+        x = (jnp.arange(cells, dtype=f64) + 0.5) / cells
+        which = jax.random.randint(next(keys), (), 0, 4, dtype=jnp.int32)
+        margin = jnp.where(which == 0, 0.0, MARGIN)
+        general = jnp.stack([self.profile(margin=margin, key=next(keys)) for _ in range(3)])
+        # Tubes: two or three constant states.
+        knots = jnp.sort(jax.random.uniform(next(keys), (2,), f64, 0.25, 0.75))
+        levels = jax.random.uniform(next(keys), (3, 3), f64, -1.0, 1.0)
+        two = jax.random.bernoulli(next(keys), 0.6)
+        number = jnp.where(two, x > knots[0], (x > knots[0]).astype(jnp.int32) + (x > knots[1])).astype(jnp.int32)
+        tube = levels[:, number]
+        # Entropy waves ahead of or behind a tube's jump, as a shock meets them.
+        wavy = tube.at[0].add(0.5 * general[0] * (x > knots[0]))
+        shapes = jnp.where(which == 0, general, jnp.where(which == 1, wavy, tube))
+        strength = jax.random.uniform(next(keys), (2,), f64, 0.2, 1.0)
+        rho = jnp.exp(self.contrast * strength[0] * shapes[0])
+        p = jnp.exp(1.5 * self.contrast * strength[0] * shapes[2])
+        v = self.mach * strength[1] * shapes[1]
+        state = self.law.conserved(jnp.stack([rho, v, p]))
+        end = jnp.where(which == 0, PERIODIC, OUTFLOW).astype(jnp.int32)
+        spacing = jnp.asarray([self.ratio / cells], f64)
+        courant = jax.random.uniform(next(keys), (), f64, *self.courant)
+        # Waves that meet are faster than those of the initial state: a third of the limit is kept for them.
+        step: Float[Array, ""] = courant * spacing[0] / (1.5 * jnp.max(self.law.speed(state, 0)))
+        return Draw(state, {"spacing": spacing, "ends": end[None], "time_step": step})
