@@ -26,9 +26,7 @@ class LineOfPlane:
     direction: tuple[int, int]
 
 
-def _gaussian(
-    x: Float64[np.ndarray, "*grid"], y: Float64[np.ndarray, "*grid"]
-) -> Float64[np.ndarray, "1 *grid"]:
+def _gaussian(x: Float64[np.ndarray, "*grid"], y: Float64[np.ndarray, "*grid"]) -> Float64[np.ndarray, "1 *grid"]:
     x, y = (np.clip(axis, 0.0, 1.0) for axis in (x, y))
     return np.exp(-((x - 0.5) ** 2 + (y - 0.5) ** 2) / (2 * 0.091**2))[None]
 

@@ -4,7 +4,7 @@ Primitive variables ``(rho, v_x, v_y, p)`` of a gas with ratio of heat capacitie
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float64
@@ -113,6 +113,7 @@ def _lay(x: Plane, y: Plane, *, line: Callable[..., Float64[np.ndarray, "3 *grid
     return np.stack([rho, still, v, p] if axis else [rho, v, still, p])
 
 
+@lru_cache  # the same object for the same name: references from finer grids are kept by condition
 def extended(line: InitialCondition, axis: int) -> InitialCondition:
     """A condition on a line laid along axis 0 (x) or 1 (y) of a square, constant and periodic along the other.
 

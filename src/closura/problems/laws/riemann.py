@@ -286,7 +286,7 @@ def exact_riemann_plane(
 def shock_positions(
     condition: InitialCondition, t: float, gamma: float = 1.4, *, weakest: float = 1e-2
 ) -> Float64[np.ndarray, " shock"]:
-    """Where the shocks of a Riemann problem are, from left to right; contacts are none.
+    """Where the shocks of a Riemann problem are, the strongest first; contacts are none.
 
     Parameters
     ----------
@@ -312,4 +312,5 @@ def shock_positions(
     left, right, jump = riemann_sides(condition)
     star = star_state(left, right, gamma)
     shocks = [w for w in (star.left, star.right) if w.kind == "shock" and w.strength >= weakest]
+    shocks.sort(key=lambda wave: -wave.strength)
     return np.array([jump + w.head * _not_negative(t) for w in shocks], np.float64)
