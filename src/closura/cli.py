@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-PROBLEMS = ("advection", "burgers")
+PROBLEMS = ("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d")
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
@@ -17,7 +17,15 @@ closura: learn what a coarse simulation grid cannot resolve
   closura models get NAME               download published weights (closure-rl-advection)
   closura --version
 
-Problems: advection, burgers. Each command explains its options with --help.
+Problems:
+  advection     a passive scalar in a two-dimensional flow (Closure-RL)
+  burgers       two-dimensional viscous vector Burgers (Closure-RL)
+  burgers-1d    scalar inviscid Burgers in one dimension (BPTTS)
+  burgers-2d    scalar inviscid Burgers in two dimensions (BPTTS)
+  euler-1d      Euler equations of an ideal gas in one dimension (BPTTS)
+  euler-2d      Euler equations of an ideal gas in two dimensions (BPTTS)
+
+Each command explains its options with --help.
 """
 
 

@@ -26,16 +26,16 @@ class EnvironmentState(eqx.Module):
 class Timestep(NamedTuple):
     """What one step gives.
 
-    ``reward`` is per cell, ``error`` is the problem's error after the step, ``terminated`` means that no value
+    ``reward`` is per agent, ``error`` is the problem's error after the step, ``terminated`` means that no value
     follows, ``truncated`` that the episode was cut off and its last state has a value; ``observation`` belongs
     to the state that was reached, also where the episode has ended and been reset.
     """
 
-    reward: Float[Array, "*grid"]
+    reward: Float[Array, "*agents"]
     error: Float[Array, ""]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
-    observation: Float[Array, "observation *grid"]
+    observation: Float[Array, "observation *agents"]
 
     @property
     def done(self) -> Bool[Array, "*batch"]:
@@ -63,6 +63,21 @@ class Environment(eqx.Module):
         """Begin on the truth in the middle of a simulation with ``room`` more steps, where the problem can."""
         return _episode(*self.problem.begin.anywhere(room, early=early, key=key))
 
+    def reset_batch(self, count: int, *, key: Key[Scalar, ""]) -> EnvironmentState:
+        """Begin ``count`` episodes, with a leading axis; where initial data follow a schedule, by their number."""
+        begin, start = self.problem.begin, jnp.zeros((), jnp.int32)
+        numbers = jnp.arange(count, dtype=jnp.int32)
+        return jax.vmap(lambda n, k: _episode(begin.member(n, key=k), start))(numbers, jax.random.split(key, count))
+
+    def reset_batch_anywhere(
+        self, count: int, room: int, *, early: float = 1.0, key: Key[Scalar, ""]
+    ) -> EnvironmentState:
+        """The same on the truth in the middle of simulations; see :meth:`reset_anywhere`."""
+        begin, numbers = self.problem.begin, jnp.arange(count, dtype=jnp.int32)
+        return jax.vmap(lambda n, k: _episode(*begin.anywhere(room, early=early, number=n, key=k)))(
+            numbers, jax.random.split(key, count)
+        )
+
     def observe(self, episode: EnvironmentState) -> Float[Array, "observation *grid"]:
         """What the agents see."""
         return self.problem.dynamics.observe(episode.state, episode.parameters)
@@ -80,7 +95,7 @@ class Environment(eqx.Module):
         if self.problem.dynamics.asks != 1:
             raise ValueError(
                 f"{self.problem.name!r} asks {self.problem.dynamics.asks} times a step, so one action is not "
-                "enough: use step_asking with a callable"
+                "enough: use step_asking with a callable, or an integrator with one stage (forward-euler)"
             )
         return self.step_asking(episode, lambda observation: action)
 
@@ -91,7 +106,9 @@ class Environment(eqx.Module):
         state, acted = problem.dynamics.step(episode.state, episode.parameters, ask)
         target = problem.target.advance(episode.target, episode.state, episode.parameters)
         next_truth = problem.target.observe(target).astype(state.dtype)
-        reward = problem.reward(Transition(episode.state, acted, state, truth, next_truth, episode.quantities))
+        reward = problem.reward(
+            Transition(episode.state, acted, state, truth, next_truth, episode.quantities, episode.parameters)
+        )
         step = episode.step + 1
         error = problem.error(state, next_truth)
         # A non-finite error compares false with everything: it must end the episode too.

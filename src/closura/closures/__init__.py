@@ -13,9 +13,14 @@ from closura.closures.networks import Convolution as Convolution
 from closura.closures.networks import ConvolutionStack as ConvolutionStack
 from closura.closures.policy import Normal as Normal
 from closura.closures.policy import Policy as Policy
+from closura.closures.registry import AT_INTERFACES as AT_INTERFACES
 from closura.closures.registry import CLOSURES as CLOSURES
 from closura.closures.registry import AnyClosure as AnyClosure
 from closura.closures.registry import AnyPolicy as AnyPolicy
 from closura.closures.registry import build as build
+from closura.closures.registry import check_place as check_place
 from closura.closures.registry import closure_options as closure_options
 from closura.closures.stencil import apply_stencil as apply_stencil
+from closura.closures.weights import WeightsClosure as WeightsClosure
+from closura.closures.weights_policy import WeightsPolicy as WeightsPolicy
+from closura.closures.weights_policy import weighing_agents as weighing_agents

@@ -11,12 +11,16 @@ from closura.closures.closure import Closure
 from closura.closures.compact import compact
 from closura.closures.ircnn import ircnn
 from closura.closures.policy import Policy
+from closura.closures.weights import WeightsClosure
+from closura.closures.weights_policy import WeightsPolicy, weighing_agents
 from closura.decision import Decision
 
-AnyPolicy = Policy | StencilPolicy
-AnyClosure = Closure | StencilClosure | AnyPolicy
+AnyPolicy = Policy | StencilPolicy | WeightsPolicy
+AnyClosure = Closure | StencilClosure | WeightsClosure | AnyPolicy
 
-CLOSURES: dict[str, Callable[..., AnyClosure]] = {"ircnn": ircnn, "compact": compact}
+CLOSURES: dict[str, Callable[..., AnyClosure]] = {"ircnn": ircnn, "compact": compact, "weights": weighing_agents}
+AT_INTERFACES: tuple[str, ...] = ("weights",)
+"""Closures for problems whose agents stand at interfaces; the others are for agents in cells."""
 
 _NOT_OPTIONS = ("decision", "stochastic", "key")
 
@@ -33,6 +37,22 @@ def closure_options(name: str) -> dict[str, Any]:
         raise ValueError(f"unknown closure {name!r}; valid: {', '.join(CLOSURES)}")
     parameters = inspect.signature(CLOSURES[name]).parameters
     return {key: value.default for key, value in parameters.items() if key not in _NOT_OPTIONS}
+
+
+def check_place(name: str, agents: str) -> None:
+    """Refuse a closure whose agents stand elsewhere than a problem's.
+
+    Raises
+    ------
+    ValueError
+        With the closures that fit.
+    """
+    if (name in AT_INTERFACES) != (agents == "interfaces"):
+        place = "at interfaces" if agents == "interfaces" else "in cells"
+        fit = [other for other in CLOSURES if (other in AT_INTERFACES) == (agents == "interfaces")]
+        raise ValueError(
+            f"closure {name!r} is not for agents {place}, where this problem's stand; choose {', '.join(fit)}"
+        )
 
 
 def build(
@@ -64,6 +84,7 @@ def build(
         If the name or an option is unknown (the message lists the valid ones), or an option is refused.
     """
     valid = closure_options(name)
+    check_place(name, decision.agents)
     options = {} if options is None else dict(options)
     unknown = [option for option in options if option not in valid]
     if unknown:

@@ -10,20 +10,22 @@ take their softmax. Two forms:
     One network for *both* sides - it sees (own stencil, other stencil) - so that a mirrored field gets mirrored
     fluxes, and logits that start from a classical scheme:
 
-        l_k = log(w_k) + g N_k(own, other)
+        l_k = log(d_k) + g (-2 log(beta_k / B + e) + N_k(own, other)),      B = mean beta, e = 1/1000
 
-    with ``w`` the weights of the guide: ``optimal`` (the linear ones), ``z``, or ``teno`` (crossed sub-stencils cut
-    off). The gate ``g`` opens where sub-stencils differ in smoothness as they do at a discontinuity,
+    with ``d`` the optimal linear weights: where the gate ``g`` is open, Jiang and Shu's weights (softened: the odds of
+    ``d`` change at most a million times) plus what was learned. The gate opens where sub-stencils differ in smoothness,
 
-        c = (1 + tau / min beta) / (1 + tau / max beta),      g = smooth step of log c from c = 5 to c = 25
+        c = (1 + tau / min beta) / (1 + tau / max beta),      g = smooth step of log c between two contrasts
 
-    (TENO cuts at c = 6.8): on smooth data the network is silent, and the order stays ``2 r - 1`` whatever has been
-    learned. With ``even`` the network's answer is averaged over the sign of the stencils, which makes the mirror
-    symmetry hold for every component of a system of equations.
+    (TENO cuts at c = 6.8). On smooth data the gate is shut, and the order stays ``2 r - 1`` whatever has been learned;
+    where the agents see the sizes of their stencils, ``log c`` is the mean of both sides' by their squares, so that a
+    side that hardly counts - one is flat at every crest - does not open it. With ``even`` the network's answer is
+    averaged over the sign of the stencils, which makes the mirror symmetry hold for every component of a system of
+    equations.
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -32,24 +34,29 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from closura.closures.closure import check_observation, count_parameters
 from closura.closures.dense import Perceptron
 from closura.decision import Decision
-from closura.numerics.weno import global_smoothness, linear_weights, smoothness, teno_weights, z_weights
+from closura.numerics.weno import global_smoothness, smoothness
+from closura.numerics.weno_tables import optimal_weights
 
-Guide = Literal["none", "optimal", "z", "teno"]
+Form = Literal["guided", "published"]
 
-SMALLEST_WEIGHT = 1e-12
-"""Weights of the guide are raised to this before their logarithm: what is cut off stays within reach."""
-GATE = (5.0, 25.0)
-_GUIDES = {"optimal": linear_weights, "z": z_weights, "teno": teno_weights}
+GATE = (2.0, 10.0)
 
 
-def smoothstep_gate(stencil: Float[Array, "cell agent"], closed: float, opened: float) -> Float[Array, " agent"]:
-    """0 where sub-stencils are about equally smooth, 1 where one is crossed by a jump and another is not."""
-    beta = smoothness(stencil)
+def log_contrast(beta: Float[Array, "k agent"]) -> Float[Array, " agent"]:
+    """``log c`` of the module's text: 0 on smooth data, large where one sub-stencil is crossed by a jump."""
     tau = global_smoothness(beta)
-    tiny = jnp.finfo(stencil.dtype).tiny ** 0.5
-    contrast = jnp.log1p(tau / (jnp.min(beta, axis=0) + tiny)) - jnp.log1p(tau / (jnp.max(beta, axis=0) + tiny))
-    share = jnp.clip((contrast - math.log(closed)) / math.log(opened / closed), 0, 1)
+    tiny = jnp.finfo(beta.dtype).tiny ** 0.5
+    return jnp.log1p(tau / (jnp.min(beta, axis=0) + tiny)) - jnp.log1p(tau / (jnp.max(beta, axis=0) + tiny))
+
+
+def smooth_step(log: Float[Array, " agent"], closed: float, opened: float) -> Float[Array, " agent"]:
+    """0 below ``log(closed)``, 1 above ``log(opened)``, a cubic with flat ends between them."""
+    share = jnp.clip((log - math.log(closed)) / math.log(opened / closed), 0, 1)
     return share * share * (3 - 2 * share)
+
+
+def _both_ways(plus: Float[Array, "c agent"], minus: Float[Array, "c agent"]) -> Float[Array, "c both"]:
+    return jnp.concatenate([plus, minus], axis=1)
 
 
 class WeightsClosure(eqx.Module):
@@ -63,14 +70,16 @@ class WeightsClosure(eqx.Module):
         Sizes of the hidden layers.
     activation
         See :data:`closura.closures.dense.ACTIVATIONS`.
-    guide
-        The scheme that the answer starts from; ``none`` is the published form.
+    form
+        "guided" or "published"; see the module's text.
     even
-        See the module's text (not with ``none``).
+        See the module's text (guided only).
     largest
         The network's answer is limited to ``+- largest`` by a hyperbolic tangent; 0 does not limit it.
     gate
         Contrasts of smoothness between which the network's answer comes in; see the module's text.
+    softening
+        ``e`` of the module's text.
     double
         Weights in float64, as published.
     key
@@ -84,10 +93,11 @@ class WeightsClosure(eqx.Module):
 
     network: Perceptron
     decision: Decision = eqx.field(static=True)
-    guide: Guide = eqx.field(static=True)
+    form: Form = eqx.field(static=True)
     even: bool = eqx.field(static=True)
     largest: float = eqx.field(static=True)
     gate: tuple[float, float] = eqx.field(static=True)
+    softening: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -95,10 +105,11 @@ class WeightsClosure(eqx.Module):
         *,
         hidden: tuple[int, ...] = (32, 32),
         activation: str = "relu",
-        guide: Guide = "teno",
+        form: Form = "guided",
         even: bool = False,
         largest: float = 0.0,
         gate: tuple[float, float] = GATE,
+        softening: float = 1e-3,
         double: bool = False,
         key: PRNGKeyArray,
     ) -> None:
@@ -107,18 +118,22 @@ class WeightsClosure(eqx.Module):
                 "this closure weighs stencils at interfaces, and the problem's agents stand in cells: choose another "
                 "closure (compact, ircnn)"
             )
-        if guide != "none" and guide not in _GUIDES:
-            raise ValueError(f"unknown guide {guide!r}; valid: none, {', '.join(_GUIDES)}")
+        if form not in get_args(Form):
+            raise ValueError(f"unknown form {form!r}; valid: {', '.join(get_args(Form))}")
         inputs, outputs = len(decision.observation), len(decision.action)
-        published = guide == "none"
+        published, r = form == "published", outputs // 2
+        if not published:
+            # Of the sizes its own is enough, the other being the rest; and the roughness of each sub-stencil.
+            inputs = inputs - (inputs > 2 * (2 * r - 1)) + r
         self.network = Perceptron(
-            (inputs, *hidden, outputs if published else outputs // 2),
+            (inputs, *hidden, outputs if published else r),
             activation=activation,
             zero_last=not published,
             dtype=jnp.float64 if double else jnp.float32,
             key=key,
         )
-        self.decision, self.guide, self.even, self.largest, self.gate = decision, guide, even, largest, gate
+        self.decision, self.form, self.even, self.largest = decision, form, even, largest
+        self.gate, self.softening = gate, softening
 
     def __call__(self, observation: Float[Array, "c agent"]) -> Float[Array, "a agent"]:
         """Logits, the plus side's before the minus side's.
@@ -129,23 +144,37 @@ class WeightsClosure(eqx.Module):
             If the observation has other channels or axes than the decision says.
         """
         check_observation(observation, self.decision)
-        if self.guide == "none":
+        if self.form == "published":
             return self._network(observation).astype(observation.dtype)
-        cells = observation.shape[0] // 2
-        plus, minus = observation[:cells], observation[cells:]
-        own = jnp.concatenate([plus, minus], axis=1)
-        other = jnp.concatenate([minus, plus], axis=1)
-        gate = smoothstep_gate(own, *self.gate)
-        guided = jnp.log(jnp.maximum(_GUIDES[self.guide](own), SMALLEST_WEIGHT))
-        logits = guided + gate * self._network(jnp.concatenate([own, other])).astype(own.dtype)
         half = observation.shape[1]
+        cells = 2 * (len(self.decision.action) // 2) - 1
+        own = _both_ways(observation[:cells], observation[cells : 2 * cells])
+        other = jnp.roll(own, half, axis=1)
+        beta = smoothness(own)
+        contrast = log_contrast(beta)
+        if observation.shape[0] > 2 * cells:
+            size = _both_ways(observation[-2:-1], observation[-1:])
+            share = jnp.square(size[0]) / (jnp.square(size[0]) + jnp.square(1 - size[0]))
+            contrast = share * contrast + (1 - share) * jnp.roll(contrast, half)
+            seen = jnp.concatenate([own, other, size])
+        else:
+            seen = jnp.concatenate([own, other])
+        gate = smooth_step(contrast, *self.gate)
+        mean = jnp.mean(beta, axis=0) + jnp.finfo(own.dtype).tiny ** 0.5
+        rough = 2 * jnp.log(beta / mean + self.softening)
+        optimal = jnp.log(jnp.asarray(optimal_weights(beta.shape[0]), own.dtype))[:, None]
+        learned = self._network(jnp.concatenate([seen, rough])).astype(own.dtype)
+        logits = optimal + gate * (learned - rough)
         return jnp.concatenate([logits[:, :half], logits[:, half:]])
 
     def _network(self, seen: Float[Array, "c agent"]) -> Float[Array, "k agent"]:
         x = seen.T.astype(self.network.layers[0].weight.dtype)
         y = self.network(x)
         if self.even:
-            y = (y + self.network(-x)) / 2
+            # Sizes and roughness have no sign.
+            stencils = 2 * (len(self.decision.action) - 1)
+            turned = jnp.concatenate([-x[:, :stencils], x[:, stencils:]], axis=1)
+            y = (y + self.network(turned)) / 2
         if self.largest:
             y = self.largest * jnp.tanh(y / self.largest)
         return y.T
@@ -155,7 +184,7 @@ class WeightsClosure(eqx.Module):
         return {
             "kind": "closure",
             "parameters": count_parameters(self),
-            "guide": self.guide,
+            "form": self.form,
             "even": self.even,
             "hidden": [layer.weight.shape[1] for layer in self.network.layers[:-1]],
             "activation": self.network.activation,

@@ -34,8 +34,11 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
     """A progress bar with the figures that matter; a plain line now and then where there is no terminal."""
     latest: dict[str, int | float] = {}
 
-    def words(row: dict[str, int | float]) -> str:
-        latest.update(row)
+    said = {"validation": ""}
+
+    def words(progress: Row) -> str:
+        latest.update(progress.row)
+        said["validation"] = progress.validation or said["validation"]
         parts = []
         if "loss" in latest:
             parts.append(f"loss {latest['loss']:.3g}")
@@ -45,14 +48,14 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
             parts.append(f"length {latest['episode_length']:.0f}")
         if "policy_std" in latest:
             parts.append(f"std {latest['policy_std']:.2g}")
-        if "validation_error" in latest:
-            parts.append(f"validation {100 * latest['validation_error']:.3g} %")
+        if said["validation"]:
+            parts.append(f"validation {said['validation']}")
         return "  ".join(parts)
 
     if not console.is_terminal:
 
         def lines(progress: Row) -> None:
-            text = words(progress.row)
+            text = words(progress)
             if "validation_error" in progress.row or progress.done == progress.total:
                 seconds = progress.row.get("seconds", 0.0)
                 console.print(
@@ -69,6 +72,6 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
         task = bar.add_task("training", total=None, words="simulating truth, compiling")
 
         def show(progress: Row) -> None:
-            bar.update(task, total=progress.total, completed=progress.done, words=words(progress.row))
+            bar.update(task, total=progress.total, completed=progress.done, words=words(progress))
 
         yield show

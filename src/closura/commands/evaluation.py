@@ -24,6 +24,7 @@ from closura.evaluation import (
     saver,
     write_json,
 )
+from closura.evaluation.laws import LAW_PROBLEMS, LawEvaluation
 from closura.interop import load_closure
 from closura.problems import (
     OF_THE_CLOSURE,
@@ -92,8 +93,12 @@ class EvaluateOptions:
     timing: bool = True
 
 
-def run_evaluate(arguments: Sequence[str]) -> Evaluation:
+def run_evaluate(arguments: Sequence[str]) -> "Evaluation | LawEvaluation":
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
+    if arguments and arguments[0] in LAW_PROBLEMS:
+        from closura.commands.laws import run_evaluate_law  # it stands on this module
+
+        return run_evaluate_law(arguments)
     options, configuration = parse_evaluate(arguments)
     if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")

@@ -184,7 +184,7 @@ def training_of_run(run: _Run, name: str, scratch: Path) -> dict[str, Any]:
 def training_arguments(configuration: TrainConfiguration) -> list[str]:
     """All settings of a training as arguments of ``closura train``, independent of presets."""
     words: list[str] = [configuration.name]
-    nested = {"compact", "learning", "truth", "validation"}
+    nested = {"compact", "weights", "learning", "truth", "validation"}
     for name, value in to_plain(configuration).items():
         if name == "name":
             continue

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from closura.closures import CLOSURES
 from closura.commands.console import console, training_bar
 from closura.commands.options import argument, pre_parse, use_precision
 from closura.problems import PROBLEMS, ProblemName, family
@@ -17,6 +18,7 @@ from closura.runs import (
     TrainingResult,
     TruthConfiguration,
     ValidationConfiguration,
+    WeightsConfiguration,
     train,
 )
 from closura.runs.configuration import LEARNING, ClosureName, LearnerName, Preset
@@ -71,8 +73,8 @@ def run_train(arguments: Sequence[str]) -> TrainingResult:
             report=report,
         )
     console.print(
-        f"validation error {100 * result.validation_error:.3g} % at step {configuration.validation.steps} "
-        f"(without a closure {100 * result.uncorrected_error:.3g} %), {result.updates} updates, "
+        f"validation {result.validation} at step {configuration.validation.steps} "
+        f"(without a closure {result.uncorrected}), {result.updates} updates, "
         f"{result.transitions:.0f} transitions, {result.seconds:.0f} s\n"
         f"judge it on held-out data: closura evaluate {configuration.name} --closure {folder}",
         soft_wrap=True,
@@ -101,7 +103,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner: Any = known["--learner"] if known["--learner"] in LEARNING else None
-        closure: Any = known["--closure"] if known["--closure"] in ("ircnn", "compact") else None
+        closure: Any = known["--closure"] if known["--closure"] in CLOSURES else None
         name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
         default = train_preset(preset, problem=name, learner=learner, closure=closure)
     kind = _arguments(type(default.problem), type(default.learning))
@@ -112,13 +114,14 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         description="Learn a closure.",
         default=kind(
             name=default.name, options=RunOptions(), problem=default.problem, closure=default.closure,
-            compact=default.compact, learner=default.learner, learning=default.learning, truth=default.truth,
-            validation=default.validation, rest=_Rest.of(default),
+            compact=default.compact, weights=default.weights, learner=default.learner, learning=default.learning,
+            truth=default.truth, validation=default.validation, rest=_Rest.of(default),
         ),
     )  # fmt: skip
     configuration = TrainConfiguration(
         name=parsed.name, problem=parsed.problem, closure=parsed.closure, compact=parsed.compact,
-        learner=parsed.learner, learning=parsed.learning, truth=parsed.truth, validation=parsed.validation,
+        weights=parsed.weights, learner=parsed.learner, learning=parsed.learning, truth=parsed.truth,
+        validation=parsed.validation,
         initial_std=parsed.rest.initial_std, keep_every=parsed.rest.keep_every, log_every=parsed.rest.log_every,
         transitions=parsed.rest.transitions, seed=parsed.rest.seed,
     )  # fmt: skip
@@ -149,7 +152,7 @@ class _Rest:
         Seed of everything random.
     initial_std
         Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
-        initialisation, as published (about 0.7), for compact the problem's typical action.
+        initialisation, as published (about 0.7), for compact the problem's typical action, for weights 0.3.
     keep_every
         Updates between checkpoints that are kept for good, beside the best and the last; 0 keeps none.
     log_every
@@ -182,6 +185,7 @@ def _arguments(problem: type, learning: type) -> Any:
             ("problem", Annotated[problem, flat]),
             ("rest", Annotated[_Rest, flat]),
             ("compact", CompactConfiguration),
+            ("weights", WeightsConfiguration),
             ("learning", learning),
             ("truth", TruthConfiguration),
             ("validation", ValidationConfiguration),

@@ -4,10 +4,14 @@ from pathlib import Path
 
 from closura.closures import AnyClosure
 from closura.decision import Decision
-from closura.interop.published import load_published
+from closura.interop.published import convert, read_arrays
+from closura.interop.published_weno import convert_weno_agent, holds_weno_agent
 from closura.interop.weights import WeightsError, load_weights
 
-ACCEPTED = "a run folder, a .safetensors file of closura, or the published .npz and .pt files of Closure-RL"
+ACCEPTED = (
+    "a run folder, a .safetensors file of closura, the published .npz and .pt files of Closure-RL, or the .npz of an "
+    "agent of BPTTS"
+)
 
 
 def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
@@ -33,5 +37,8 @@ def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
     if path.suffix == ".safetensors":
         return load_weights(path, decision)
     if path.suffix in (".npz", ".pt"):
-        return load_published(path, decision)
+        arrays = read_arrays(path)
+        if holds_weno_agent(arrays):
+            return convert_weno_agent(arrays, decision, str(path))
+        return convert(arrays, decision, str(path))
     raise WeightsError(f"{path} is no closure: expected {ACCEPTED}")

@@ -7,10 +7,16 @@ backpropagation). Windows on the truth are the default: an error that was there 
 the closure, which cannot know its sign; with every window proceeding, training on advection was several times
 slower. The horizon grows with the stages of a curriculum.
 
-Source of the idea: backpropagation through time and space for agents that share one policy (BPTTS); truncated
-backpropagation through time is Williams and Peng (1990).
+With the loss "reward", one horizon and simulations that all begin at their start, this is the published algorithm:
+the whole simulation is unrolled, and nothing but the sum of the agents' rewards is differentiated. Rematerialisation
+keeps the states of all steps and nothing else, where the published code moved all activations to the host.
+
+Sources: Way, Kapilavai, Fu and Yu, "Backpropagation through Time and Space: Learning Numerical Methods with
+Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagation through time is Williams and Peng
+(1990).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -22,7 +28,7 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
-from closura.problems.problem import Problem
+from closura.problems.problem import Problem, Transition
 
 SMALLEST_ERROR = 1e-5
 """Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
@@ -49,15 +55,20 @@ class BPTTSConfiguration:
     error_limit
         Error beyond which a simulation begins anew: a lost run has nothing to teach.
     learning_rate
-        Peak of the step size of Adam; it warms up, then falls as a cosine to a hundredth.
+        Step size of Adam, or its peak.
+    schedule
+        "cosine": the step size warms up, then falls to a hundredth; "constant" (published): it stays as it is.
     gradient_norm
-        Gradients longer than this are shortened to it.
+        Gradients longer than this are shortened to it; 0 leaves them (published).
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
         "mae" (the problem's error) or "mse" of the state against the truth, averaged over the window; "root" and
         "log" are the root and the logarithm of the former: simulations then count more evenly, by their relative
-        improvement with the logarithm, whatever their difficulty.
+        improvement with the logarithm, whatever their difficulty. "reward" (published): minus the problem's reward,
+        summed over the window and averaged over the agents.
+    through_target
+        Differentiate the target too, where it takes notice of the state (published: one step of WENO from there).
     """
 
     updates: int = 3000
@@ -68,9 +79,11 @@ class BPTTSConfiguration:
     proceed: float = 0.0
     error_limit: float = 0.1
     learning_rate: float = 3e-3
+    schedule: Literal["cosine", "constant"] = "cosine"
     gradient_norm: float = 1.0
     average: float = 0.98
-    loss: Literal["mae", "mse", "root", "log"] = "mae"
+    loss: Literal["mae", "mse", "root", "log", "reward"] = "mae"
+    through_target: bool = False
 
     def __post_init__(self) -> None:
         if len(self.horizons) != len(self.fractions) or not self.horizons:
@@ -81,9 +94,11 @@ class BPTTSConfiguration:
             raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
         if min(self.fractions) < 0 or sum(self.fractions) <= 0:
             raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
-        check_ranges(
-            self, positive=("learning_rate", "gradient_norm", "error_limit", "early"), shares=("proceed", "average")
-        )
+        if not 0 <= self.gradient_norm < math.inf:
+            raise ValueError(
+                f"gradient_norm must not be negative (0 leaves gradients as they are): {self.gradient_norm}"
+            )
+        check_ranges(self, positive=("learning_rate", "error_limit", "early"), shares=("proceed", "average"))
 
 
 class _Window(NamedTuple):
@@ -105,36 +120,45 @@ class BPTTS(Learner):
         return tuple(counts)
 
     def optimiser(self) -> optax.GradientTransformation:
-        """Adam with warm-up and cosine decay, after clipping the gradient's norm."""
+        """Adam with warm-up and cosine decay or a constant step, after clipping the gradient's norm."""
         c = self.configuration
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.1 * c.learning_rate,
-            c.learning_rate,
-            min(50, c.updates // 10 + 1),
-            max(c.updates, 2),
-            0.01 * c.learning_rate,
-        )
-        return optax.chain(optax.clip_by_global_norm(c.gradient_norm), optax.adam(schedule))
+        rate: optax.ScalarOrSchedule = c.learning_rate
+        if c.schedule == "cosine":
+            rate = optax.warmup_cosine_decay_schedule(
+                0.1 * c.learning_rate,
+                c.learning_rate,
+                min(50, c.updates // 10 + 1),
+                max(c.updates, 2),
+                0.01 * c.learning_rate,
+            )
+        adam = optax.adam(rate)
+        return optax.chain(optax.clip_by_global_norm(c.gradient_norm), adam) if c.gradient_norm else adam
 
     def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
-        """A batch of simulations on the truth at random times."""
-        keys = jax.random.split(key, self.configuration.batch)
-        room, early = max(self.configuration.horizons), self.configuration.early
-        return jax.vmap(lambda k: Environment(problem).reset_anywhere(room, early=early, key=k))(keys)
+        """A batch of simulations, on the truth at random times where it is stored, else at their start."""
+        c = self.configuration
+        return Environment(problem).reset_batch_anywhere(c.batch, max(c.horizons), early=c.early, key=key)
 
     def window(self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int) -> _Window:
-        """Roll one simulation out over ``horizon`` steps; the loss is the mean over the window."""
-        squared = self.configuration.loss == "mse"
+        """Roll one simulation out over ``horizon`` steps; the loss is the mean (of rewards the sum) over the window."""
+        c = self.configuration
 
         def step(
             carry: tuple[Array, PyTree[Array]], _: None
         ) -> tuple[tuple[Array, PyTree[Array]], tuple[Array, Array]]:
             state, target = carry
-            following, _acted = problem.dynamics.step(state, episode.parameters, closure)
-            target = problem.target.advance(target, state, episode.parameters)
-            truth = jax.lax.stop_gradient(problem.target.observe(target)).astype(following.dtype)
+            following, acted = problem.dynamics.step(state, episode.parameters, closure)
+            before, target = target, problem.target.advance(target, state, episode.parameters)
+            if not c.through_target:
+                target = jax.lax.stop_gradient(target)
+            truth = problem.target.observe(target).astype(following.dtype)
             error = problem.error(following, truth)
-            loss = jnp.mean(jnp.square(following - truth)) if squared else error
+            if c.loss == "reward":
+                known = problem.target.observe(before).astype(following.dtype)
+                transition = Transition(state, acted, following, known, truth, episode.quantities, episode.parameters)
+                loss = -jnp.mean(problem.reward(transition))
+            else:
+                loss = jnp.mean(jnp.square(following - truth)) if c.loss == "mse" else error
             return (following, target), (loss, error)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
@@ -142,12 +166,12 @@ class BPTTS(Learner):
             jax.checkpoint(step), (episode.state, episode.target), None, length=horizon
         )
         last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
-        mean = jnp.mean(losses)
-        if self.configuration.loss == "log":
-            mean = jnp.log(mean + SMALLEST_ERROR)
-        elif self.configuration.loss == "root":
-            mean = jnp.sqrt(mean + SMALLEST_ERROR)
-        return _Window(mean, errors[-1], last)
+        loss = jnp.sum(losses) if c.loss == "reward" else jnp.mean(losses)
+        if c.loss == "log":
+            loss = jnp.log(loss + SMALLEST_ERROR)
+        elif c.loss == "root":
+            loss = jnp.sqrt(loss + SMALLEST_ERROR)
+        return _Window(loss, errors[-1], last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """One window for every simulation, one step of the optimiser, new beginnings where due."""
@@ -177,6 +201,8 @@ class BPTTS(Learner):
             "lost": jnp.mean(lost.astype(jnp.float32)),
             "horizon": jnp.asarray(horizon, jnp.float32),
         }
+        if c.loss == "reward":
+            metrics["reward"] = -value
         return (
             LearnerState(
                 closure=closure,

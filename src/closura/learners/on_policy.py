@@ -144,8 +144,7 @@ class OnPolicyLearner(Learner):
         """Fresh episodes; none where whole episodes are played."""
         if self.configuration.steps == 0:
             return None
-        keys = jax.random.split(key, self.configuration.environments)
-        return jax.vmap(lambda k: self.environment(problem).reset(key=k))(keys)
+        return self.environment(problem).reset_batch(self.configuration.environments, key=key)
 
     def environment(self, problem: Problem) -> Environment:
         """The problem as an environment, with this learner's reading of endings."""

@@ -193,6 +193,7 @@ def burgers(
         grid=coarse,
         components=("u", "v"),
         scale=mean_size,
+        typical="median",
         groups=tuple("{" + ",".join(map(str, found)) + "}" for found in TRAIN2_SETS) if c.initial != "waves" else (),
         names=(called.get(c.base, c.base), "FGS" if c.truth == "upwind1" else "fine"),
         threshold=0.1,

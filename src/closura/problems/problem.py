@@ -79,7 +79,8 @@ class Transition(NamedTuple):
     """One coarse step as a reward sees it; all fields are ``(component, *grid)`` on the coarse grid.
 
     ``acted`` is the state after the action and before the solver, ``truth`` belongs to the time of ``state``
-    and ``next_truth`` to that of ``next_state``; ``quantities`` are the conserved quantities at the start.
+    and ``next_truth`` to that of ``next_state``; ``quantities`` are the conserved quantities at the start, and
+    ``parameters`` those of the coarse simulation.
     """
 
     state: Float[Array, "component *grid"]
@@ -88,6 +89,7 @@ class Transition(NamedTuple):
     truth: Float[Array, "component *grid"]
     next_truth: Float[Array, "component *grid"]
     quantities: Float[Array, " quantity"]
+    parameters: PyTree[Array] = None
 
 
 class Dynamics(eqx.Module):
@@ -149,13 +151,20 @@ class Begin(eqx.Module):
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         """Coarse state, parameters and target, all at the same time."""
 
-    def anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
+        """Simulation ``number`` of a batch: where initial data follow a schedule, the number decides."""
+        return self(key=key)
+
+    def anywhere(
+        self, room: int, *, early: float = 1.0, number: Int[Array, ""] | None = None, key: Key[Scalar, ""]
+    ) -> tuple[Beginning, Int[Array, ""]]:
         """A beginning on the truth in the middle of a simulation, with ``room`` more steps, and its step.
 
         The step is a share ``r^early`` of the simulation, r uniform in 0 to 1: above one favours early times.
-        Where that is not possible, an ordinary beginning at step 0.
+        Where that is not possible, an ordinary beginning at step 0 (of simulation ``number`` of a batch, if given).
         """
-        return self(key=key), jnp.zeros((), jnp.int32)
+        beginning = self(key=key) if number is None else self.member(number, key=key)
+        return beginning, jnp.zeros((), jnp.int32)
 
 
 class SimulatedBegin(Begin):
@@ -164,7 +173,8 @@ class SimulatedBegin(Begin):
     Parameters
     ----------
     draw
-        ``draw(key=key) -> Draw`` on the fine grid.
+        ``draw(key=key) -> Draw`` on the fine grid; if it has a method ``member(number, key=key)``, that draws the
+        simulations of a batch.
     burn_in
         Coarse steps that both simulations take before the first observation (published: 1).
     quantities
@@ -179,6 +189,10 @@ class SimulatedBegin(Begin):
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.from_draw(self.draw(key=key))
+
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
+        numbered = getattr(self.draw, "member", None)
+        return self(key=key) if numbered is None else self.from_draw(numbered(number, key=key))
 
     def from_draw(self, draw: Draw) -> Beginning:
         """The beginning that belongs to given fine initial data."""
@@ -257,6 +271,12 @@ class Problem(eqx.Module):
         coarse simulation then are a dictionary whose ``"group"`` is the index of a name.
     names
         What the coarse solver and the truth are called.
+    typical
+        How the errors of several simulations make one number: the median where errors are relative to the size of
+        a field (a single one that fades away would rule the mean), the geometric mean where simulations differ
+        much in difficulty and each should count by its relative improvement.
+    percent
+        Whether errors are shares, said in percent, or said as they are.
     threshold
         Relative error that still counts as low.
     origin
@@ -287,3 +307,5 @@ class Problem(eqx.Module):
     origin: Literal["lower", "upper"] = eqx.field(static=True, default="lower")
     finer: dict[str, Target] = eqx.field(default_factory=dict)
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
+    typical: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
+    percent: bool = eqx.field(static=True, default=True)

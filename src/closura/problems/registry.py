@@ -7,27 +7,47 @@ from typing import Any, Literal, NamedTuple
 
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
+from closura.problems.laws.setup import (
+    Burgers1DConfiguration,
+    Burgers2DConfiguration,
+    Euler1DConfiguration,
+    Euler2DConfiguration,
+    conservation_law,
+    follows_state,
+)
+from closura.problems.laws.setup import published as published_law
 from closura.problems.problem import Problem
 
-ProblemName = Literal["advection", "burgers"]
+ProblemName = Literal["advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
 
 
 class Family(NamedTuple):
     """A kind of problem.
 
     ``configuration`` is the class of its settings, ``build`` makes the problem of them, ``published`` turns the
-    published code's physics on, ``label`` names their initial data, for folders.
+    published code's physics on, ``label`` names their initial data, for folders. ``agents`` says where agents stand
+    (:class:`~closura.decision.Decision`), ``follows_state`` whether the target takes notice of the coarse state.
     """
 
     configuration: type
     build: Callable[..., Problem]
     published: Callable[[Any], Any]
     label: Callable[[Any], str]
+    agents: Literal["cells", "interfaces"] = "cells"
+    follows_state: Callable[[Any], bool] = lambda c: False
+
+
+def _law(configuration: type) -> Family:
+    return Family(configuration, conservation_law, published_law, lambda c: c.label, "interfaces", follows_state)
 
 
 PROBLEMS: dict[str, Family] = {
     "advection": Family(AdvectionConfiguration, advection, paper, lambda c: c.images),
     "burgers": Family(BurgersConfiguration, burgers, published, lambda c: c.initial),
+    "burgers-1d": _law(Burgers1DConfiguration),
+    "burgers-2d": _law(Burgers2DConfiguration),
+    "euler-1d": _law(Euler1DConfiguration),
+    "euler-2d": _law(Euler2DConfiguration),
 }
 
 

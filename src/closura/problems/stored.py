@@ -44,9 +44,10 @@ class TruthStore(eqx.Module):
 
 
 @eqx.filter_jit
-def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> TruthStore:
-    def one(key: Key[Scalar, ""]) -> tuple[Array, PyTree[Array], Array, Array]:
-        state, parameters, target, total = problem.begin(key=key)
+def _simulate(problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, " slots"], steps: int) -> TruthStore:
+    def one(member: tuple[Int[Array, ""], Key[Scalar, ""]]) -> tuple[Array, PyTree[Array], Array, Array]:
+        number, key = member
+        state, parameters, target, total = problem.begin.member(number, key=key)
 
         def advance(target: PyTree[Array], _: None) -> tuple[PyTree[Array], Float[Array, "component *grid"]]:
             truth = problem.target.observe(target)
@@ -57,7 +58,7 @@ def _simulate(problem: Problem, keys: Key[Array, " slots"], steps: int) -> Truth
         return state, parameters, truth.astype(state.dtype), total
 
     # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower).
-    return TruthStore(*jax.lax.map(one, keys))
+    return TruthStore(*jax.lax.map(one, (numbers, keys)))
 
 
 def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], parts: int = 4) -> TruthStore:
@@ -77,9 +78,10 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
         raise ValueError(f"need at least one simulation of one step; got {slots} and {steps}")
     keys = jax.random.split(key, slots)
     size = -(-slots // min(parts, slots))
-    pieces = [keys[i : i + size] for i in range(0, slots, size)]
+    numbers = jnp.arange(slots, dtype=jnp.int32)
+    pieces = [(numbers[i : i + size], keys[i : i + size]) for i in range(0, slots, size)]
     with ThreadPoolExecutor(len(pieces)) as threads:
-        stores = list(threads.map(lambda piece: _simulate(problem, piece, steps), pieces))
+        stores = list(threads.map(lambda piece: _simulate(problem, *piece, steps), pieces))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
 
 
@@ -115,7 +117,9 @@ class StoredBegin(Begin):
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
         return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
 
-    def anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> tuple[Beginning, Int[Array, ""]]:
+    def anywhere(
+        self, room: int, *, early: float = 1.0, number: Int[Array, ""] | None = None, key: Key[Scalar, ""]
+    ) -> tuple[Beginning, Int[Array, ""]]:
         """A random slot at a random time, on the truth, ``room`` steps or more before the stored truth ends."""
         times = self.truth.shape[1] - room
         if times < 1:

@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_type_hints
 
+from closura.closures import check_place
+from closura.closures.weights import GATE, Form
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.numerics import get_integrator
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
+from closura.problems.laws.setup import LawConfiguration
 from closura.runs.truth_bank import TruthConfiguration
 
 Preset = Literal["paper", "default", "quick"]
 LearnerName = Literal["bptts", "ppo", "a2c"]
-ClosureName = Literal["compact", "ircnn"]
+ClosureName = Literal["compact", "ircnn", "weights"]
 
 LEARNING: dict[str, type] = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguration, "a2c": A2CConfiguration}
 
@@ -46,15 +50,49 @@ class CompactConfiguration:
 
 
 @dataclass(frozen=True)
+class WeightsConfiguration:
+    """Size and form of agents that weigh stencils.
+
+    Parameters
+    ----------
+    hidden
+        Sizes of the hidden layers.
+    activation
+        "relu", "gelu", "silu" or "tanh".
+    form
+        "guided": one network for both sides, around a classical scheme; "published": one that answers for both.
+    even
+        Average the network's answer over the sign of the stencils (guided only).
+    largest
+        Bound of the network's answer; 0: none.
+    gate
+        Contrasts of smoothness between which the network's answer comes in (guided only).
+    double
+        Weights in float64, as published.
+    """
+
+    hidden: tuple[int, ...] = (32, 32)
+    activation: str = "relu"
+    form: Form = "guided"
+    even: bool = False
+    largest: float = 0.0
+    gate: tuple[float, float] = GATE
+    double: bool = False
+
+
+@dataclass(frozen=True)
 class ValidationConfiguration:
     """How checkpoints are judged: on simulations that are neither in training nor in the test set.
+
+    Where the target takes notice of the agents' state there is no truth to be near to: then the sum of the rewards of
+    a simulation counts, and named initial conditions are those of training, as published.
 
     Parameters
     ----------
     simulations
         Number of simulations.
     steps
-        Coarse steps of each; the error at the last one counts.
+        Coarse steps of each; the error at the last one counts (of rewards, the sum).
     every
         Updates between validations.
     """
@@ -81,10 +119,12 @@ class TrainConfiguration:
     closure
         The network.
     compact
-        Size of the compact closure (not used by ircnn).
+        Size of the compact closure (not used by others).
+    weights
+        Size of agents that weigh stencils (not used by others).
     initial_std
         Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
-        initialisation, as published (about 0.7), for compact the problem's typical action.
+        initialisation, as published (about 0.7), for compact the problem's typical action, for weights 0.3.
     learner
         How it learns.
     learning
@@ -105,9 +145,12 @@ class TrainConfiguration:
     """
 
     name: str = "advection"
-    problem: AdvectionConfiguration | BurgersConfiguration = field(default_factory=AdvectionConfiguration)
+    problem: AdvectionConfiguration | BurgersConfiguration | LawConfiguration = field(
+        default_factory=AdvectionConfiguration
+    )
     closure: ClosureName = "compact"
     compact: CompactConfiguration = field(default_factory=CompactConfiguration)
+    weights: WeightsConfiguration = field(default_factory=WeightsConfiguration)
     initial_std: float = 0.01
     learner: LearnerName = "bptts"
     learning: BPTTSConfiguration | PPOConfiguration | A2CConfiguration = field(default_factory=BPTTSConfiguration)
@@ -125,9 +168,24 @@ class TrainConfiguration:
         expected = LEARNING[self.learner]
         if type(self.learning) is not expected:
             raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
-        if isinstance(self.learning, BPTTSConfiguration) and not self.truth.slots and not self.learning.proceed:
+        kind = family(self.name)
+        check_place(self.closure, kind.agents)
+        follows = kind.follows_state(self.problem)
+        if follows and self.truth.slots:
             raise ValueError(
-                "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"
+                "the target takes notice of the agents' state, so that no truth can be stored: set truth.slots to 0"
+            )
+        if isinstance(self.learning, BPTTSConfiguration):
+            if not follows and not self.truth.slots and not self.learning.proceed:
+                raise ValueError(
+                    "windows of bptts begin on stored truth: set truth.slots, or let windows proceed "
+                    "(learning.proceed > 0)"
+                )
+        elif isinstance(self.problem, LawConfiguration) and get_integrator(self.problem.integrator).stages > 1:
+            raise ValueError(
+                f"{self.learner} takes one action a step, and {self.problem.integrator} asks "
+                f"{get_integrator(self.problem.integrator).stages} times: set integrator to forward-euler (the trained "
+                "agents can be run with any)"
             )
         if self.log_every < 1 or self.keep_every < 0 or self.transitions < 0 or self.initial_std < 0:
             raise ValueError("log_every must be positive; keep_every, transitions, initial_std not negative")

@@ -15,6 +15,7 @@ from closura.runs.configuration import (
     TrainConfiguration,
     ValidationConfiguration,
 )
+from closura.runs.law_presets import law_preset
 from closura.runs.truth_bank import TruthConfiguration
 
 PRESETS: tuple[Preset, ...] = ("paper", "default", "quick")
@@ -51,6 +52,8 @@ def problem_preset(problem: str, preset: str) -> Any:
     if preset == "paper":
         usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
         return kind.published(usual)
+    if kind.agents == "interfaces":
+        return law_preset(preset, problem=problem).problem  # type: ignore[arg-type]
     if preset == "quick" and problem == "advection":
         return AdvectionConfiguration(cells=32)
     return kind.configuration()
@@ -70,7 +73,8 @@ def train_preset(
     preset
         ``paper``: what actually produced the published weights (PPO, IRCNN, one episode at a time, two million
         transitions). ``default``: what learns best per unit of time (gradients through the rollout of a
-        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes.
+        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes. For problems whose
+        agents weigh fluxes see :func:`~closura.runs.law_presets.law_preset`.
     problem
         The problem.
     learner, closure
@@ -83,6 +87,8 @@ def train_preset(
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
+    if family(problem).agents == "interfaces":
+        return law_preset(preset, problem=problem, learner=learner, closure=closure)
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
     if learner not in LEARNING:

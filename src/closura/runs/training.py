@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, PyTree, Scalar
+from jaxtyping import Key, Scalar
 
 from closura.closures import AnyClosure, build
-from closura.evaluation.simulate import rollout
 from closura.interop.weights import load_weights, save_weights
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
-from closura.problems import Problem, TruthStore, build_problem, simulate_truth, with_store
+from closura.problems import Problem, build_problem, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
+from closura.runs.validation import Validation, in_words, prepare_validation, validation_error
 
 LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
 
@@ -38,16 +38,23 @@ class Interrupted(RuntimeError):
 
 
 class Progress(NamedTuple):
-    """What a training reports along the way: ``done`` of ``total`` updates (or transitions), and a row of metrics."""
+    """What a training reports along the way: ``done`` of ``total`` updates (or transitions), and a row of metrics.
+
+    ``validation`` says the row's validation error in words, where there is one.
+    """
 
     done: int
     total: int
     unit: str
     row: dict[str, int | float]
+    validation: str = ""
 
 
 class TrainingResult(NamedTuple):
-    """The best closure by validation, its validation error, and the error without a closure."""
+    """The best closure by validation, its validation error, and the error without a closure.
+
+    ``validation`` and ``uncorrected`` say both in words.
+    """
 
     closure: AnyClosure
     validation_error: float
@@ -55,6 +62,8 @@ class TrainingResult(NamedTuple):
     updates: int
     transitions: float
     seconds: float
+    validation: str = ""
+    uncorrected: str = ""
 
 
 class _Setting(NamedTuple):
@@ -63,7 +72,7 @@ class _Setting(NamedTuple):
     problem: Problem
     learner: Learner
     bank: TruthBank | None
-    validation: TruthStore
+    validation: Validation
     options: dict[str, Any]
     data: str
     renew_key: Key[Scalar, ""]
@@ -82,22 +91,11 @@ def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: K
 
 def closure_options(configuration: TrainConfiguration) -> dict[str, Any]:
     """The options of the configured network, as its function takes them."""
-    options = to_plain(configuration.compact) if configuration.closure == "compact" else {}
+    own = {"compact": configuration.compact, "weights": configuration.weights}.get(configuration.closure)
+    options = {} if own is None else to_plain(own)
     if configuration.learner != "bptts":
         options["initial_std"] = configuration.initial_std or None
     return options
-
-
-@eqx.filter_jit
-def validation_error(problem: Problem, closure: PyTree[Array] | None, store: TruthStore) -> Float[Array, ""]:
-    """Typical error at the last stored step; not finite if one simulation is lost.
-
-    The mean over simulations; the median where errors are relative to the size of a field, because a single one
-    that fades away would rule the mean.
-    """
-    last = rollout(problem.dynamics, closure, store, problem.error).error[:, -1]
-    typical = jnp.mean(last) if problem.scale is None else jnp.median(last)
-    return jnp.where(jnp.all(jnp.isfinite(last)), typical, jnp.inf)
 
 
 def train(
@@ -190,6 +188,8 @@ def train(
         updates=int(state.updates),
         transitions=float(state.transitions),
         seconds=facts["seconds"],
+        validation=in_words(setting.problem, setting.validation, _or_infinite(facts["best"])),
+        uncorrected=in_words(setting.problem, setting.validation, facts["uncorrected"]),
     )
 
 
@@ -199,9 +199,7 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
     problem = build_problem(c.problem, "train", data_dir=data_dir)
     held_out = build_problem(c.problem, "validation", data_dir=data_dir)
-    validation = simulate_truth(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
-    if not bool(jnp.all(jnp.isfinite(validation.truth))):
-        raise ValueError("the truth itself diverges: nothing can be learned from it. Take more or shorter fine steps")
+    validation = prepare_validation(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
     bank = TruthBank(problem, c.truth, key=keys["truth"]) if c.truth.slots else None
     learner = LEARNERS[c.learner](c.learning)
     closure = build_closure(c, problem, key=keys["closure"])
@@ -256,7 +254,8 @@ def _loop(
         row["seconds"] = facts["seconds"]
         for sink in sinks:
             sink.log(row)
-        report(_progress(c, update, total, row))
+        words = in_words(problem, setting.validation, row["validation_error"]) if "validation_error" in row else ""
+        report(_progress(c, update, total, row)._replace(validation=words))
         stopping = stop()
         if validates or stopping:
             save_checkpoint(run.last, state, facts)

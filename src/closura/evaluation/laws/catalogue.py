@@ -64,21 +64,21 @@ LAW_PROBLEMS: dict[str, LawProblem] = {
     problem.name: problem
     for problem in (
         LawProblem(
-            "burgers-1d", "scalar inviscid Burgers equation in one dimension", Burgers(1), burgers_1d,
+            "burgers-1d", "scalar inviscid Burgers equation in one dimension", Burgers(dimensions=1), burgers_1d,
             tuple(BURGERS_1D), EVALUATION_1D, "rk4", 0.1, "global", 128, 0.2, "l2",
         ),
         LawProblem(
-            "burgers-2d", "scalar inviscid Burgers equation in two dimensions", Burgers(2), burgers_2d,
+            "burgers-2d", "scalar inviscid Burgers equation in two dimensions", Burgers(dimensions=2), burgers_2d,
             (*BURGERS_2D, "1d-NAME-x", "1d-NAME-y", "combo-NAME-NAME"), EVALUATION_2D,
             "rk4", 0.1, "line", 64, None, "l2",
         ),
         LawProblem(
-            "euler-1d", "Euler equations of an ideal gas in one dimension", Euler(1), euler_1d,
+            "euler-1d", "Euler equations of an ideal gas in one dimension", Euler(dimensions=1), euler_1d,
             tuple(EULER_1D), ("sod", "lax", "sod2", "shu-osher"), "ssp-rk3", 0.4, "global", 128, None, "l1",
         ),
         LawProblem(
-            "euler-2d", "Euler equations of an ideal gas in two dimensions", Euler(2), euler_2d,
-            tuple(EULER_2D), tuple(EULER_2D)[:2], "ssp-rk3", 0.4, "line", 64, None, "l1",
+            "euler-2d", "Euler equations of an ideal gas in two dimensions", Euler(dimensions=2), euler_2d,
+            (*EULER_2D, "1d-NAME-x", "1d-NAME-y"), ("riemann-3", "isentropic-vortex"), "ssp-rk3", 0.4, "line", 48, None, "l1",
         ),
     )
 }  # fmt: skip

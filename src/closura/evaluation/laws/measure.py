@@ -9,6 +9,7 @@ L1 is an integral over it, no mean.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -154,11 +155,13 @@ def mean_score(scores: Sequence[Score]) -> Score:
     if len(scores) == 1:
         return scores[0]
     bad = next((score for score in scores if score.diverged), None)
-    mean = {
-        name: float(np.mean([getattr(score, name) for score in scores]))
-        for name in ("l1", "l2", "linf", "variation", "variation_excess", "steps")
+    average = {name: float(np.mean([getattr(score, name) for score in scores])) for name in _AVERAGED}
+    known = {
+        name: [v for v in (getattr(s, name) for s in scores) if v is not None] for name in ("conservation", "shock")
     }
-    for name in ("conservation", "shock"):
-        known = [getattr(score, name) for score in scores if getattr(score, name) is not None]
-        mean[name] = float(np.mean(known)) if known else None  # type: ignore[assignment]
-    return replace(bad or scores[0], **mean, simulations=len(scores))
+    partial = {name: float(np.mean(values)) if values else None for name, values in known.items()}
+    values: dict[str, Any] = {**average, **partial, "simulations": len(scores)}
+    return replace(bad or scores[0], **values)
+
+
+_AVERAGED = ("l1", "l2", "linf", "variation", "variation_excess", "steps")

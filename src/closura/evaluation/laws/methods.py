@@ -55,7 +55,8 @@ def classical(
         If the name is unknown; the message lists the valid ones.
     """
     get_weno(name)
-    return Method(name, WeightedFluxes(law, name, integrator, splitting, projection), None)
+    dynamics = WeightedFluxes(law=law, scheme=name, integrator=integrator, splitting=splitting, projection=projection)
+    return Method(name, dynamics, None)
 
 
 def learned(
@@ -94,7 +95,8 @@ def learned(
             f"weights that were trained with r = {r}"
         )
     # The name of the classical scheme decides nothing but the stencil: the closure answers for all weights.
-    dynamics = WeightedFluxes(law, f"weno{2 * size - 1}-js", integrator, splitting, projection)
+    scheme = f"weno{2 * size - 1}-js"
+    dynamics = WeightedFluxes(law=law, scheme=scheme, integrator=integrator, splitting=splitting, projection=projection)
     return Method(name, dynamics, load_closure(path, weights_decision(size)))
 
 

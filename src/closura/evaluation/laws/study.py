@@ -10,7 +10,14 @@ from jaxtyping import Float64
 
 from closura.evaluation.laws.catalogue import LawProblem
 from closura.evaluation.laws.measure import (
-    Score, cell_size, conservation_error, errors, geometric_mean, mean_score, shock_position, total_variation,
+    Score,
+    cell_size,
+    conservation_error,
+    errors,
+    geometric_mean,
+    mean_score,
+    shock_position,
+    total_variation,
 )  # fmt: skip
 from closura.evaluation.laws.methods import Method, rival_of
 from closura.evaluation.laws.references import conserved, reference, shocks
@@ -41,6 +48,8 @@ class Study:
         Average over this many random shifts by less than a cell, for conditions that may be shifted; 0 for none.
     seed
         Of the shifts and of random initial conditions.
+    customary
+        Which reference stands in for an exact solution (:func:`closura.evaluation.laws.references.reference`).
     """
 
     problem: LawProblem
@@ -50,6 +59,7 @@ class Study:
     time: float | None = None
     shifts: int = 0
     seed: int = 0
+    customary: bool = True
 
     def __post_init__(self) -> None:
         if self.time is not None and not self.time > 0:
@@ -188,10 +198,10 @@ def run_study(
             found = simulate(method, members, cells, ends, study.steps)
             if not truths:
                 report(f"reference, {cells} cells")
-                truths = [truth_of(study.problem, member, one, end) for member, one, end in zip(members, found, ends, strict=True)]  # noqa: E501
+                truths = [truth_of(study, *args) for args in zip(members, found, ends, strict=True)]
             parts: dict[str, list[Score]] = {}
             for (owner, member), one, truth in zip(owners, found, truths, strict=True):
-                parts.setdefault(owner, []).append(judge(study.problem, member, one, truth))
+                parts.setdefault(owner, []).append(judge(member, one, truth))
             for owner, several in parts.items():
                 scores[name][owner][cells] = mean_score(several)
     cost = {}
@@ -212,20 +222,21 @@ class Truth:
     shocks: tuple[tuple[float, tuple[float, float]], ...] = ()
 
 
-def truth_of(problem: LawProblem, condition: InitialCondition, one: Simulated, end: float) -> Truth:
+def truth_of(study: Study, condition: InitialCondition, one: Simulated, end: float) -> Truth:
     """The solution on the grid of a simulation."""
+    law = study.problem.law
     points = condition.points(one.state.shape[1:])
     known = []
     for place in shocks(condition, end):
         aside = 1e-3 * condition.extent[0]
         sides = np.clip([place - aside, place + aside], condition.lower[0], condition.upper[0])
-        values = reference(problem.law, condition, (sides,), end)[0]
+        values = reference(law, condition, (sides,), end)[0]
         known.append((float(place), (float(values[0]), float(values[1]))))
-    start = conserved(problem.law, condition(*points))
-    return Truth(start, reference(problem.law, condition, points, end), tuple(known))
+    start = conserved(law, condition(*points))
+    return Truth(start, reference(law, condition, points, end, customary=study.customary), tuple(known))
 
 
-def judge(problem: LawProblem, condition: InitialCondition, one: Simulated, truth: Truth) -> Score:
+def judge(condition: InitialCondition, one: Simulated, truth: Truth) -> Score:
     """Compare one simulation with the solution, in the first conserved variable."""
     state, exact = one.state[0], truth.state[0]
     failed = one.failed_step is not None

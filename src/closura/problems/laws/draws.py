@@ -54,8 +54,8 @@ class GasDraw(eqx.Module):
     law: ConservationLaw
     ratio: int = eqx.field(static=True)
     courant: tuple[float, float] = eqx.field(static=True)
-    contrast: float = eqx.field(static=True, default=1.3)
-    mach: float = eqx.field(static=True, default=1.2)
+    contrast: float = eqx.field(static=True, default=2.3)
+    mach: float = eqx.field(static=True, default=2.0)
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
         """Draw one."""
@@ -77,7 +77,7 @@ class GasDraw(eqx.Module):
         shapes = jnp.where(which == 0, general, jnp.where(which == 1, wavy, tube))
         strength = jax.random.uniform(next(keys), (2,), f64, 0.2, 1.0)
         rho = jnp.exp(self.contrast * strength[0] * shapes[0])
-        p = jnp.exp(1.5 * self.contrast * strength[0] * shapes[2])
+        p = jnp.exp(self.contrast * strength[0] * shapes[2])
         v = self.mach * strength[1] * shapes[1]
         state = self.law.conserved(jnp.stack([rho, v, p]))
         end = jnp.where(which == 0, PERIODIC, OUTFLOW).astype(jnp.int32)
@@ -86,3 +86,65 @@ class GasDraw(eqx.Module):
         # Waves that meet are faster than those of the initial state: a third of the limit is kept for them.
         step: Float[Array, ""] = courant * spacing[0] / (1.5 * jnp.max(self.law.speed(state, 0)))
         return Draw(state, {"spacing": spacing, "ends": end[None], "time_step": step})
+
+
+class PlaneBurgersDraw(eqx.Module):
+    """Two dimensions: random profiles along both axes, added, with an offset; both axes end alike."""
+
+    profile: RandomProfile
+    ratio: int = eqx.field(static=True)
+    courant: tuple[float, float] = eqx.field(static=True)
+    offset: float = eqx.field(static=True, default=3.0)
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+        """Draw one, on a square."""
+        f64 = jnp.float64
+        keys = jax.random.split(key, 7)
+        periodic = jax.random.bernoulli(keys[0], 0.5)
+        margin = jnp.where(periodic, 0.0, MARGIN)
+        along_x, along_y = (self.profile(margin=margin, key=k) for k in keys[1:3])
+        share = jax.random.uniform(keys[3], (), f64)
+        offset = jax.random.uniform(keys[4], (), f64, -self.offset, self.offset)
+        offset = jnp.where(jax.random.bernoulli(keys[5], 1 / 3), 0.0, offset)
+        u = share * along_x[:, None] + (1 - share) * along_y[None, :] + offset
+        end = jnp.where(periodic, PERIODIC, OUTFLOW).astype(jnp.int32)
+        spacing = jnp.full((2,), self.ratio / self.profile.cells, f64)
+        courant = jax.random.uniform(keys[6], (), f64, *self.courant)
+        step = courant / jnp.sum(jnp.max(jnp.abs(u)) / spacing)
+        return Draw(u[None], {"spacing": spacing, "ends": jnp.stack([end, end]), "time_step": step})
+
+
+class PlaneGasDraw(eqx.Module):
+    """Two dimensions: four random states in the quadrants of a square, with a wave of density on top; outflow."""
+
+    cells: int = eqx.field(static=True)
+    law: ConservationLaw
+    ratio: int = eqx.field(static=True)
+    courant: tuple[float, float] = eqx.field(static=True)
+    contrast: float = eqx.field(static=True, default=1.0)
+    mach: float = eqx.field(static=True, default=0.8)
+
+    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+        """Draw one."""
+        f64 = jnp.float64
+        keys = jax.random.split(key, 6)
+        x = (jnp.arange(self.cells, dtype=f64) + 0.5) / self.cells
+        middle = jax.random.uniform(keys[0], (2,), f64, 0.35, 0.65)
+        right, upper = (x > middle[0]).astype(f64)[:, None], (x > middle[1]).astype(f64)[None, :]
+        levels = jax.random.uniform(keys[1], (4, 4), f64, -1.0, 1.0)
+        corners = jnp.stack([(1 - right) * (1 - upper), right * (1 - upper), (1 - right) * upper, right * upper])
+        fields = jnp.tensordot(levels, corners, axes=1)
+        wave = jax.random.randint(keys[2], (2,), 1, 4, dtype=jnp.int32).astype(f64)
+        turn = wave[0] * x[:, None] + wave[1] * x[None, :] + jax.random.uniform(keys[3], (), f64)
+        ripple = 0.3 * jax.random.uniform(keys[4], (), f64) * jnp.sin(2 * jnp.pi * turn)
+        sound = jnp.sqrt(jnp.asarray(1.4, f64))
+        primitive = jnp.stack([
+            jnp.exp(self.contrast * fields[0] + ripple), self.mach * sound * fields[1], self.mach * sound * fields[2],
+            jnp.exp(self.contrast * fields[3]),
+        ])  # fmt: skip
+        state = self.law.conserved(primitive)
+        spacing = jnp.full((2,), self.ratio / self.cells, f64)
+        courant = jax.random.uniform(keys[5], (), f64, *self.courant)
+        speeds = jnp.stack([jnp.max(self.law.speed(state, axis)) for axis in range(2)])
+        ends = jnp.full((2,), OUTFLOW, jnp.int32)
+        return Draw(state, {"spacing": spacing, "ends": ends, "time_step": courant / (1.5 * jnp.sum(speeds / spacing))})

@@ -22,8 +22,16 @@ from closura.decision import Decision
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
 from closura.problems.laws.ends import pad_ends
-from closura.problems.laws.fluxes import PROJECTIONS, SPLITTINGS, Back, Projection, Splitting, Stencils
-from closura.problems.laws.fluxes import interface_flux, split_stencils
+from closura.problems.laws.fluxes import (
+    PROJECTIONS,
+    SPLITTINGS,
+    Back,
+    Projection,
+    Splitting,
+    Stencils,
+    interface_flux,
+    split_stencils,
+)
 from closura.problems.laws.law import ConservationLaw, State
 from closura.problems.problem import Ask, Draw, Dynamics
 
@@ -35,17 +43,26 @@ DEVIATION = 1e-10
 LARGEST_SEEN = 5.0
 
 
-def weights_decision(r: int) -> Decision:
-    """What agents at interfaces see, two standardised stencils, and what they answer, logits of two sets of weights."""
+def weights_decision(r: int, *, sizes: bool = False) -> Decision:
+    """What agents at interfaces see, two standardised stencils, and what they answer, logits of two sets of weights.
+
+    With ``sizes`` they also see how large the two stencils' deviations are beside each other.
+    """
     sides, cells = ("plus", "minus"), range(2 * r - 1)
+    extra = tuple(f"{side} size" for side in sides) if sizes else ()
     return Decision(
-        observation=tuple(f"{side} {k}" for side in sides for k in cells),
+        observation=(*(f"{side} {k}" for side in sides for k in cells), *extra),
         action=tuple(f"{side} weight {k}" for side in sides for k in range(r)),
         boundary=("outflow",),
         acts_on=(r - 1,) * r + (3 * r - 2,) * r,
         bound=math.inf,
         agents="interfaces",
     )
+
+
+def sees_sizes(decision: Decision) -> bool:
+    """Whether agents of a decision see the sizes of their stencils."""
+    return "plus size" in decision.observation
 
 
 class Sweep(NamedTuple):
@@ -64,14 +81,17 @@ class Sweep(NamedTuple):
         return count
 
 
-def standardise(stencils: Stencils) -> Stencils:
-    """Each stencil less its mean, by its standard deviation, clipped to five: blind to offset and size."""
+def standardise(stencils: Stencils) -> tuple[Stencils, Float[Array, "side component *interfaces"]]:
+    """Each stencil less its mean, by its standard deviation, clipped to five, and the standard deviations.
+
+    What agents see is blind to offset and size of the fluxes.
+    """
     centred = stencils - jnp.mean(stencils, axis=1, keepdims=True)
     variance = jnp.mean(centred * centred, axis=1, keepdims=True)
     # The root of zero has no derivative, and stencils are exactly constant away from a jump.
     still = variance == 0
     deviation = jnp.where(still, 0, jnp.sqrt(jnp.where(still, 1, variance)))
-    return jnp.clip(centred / (deviation + DEVIATION), -LARGEST_SEEN, LARGEST_SEEN)
+    return jnp.clip(centred / (deviation + DEVIATION), -LARGEST_SEEN, LARGEST_SEEN), deviation[:, 0]
 
 
 class WeightedFluxes(Dynamics):
@@ -92,6 +112,8 @@ class WeightedFluxes(Dynamics):
 
     ratio
         Cells of the grid of initial states per cell of this one and axis; odd.
+    sizes
+        Show agents the sizes of their two stencils' deviations too, as shares of their sum.
 
     A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
     """
@@ -103,6 +125,7 @@ class WeightedFluxes(Dynamics):
     projection: Projection = eqx.field(static=True, default="component")
     viscosity: float = eqx.field(static=True, default=0.0)
     ratio: int = eqx.field(static=True, default=1)
+    sizes: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         get_weno(self.scheme)
@@ -124,7 +147,7 @@ class WeightedFluxes(Dynamics):
 
     def decision(self) -> Decision:
         """See :func:`weights_decision`."""
-        return weights_decision(self.r)
+        return weights_decision(self.r, sizes=self.sizes)
 
     def start(self, draw: Draw) -> tuple[State, Parameters]:
         """The initial state, at the centres of the coarse cells."""
@@ -144,12 +167,18 @@ class WeightedFluxes(Dynamics):
         ]  # fmt: skip
 
     def observe(self, state: State, parameters: Parameters) -> Float[Array, "observation agent"]:
-        """Both standardised stencils of every agent, ``(2 (2 r - 1), agent)``, plus before minus."""
+        """Both standardised stencils of every agent, ``(2 (2 r - 1), agent)``, plus before minus; sizes last."""
         return self.questions(self.sweeps(state, parameters))
 
     def questions(self, sweeps: list[Sweep]) -> Float[Array, "observation agent"]:
         """What agents are shown of the stencils."""
-        seen = [standardise(s.stencils).reshape(2 * (2 * self.r - 1), -1) for s in sweeps]
+        seen = []
+        for sweep in sweeps:
+            stencils, deviations = standardise(sweep.stencils)
+            seen.append(stencils.reshape(2 * (2 * self.r - 1), -1))
+            if self.sizes:
+                shares = deviations / (jnp.sum(deviations, axis=0) + DEVIATION)
+                seen[-1] = jnp.concatenate([seen[-1], shares.reshape(2, -1)])
         return jnp.concatenate(seen, axis=1) if len(seen) > 1 else seen[0]
 
     def weights(self, sweeps: list[Sweep], ask: Ask | None) -> list[Float[Array, "side r component *interfaces"]]:
@@ -188,7 +217,7 @@ class WeightedFluxes(Dynamics):
 
     def advance(self, state: State, parameters: Parameters, time_step: Float[Array, ""], ask: Ask | None) -> State:
         """One step of a given length."""
-        rhs = lambda q: self.tendency(q, parameters, ask)  # noqa: E731
+        rhs = lambda q: self.tendency(q, parameters, ask)
         return get_integrator(self.integrator).step(rhs, state, time_step)
 
     def step(self, state: State, parameters: Parameters, ask: Ask | None) -> tuple[State, State]:

@@ -22,6 +22,9 @@ from jaxtyping import Array, Bool, Float
 
 from closura.problems.laws.law import ConservationLaw, State
 
+SMALLEST_SQUARE = 1e-12
+"""Of the speed of sound: states with less are not physical in any unit that problems here have."""
+
 
 class Euler(ConservationLaw):
     """The ideal gas with ratio of heat capacities ``gamma``."""
@@ -52,7 +55,7 @@ class Euler(ConservationLaw):
         return jnp.stack(rows)
 
     def speed(self, state: State, axis: int) -> Float[Array, "*grid"]:
-        return jnp.abs(state[1 + axis] / state[0]) + jnp.sqrt(self.gamma * self.pressure(state) / state[0])
+        return jnp.abs(state[1 + axis] / state[0]) + _root(self.gamma * self.pressure(state) / state[0])
 
     def conserved(self, primitive: State) -> State:
         rho, p = primitive[0], primitive[-1]
@@ -79,7 +82,7 @@ class Euler(ConservationLaw):
         mean = (left + right) / 2
         rho, energy, p = mean[0], mean[-1], self.pressure(mean)
         v = mean[1:-1] / rho
-        c = jnp.sqrt(self.gamma * p / rho)
+        c = _root(self.gamma * p / rho)
         total = (energy + p) / rho
         b1 = (self.gamma - 1) / (c * c)
         square = jnp.sum(v * v, axis=0)
@@ -102,3 +105,11 @@ class Euler(ConservationLaw):
         lefts = jnp.stack([jnp.stack(row) for row in rows])
         rights = jnp.stack([jnp.stack(column) for column in columns], axis=1)
         return lefts, rights
+
+
+def _root(square: Float[Array, "*grid"]) -> Float[Array, "*grid"]:
+    """Speed of sound from its square, finite with a finite derivative where a state is none of a gas.
+
+    Such a state is found by :meth:`Euler.admissible`; until then it must not turn its neighbours into NaN.
+    """
+    return jnp.sqrt(jnp.maximum(square, SMALLEST_SQUARE))

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from closura.fields.random_profiles import RandomProfile
 from closura.grids import Grid
+from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
 from closura.problems.advection_setup import Split
 from closura.problems.laws.draws import BurgersDraw, GasDraw
@@ -19,10 +20,15 @@ from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw
 from closura.problems.laws.march import check_courant
-from closura.problems.laws.targets import Finer
-from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.laws.rewards import REWARDS, Components, DifferenceReward, FreeReward, RewardName
+from closura.problems.laws.schedule import CONDITIONS, schedule
+from closura.problems.laws.targets import Finer, OneStep
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
 
 RIVALS = ("weno3-js", "weno5-js", "weno5-z", "teno5")
+RANDOM = ("random",)
+GROWTH = 2.0
+"""Waves of a gas that meet become this much faster than those of a named initial state (of Sod's: 1.9)."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +39,18 @@ class LawConfiguration:
     ----------
     cells
         Cells along each axis.
+    initial
+        "random": a continuous family of initial states; or names of initial conditions, which the simulations of a
+        batch take in turn.
+    target
+        "fine": a simulation on a finer grid from the same beginning; "one-step" (published): one step of the
+        classical scheme from the agents' own state, with the same integrator.
     ratio
         Fine cells per cell and axis of the truth; odd, so that centres coincide.
     courant
-        Range of the Courant numbers of the random simulations, at their largest initial speed.
+        Range of the Courant numbers of the simulations, at their largest initial speed.
+    time_step
+        Length of the steps of named initial conditions instead; 0: by their Courant numbers.
     scheme
         The classical scheme of the same stencil: what simulations without agents use.
     integrator
@@ -45,6 +59,11 @@ class LawConfiguration:
         Speed of the Lax-Friedrichs splitting: the largest of the grid, of the grid line, or around the interface.
     projection
         Reconstruct the flux's components, or its characteristic variables.
+    reward
+        "difference" (published): of the state and the target beside an interface; "free": new extrema, and what
+        misses the optimal scheme on smooth data, without any target.
+    components
+        Whether the equations of a system have rewards of their own, or one of the sum of their errors.
     steps
         Longest simulation.
     precision
@@ -52,39 +71,136 @@ class LawConfiguration:
     """
 
     cells: int = 128
+    initial: tuple[str, ...] = RANDOM
+    target: Literal["fine", "one-step"] = "fine"
     ratio: int = 9
     courant: tuple[float, float] = (0.15, 0.6)
+    time_step: float = 0.0
     scheme: str = "weno5-js"
     integrator: str = "ssp-rk3"
     splitting: Splitting = "global"
     projection: Projection = "component"
+    reward: RewardName = "difference"
+    components: Components = "separate"
     steps: int = 200
     precision: Literal["float64"] = "float64"
 
     problem: ClassVar[str] = ""
 
+    def __post_init__(self) -> None:
+        c = self
+        r = get_weno(c.scheme).r
+        get_integrator(c.integrator)
+        if c.cells < 2 * max(r, 3) or c.steps < 1:
+            raise ValueError(
+                f"{c.scheme} needs at least {2 * max(r, 3)} cells along each axis, and one step; got {c.cells} and "
+                f"{c.steps}"
+            )
+        if c.target not in ("fine", "one-step") or c.reward not in REWARDS:
+            raise ValueError(
+                f"unknown target {c.target!r} or reward {c.reward!r}; valid: fine, one-step; {', '.join(REWARDS)}"
+            )
+        if c.ratio < 1 or c.ratio % 2 == 0:
+            raise ValueError(f"the ratio of fine to coarse cells must be odd, so that centres coincide; got {c.ratio}")
+        if not 0 < c.courant[0] <= c.courant[1] or c.time_step < 0:
+            raise ValueError(
+                f"Courant numbers need a range of positive numbers, a time step none below 0; got {c.courant} "
+                f"and {c.time_step}"
+            )
+        check_courant(c.courant[1], c.integrator, r)
+        if not c.initial or (RANDOM[0] in c.initial and c.initial != RANDOM):
+            raise ValueError(
+                f"initial conditions are 'random' or names of others; got {', '.join(c.initial) or 'none'}"
+            )
+        if c.initial != RANDOM and c.problem:
+            for name in c.initial:
+                CONDITIONS[c.problem](name)
+        elif c.time_step:
+            raise ValueError(
+                "random simulations take their time steps from Courant numbers: set courant, or name initial conditions"
+            )
+
     @property
     def label(self) -> str:
         """For folders."""
-        return "random"
+        return "-".join(self.initial[:3]) + ("-etc" if len(self.initial) > 3 else "")
 
 
 @dataclass(frozen=True)
-class Burgers1DConfiguration(LawConfiguration):
+class Burgers1DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
     problem: ClassVar[str] = "burgers-1d"
 
 
 @dataclass(frozen=True)
-class Euler1DConfiguration(LawConfiguration):
+class Burgers2DConfiguration(LawConfiguration):  # noqa: D101
+    __doc__ = LawConfiguration.__doc__
+    cells: int = 64
+    initial: tuple[str, ...] = ("gaussian",)
+    ratio: int = 3
+    courant: tuple[float, float] = (0.15, 0.6)
+    splitting: Splitting = "line"
+    problem: ClassVar[str] = "burgers-2d"
+
+
+@dataclass(frozen=True)
+class Euler1DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
     courant: tuple[float, float] = (0.15, 0.5)
     problem: ClassVar[str] = "euler-1d"
 
 
+@dataclass(frozen=True)
+class Euler2DConfiguration(LawConfiguration):  # noqa: D101
+    __doc__ = LawConfiguration.__doc__
+    cells: int = 64
+    initial: tuple[str, ...] = ("riemann-3",)
+    ratio: int = 3
+    courant: tuple[float, float] = (0.15, 0.5)
+    splitting: Splitting = "line"
+    problem: ClassVar[str] = "euler-2d"
+
+
+PUBLISHED: dict[str, tuple[tuple[str, ...], float, int]] = {
+    "burgers-1d": (("smooth-sine", "rarefaction", "accelshock"), 4e-4, 250),
+    "burgers-2d": (("gaussian",), 4e-4, 250),
+    "euler-1d": (("sod",), 1e-4, 1000),
+    # Not published; the same recipe.
+    "euler-2d": (("riemann-3",), 4e-4, 250),
+}
+"""Initial conditions, time step and steps of the published trainings."""
+
+
+def published(configuration: LawConfiguration) -> LawConfiguration:
+    """The published training: forward Euler, one step of WENO-JS from the agents' own state as the target.
+
+    Source: Way et al. (arXiv:2203.08937), its public code; the order of the stencil stays as it is.
+    """
+    initial, time_step, steps = PUBLISHED[configuration.problem]
+    return replace(
+        configuration,
+        cells=128,
+        initial=initial,
+        target="one-step",
+        time_step=time_step,
+        scheme=f"weno{2 * get_weno(configuration.scheme).r - 1}-js",
+        integrator="forward-euler",
+        splitting="line" if configuration.problem.endswith("2d") else "global",
+        projection="component",
+        reward="difference",
+        components="summed",
+        steps=steps,
+    )
+
+
+def follows_state(configuration: LawConfiguration) -> bool:
+    """Whether the target takes notice of the agents' state, so that no truth can be stored."""
+    return configuration.target == "one-step"
+
+
 def root_mean_square(state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Array:
-    """Root of the mean squared difference, guarded where there is none."""
-    square = jnp.mean(jnp.square(state - truth))
+    """Root of the mean over cells of the squared difference, summed over components; guarded where there is none."""
+    square = jnp.mean(jnp.sum(jnp.square(state - truth), axis=0))
     return jnp.sqrt(jnp.maximum(square, jnp.finfo(state.dtype).tiny))
 
 
@@ -105,7 +221,7 @@ def law_of(configuration: LawConfiguration) -> ConservationLaw:
     """The law that a problem's settings belong to."""
     name = configuration.problem
     dimensions = 2 if name.endswith("2d") else 1
-    return Burgers(dimensions) if name.startswith("burgers") else Euler(dimensions)
+    return Burgers(dimensions=dimensions) if name.startswith("burgers") else Euler(dimensions=dimensions)
 
 
 def dynamics_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedFluxes:
@@ -126,50 +242,74 @@ def conservation_law(
     configuration
         Settings; their class decides the law.
     split
-        Named in the description only: random simulations come from keys of their own.
+        Named in the description only: random simulations come from keys of their own, and named ones are the same
+        in training and validation, as published.
     data_dir
         Not used.
 
     Raises
     ------
     ValueError
-        If a size is not usable, or a Courant number is not stable with the integrator.
+        If 64-bit arrays are off, a named initial condition is none of the law's, its time step is not stable, or
+        conditions of one batch need different grids.
     """
     c = configuration
-    r = get_weno(c.scheme).r
-    if c.cells < 2 * max(r, 3) or c.steps < 1:
-        raise ValueError(f"{c.scheme} needs at least {2 * max(r, 3)} cells, and one step; got {c.cells} and {c.steps}")
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("this problem needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
-    if not 0 < c.courant[0] <= c.courant[1]:
-        raise ValueError(f"Courant numbers need a range of positive numbers; got {c.courant}")
-    check_courant(c.courant[1], c.integrator, r)
-    dynamics = dynamics_of(c, ratio=c.ratio)
+    named = c.initial != RANDOM
+    # A target that starts from the coarse state needs no fine one; random profiles are always drawn on a fine grid.
+    ratio = 1 if named and follows_state(c) else c.ratio
+    dynamics = dynamics_of(c, ratio=ratio)
     law = dynamics.law
-    fine_projection: Projection = "component" if isinstance(law, Burgers) else "characteristic"
-    target = Finer(WeightedFluxes(law, scheme="weno5-z", projection=fine_projection), c.ratio)
-    profile = RandomProfile(c.cells * c.ratio)
-    draw: Any = (
-        BurgersDraw(profile, c.ratio, c.courant)
-        if isinstance(law, Burgers)
-        else GasDraw(profile, law, c.ratio, c.courant)
-    )
+    scalar = isinstance(law, Burgers)
+    target: Target = OneStep(dynamics)
+    if not follows_state(c):
+        projection: Projection = "component" if scalar else "characteristic"
+        target = Finer(WeightedFluxes(law, scheme="weno5-z", projection=projection), c.ratio)
     quantities = tuple(Quantity(name, total(i)) for i, name in enumerate(law.components))
-    error: Any = root_mean_square if isinstance(law, Burgers) else RelativeDifference((0.5, 0.25, 0.25))
+    error: Any = root_mean_square
+    if not scalar and not follows_state(c):
+        others = len(law.components) - 1
+        error = RelativeDifference((0.5, *(0.5 / others for _ in range(others))))
+    reward: Any = DifferenceReward(c.components)
+    if c.reward == "free":
+        reward = FreeReward(replace(dynamics, scheme=f"linear{2 * dynamics.r - 1}"), c.components)
+    source = f"{split} set: drawn from a continuous family by its own random keys"
+    if named:
+        source = f"named initial conditions: {', '.join(c.initial)}"
     return Problem(
         name=c.problem,
-        begin=SimulatedBegin(draw, dynamics, target, quantities=quantities),
+        begin=SimulatedBegin(_draws(c, dynamics), dynamics, target, quantities=quantities),
         dynamics=dynamics,
         target=target,
         rivals={name: replace(dynamics, scheme=name) for name in RIVALS if name != c.scheme},
-        reward=lambda transition: jnp.zeros((), jnp.float32),
+        reward=reward,
         error=error,
         decision=dynamics.decision(),
         episode=EpisodeRules(1, c.steps, 1e9),
-        time_step=1.0,
+        time_step=c.time_step or 1.0,
         grid=Grid((c.cells,) * law.dimensions),
         components=law.components,
         quantities=quantities,
-        names=(c.scheme, "fine"),
-        description=(("split", f"{split} set: drawn from a continuous family by its own random keys"),),
+        names=(c.scheme, "one step" if follows_state(c) else "fine"),
+        typical="geometric",
+        percent=False,
+        description=(("split", source),),
     )
+
+
+def _draws(c: LawConfiguration, dynamics: WeightedFluxes) -> Any:
+    """What initial states are drawn by."""
+    law = dynamics.law
+    if c.initial != RANDOM:
+        conditions = [CONDITIONS[c.problem](name) for name in c.initial]
+        return schedule(
+            law, conditions, c.cells, ratio=dynamics.ratio, time_step=c.time_step, courant=c.courant,
+            integrator=c.integrator, r=dynamics.r, reserve=1.0 if isinstance(law, Burgers) else GROWTH,
+        )  # fmt: skip
+    if law.dimensions > 1:
+        raise ValueError(f"{c.problem} has no random simulations: name initial conditions (initial)")
+    profile = RandomProfile(c.cells * c.ratio)
+    if isinstance(law, Burgers):
+        return BurgersDraw(profile, c.ratio, c.courant)
+    return GasDraw(profile, law, c.ratio, c.courant)

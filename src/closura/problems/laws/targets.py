@@ -66,7 +66,7 @@ class Finer(Target):
             "spacing": parameters["spacing"] / self.ratio,
             "time_step": parameters["time_step"] / self.ratio,
         }
-        step = lambda q, _: (self.dynamics.step(q, fine, None)[0], None)  # noqa: E731
+        step = lambda q, _: (self.dynamics.step(q, fine, None)[0], None)
         return jax.lax.scan(step, target, None, length=self.ratio)[0]
 
     def observe(self, target: State) -> State:

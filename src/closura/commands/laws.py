@@ -1,0 +1,257 @@
+"""``closura evaluate`` for conservation laws: schemes and closures that weigh stencils, side by side."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tyro
+
+from closura.commands.console import console
+from closura.commands.evaluation import named_closure
+from closura.commands.options import use_precision
+from closura.evaluation.laws import (
+    LAW_PROBLEMS,
+    SCHEME_NAMES,
+    SHIPPED,
+    LawEvaluation,
+    LawProblem,
+    Method,
+    Steps,
+    Study,
+    classical,
+    find_condition,
+    learned,
+    print_tables,
+    publish,
+    run_scatter,
+    run_study,
+    trace,
+    write_json,
+)
+from closura.evaluation.laws.methods import check_names
+from closura.evaluation.laws.simulate import prepare
+from closura.fields.initial import End
+from closura.numerics.integrators import INTEGRATORS
+from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
+from closura.problems.laws.march import check_courant
+from closura.runs.environment import describe_environment
+
+LawProblemName = Literal["burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
+METHODS = "weno3-js,weno5-js,weno5-z,teno5"
+
+
+@dataclass(frozen=True)
+class LawOptions:
+    """What to run and where the results go.
+
+    Parameters
+    ----------
+    initial
+        Names of initial conditions, with commas between them (default: the usual ones of the problem).
+    cells
+        Cells along the first axis, one number or several with commas: 64,128,256 (default 128; 64 for burgers-2d, 48 for euler-2d;
+        Shu-Osher is usually judged at 200).
+    methods
+        Classical schemes, with commas between them: weno3-js, weno5-js, weno7-js, weno9-js, the same with -z, linear3
+        to linear9, teno5.
+    closure
+        A run folder or a file of weights (.safetensors, or the published .npz); may be given several times. NAME=PATH
+        gives it another name. burgers-1d and euler-1d are the trained agents that come with closura. Each runs on the
+        stencil that it was trained for.
+    integrator
+        forward-euler, ssp-rk2, ssp-rk3 or rk4 (default: rk4 for Burgers, ssp-rk3 for Euler).
+    courant
+        Courant number of all steps (default: 0.1 for Burgers, 0.4 for Euler).
+    time_step
+        Fixed length of all steps, instead of a Courant number.
+    time
+        End of all simulations (default: 0.2 for Burgers in one dimension, else each initial condition's own).
+    splitting
+        Speed of the Lax-Friedrichs splitting: the largest of the grid, of the grid line, or around the interface
+        (default: global; line in two dimensions).
+    projection
+        Weigh the flux's components, its characteristic variables (Euler), or the published transposed projection.
+    boundary
+        Another boundary than the initial conditions' own.
+    reference
+        usual: exact where a formula exists, and for Shu-Osher the customary WENO5-JS on 2000 cells, which published
+        numbers refer to; fine: WENO5-Z on an odd multiple of the grid for what has no formula.
+    r
+        Refuse closures whose stencils have another number of sub-stencils.
+    shifts
+        Average over this many random shifts by less than a cell, for periodic initial conditions and those with jumps.
+    scatter
+        Random initial conditions of each family, on random grids; 0 for none.
+    seed
+        Seed of shifts and random initial conditions.
+    json
+        File for the errors.
+    out
+        Folder for table.json, table.csv, figures and report.html.
+    timing
+        Measure the wall time of each method's step.
+    """
+
+    initial: str | None = None
+    cells: str | None = None
+    methods: str = METHODS
+    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    integrator: str | None = None
+    courant: float | None = None
+    time_step: float | None = None
+    time: float | None = None
+    splitting: Splitting | None = None
+    projection: Projection = "component"
+    boundary: End | None = None
+    reference: Literal["usual", "fine"] = "usual"
+    r: int | None = None
+    shifts: int = 0
+    scatter: int = 0
+    seed: int = 0
+    json: Path | None = None
+    out: Path | None = None
+    timing: bool = True
+
+
+def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
+    """Parse the command's arguments, evaluate, print the tables and write what was asked for.
+
+    Raises
+    ------
+    ValueError
+        If anything that was asked for cannot be done; one line with a remedy.
+    FileNotFoundError
+        If there is no closure at a path.
+    """
+    problem, options = parse_evaluate_law(arguments)
+    use_precision("float64")
+    methods = _methods(problem, options)
+    study = _study(problem, options, methods)
+    settings = {
+        "command": "closura evaluate " + shlex.join(arguments),
+        "problem": problem.name,
+        "integrator": next(iter(methods.values())).dynamics.integrator,
+        "courant": None if study.steps.time_step is not None else study.steps.courant,
+        "time_step": study.steps.time_step,
+        "times": {name: study.end(condition) for name, condition in study.initial.items()},
+        "splitting": next(iter(methods.values())).dynamics.splitting,
+        "projection": options.projection,
+        "reference": options.reference,
+        "shifts": study.shifts,
+        "seed": study.seed,
+        "environment": describe_environment(),
+    }
+    with console.status("simulating") as status:
+
+        def told(what: str) -> None:
+            status.update(f"simulating: {what}")
+
+        plane = problem.law.dimensions == 2
+        # In two dimensions references are the largest cost: the snapshots' one serves the errors too.
+        traces = trace(study, methods, report=told) if options.out and plane else {}
+        evaluation = run_study(study, methods, timing=options.timing, report=told, settings=settings)
+        if options.scatter:
+            evaluation = replace(evaluation, scatter=run_scatter(study, methods, options.scatter, report=told))
+        if options.out:
+            evaluation = replace(evaluation, traces=traces or trace(study, methods, report=told))
+    print_tables(evaluation, console)
+    if options.json:
+        write_json(evaluation, options.json)
+    if options.out:
+        with console.status("drawing figures, writing the report"):
+            published = publish(evaluation, options.out)
+        console.print(f"report: {published.report}", soft_wrap=True)
+    return evaluation
+
+
+def parse_evaluate_law(arguments: Sequence[str]) -> tuple[LawProblem, LawOptions]:
+    """The problem and the options."""
+    name = arguments[0] if arguments else ""
+    if name not in LAW_PROBLEMS:
+        raise ValueError(f"unknown problem {name!r}; valid: {', '.join(LAW_PROBLEMS)}")
+    problem = LAW_PROBLEMS[name]
+    options = tyro.cli(
+        LawOptions,
+        prog=f"closura evaluate {name}",
+        args=list(arguments[1:]),
+        description=(
+            f"The {problem.title}: schemes and closures from the same initial conditions. Initial conditions: "
+            f"{', '.join(problem.names)}; by default {','.join(problem.usual)}."
+        ),
+    )
+    return problem, options
+
+
+def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
+    """All methods in the order in which they were asked for, schemes first."""
+    integrator = options.integrator or problem.integrator
+    if integrator not in INTEGRATORS:
+        raise ValueError(f"unknown integrator {integrator!r}; valid: {', '.join(INTEGRATORS)}")
+    if options.projection != "component" and problem.name.startswith("burgers"):
+        raise ValueError(
+            f"--projection {options.projection} is for systems of equations, and {problem.name} is one equation: leave "
+            f"it out (valid for Euler: {', '.join(PROJECTIONS)})"
+        )
+    how: dict[str, Any] = {
+        "integrator": integrator,
+        "splitting": options.splitting or problem.splitting,
+        "projection": options.projection,
+    }
+    names = _words(options.methods, "methods", required=not options.closure)
+    unknown = [name for name in names if name not in SCHEME_NAMES]
+    if unknown:
+        hint = f" ({unknown[0]} is a closure: --closure {unknown[0]})" if unknown[0] in SHIPPED else ""
+        raise ValueError(f"unknown method {unknown[0]!r}{hint}; valid: {', '.join(SCHEME_NAMES)}")
+    closures = [(text, None) if text in SHIPPED else named_closure(text) for text in options.closure]
+    check_names([*names, *(name for name, _ in closures)])
+    methods = {name: classical(name, problem.law, **how) for name in names}
+    for name, path in closures:
+        methods[name] = learned(name, path or name, problem.law, r=options.r, **how)
+    return methods
+
+
+def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method]) -> Study:
+    """What to run, checked before anything is simulated."""
+    if options.courant is not None and options.time_step is not None:
+        raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
+    if options.time is not None and not options.time > 0:
+        raise ValueError(f"--time must be positive; got {options.time:g}")
+    if min(options.shifts, options.scatter) < 0:
+        raise ValueError(f"--shifts and --scatter must not be negative; got {options.shifts} and {options.scatter}")
+    steps = Steps(problem.courant if options.courant is None else options.courant, options.time_step)
+    names = _words(options.initial, "initial") if options.initial is not None else list(problem.usual)
+    grids = [_cells(text) for text in _words(options.cells, "cells")] if options.cells else [problem.cells]
+    for what, values in (("initial condition", names), ("number of cells", list(map(str, grids)))):
+        twice = [value for value in values if values.count(value) > 1]
+        if twice:
+            raise ValueError(f"the {what} {twice[0]} was given twice: once is enough")
+    initial = {name: find_condition(problem, name, options.boundary) for name in names}
+    time = problem.time if options.time is None else options.time
+    study = Study(
+        problem, initial, tuple(grids), steps, time, options.shifts, options.seed, options.reference == "usual"
+    )
+    for method in methods.values():
+        if steps.time_step is None:
+            check_courant(steps.courant, method.dynamics.integrator, method.r)
+        for cells in grids:
+            prepare(method, list(initial.values()), cells, steps)
+    return study
+
+
+def _words(text: str | None, option: str, *, required: bool = True) -> list[str]:
+    words = [word for word in re.split(r"[,\s]+", text or "") if word]
+    if required and not words:
+        raise ValueError(f"--{option} needs at least one entry; give several with commas between them")
+    return words
+
+
+def _cells(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"--cells takes positive whole numbers with commas between them; got {text!r}")
+    return int(text)
+
+
+assert set(get_args(LawProblemName)) == set(LAW_PROBLEMS)

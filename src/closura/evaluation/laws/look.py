@@ -1,0 +1,41 @@
+"""How methods of an evaluation are drawn, and panels to draw them in."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from closura.evaluation.laws.methods import Method
+from closura.evaluation.style import MethodStyle, method_styles, new_figure
+
+SOLUTION: dict[str, Any] = {"color": "black", "linewidth": 1.0, "alpha": 0.85, "zorder": 1.5}
+
+
+def styles_of(methods: Mapping[str, Method]) -> dict[str, MethodStyle]:
+    """Closures blue and thick, weno5-js red, teno5 orange, other schemes grey; lines and markers differ too."""
+    aliases = {}
+    for name, method in methods.items():
+        if method.learned:
+            aliases[name] = f"closure {name}"
+        else:
+            aliases[name] = {"weno5-js": "CGS", "teno5": "ACGS"}.get(name, f"weno {name}")
+    styles = method_styles(aliases.values())
+    return {name: styles[alias] for name, alias in aliases.items()}
+
+
+def panels(count: int, *, columns: int = 3, width: float = 3.6, height: float = 2.5) -> tuple[Figure, list[Axes]]:
+    """A figure with as many panels as there is something to draw in."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = new_figure(max(width * columns, 5.0), height * rows + 0.7)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return figure, axes[:count]
+
+
+def common_legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))

@@ -1,0 +1,197 @@
+"""The folder that an evaluation leaves behind: tables, figures, and one HTML file that holds all of it."""
+
+from collections.abc import Mapping
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from closura.evaluation import page
+from closura.evaluation.laws import convergence, planes, profiles
+from closura.evaluation.laws.measure import geometric_mean
+from closura.evaluation.laws.methods import rival_of
+from closura.evaluation.laws.study import LawEvaluation
+from closura.evaluation.laws.tables import (
+    NORM_NAMES,
+    Block,
+    error_block,
+    failure_lines,
+    order_block,
+    physics_block,
+    ratio,
+    scatter_block,
+    summary_block,
+    write_csv,
+    write_json,
+)  # fmt: skip
+from closura.files import write_atomically
+
+BPTTS_BIBTEX = """\
+@article{way2022backpropagation,
+  title         = {Backpropagation through Time and Space: Learning Numerical Methods with
+                   Multi-Agent Reinforcement Learning},
+  author        = {Way, Elliot and Kapilavai, Dheeraj S. K. and Fu, Yiwei and Yu, Lei},
+  year          = {2022},
+  eprint        = {2203.08937},
+  archivePrefix = {arXiv}
+}"""
+
+CAPTIONS = {
+    "convergence": "Errors against the number of cells; dotted: orders 1, 3 and 5.",
+    "states": "The state at the end. Black: the solution.",
+    "error_profiles": "Absolute errors at the end.",
+    "history": "Total variation and error over time.",
+    "evolution": "Ten snapshots, darker with time.",
+    "weights": "Weights of the sub-stencils at every interface at the end (of the first component); dotted: the "
+    "optimal ones; dashed: WENO-JS in its own final state.",
+    "scatter": "Random initial conditions: error against that of the rival.",
+    "cost": "Error against the time of a step; down and left is better.",
+    "fields": "The field at the end. Grey: diverged.",
+    "field_errors": "Difference to the solution at the end.",
+    "animation": "The same, moving.",
+}
+
+
+class Published(NamedTuple):
+    """Where the parts went."""
+
+    table: Path
+    csv: Path
+    figures: dict[str, Path]
+    report: Path
+
+
+def write_figures(evaluation: LawEvaluation, folder: str | Path, *, suffix: str = ".png") -> dict[str, Path]:
+    """Every figure that the evaluation has numbers for, by name; one animation for each 2-D initial condition."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, Path] = {}
+
+    def target(name: str, ending: str = suffix) -> Path:
+        written[name] = folder / f"{name}{ending}"
+        return written[name]
+
+    if len(evaluation.study.cells) > 1:
+        convergence.convergence(evaluation, target("convergence"))
+    if evaluation.traces:
+        if evaluation.study.problem.law.dimensions == 1:
+            profiles.states(evaluation, target("states"))
+            profiles.error_profiles(evaluation, target("error_profiles"))
+            profiles.history(evaluation, target("history"))
+            profiles.evolution(evaluation, profiles.shown_method(evaluation), target("evolution"))
+            if profiles.weights(evaluation, folder / f"weights{suffix}") is not None:
+                target("weights")
+        else:
+            planes.fields(evaluation, target("fields"))
+            planes.fields(evaluation, target("field_errors"), errors=True)
+            profiles.history(evaluation, target("history"))
+            for initial in evaluation.study.initial:
+                planes.animation(evaluation, initial, target(f"animation-{initial}", ".gif"))
+    if evaluation.scatter is not None:
+        convergence.scatter_figure(evaluation, target("scatter"))
+    if evaluation.cost:
+        convergence.cost_figure(evaluation, target("cost"))
+    return written
+
+
+def findings(evaluation: LawEvaluation) -> list[str]:
+    """What the numbers say, for each closure, without judging beyond them."""
+    study, norm = evaluation.study, evaluation.study.problem.norm
+    sentences = []
+    for name in evaluation.closures:
+        rival = rival_of(name, evaluation.methods)
+        if rival == name:
+            continue
+        by_grid = [f"{ratio(evaluation.ratio(name, n, norm))} on {n} cells" for n in study.cells]
+        sentence = (
+            f"{name}: {NORM_NAMES[norm]} error (geometric mean over {len(study.initial)} initial conditions) by that "
+            f"of {rival}: {', '.join(by_grid)}."
+        )
+        cells = study.drawn_cells
+        each = {
+            initial: evaluation.error(name, initial, cells, norm) / evaluation.error(rival, initial, cells, norm)
+            for initial in study.initial
+        }
+        worst, best = max(each, key=lambda k: each[k]), min(each, key=lambda k: each[k])
+        if len(each) > 1:
+            sentence += (
+                f" On {cells} cells from {ratio(each[best])} ({best}) to {ratio(each[worst])} ({worst}), geometric "
+                f"mean {ratio(geometric_mean(list(each.values())))}."
+            )
+        if evaluation.cost:
+            sentence += f" A step costs {evaluation.cost[name] / evaluation.cost[rival]:.2g} times as much."
+        sentences.append(sentence)
+    return sentences
+
+
+def write_report(evaluation: LawEvaluation, figures: Mapping[str, Path], path: str | Path) -> Path:
+    """One self-contained HTML file: no network, no script."""
+    study = evaluation.study
+    main = study.problem.norm
+    title = f"Methods for the {study.problem.title}"
+    body = [f"<h1>{escape(title)}</h1>"]
+    body.append(
+        "<p>Schemes and learned closures that weigh the candidate fluxes of the same stencils, side by side from the "
+        "same initial conditions. Errors are those of point values at cell centres: exact solutions where formulas "
+        "exist (entropy solutions, Riemann problems, waves carried along), else simulations on much finer grids.</p>"
+    )
+    found = findings(evaluation)
+    if found:
+        body += ["<h2>What was learned</h2><ul>", *(f"<li>{escape(line)}</li>" for line in found), "</ul>"]
+    lost = failure_lines(evaluation)
+    if lost:
+        body += ["<h2>Failures</h2><ul>", *(f"<li>{escape(line)}</li>" for line in lost), "</ul>"]
+    body.append("<h2>Methods, rivals and costs</h2>")
+    norms = [main, *(norm for norm in ("l1", "l2", "linf") if norm != main)]
+    body += [_table(summary_block(evaluation, norm), evaluation) for norm in norms[:2]]
+    body.append("<h2>Errors</h2>")
+    body.append(_table(error_block(evaluation, main), evaluation))
+    body += [_folded(error_block(evaluation, norm), evaluation) for norm in norms[1:]]
+    if len(study.cells) > 1:
+        body.append(_table(order_block(evaluation, main), evaluation))
+    body.append(_table(physics_block(evaluation), evaluation))
+    scattered = scatter_block(evaluation)
+    if scattered is not None:
+        body.append(_table(scattered, evaluation))
+    if figures:
+        body.append("<h2>Figures</h2>")
+        about = f"{study.problem.name}, N = {study.drawn_cells}: {', '.join(evaluation.methods)}"
+        for name, file in figures.items():
+            kind, _, what = name.partition("-")
+            caption = CAPTIONS.get(kind, kind) + (f" ({what})" if what else "")
+            body.append(page.figure(file, caption, about))
+    body.append('<h2 id="repeat">How to repeat it</h2>')
+    if evaluation.settings.get("command"):
+        body.append(page.command(str(evaluation.settings["command"])))
+    body.append(page.details("Settings", dict(evaluation.settings)))
+    body += ["<h2>Sources</h2>", f"<pre>{escape(BPTTS_BIBTEX)}</pre>"]
+    body.append(f'<p class="faint">Written by closura {escape(_version())}.</p>')
+    return write_atomically(path, page.page(title, body))
+
+
+def publish(evaluation: LawEvaluation, folder: str | Path) -> Published:
+    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``; figures of an earlier one are removed."""
+    folder = Path(folder)
+    figures = write_figures(evaluation, folder / "figures")
+    for file in (folder / "figures").iterdir():
+        if file.stem.partition("-")[0] in CAPTIONS and file not in figures.values():
+            file.unlink()
+    table = write_json(evaluation, folder / "table.json")
+    rows = write_csv(evaluation, folder / "table.csv")
+    return Published(table, rows, figures, write_report(evaluation, figures, folder / "report.html"))
+
+
+def _table(block: Block, evaluation: LawEvaluation) -> str:
+    html = f"<h3>{escape(block.title)}</h3>" + page.table(block.headings, block.rows, learned=evaluation.closures)
+    return html + (f'<p class="faint">{escape(block.note)}</p>' if block.note else "")
+
+
+def _folded(block: Block, evaluation: LawEvaluation) -> str:
+    return page.folded(block.title, page.table(block.headings, block.rows, learned=evaluation.closures))
+
+
+def _version() -> str:
+    try:
+        return version("closura")
+    except PackageNotFoundError:
+        return "of unknown version"

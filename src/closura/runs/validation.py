@@ -1,0 +1,81 @@
+"""How checkpoints are judged: by the error against stored truth, or by the rewards where the target follows the agents.
+
+The first is for simulations that are neither in training nor in the test set. The second is the published selection
+of agents that weigh stencils: minus the sum over time of the reward, averaged over agents and initial conditions,
+which are the problem's own.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, PyTree, Scalar
+
+from closura.environment import Environment, EnvironmentState
+from closura.evaluation.simulate import rollout
+from closura.problems import Problem, TruthStore, simulate_truth
+
+
+class RewardedSimulations(eqx.Module):
+    """Beginnings ``(simulation, ...)`` and the number of steps that are rewarded."""
+
+    episodes: EnvironmentState
+    steps: int = eqx.field(static=True)
+
+
+Validation = TruthStore | RewardedSimulations
+
+
+def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: Key[Scalar, ""]) -> Validation:
+    """Simulate the truth, or only draw beginnings where the target depends on the agents.
+
+    Raises
+    ------
+    ValueError
+        If the truth itself diverges.
+    """
+    if problem.target.depends_on_state:
+        return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
+    store = simulate_truth(problem, simulations, steps, key=key)
+    if not bool(jnp.all(jnp.isfinite(store.truth))):
+        raise ValueError("the truth itself diverges: nothing can be learned from it. Take more or shorter fine steps")
+    return store
+
+
+@eqx.filter_jit
+def validation_error(problem: Problem, closure: PyTree[Array] | None, validation: Validation) -> Float[Array, ""]:
+    """What is to be small: typical error at the last stored step, or minus the sum of rewards.
+
+    Not finite if one simulation is lost. How several errors make one is the problem's (``typical``).
+    """
+    if isinstance(validation, RewardedSimulations):
+        each = -summed_rewards(problem, closure, validation)
+        return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
+    last = rollout(problem.dynamics, closure, validation, problem.error).error[:, -1]
+    if problem.typical == "geometric":
+        typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
+    else:
+        typical = jnp.mean(last) if problem.typical == "mean" else jnp.median(last)
+    return jnp.where(jnp.all(jnp.isfinite(last)), typical, jnp.inf)
+
+
+def summed_rewards(
+    problem: Problem, closure: PyTree[Array] | None, validation: RewardedSimulations
+) -> Float[Array, " simulation"]:
+    """Sum over time of the mean reward of all agents, for each simulation."""
+    environment = Environment(problem)
+
+    def one(episode: EnvironmentState) -> Float[Array, ""]:
+        def step(episode: EnvironmentState, _: None) -> tuple[EnvironmentState, Float[Array, ""]]:
+            following, timestep = environment.step_asking(episode, closure)
+            return following, jnp.mean(timestep.reward)
+
+        return jnp.sum(jax.lax.scan(step, episode, None, length=validation.steps)[1])
+
+    return jax.vmap(one)(validation.episodes)
+
+
+def in_words(problem: Problem, validation: Validation, value: float) -> str:
+    """A validation error as a person reads it: a reward, a share in percent, or the error as it is."""
+    if isinstance(validation, RewardedSimulations):
+        return f"reward {-value:.4g}"
+    return f"error {100 * value:.3g} %" if problem.percent else f"error {value:.4g}"
