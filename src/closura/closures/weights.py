@@ -10,10 +10,11 @@ take their softmax. Two forms:
     One network for *both* sides - it sees (own stencil, other stencil) - so that a mirrored field gets mirrored
     fluxes, and logits that start from a classical scheme:
 
-        l_k = log(d_k) + g (-2 log(beta_k / B + e) + N_k(own, other)),      B = mean beta, e = 1/1000
+        l_k = log(d_k) + g (-p log(beta_k / B + e) + N_k(own, other)),      B = mean beta
 
-    with ``d`` the optimal linear weights: where the gate ``g`` is open, Jiang and Shu's weights (softened: the odds of
-    ``d`` change at most a million times) plus what was learned. The gate opens where sub-stencils differ in smoothness,
+    with ``d`` the optimal linear weights: where the gate ``g`` is open, weights like those of Jiang and
+    Shu (p = 2, e = 0) in a softened form, plus what was learned. The gate opens where sub-stencils differ in
+    smoothness,
 
         c = (1 + tau / min beta) / (1 + tau / max beta),      g = smooth step of log c between two contrasts
 
@@ -78,8 +79,8 @@ class WeightsClosure(eqx.Module):
         The network's answer is limited to ``+- largest`` by a hyperbolic tangent; 0 does not limit it.
     gate
         Contrasts of smoothness between which the network's answer comes in; see the module's text.
-    softening
-        ``e`` of the module's text.
+    softening, power
+        ``e`` and ``p`` of the module's text: how strongly the answer starts out to avoid sub-stencils with a jump.
     double
         Weights in float64, as published.
     key
@@ -98,6 +99,7 @@ class WeightsClosure(eqx.Module):
     largest: float = eqx.field(static=True)
     gate: tuple[float, float] = eqx.field(static=True)
     softening: float = eqx.field(static=True)
+    power: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -109,7 +111,8 @@ class WeightsClosure(eqx.Module):
         even: bool = False,
         largest: float = 0.0,
         gate: tuple[float, float] = GATE,
-        softening: float = 1e-3,
+        softening: float = 0.01,
+        power: float = 1.0,
         double: bool = False,
         key: PRNGKeyArray,
     ) -> None:
@@ -133,7 +136,7 @@ class WeightsClosure(eqx.Module):
             key=key,
         )
         self.decision, self.form, self.even, self.largest = decision, form, even, largest
-        self.gate, self.softening = gate, softening
+        self.gate, self.softening, self.power = gate, softening, power
 
     def __call__(self, observation: Float[Array, "c agent"]) -> Float[Array, "a agent"]:
         """Logits, the plus side's before the minus side's.
@@ -161,7 +164,7 @@ class WeightsClosure(eqx.Module):
             seen = jnp.concatenate([own, other])
         gate = smooth_step(contrast, *self.gate)
         mean = jnp.mean(beta, axis=0) + jnp.finfo(own.dtype).tiny ** 0.5
-        rough = 2 * jnp.log(beta / mean + self.softening)
+        rough = self.power * jnp.log(beta / mean + self.softening)
         optimal = jnp.log(jnp.asarray(optimal_weights(beta.shape[0]), own.dtype))[:, None]
         learned = self._network(jnp.concatenate([seen, rough])).astype(own.dtype)
         logits = optimal + gate * (learned - rough)
@@ -189,5 +192,3 @@ class WeightsClosure(eqx.Module):
             "hidden": [layer.weight.shape[1] for layer in self.network.layers[:-1]],
             "activation": self.network.activation,
         }
-
-

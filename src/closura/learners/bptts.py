@@ -17,6 +17,7 @@ Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagatio
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -24,7 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Key, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
@@ -60,6 +61,9 @@ class BPTTSConfiguration:
         "cosine": the step size warms up, then falls to a hundredth; "constant" (published): it stays as it is.
     gradient_norm
         Gradients longer than this are shortened to it; 0 leaves them (published).
+    clip
+        What gradient_norm applies to: the gradient of the "batch", or that of every "simulation" by itself, and then
+        those that are not finite are left out: one simulation that breaks down, or has steep losses, does not rule.
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
@@ -81,6 +85,7 @@ class BPTTSConfiguration:
     learning_rate: float = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
     gradient_norm: float = 1.0
+    clip: Literal["batch", "simulation"] = "batch"
     average: float = 0.98
     loss: Literal["mae", "mse", "root", "log", "reward"] = "mae"
     through_target: bool = False
@@ -132,7 +137,8 @@ class BPTTS(Learner):
                 0.01 * c.learning_rate,
             )
         adam = optax.adam(rate)
-        return optax.chain(optax.clip_by_global_norm(c.gradient_norm), adam) if c.gradient_norm else adam
+        clips = c.gradient_norm and c.clip == "batch"
+        return optax.chain(optax.clip_by_global_norm(c.gradient_norm), adam) if clips else adam
 
     def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
         """A batch of simulations, on the truth at random times where it is stored, else at their start."""
@@ -144,10 +150,14 @@ class BPTTS(Learner):
         c = self.configuration
 
         def step(
-            carry: tuple[Array, PyTree[Array]], _: None
-        ) -> tuple[tuple[Array, PyTree[Array]], tuple[Array, Array]]:
-            state, target = carry
-            following, acted = problem.dynamics.step(state, episode.parameters, closure)
+            carry: tuple[Array, PyTree[Array], Array], _: None
+        ) -> tuple[tuple[Array, PyTree[Array], Array], tuple[Array, Array]]:
+            state, target, runs = carry
+            # A simulation that has failed is held where it was found out: its error still says how to avoid that,
+            # and what comes after a negative pressure says nothing. (It steps on from its beginning, unseen: what is
+            # not selected must be finite too, or its gradient is not.)
+            following, acted = problem.dynamics.step(jnp.where(runs, state, episode.state), episode.parameters, closure)
+            following = jnp.where(runs, following, jax.lax.stop_gradient(state))
             before, target = target, problem.target.advance(target, state, episode.parameters)
             if not c.through_target:
                 target = jax.lax.stop_gradient(target)
@@ -159,19 +169,18 @@ class BPTTS(Learner):
                 loss = -jnp.mean(problem.reward(transition))
             else:
                 loss = jnp.mean(jnp.square(following - truth)) if c.loss == "mse" else error
-            return (following, target), (loss, error)
+            return (following, target, runs & problem.dynamics.admits(following)), (loss, error)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
-        (state, target), (losses, errors) = jax.lax.scan(
-            jax.checkpoint(step), (episode.state, episode.target), None, length=horizon
-        )
+        begun = (episode.state, episode.target, jnp.ones((), bool))
+        (state, target, runs), (losses, errors) = jax.lax.scan(jax.checkpoint(step), begun, None, length=horizon)
         last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
         loss = jnp.sum(losses) if c.loss == "reward" else jnp.mean(losses)
         if c.loss == "log":
             loss = jnp.log(loss + SMALLEST_ERROR)
         elif c.loss == "root":
             loss = jnp.sqrt(loss + SMALLEST_ERROR)
-        return _Window(loss, errors[-1], last)
+        return _Window(loss, jnp.where(runs, errors[-1], jnp.inf), last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """One window for every simulation, one step of the optimiser, new beginnings where due."""
@@ -181,22 +190,26 @@ class BPTTS(Learner):
         fresh = self.begin(problem, key=begin_key)
         episodes = state.carry
 
-        def loss(weights: PyTree[Array]) -> tuple[Float[Array, ""], _Window]:
+        def loss(weights: PyTree[Array], episodes: EnvironmentState) -> tuple[Float[Array, ""], _Window]:
             closure = eqx.combine(weights, static)
             windows = jax.vmap(lambda e: self.window(problem, closure, e, horizon))(episodes)
             return jnp.mean(windows.loss), windows
 
-        (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights)
+        if c.clip == "simulation":
+            value, windows, gradient, lost = _by_simulation(loss, weights, episodes, c.gradient_norm)
+        else:
+            (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights, episodes)
+            lost = jnp.zeros((c.batch,), bool)
         steps, optimiser = self.optimiser().update(gradient, state.optimiser, weights)
         closure = eqx.combine(optax.apply_updates(weights, steps), static)
 
-        lost = ~(windows.last_error < c.error_limit)
+        lost = lost | ~(windows.last_error < c.error_limit)
         ends = windows.episode.step + max(c.horizons) > problem.episode.maximum
         anew = ~jax.random.bernoulli(proceed_key, c.proceed, (c.batch,))
         carry = choose(anew | lost | ends, fresh, windows.episode)
         metrics = {
             "loss": value,
-            "error": jnp.mean(windows.last_error),
+            "error": _mean_of(windows.last_error, ~lost),
             "gradient_norm": global_norm(gradient),
             "lost": jnp.mean(lost.astype(jnp.float32)),
             "horizon": jnp.asarray(horizon, jnp.float32),
@@ -215,3 +228,31 @@ class BPTTS(Learner):
             ),
             metrics,
         )
+
+
+def _by_simulation(
+    loss: Callable[..., tuple[Array, _Window]], weights: PyTree[Array], episodes: EnvironmentState, limit: float
+) -> tuple[Array, _Window, PyTree[Array], Bool[Array, " batch"]]:
+    """Mean loss, windows, mean of the limited gradients, and which simulations had no finite one."""
+
+    def alone(episode: EnvironmentState) -> tuple[tuple[Array, _Window], PyTree[Array]]:
+        batch = jax.tree.map(lambda x: x[None], episode)
+        (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights, batch)
+        return (value, jax.tree.map(lambda x: x[0], windows)), gradient
+
+    (values, windows), gradients = jax.vmap(alone)(episodes)
+    norms = jax.vmap(global_norm)(gradients)
+    fine = jnp.isfinite(norms) & jnp.isfinite(values)
+    shorten = jnp.minimum(1.0, limit / jnp.maximum(norms, 1e-12)) if limit else jnp.ones_like(norms)
+    shares = jnp.where(fine, shorten, 0.0) / fine.size
+
+    def mean(x: Float[Array, "batch *shape"]) -> Array:
+        axes = (-1,) + (1,) * (x.ndim - 1)
+        return jnp.sum(jnp.where(fine.reshape(axes), x, 0) * shares.reshape(axes).astype(x.dtype), axis=0)
+
+    return _mean_of(values, fine), windows, jax.tree.map(mean, gradients), ~fine
+
+
+def _mean_of(values: Float[Array, " batch"], which: Bool[Array, " batch"]) -> Float[Array, ""]:
+    """Mean over some simulations, 0 over none."""
+    return jnp.sum(jnp.where(which, values, 0)) / jnp.maximum(jnp.sum(which), 1).astype(values.dtype)

@@ -3,10 +3,10 @@ r"""Weighted essentially non-oscillatory schemes: how classical methods weigh th
 A stencil is an array ``(2 r - 1, ...)`` in upwind order; each scheme answers with weights ``(r, ...)`` that are not
 negative and add up to one.
 
-    JS      a_k = d_k / (eps + beta_k^2), eps = 1e-16                          Jiang and Shu (1996)
-    Z       a_k = d_k (1 + (tau / (beta_k + eps))^2), eps = 1e-40              Borges et al. (2008), Castro et al. (2011)
-    TENO    a_k = d_k if chi_k > 1e-5 else 0,  chi_k ~ (1 + tau / (beta_k + eps))^6        Fu, Hu and Adams (2016)
-    linear  a_k = d_k                                                          order 2 r - 1, oscillates at shocks
+    JS      a_k = d_k / (eps + beta_k^2), eps = 1e-16      Jiang and Shu (1996)
+    Z       a_k = d_k (1 + (tau / (beta_k + eps))^2), eps = 1e-40      Borges et al. (2008), Castro et al. (2011)
+    TENO    a_k = d_k if chi_k > 1e-5 else 0,  chi_k ~ (1 + tau / (beta_k + eps))^6    Fu, Hu and Adams (2016)
+    linear  a_k = d_k                                                          order 2 r - 1; oscillates at shocks
 
 ``tau`` is the global smoothness ``|beta_0 - beta_2|`` for r = 3 and alike for others. JS follows the form of the
 BPTTS reference code, in which ``eps`` is added to the square.

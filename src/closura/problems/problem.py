@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
 from closura.decision import Decision
 from closura.grids import Grid
@@ -118,6 +118,10 @@ class Dynamics(eqx.Module):
 
         ``ask=None`` runs the solver alone.
         """
+
+    def admits(self, state: Float[Array, "component *grid"]) -> Bool[Array, ""]:
+        """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
+        return jnp.all(jnp.isfinite(state))
 
 
 class Target(eqx.Module):

@@ -67,6 +67,9 @@ class WeightsConfiguration:
         Bound of the network's answer; 0: none.
     gate
         Contrasts of smoothness between which the network's answer comes in (guided only).
+    softening, power
+        How strongly the guided form starts out to avoid sub-stencils with a jump: their logits are lowered by
+        power * log(smoothness indicator / its mean + softening).
     double
         Weights in float64, as published.
     """
@@ -75,8 +78,10 @@ class WeightsConfiguration:
     activation: str = "relu"
     form: Form = "guided"
     even: bool = False
-    largest: float = 0.0
+    largest: float = 4.0
     gate: tuple[float, float] = GATE
+    softening: float = 0.01
+    power: float = 1.0
     double: bool = False
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import family
-from closura.problems.laws.setup import RANDOM, LawConfiguration, published
+from closura.problems.laws.setup import LawConfiguration, published
 from closura.runs.configuration import (
     LEARNING,
     ClosureName,
@@ -16,7 +16,7 @@ from closura.runs.configuration import (
 )
 from closura.runs.truth_bank import TruthConfiguration
 
-PUBLISHED_AGENT = WeightsConfiguration(hidden=(128, 128), activation="relu", form="published", double=True)
+PUBLISHED_AGENT = WeightsConfiguration(hidden=(128, 128), activation="relu", form="published", largest=0.0, double=True)
 
 
 def law_preset(
@@ -75,28 +75,36 @@ def _paper(physics: LawConfiguration, closure: ClosureName) -> TrainConfiguratio
 
 
 def _ours(preset: Preset, physics: LawConfiguration, closure: ClosureName) -> TrainConfiguration:
-    quick = preset == "quick"
-    plane = physics.initial != RANDOM
-    slots, steps = (32, 80) if quick else (128, 160)
+    quick, plane = preset == "quick", physics.problem.endswith("2d")
+    gas = physics.problem.startswith("euler")
+    slots, steps, blocks = (32, 80, 8) if quick else (128, 160, 8)
     if plane:
-        slots, steps = 4, 64
+        slots, steps, blocks = (8, 40, 4) if quick else (24, 80, 4)
     return TrainConfiguration(
         name=physics.problem,
         problem=replace(physics, steps=steps),
         closure=closure,
-        weights=WeightsConfiguration(),
+        # The equations of a gas mirror with a change of sign, and strong jumps must never be crossed.
+        weights=WeightsConfiguration(even=True, gate=(3.0, 12.0), softening=1e-3, power=2.0)
+        if gas
+        else WeightsConfiguration(),
         learner="bptts",
         learning=BPTTSConfiguration(
-            updates=400 if quick else 3000,
-            batch=2 if plane else (8 if quick else 16),
+            updates=300 if quick else 2000,
+            batch=4 if plane else (8 if quick else 16),
             horizons=(4, 8, 16) if quick else (8, 16, 32, 64),
             fractions=(0.3, 0.4, 0.3) if quick else (0.2, 0.3, 0.3, 0.2),
+            proceed=0.5 if gas else 0.3,
             error_limit=10.0,
             learning_rate=3e-3,
+            clip="simulation",
             loss="log",
         ),
-        truth=TruthConfiguration(slots=slots, steps=steps, blocks=min(8, slots), renew_every=0 if plane else 100),
-        validation=ValidationConfiguration(simulations=1 if plane else 16, steps=steps, every=100),
+        truth=TruthConfiguration(slots=slots, steps=steps, blocks=blocks, renew_every=0 if quick else 200),
+        validation=ValidationConfiguration(
+            simulations=4 if plane else (16 if quick else 48), steps=60 if plane else (80 if quick else 120),
+            every=100,
+        ),
     )  # fmt: skip
 
 

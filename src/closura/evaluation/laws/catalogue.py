@@ -78,7 +78,8 @@ LAW_PROBLEMS: dict[str, LawProblem] = {
         ),
         LawProblem(
             "euler-2d", "Euler equations of an ideal gas in two dimensions", Euler(dimensions=2), euler_2d,
-            (*EULER_2D, "1d-NAME-x", "1d-NAME-y"), ("riemann-3", "isentropic-vortex"), "ssp-rk3", 0.4, "line", 48, None, "l1",
+            (*EULER_2D, "1d-NAME-x", "1d-NAME-y"), ("riemann-3", "isentropic-vortex"),
+            "ssp-rk3", 0.4, "line", 48, None, "l1",
         ),
     )
 }  # fmt: skip

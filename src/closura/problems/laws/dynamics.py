@@ -11,12 +11,12 @@ Reinforcement Learning" (arXiv:2203.08937) and its public code.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from closura.decision import Decision
 from closura.numerics import get_integrator
@@ -25,11 +25,12 @@ from closura.problems.laws.ends import pad_ends
 from closura.problems.laws.fluxes import (
     PROJECTIONS,
     SPLITTINGS,
-    Back,
     Projection,
     Splitting,
     Stencils,
+    Sweep,
     interface_flux,
+    keep_positive,
     split_stencils,
 )
 from closura.problems.laws.law import ConservationLaw, State
@@ -65,22 +66,6 @@ def sees_sizes(decision: Decision) -> bool:
     return "plus size" in decision.observation
 
 
-class Sweep(NamedTuple):
-    """The stencils of one axis, swept axis last, and the matrices that lead back from characteristic variables."""
-
-    stencils: Stencils
-    back: Back
-
-    @property
-    def agents(self) -> int:
-        """Number of agents along this axis: one per component and interface."""
-        sizes = self.stencils.shape[2:]
-        count = 1
-        for n in sizes:
-            count *= n
-        return count
-
-
 def standardise(stencils: Stencils) -> tuple[Stencils, Float[Array, "side component *interfaces"]]:
     """Each stencil less its mean, by its standard deviation, clipped to five, and the standard deviations.
 
@@ -114,6 +99,9 @@ class WeightedFluxes(Dynamics):
         Cells of the grid of initial states per cell of this one and axis; odd.
     sizes
         Show agents the sizes of their two stencils' deviations too, as shares of their sum.
+    positivity
+        Limit fluxes so that density and pressure stay positive at Courant numbers up to 1/2
+        (:func:`closura.problems.laws.fluxes.keep_positive`).
 
     A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
     """
@@ -126,6 +114,7 @@ class WeightedFluxes(Dynamics):
     viscosity: float = eqx.field(static=True, default=0.0)
     ratio: int = eqx.field(static=True, default=1)
     sizes: bool = eqx.field(static=True, default=False)
+    positivity: bool = eqx.field(static=True, default=False)
 
     def __check_init__(self) -> None:
         get_weno(self.scheme)
@@ -157,11 +146,9 @@ class WeightedFluxes(Dynamics):
     def sweeps(self, state: State, parameters: Parameters) -> list[Sweep]:
         """Stencils along every axis."""
         return [
-            Sweep(
-                *split_stencils(
-                    self.law, jnp.moveaxis(state, 1 + axis, -1), parameters["ends"][axis], axis=axis, r=self.r,
-                    splitting=self.splitting, projection=self.projection,
-                )
+            split_stencils(
+                self.law, jnp.moveaxis(state, 1 + axis, -1), parameters["ends"][axis], axis=axis, r=self.r,
+                splitting=self.splitting, projection=self.projection,
             )
             for axis in range(self.law.dimensions)
         ]  # fmt: skip
@@ -200,6 +187,8 @@ class WeightedFluxes(Dynamics):
         change = jnp.zeros_like(state)
         for axis, (sweep, weights) in enumerate(zip(sweeps, self.weights(sweeps, ask), strict=True)):
             flux = interface_flux(sweep.stencils, weights, sweep.back)
+            if self.positivity:
+                flux = keep_positive(self.law, flux, sweep.edges)
             change = change - jnp.moveaxis(jnp.diff(flux, axis=-1), -1, 1 + axis) / parameters["spacing"][axis]
         if self.viscosity:
             change = change + self.viscosity * self.laplacian(state, parameters)
@@ -223,6 +212,10 @@ class WeightedFluxes(Dynamics):
     def step(self, state: State, parameters: Parameters, ask: Ask | None) -> tuple[State, State]:
         """One step of the simulation's own length; nothing is done to the state before it."""
         return self.advance(state, parameters, parameters["time_step"], ask), state
+
+    def admits(self, state: State) -> Bool[Array, ""]:
+        """Whether all cells hold a state of the law (a gas with positive density and pressure)."""
+        return jnp.all(self.law.admissible(state))
 
     def largest_speed(self, state: State) -> Float[Array, " axis"]:
         """Largest characteristic speed along each axis."""

@@ -21,7 +21,7 @@ def end_index(ends: Sequence[End]) -> Int[np.ndarray, " axis"]:
 
 @lru_cache
 def _ghosts(width: int) -> Float[np.ndarray, "end ghost cell"]:
-    """``ghost = matrix @ cells``: both in the order of the axis, left ones first; ``width`` (or three) cells per end."""
+    """``ghost = matrix @ cells``: both in the order of the axis, left first; ``width`` (or three) cells per end."""
     near = max(width, 3)
     first, last = range(near), range(near, 2 * near)
     matrices = np.zeros((len(ENDS), 2 * width, 2 * near))
@@ -32,9 +32,7 @@ def _ghosts(width: int) -> Float[np.ndarray, "end ghost cell"]:
             "outflow": ({first[0]: 1}, {last[near - 1]: 1}),
             "reflecting": ({first[g]: 1}, {last[near - 1 - g]: 1}),
             "linear": _both({0: g + 2, 1: -(g + 1)}, near),
-            "quadratic": _both(
-                {0: (g + 2) * (g + 3) / 2, 1: -(g + 1) * (g + 3), 2: (g + 1) * (g + 2) / 2}, near
-            ),
+            "quadratic": _both({0: (g + 2) * (g + 3) / 2, 1: -(g + 1) * (g + 3), 2: (g + 1) * (g + 2) / 2}, near),
         }
         for kind, (at_left, at_right) in rows.items():
             for cell, weight in at_left.items():
@@ -74,7 +72,9 @@ def pad_ends(
     """
     near = max(width, 3)
     if state.shape[-1] < 2 * near:
-        raise ValueError(f"a stencil that reaches {width} cells needs {2 * near} cells along an axis; got {state.shape}")
+        raise ValueError(
+            f"a stencil that reaches {width} cells needs {2 * near} cells along an axis; got {state.shape}"
+        )
     matrix = jnp.asarray(_ghosts(width), state.dtype)[end]
     signs = jnp.where(end == ENDS.index("reflecting"), mirror.astype(state.dtype), 1)
     cells = jnp.concatenate([state[..., :near], state[..., -near:]], axis=-1)

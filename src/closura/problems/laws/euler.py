@@ -72,6 +72,10 @@ class Euler(ConservationLaw):
         signs[1 + axis] = -1.0
         return jnp.asarray(signs, jnp.float32)
 
+    def positives(self, state: State) -> tuple[Float[Array, "*grid"], ...]:
+        """Density and pressure."""
+        return state[0], self.pressure(state)
+
     def admissible(self, state: State) -> Bool[Array, "*grid"]:
         """Finite, with positive density and pressure."""
         return jnp.all(jnp.isfinite(state), axis=0) & (state[0] > 0) & (self.pressure(state) > 0)

@@ -49,6 +49,10 @@ class ConservationLaw(eqx.Module):
         """Signs of the components in a mirror at the end of an axis."""
         return jnp.ones((len(self.components),), jnp.float32)
 
+    def positives(self, state: State) -> tuple[Float[Array, "*grid"], ...]:
+        """What has to be positive, each concave where those before it are positive; nothing by default."""
+        return ()
+
     def admissible(self, state: State) -> Bool[Array, "*grid"]:
         """Where a state is one of the law's: finite, and what has to be positive is so."""
         return jnp.all(jnp.isfinite(state), axis=0)

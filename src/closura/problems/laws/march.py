@@ -100,8 +100,8 @@ def check_courant(courant: float, integrator: str, r: int) -> None:
     limit = largest_courant(integrator, r)
     if not 0 < courant <= limit:
         raise ValueError(
-            f"a Courant number of {courant:g} is not stable with {integrator} (limit {limit:.3g}): choose a smaller one, "
-            "or another integrator"
+            f"a Courant number of {courant:g} is not stable with {integrator} (limit {limit:.3g}): choose a smaller "
+            "one, or another integrator"
         )
 
 

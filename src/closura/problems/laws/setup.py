@@ -14,7 +14,7 @@ from closura.grids import Grid
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
 from closura.problems.advection_setup import Split
-from closura.problems.laws.draws import BurgersDraw, GasDraw
+from closura.problems.laws.draws import BurgersDraw, GasDraw, PlaneBurgersDraw, PlaneGasDraw
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
@@ -27,6 +27,8 @@ from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedB
 
 RIVALS = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 RANDOM = ("random",)
+SMALLEST_RANGE = 1e-3
+"""Variables that vary by less over the grid are measured in this unit."""
 GROWTH = 2.0
 """Waves of a gas that meet become this much faster than those of a named initial state (of Sod's: 1.9)."""
 
@@ -64,6 +66,10 @@ class LawConfiguration:
         misses the optimal scheme on smooth data, without any target.
     components
         Whether the equations of a system have rewards of their own, or one of the sum of their errors.
+    positivity
+        Limit fluxes so that density and pressure stay positive (at Courant numbers up to 1/2).
+    observe_sizes
+        Show agents how large their two stencils are beside each other.
     steps
         Longest simulation.
     precision
@@ -74,7 +80,7 @@ class LawConfiguration:
     initial: tuple[str, ...] = RANDOM
     target: Literal["fine", "one-step"] = "fine"
     ratio: int = 9
-    courant: tuple[float, float] = (0.15, 0.6)
+    courant: tuple[float, float] = (0.06, 0.6)
     time_step: float = 0.0
     scheme: str = "weno5-js"
     integrator: str = "ssp-rk3"
@@ -82,6 +88,8 @@ class LawConfiguration:
     projection: Projection = "component"
     reward: RewardName = "difference"
     components: Components = "separate"
+    positivity: bool = False
+    observe_sizes: bool = True
     steps: int = 200
     precision: Literal["float64"] = "float64"
 
@@ -136,9 +144,7 @@ class Burgers1DConfiguration(LawConfiguration):  # noqa: D101
 class Burgers2DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
     cells: int = 64
-    initial: tuple[str, ...] = ("gaussian",)
     ratio: int = 3
-    courant: tuple[float, float] = (0.15, 0.6)
     splitting: Splitting = "line"
     problem: ClassVar[str] = "burgers-2d"
 
@@ -146,7 +152,8 @@ class Burgers2DConfiguration(LawConfiguration):  # noqa: D101
 @dataclass(frozen=True)
 class Euler1DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
-    courant: tuple[float, float] = (0.15, 0.5)
+    courant: tuple[float, float] = (0.06, 0.5)
+    positivity: bool = True
     problem: ClassVar[str] = "euler-1d"
 
 
@@ -154,10 +161,10 @@ class Euler1DConfiguration(LawConfiguration):  # noqa: D101
 class Euler2DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
     cells: int = 64
-    initial: tuple[str, ...] = ("riemann-3",)
     ratio: int = 3
-    courant: tuple[float, float] = (0.15, 0.5)
+    courant: tuple[float, float] = (0.06, 0.5)
     splitting: Splitting = "line"
+    positivity: bool = True
     problem: ClassVar[str] = "euler-2d"
 
 
@@ -189,6 +196,8 @@ def published(configuration: LawConfiguration) -> LawConfiguration:
         projection="component",
         reward="difference",
         components="summed",
+        positivity=False,
+        observe_sizes=False,
         steps=steps,
     )
 
@@ -205,15 +214,19 @@ def root_mean_square(state: Float[Array, "component *grid"], truth: Float[Array,
 
 
 class RelativeDifference(eqx.Module):
-    """Mean absolute difference of each component in units of its range over the grid, by weights that sum to one."""
+    """Mean absolute difference of each primitive variable in units of its range over the grid, by weights.
 
+    The weights sum to one; primitive variables, because a pressure that comes near to zero must be felt.
+    """
+
+    law: ConservationLaw
     weights: tuple[float, ...] = eqx.field(static=True)
 
     def __call__(self, state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Array:
+        ours, true = self.law.primitive(state), self.law.primitive(truth)
         axes = tuple(range(1, state.ndim))
-        spans = jnp.max(truth, axis=axes) - jnp.min(truth, axis=axes)
-        sizes = jnp.maximum(spans, 1e-3 * jnp.max(jnp.abs(truth), axis=axes))
-        each = jnp.mean(jnp.abs(state - truth), axis=axes) / jnp.maximum(sizes, 1e-12)
+        spans = jnp.maximum(jnp.max(true, axis=axes) - jnp.min(true, axis=axes), SMALLEST_RANGE)
+        each = jnp.mean(jnp.abs(ours - true), axis=axes) / spans
         return jnp.sum(jnp.asarray(self.weights, state.dtype) * each)
 
 
@@ -228,7 +241,14 @@ def dynamics_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedF
     """The solver that settings describe; ``ratio`` is that of initial states to its grid."""
     c = configuration
     return WeightedFluxes(
-        law_of(c), scheme=c.scheme, integrator=c.integrator, splitting=c.splitting, projection=c.projection, ratio=ratio
+        law_of(c),
+        scheme=c.scheme,
+        integrator=c.integrator,
+        splitting=c.splitting,
+        projection=c.projection,
+        ratio=ratio,
+        sizes=c.observe_sizes,
+        positivity=c.positivity,
     )
 
 
@@ -270,7 +290,7 @@ def conservation_law(
     error: Any = root_mean_square
     if not scalar and not follows_state(c):
         others = len(law.components) - 1
-        error = RelativeDifference((0.5, *(0.5 / others for _ in range(others))))
+        error = RelativeDifference(law, (0.5, *(0.5 / others for _ in range(others))))
     reward: Any = DifferenceReward(c.components)
     if c.reward == "free":
         reward = FreeReward(replace(dynamics, scheme=f"linear{2 * dynamics.r - 1}"), c.components)
@@ -307,9 +327,10 @@ def _draws(c: LawConfiguration, dynamics: WeightedFluxes) -> Any:
             law, conditions, c.cells, ratio=dynamics.ratio, time_step=c.time_step, courant=c.courant,
             integrator=c.integrator, r=dynamics.r, reserve=1.0 if isinstance(law, Burgers) else GROWTH,
         )  # fmt: skip
-    if law.dimensions > 1:
-        raise ValueError(f"{c.problem} has no random simulations: name initial conditions (initial)")
     profile = RandomProfile(c.cells * c.ratio)
     if isinstance(law, Burgers):
-        return BurgersDraw(profile, c.ratio, c.courant)
+        kind = BurgersDraw if law.dimensions == 1 else PlaneBurgersDraw
+        return kind(profile, c.ratio, c.courant)
+    if law.dimensions == 2:
+        return PlaneGasDraw(profile.cells, law, c.ratio, c.courant)
     return GasDraw(profile, law, c.ratio, c.courant)
