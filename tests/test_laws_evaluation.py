@@ -21,7 +21,7 @@ from closura.evaluation.laws.measure import (
 )
 from closura.evaluation.laws.methods import Method, rival_of
 from closura.evaluation.laws.references import fine_ratio, fine_solutions, reference, shocks
-from closura.evaluation.laws.scatter import run_scatter
+from closura.evaluation.laws.scatter import FAMILIES, run_scatter
 from closura.evaluation.laws.simulate import snapshots, step_cost
 from closura.fields.initial import InitialCondition
 
@@ -176,11 +176,11 @@ def test_shock_position_is_found_within_a_cell():
 
 
 def test_captured_shocks_stand_where_the_exact_ones_are():
-    """Conservative schemes: within a third of a cell."""
+    """Conservative schemes: within half a cell, which is what sampling a jump at cell centres loses."""
     names = ("accelshock", "tophat", "shock")
     found = run_study(study(BURGERS, names, (128,), time=0.2), methods(BURGERS, ("weno5-js",)))
     for name in names:
-        assert found.scores["weno5-js"][name][128].shock * 128 < 1 / 3
+        assert found.scores["weno5-js"][name][128].shock * 128 < 1 / 2
     assert shocks(find_condition(BURGERS, "accelshock"), 0.2) == pytest.approx([0.386438], abs=1e-6)
     assert shocks(find_condition(BURGERS, "rarefaction"), 0.2).size == 0
 
@@ -268,9 +268,14 @@ def test_shifts_are_the_same_for_all_methods_and_leave_the_others_alone():
     assert scores["shock"][64].simulations == 4
     assert scores["gaussian"][64].simulations == 1
     # Half an order's worth: a captured shock's error depends on where in a cell it stands.
-    assert 0.5 < scores["shock"][64].l2 / run_study(
-        study(BURGERS, ("shock",), (64,), time=0.05), methods(BURGERS, ("weno5-js",))
-    ).error("weno5-js", "shock", 64, "l2") < 2
+    assert (
+        0.5
+        < scores["shock"][64].l2
+        / run_study(study(BURGERS, ("shock",), (64,), time=0.05), methods(BURGERS, ("weno5-js",))).error(
+            "weno5-js", "shock", 64, "l2"
+        )
+        < 2
+    )
 
 
 def test_snapshots_end_where_the_simulation_does():
@@ -288,15 +293,16 @@ def test_snapshots_end_where_the_simulation_does():
 
 
 def test_scatter_is_reproducible_and_its_grids_are_spread():
-    chosen = methods(BURGERS, ("weno3-js", "weno5-js"))
-    short = study(BURGERS, ("shock",), (64,), time=0.01, seed=5)
-    first, again = (run_scatter(short, chosen, 2) for _ in range(2))
-    assert first.family == again.family
+    assert set(FAMILIES["burgers-1d"]) == {"random", "accelshock-random", "smooth-rare-random"}
+    chosen = methods(EULER, ("weno3-js",))
+    short = study(EULER, ("sod",), (64,), time=0.01, seed=5)
+    first, again = (run_scatter(short, chosen, 3) for _ in range(2))
+    assert first.family == again.family == ("random-tube",) * 3
     np.testing.assert_array_equal(first.cells, again.cells)
-    np.testing.assert_array_equal(first.errors["weno5-js"], again.errors["weno5-js"])
+    np.testing.assert_array_equal(first.errors["weno3-js"], again.errors["weno3-js"])
     assert ((first.cells >= 64) & (first.cells < 1024)).all()
-    rows = first.summary(chosen)
-    assert {row["family"] for row in rows} == {"random", "accelshock-random", "smooth-rare-random"}
+    (row,) = first.summary(chosen)
+    assert (row["n"], row["ratio"], row["diverged"]) == (3, pytest.approx(1.0), 0)
     with pytest.raises(ValueError, match="leave out --scatter"):
         run_scatter(study(LAW_PROBLEMS["burgers-2d"], ("gaussian",), (16,)), chosen, 2)
 

@@ -106,6 +106,8 @@ def weighing_agents(
     even: bool = False,
     largest: float = 0.0,
     gate: tuple[float, float] = GATE,
+    softening: float = 0.01,
+    power: float = 1.0,
     double: bool = False,
     initial_std: float | None = None,
     key: PRNGKeyArray,
@@ -118,7 +120,7 @@ def weighing_agents(
         Of a problem whose agents stand at interfaces.
     stochastic
         A policy (for learners that explore), or a deterministic closure.
-    hidden, activation, form, even, largest, gate, double
+    hidden, activation, form, even, largest, gate, softening, power, double
         See there.
     initial_std
         Spread of a policy's logits before training (default: 0.3).
@@ -135,6 +137,6 @@ def weighing_agents(
     for_closure, for_critic = jax.random.split(key)
     closure = WeightsClosure(
         decision, hidden=tuple(hidden), activation=activation, form=form, even=even, largest=largest,
-        gate=(gate[0], gate[1]), double=double, key=for_closure,
+        gate=(gate[0], gate[1]), softening=softening, power=power, double=double, key=for_closure,
     )  # fmt: skip
     return WeightsPolicy(closure, initial_std=initial_std, key=for_critic) if stochastic else closure

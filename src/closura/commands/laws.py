@@ -32,6 +32,7 @@ from closura.evaluation.laws import (
     write_json,
 )
 from closura.evaluation.laws.methods import check_names
+from closura.evaluation.laws.scatter import check_families
 from closura.evaluation.laws.simulate import prepare
 from closura.fields.initial import End
 from closura.numerics.integrators import INTEGRATORS
@@ -221,6 +222,8 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
         raise ValueError(f"--time must be positive; got {options.time:g}")
     if min(options.shifts, options.scatter) < 0:
         raise ValueError(f"--shifts and --scatter must not be negative; got {options.shifts} and {options.scatter}")
+    if options.scatter:
+        check_families(problem.name)
     steps = Steps(problem.courant if options.courant is None else options.courant, options.time_step)
     names = _words(options.initial, "initial") if options.initial is not None else list(problem.usual)
     grids = [_cells(text) for text in _words(options.cells, "cells")] if options.cells else [problem.cells]

@@ -77,6 +77,21 @@ class Scatter:
         return rows
 
 
+def check_families(problem: str) -> None:
+    """Refuse a scatter for problems without random families.
+
+    Raises
+    ------
+    ValueError
+        With the problems that have some.
+    """
+    if problem not in FAMILIES:
+        raise ValueError(
+            f"random initial conditions for a scatter exist for {', '.join(FAMILIES)}, not for {problem}: leave out "
+            "--scatter"
+        )
+
+
 def run_scatter(
     study: Study, methods: Mapping[str, Method], count: int, *, report: Callable[[str], None] = lambda _: None
 ) -> Scatter:
@@ -89,11 +104,7 @@ def run_scatter(
     ValueError
         If the problem has no random families, or the count is not positive.
     """
-    if study.problem.name not in FAMILIES:
-        raise ValueError(
-            f"random initial conditions for a scatter exist for {', '.join(FAMILIES)}, not for {study.problem.name}: "
-            "leave out --scatter"
-        )
+    check_families(study.problem.name)
     if count < 1:
         raise ValueError(f"a scatter needs at least one initial condition; got {count}")
     norm = study.problem.norm
