@@ -119,7 +119,7 @@ def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosu
         architecture["closure"],
         decision or stored,
         stochastic=architecture["stochastic"],
-        options=architecture["options"],
+        options={name: tuple(v) if isinstance(v, list) else v for name, v in architecture["options"].items()},
         key=jax.random.key(0),
     )
     return fill(network, safetensors.numpy.load_file(str(path)), str(path))

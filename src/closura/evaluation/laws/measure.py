@@ -140,7 +140,7 @@ def observed_order(errors: Sequence[float], cells: Sequence[int]) -> list[float]
     return found
 
 
-def geometric_mean(values: Sequence[float]) -> float:
+def geometric_mean(values: Sequence[float] | Float64[np.ndarray, " n"]) -> float:
     """Infinite where a value is, 0 where one is 0, NaN of nothing."""
     array = np.asarray(values, np.float64)
     if array.size == 0:

@@ -9,7 +9,7 @@ import numpy as np
 from closura.closures.closure import count_parameters
 from closura.interop import WeightsError, load_closure, read_header
 from closura.numerics.weno import WENO_SCHEMES, get_weno
-from closura.problems.laws.dynamics import WeightedFluxes, weights_decision
+from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.problem import Ask
@@ -96,8 +96,23 @@ def learned(
         )
     # The name of the classical scheme decides nothing but the stencil: the closure answers for all weights.
     scheme = f"weno{2 * size - 1}-js"
-    dynamics = WeightedFluxes(law=law, scheme=scheme, integrator=integrator, splitting=splitting, projection=projection)
-    return Method(name, dynamics, load_closure(path, weights_decision(size)))
+    sizes, positivity = _trained_with(path)
+    dynamics = WeightedFluxes(
+        law=law, scheme=scheme, integrator=integrator, splitting=splitting, projection=projection, sizes=sizes,
+        positivity=positivity,
+    )  # fmt: skip
+    return Method(name, dynamics, load_closure(path, dynamics.decision()))
+
+
+def _trained_with(path: Path) -> tuple[bool, bool]:
+    """Whether a closure sees sizes of stencils, and whether its fluxes were limited: parts of the scheme it is."""
+    file = path / "weights.safetensors" if path.is_dir() else path
+    if file.suffix == ".npz":
+        return False, False
+    header = read_header(file)
+    configuration = header["metadata"].get("configuration") or {}
+    sizes = "plus size" in header["decision"]["observation"]
+    return sizes, bool(configuration.get("problem", {}).get("positivity", False))
 
 
 def shipped(path: str | Path) -> Path:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
@@ -17,7 +16,6 @@ from closura.problems.laws.law import ConservationLaw
 from closura.problems.laws.march import begin, march_to, place
 from closura.problems.laws.riemann import exact_riemann, exact_riemann_plane
 from closura.problems.laws.riemann import shock_positions as riemann_shocks
-from closura.problems.laws.targets import centres
 
 Points = Float64[np.ndarray, "*grid"]
 States = Float64[np.ndarray, "component *grid"]
@@ -201,7 +199,7 @@ def simulated(
                 f"the reference of {condition.name} failed on {ratio * cells} cells at step {int(now.failed_at)} in "
                 f"cell {int(now.failed_cell)}: no error can be measured; choose another initial condition or time"
             )
-        found.append(np.asarray(jax.device_get(centres(now.state, ratio, law.dimensions))))
+        found.append(np.asarray(now.state)[(slice(None), *(slice(ratio // 2, None, ratio),) * law.dimensions)])
     return found
 
 

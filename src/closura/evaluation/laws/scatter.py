@@ -20,8 +20,8 @@ from closura.fields.initial import InitialCondition
 from closura.fields.random_burgers import RANDOM_BURGERS
 from closura.fields.random_gas import random_tube
 
-GROUP = 16
-"""Initial conditions that share a grid."""
+GROUP, FEWEST = 16, 4
+"""At most so many initial conditions share a grid; at least so many grids, where there are as many of them."""
 Family = Callable[[np.random.Generator], InitialCondition]
 FAMILIES: dict[str, dict[str, Family]] = {
     "burgers-1d": {name: RANDOM_BURGERS[name] for name in ("random", "accelshock-random", "smooth-rare-random")},
@@ -114,7 +114,7 @@ def run_scatter(
     for number, (family, draw) in enumerate(FAMILIES[study.problem.name].items()):
         rng = np.random.default_rng([study.seed, 0x5CA7, number])
         drawn = [draw(rng) for _ in range(count)]
-        groups = -(-count // GROUP)
+        groups = max(-(-count // GROUP), min(count, FEWEST))
         sizes = [int(2 ** (6 + 4 * (g + rng.uniform()) / groups)) for g in range(groups)]
         for group, cells in enumerate(sizes):
             report(f"scatter: {family}, {cells} cells ({group + 1} of {groups})")

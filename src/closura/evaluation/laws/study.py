@@ -239,19 +239,25 @@ def truth_of(study: Study, condition: InitialCondition, one: Simulated, end: flo
 def judge(condition: InitialCondition, one: Simulated, truth: Truth) -> Score:
     """Compare one simulation with the solution, in the first conserved variable."""
     state, exact = one.state[0], truth.state[0]
-    failed = one.failed_step is not None
-    size = cell_size(condition, state.shape)
-    l1, l2, linf = (math.inf,) * 3 if failed else errors(state - exact, size)
-    if failed:
+    steps, size = float(one.steps), cell_size(condition, state.shape)
+    if one.failed_step is not None:
+        lost = (math.inf,) * 3
         return Score(
-            l1, l2, linf, steps=one.steps, diverged=True, failed_step=one.failed_step, failed_cell=one.failed_cell,
+            *lost, steps=steps, diverged=True, failed_step=one.failed_step, failed_cell=one.failed_cell,
             failure=one.failure,
         )  # fmt: skip
+    l1, l2, linf = errors(state - exact, size)
     variation = total_variation(state, condition)
     places = [(shock_position(state, condition, place, sides), place) for place, sides in truth.shocks]
     missed = [abs(found - place) for found, place in places if math.isfinite(found)]
     score = Score(
-        l1, l2, linf, variation, variation - total_variation(exact, condition),
-        conservation_error(truth.initial[0], state, condition), float(np.mean(missed)) if missed else None, one.steps,
-    )  # fmt: skip
+        l1,
+        l2,
+        linf,
+        variation=variation,
+        variation_excess=variation - total_variation(exact, condition),
+        conservation=conservation_error(truth.initial[0], state, condition),
+        shock=float(np.mean(missed)) if missed else None,
+        steps=steps,
+    )
     return score if math.isfinite(l1) else replace(score, diverged=True, failure="not finite")

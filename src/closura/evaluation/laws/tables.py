@@ -147,10 +147,10 @@ def scatter_block(evaluation: LawEvaluation) -> Block | None:
         ]  # fmt: skip
         rows.append((str(row["method"]), cells))
     norm = NORM_NAMES[evaluation.scatter.norm]
-    headings = ["method", "family", "n", f"{norm} (geometric mean)", "by the rival's", "better in", "diverged", "rival"]
+    headings = ["method", "family", "n", f"{norm} mean", "ratio", "better in", "diverged", "rival"]
     note = (
         "Random initial conditions of the published families with continuous parameters, N = int(2^U(6, 10)) cells "
-        f"({min(evaluation.scatter.cells)} to {max(evaluation.scatter.cells)}). Means are over the simulations that "
+        f"({min(evaluation.scatter.cells)} to {max(evaluation.scatter.cells)}). Geometric means are over those that "
         "neither method lost; lost ones count as worse."
     )
     return Block("Random initial conditions", headings, rows, note)
@@ -198,7 +198,7 @@ def print_tables(evaluation: LawEvaluation, console: Console) -> None:
     blocks += [summary_block(evaluation, norm, brief=True) for norm in (other, main)]
     scattered = scatter_block(evaluation)
     for block in [*blocks, *([scattered] if scattered else [])]:
-        console.print(_terminal(block, evaluation.closures))
+        _print(block, evaluation.closures, console)
     for line in failure_lines(evaluation):
         console.print(line, soft_wrap=True)
 
@@ -282,7 +282,7 @@ def write_csv(evaluation: LawEvaluation, path: str | Path) -> Path:
     return write_atomically(path, text.getvalue())
 
 
-def finite(value: float | None) -> float | None:
+def finite(value: float | int | None) -> float | int | None:
     """None for what JSON does not know."""
     return None if value is None or not math.isfinite(value) else value
 
@@ -307,15 +307,18 @@ def _plain(value: Any, form: str) -> str:
     return "∞" if not math.isfinite(value) else format(value, form)
 
 
-def _terminal(block: Block, learned: Sequence[str]) -> Table:
-    table = Table(
-        title=escape(block.title), caption=escape(block.note) or None, caption_justify="left", title_justify="left",
-        box=box.SIMPLE_HEAD, padding=(0, 1),
-    )  # fmt: skip
+def _print(block: Block, learned: Sequence[str], console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     text = {"initial condition", "family", "rival", "compared with", "failed"}
     table.add_column(escape(block.headings[0]), no_wrap=True)
     for heading in block.headings[1:]:
-        table.add_column(escape(heading), justify="left" if heading in text else "right", min_width=9)
+        # Numbers may break before their brackets, names do not break.
+        width = 9 if heading.startswith("N = ") else None
+        left = heading in text
+        table.add_column(escape(heading), justify="left" if left else "right", min_width=width, no_wrap=left)
     for name, cells in block.rows:
         table.add_row(escape(name), *map(escape, cells), style="bold" if name in learned else None)
-    return table
+    console.print(f"{block.title}:", style="bold")
+    console.print(table)
+    if block.note:
+        console.print(block.note + "\n", style="dim")

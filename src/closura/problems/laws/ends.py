@@ -4,7 +4,7 @@ Every kind of :data:`closura.fields.initial.End` gives ghost cells that are line
 a kind is a small matrix; choosing it by an index leaves one compiled program for all.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import jax.numpy as jnp
@@ -42,7 +42,7 @@ def _ghosts(width: int) -> Float[np.ndarray, "end ghost cell"]:
     return matrices
 
 
-def _both(weights: dict[int, float], near: int) -> tuple[dict[int, float], dict[int, float]]:
+def _both(weights: Mapping[int, float | int], near: int) -> tuple[Mapping[int, float | int], Mapping[int, float | int]]:
     return weights, {2 * near - 1 - cell: weight for cell, weight in weights.items()}
 
 

@@ -73,7 +73,9 @@ def place(law: ConservationLaw, condition: InitialCondition, cells: int) -> tupl
     return state, {"spacing": spacing, "ends": jnp.asarray(end_index(condition.ends))}
 
 
-def courant_step(dynamics: WeightedFluxes, state: State, parameters: Parameters, courant: float) -> Float[Array, ""]:
+def courant_step(
+    dynamics: WeightedFluxes, state: State, parameters: Parameters, courant: float | Float[Array, ""]
+) -> Float[Array, ""]:
     """``C / sum_a (speed_a / dx_a)``."""
     speeds = jnp.maximum(dynamics.largest_speed(state), SLOWEST)
     return courant / jnp.sum(speeds / parameters["spacing"])
