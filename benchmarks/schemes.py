@@ -1,6 +1,6 @@
 """Learned numerical schemes: the ablation of the default agent, and the shipped agents against classical schemes.
 
-    python benchmarks/schemes.py ablation [--only NAME,NAME] [--updates 1000]
+    python benchmarks/schemes.py ablation [--only "NAME;NAME"] [--updates 1000]
     python benchmarks/schemes.py bars
 
 ``ablation`` trains one agent for each change of the default settings of ``burgers-1d`` (and of ``euler-1d``), the same
@@ -74,7 +74,7 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("ablation", "bars"))
-    parser.add_argument("--only", default="", help="names of ablations, with commas")
+    parser.add_argument("--only", default="", help="names of ablations, with semicolons")
     parser.add_argument("--updates", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=Path, default=Path("runs") / "ablation")
@@ -83,7 +83,7 @@ def main() -> None:
     if given.what == "bars":
         (RESULTS / "bars.json").write_text(json.dumps(_bars(), indent=1) + "\n")
         return
-    names = given.only.split(",") if given.only else list(ABLATIONS)
+    names = given.only.split(";") if given.only else list(ABLATIONS)
     for name in names:
         folder = given.runs / "".join(c if c.isalnum() else "-" for c in name)
         row = {"name": name, "updates": given.updates, "seed": given.seed, **_ablation(name, folder, given)}
@@ -105,10 +105,10 @@ def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, A
     problem = "euler-1d" if name.startswith("euler") else "burgers-1d"
     c = train_preset("default", problem=problem)
     c = replace(c, learning=replace(c.learning, updates=given.updates), seed=given.seed)
-    for part, changes in ABLATIONS[name].items():
-        c = replace(c, **{part: replace(getattr(c, part), **changes)})
-    if c.truth.slots == 0 or c.truth.slots == 3:
-        c = replace(c, validation=replace(c.validation, simulations=3))
+    parts = {part: replace(getattr(c, part), **changes) for part, changes in ABLATIONS[name].items()}
+    if parts.get("truth"):
+        parts["validation"] = replace(c.validation, simulations=3)
+    c = replace(c, **parts)
     try:
         result = train(c, folder, overwrite=True)
     except RuntimeError as error:

@@ -6,6 +6,7 @@ value; it has no part in what the trained policy does.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -100,12 +101,12 @@ def weighing_agents(
     decision: Decision,
     *,
     stochastic: bool,
-    hidden: tuple[int, ...] = (32, 32),
+    hidden: Sequence[int] = (32, 32),
     activation: str = "relu",
     form: Form = "guided",
     even: bool = False,
     largest: float = 0.0,
-    gate: tuple[float, float] = GATE,
+    gate: Sequence[float] = GATE,
     softening: float = 0.01,
     power: float = 1.0,
     double: bool = False,

@@ -155,25 +155,30 @@ class BPTTS(Learner):
             state, target, runs = carry
             # A simulation that has failed is held where it was found out: its error still says how to avoid that,
             # and what comes after a negative pressure says nothing. (It steps on from its beginning, unseen: what is
-            # not selected must be finite too, or its gradient is not.)
-            following, acted = problem.dynamics.step(jnp.where(runs, state, episode.state), episode.parameters, closure)
+            # not selected must be finite too, or its gradient is not. The target steps from there as well: where both
+            # weigh the same stencils, those are made once.)
+            known = jnp.where(runs, state, episode.state)
+            before = target
+            following, acted, target = problem.target.advance_beside(
+                target, problem.dynamics, known, episode.parameters, closure
+            )
             following = jnp.where(runs, following, jax.lax.stop_gradient(state))
-            before, target = target, problem.target.advance(target, state, episode.parameters)
             if not c.through_target:
                 target = jax.lax.stop_gradient(target)
             truth = problem.target.observe(target).astype(following.dtype)
             error = problem.error(following, truth)
             if c.loss == "reward":
-                known = problem.target.observe(before).astype(following.dtype)
-                transition = Transition(state, acted, following, known, truth, episode.quantities, episode.parameters)
+                start = problem.target.observe(before).astype(following.dtype)
+                transition = Transition(known, acted, following, start, truth, episode.quantities, episode.parameters)
                 loss = -jnp.mean(problem.reward(transition))
             else:
                 loss = jnp.mean(jnp.square(following - truth)) if c.loss == "mse" else error
             return (following, target, runs & problem.dynamics.admits(following)), (loss, error)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
+        remade = jax.checkpoint(step, prevent_cse=False)  # in a loop there is nothing to be merged with
         begun = (episode.state, episode.target, jnp.ones((), bool))
-        (state, target, runs), (losses, errors) = jax.lax.scan(jax.checkpoint(step), begun, None, length=horizon)
+        (state, target, runs), (losses, errors) = jax.lax.scan(remade, begun, None, length=horizon)
         last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
         loss = jnp.sum(losses) if c.loss == "reward" else jnp.mean(losses)
         if c.loss == "log":

@@ -33,9 +33,12 @@ BPTTS reference code, in which ``eps`` is added to the square.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Float64
 
 from closura.numerics.weno_tables import candidates, optimal_weights, smoothness_forms
 
@@ -57,8 +60,13 @@ def order_of(stencil: Stencil) -> int:
     return (stencil.shape[0] + 1) // 2
 
 
+@jax.custom_vjp
 def smoothness(stencil: Stencil) -> Weights:
     """Jiang and Shu's indicators ``beta_k`` of all sub-stencils, ``(r, ...)``, never negative."""
+    return _smoothness(stencil)[0]
+
+
+def _smoothness(stencil: Stencil) -> tuple[Weights, tuple[Array, Weights]]:
     r = order_of(stencil)
     # Differences first: the forms vanish on constants, and squares of large values would drown the small ones.
     steps = stencil[1:] - stencil[:-1]
@@ -70,8 +78,26 @@ def smoothness(stencil: Stencil) -> Weights:
             beta = beta + by_steps[i][i] * steps[k + i] * steps[k + i]
             for j in range(i + 1, r - 1):
                 beta = beta + 2 * by_steps[i][j] * steps[k + i] * steps[k + j]
-        betas.append(jnp.maximum(beta, 0))
-    return jnp.stack(betas)
+        betas.append(beta)
+    raw = jnp.stack(betas)
+    return jnp.maximum(raw, 0), (steps, raw)
+
+
+def _smoothness_back(kept: tuple[Array, Weights], slope: Weights) -> tuple[Stencil]:
+    # By hand: the derivative of every slice above is a padded array of its own, some forty of them.
+    steps, raw = kept
+    r, slope = raw.shape[0], jnp.where(raw > 0, 2 * slope, 0)
+    by_step: list[Array] = [jnp.zeros_like(steps[0]) for _ in range(2 * r - 2)]
+    for k, form in enumerate(smoothness_forms(r)):
+        by_steps = _in_differences(form)
+        for i in range(r - 1):
+            change = sum((by_steps[i][j] * steps[k + j] for j in range(r - 1)), start=jnp.zeros_like(steps[0]))
+            by_step[k + i] = by_step[k + i] + slope[k] * change
+    inner = [before - after for before, after in pairwise(by_step)]
+    return (jnp.stack([-by_step[0], *inner, by_step[-1]]),)
+
+
+smoothness.defvjp(_smoothness, _smoothness_back)
 
 
 def global_smoothness(beta: Weights) -> Float[Array, "*place"]:
@@ -80,16 +106,41 @@ def global_smoothness(beta: Weights) -> Float[Array, "*place"]:
     return jnp.abs(sum((c * beta[k] for k, c in enumerate(combination) if c), start=jnp.zeros_like(beta[0])))
 
 
+@jax.custom_vjp
 def interface_value(stencil: Stencil, weights: Weights) -> Float[Array, "*place"]:
     """The weighted sum of the candidates."""
-    r = order_of(stencil)
     value = jnp.zeros_like(stencil[0])
-    for k, row in enumerate(candidates(r)):
-        candidate = row[0] * stencil[k]
-        for j in range(1, r):
-            candidate = candidate + row[j] * stencil[k + j]
+    for k, candidate in enumerate(_candidates(stencil)):
         value = value + weights[k] * candidate
     return value
+
+
+def _candidates(stencil: Stencil) -> list[Float[Array, "*place"]]:
+    found = []
+    for k, row in enumerate(candidates(order_of(stencil))):
+        candidate = row[0] * stencil[k]
+        for j in range(1, len(row)):
+            candidate = candidate + row[j] * stencil[k + j]
+        found.append(candidate)
+    return found
+
+
+def _interface_value(stencil: Stencil, weights: Weights) -> tuple[Float[Array, "*place"], tuple[Stencil, Weights]]:
+    return interface_value(stencil, weights), (stencil, weights)
+
+
+def _interface_value_back(kept: tuple[Stencil, Weights], slope: Float[Array, "*place"]) -> tuple[Stencil, Weights]:
+    stencil, weights = kept
+    r = order_of(stencil)
+    by_cell: list[Array] = [jnp.zeros_like(slope) for _ in range(2 * r - 1)]
+    for k, row in enumerate(candidates(r)):
+        for j in range(r):
+            by_cell[k + j] = by_cell[k + j] + float(row[j]) * weights[k]
+    by_weight = jnp.stack([candidate * slope for candidate in _candidates(stencil)])
+    return jnp.stack([cell * slope for cell in by_cell]), by_weight
+
+
+interface_value.defvjp(_interface_value, _interface_value_back)
 
 
 def linear_weights(stencil: Stencil) -> Weights:
@@ -129,7 +180,7 @@ def _normalised(a: Weights) -> Weights:
     return a / jnp.sum(a, axis=0)
 
 
-def _in_differences(form: Float[Array, "r r"]) -> list[list[float]]:
+def _in_differences(form: Float64[np.ndarray, "r r"]) -> list[list[float]]:
     """A quadratic form that vanishes on constants, written in the differences of neighbours."""
     # s_j = s_0 + sum_{i<j} d_i, so the coefficient of d_i d_l is the sum of the form over j > i, m > l.
     r = form.shape[0]

@@ -143,6 +143,21 @@ class Target(eqx.Module):
     ) -> PyTree[Array]:
         """Advance by one coarse time step."""
 
+    def advance_beside(
+        self,
+        target: PyTree[Array],
+        dynamics: Dynamics,
+        state: Float[Array, "component *grid"],
+        parameters: PyTree[Array],
+        ask: Ask | None,
+    ) -> tuple[Float[Array, "component *grid"], Float[Array, "component *grid"], PyTree[Array]]:
+        """One step of a coarse simulation (see :meth:`Dynamics.step`) and of the target beside it.
+
+        For targets that share work with the simulation.
+        """
+        following, acted = dynamics.step(state, parameters, ask)
+        return following, acted, self.advance(target, state, parameters)
+
     @abc.abstractmethod
     def observe(self, target: PyTree[Array]) -> Float[Array, "component *grid"]:
         """The truth on the coarse grid."""

@@ -88,7 +88,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 
 
 OF_THE_CLOSURE = (
-    *("base", "action", "action_bound", "observe_viscosity", "observe_sizes", "positivity"),
+    *("base", "action", "action_bound", "observe_viscosity", "observe_sizes", "positivity", "overshoot"),
     *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
 )
 """Settings of a problem that change what learns or what it corrects, but neither truth nor rivals."""

@@ -84,13 +84,11 @@ def _ours(preset: Preset, physics: LawConfiguration, closure: ClosureName) -> Tr
         name=physics.problem,
         problem=replace(physics, steps=steps),
         closure=closure,
-        # The equations of a gas mirror with a change of sign, and strong jumps must never be crossed.
-        weights=WeightsConfiguration(even=True, gate=(3.0, 12.0), softening=1e-3, power=2.0)
-        if gas
-        else WeightsConfiguration(),
+        # Some components of a gas change sign in a mirror.
+        weights=WeightsConfiguration(even=True) if gas else WeightsConfiguration(gate=(1.1, 2.0), largest=8.0),
         learner="bptts",
         learning=BPTTSConfiguration(
-            updates=300 if quick else 2000,
+            updates=300 if quick else (1000 if gas else 2000),
             batch=4 if plane else (8 if quick else 16),
             horizons=(4, 8, 16) if quick else (8, 16, 32, 64),
             fractions=(0.3, 0.4, 0.3) if quick else (0.2, 0.3, 0.3, 0.2),
@@ -100,7 +98,7 @@ def _ours(preset: Preset, physics: LawConfiguration, closure: ClosureName) -> Tr
             clip="simulation",
             loss="log",
         ),
-        truth=TruthConfiguration(slots=slots, steps=steps, blocks=blocks, renew_every=0 if quick else 200),
+        truth=TruthConfiguration(slots=slots, steps=steps, blocks=blocks, renew_every=0 if quick else (400 if gas else 200)),
         validation=ValidationConfiguration(
             simulations=4 if plane else (16 if quick else 48), steps=60 if plane else (80 if quick else 120),
             every=100,

@@ -54,8 +54,8 @@ class GasDraw(eqx.Module):
     law: ConservationLaw
     ratio: int = eqx.field(static=True)
     courant: tuple[float, float] = eqx.field(static=True)
-    contrast: float = eqx.field(static=True, default=2.3)
-    mach: float = eqx.field(static=True, default=2.0)
+    contrast: float = eqx.field(static=True, default=1.6)
+    mach: float = eqx.field(static=True, default=1.2)
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
         """Draw one."""

@@ -11,6 +11,7 @@ Reinforcement Learning" (arXiv:2203.08937) and its public code.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -172,7 +173,7 @@ class WeightedFluxes(Dynamics):
         """Weights of both sides at all interfaces, swept axis last."""
         if ask is None:
             weigh = get_weno(self.scheme).weigh
-            return [jnp.stack([weigh(s.stencils[0]), weigh(s.stencils[1])]) for s in sweeps]
+            return [jax.vmap(weigh)(s.stencils) for s in sweeps]
         answer = ask(self.questions(sweeps))
         first, found = 0, []
         for sweep in sweeps:
@@ -183,7 +184,9 @@ class WeightedFluxes(Dynamics):
 
     def tendency(self, state: State, parameters: Parameters, ask: Ask | None) -> State:
         """Time derivative of the state."""
-        sweeps = self.sweeps(state, parameters)
+        return self._change(state, parameters, self.sweeps(state, parameters), ask)
+
+    def _change(self, state: State, parameters: Parameters, sweeps: list[Sweep], ask: Ask | None) -> State:
         change = jnp.zeros_like(state)
         for axis, (sweep, weights) in enumerate(zip(sweeps, self.weights(sweeps, ask), strict=True)):
             flux = interface_flux(sweep.stencils, weights, sweep.back)
@@ -212,6 +215,19 @@ class WeightedFluxes(Dynamics):
     def step(self, state: State, parameters: Parameters, ask: Ask | None) -> tuple[State, State]:
         """One step of the simulation's own length; nothing is done to the state before it."""
         return self.advance(state, parameters, parameters["time_step"], ask), state
+
+    def step_each(self, state: State, parameters: Parameters, asks: Sequence[Ask | None]) -> list[State]:
+        """One step from the same state for each of several answers.
+
+        Where the integrator has one stage the stencils are made once, and so is what leads back through them.
+        """
+        if self.asks > 1:
+            return [self.step(state, parameters, ask)[0] for ask in asks]
+        sweeps, method = self.sweeps(state, parameters), get_integrator(self.integrator)
+        return [
+            method.step(lambda q, ask=ask: self._change(q, parameters, sweeps, ask), state, parameters["time_step"])
+            for ask in asks
+        ]
 
     def admits(self, state: State) -> Bool[Array, ""]:
         """Whether all cells hold a state of the law (a gas with positive density and pressure)."""

@@ -43,16 +43,16 @@ class Euler(ConservationLaw):
 
     def pressure(self, state: State) -> Float[Array, "*grid"]:
         """``p``; not positive where the state is none of a gas."""
-        kinetic = sum((m * m for m in state[1:-1]), start=jnp.zeros_like(state[0])) / (2 * state[0])
+        momentum = state[1:-1]
+        kinetic = jnp.sum(momentum * momentum, axis=0) / (2 * state[0])
         return (self.gamma - 1) * (state[-1] - kinetic)
 
     def flux(self, state: State, axis: int) -> State:
         p = self.pressure(state)
         v = state[1 + axis] / state[0]
-        rows = [component * v for component in state]
-        rows[1 + axis] = rows[1 + axis] + p
-        rows[-1] = rows[-1] + p * v
-        return jnp.stack(rows)
+        still = jnp.zeros_like(p)
+        push = [p if a == axis else still for a in range(self.dimensions)]
+        return v * state + jnp.stack([still, *push, p * v])
 
     def speed(self, state: State, axis: int) -> Float[Array, "*grid"]:
         return jnp.abs(state[1 + axis] / state[0]) + _root(self.gamma * self.pressure(state) / state[0])

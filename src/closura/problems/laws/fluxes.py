@@ -12,6 +12,7 @@ the interface (``characteristic``), or its projection with the transposed matric
 """
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -72,11 +73,14 @@ def split_stencils(
     """
     padded = pad_ends(state, r, end, law.mirror(axis))
     flux, speed = law.flux(padded, axis), law.speed(padded, axis)
-    count = state.shape[-1] + 1
-    q = _windows(padded, 2 * r, count)
-    f = _windows(flux, 2 * r, count)
-    alpha = _speeds(speed, splitting, 2 * r, count)
-    edges = Edges(q[r - 1], q[r], f[r - 1], f[r], alpha)
+    count, alpha = state.shape[-1] + 1, _speeds(speed, splitting, 2 * r, state.shape[-1] + 1)
+    near = [x[..., k : k + count] for x in (padded, flux) for k in (r - 1, r)]
+    edges = Edges(*near, alpha)
+    if projection == "component" and splitting != "local":
+        # One speed for a line: split once, before the stencils are cut out.
+        plus, minus = (_windows(x, 2 * r, count) for x in ((flux + alpha * padded) / 2, (flux - alpha * padded) / 2))
+        return Sweep(jnp.stack([plus[:-1], minus[:0:-1]]), None, edges)
+    q, f = _windows(padded, 2 * r, count), _windows(flux, 2 * r, count)
     back = None
     if projection != "component":
         lefts, rights = law.eigenvectors(q[r - 1], q[r], axis)
@@ -91,7 +95,7 @@ def interface_flux(
     stencils: Stencils, weights: Float[Array, "side r component *interfaces"], back: Back
 ) -> Float[Array, "component *interfaces"]:
     """The flux that weights make of the stencils."""
-    flux = interface_value(stencils[0], weights[0]) + interface_value(stencils[1], weights[1])
+    flux = jnp.sum(jax.vmap(interface_value)(stencils, weights), axis=0)
     return flux if back is None else jnp.sum(back * flux[None], axis=1)
 
 
@@ -118,12 +122,30 @@ def keep_positive(
             bound = KEPT * least
             reach = (least - bound) / jnp.maximum(least - wanted, jnp.finfo(flux.dtype).tiny)
             share = jnp.minimum(share, jnp.where(wanted < bound, reach, 1.0))
-        flux = safe + jax.lax.stop_gradient(jnp.clip(share, 0, 1)) * (flux - safe)
+        blended = safe + jax.lax.stop_gradient(jnp.clip(share, 0, 1)) * (flux - safe)
+        flux = jnp.where(share < 1, blended, flux)
     return flux
 
 
-def _windows(field: Float[Array, "component *padded"], width: int, count: int) -> Float[Array, "cell component *i"]:
+def _windows(field: Float[Array, "*other padded"], width: int, count: int) -> Float[Array, "cell *other i"]:
+    return _cut(width, count, field)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _cut(width: int, count: int, field: Float[Array, "*other padded"]) -> Float[Array, "cell *other i"]:
     return jnp.stack([field[..., k : k + count] for k in range(width)])
+
+
+def _cut_back(width: int, count: int, _: None, slope: Float[Array, "cell *other i"]) -> tuple[Array]:
+    # Window k belongs k cells further on. With rows one longer than the field, those of a flat array shift by one
+    # each: a single sum, where the derivative of every slice would be a padded array of its own.
+    rows = jnp.moveaxis(slope, 0, -2)
+    flat = jnp.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, width)]).reshape(*rows.shape[:-2], -1)
+    skewed = flat[..., : width * (count + width - 1)].reshape(*rows.shape[:-1], count + width - 1)
+    return (jnp.sum(skewed, axis=-2),)
+
+
+_cut.defvjp(lambda width, count, field: (_cut(width, count, field), None), _cut_back)
 
 
 def _speeds(speed: Float[Array, "*padded"], splitting: Splitting, width: int, count: int) -> Array:

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from closura.problems.laws.dynamics import Parameters, WeightedFluxes
 from closura.problems.laws.law import State
-from closura.problems.problem import Draw, Target
+from closura.problems.problem import Ask, Draw, Dynamics, Target
 
 
 class OneStep(Target):
@@ -33,12 +33,21 @@ class OneStep(Target):
         """What the classical scheme makes of the state."""
         return self.dynamics.step(state, parameters, None)[0]
 
+    def advance_beside(
+        self, target: PyTree[Array], dynamics: Dynamics, state: State, parameters: Parameters, ask: Ask | None
+    ) -> tuple[State, State, State]:
+        """Both from the same stencils, where the simulation's solver is the target's."""
+        if dynamics != self.dynamics:
+            return super().advance_beside(target, dynamics, state, parameters, ask)
+        following, target = self.dynamics.step_each(state, parameters, (ask, None))
+        return following, state, target
+
     def observe(self, target: State) -> State:
         """The state itself."""
         return target
 
 
-def centres(state: State, ratio: int, dimensions: int) -> State:
+def centres(state: State, ratio: int, dimensions: int) -> Float[Array, "component *coarse"]:
     """The values in the centre cells of blocks of ``ratio`` (odd) cells along each axis."""
     keep = slice(ratio // 2, None, ratio)
     return state[(slice(None), *(keep,) * dimensions)]

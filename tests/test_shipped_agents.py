@@ -1,0 +1,119 @@
+"""The agents that come with the package, held to what the documentation says of them.
+
+None of these initial conditions was in training or validation. Fast tests take one grid and no shifts; the slow one is
+the documentation's own protocol. Bounds leave a few percent to other compilers' round-off and to the sub-cell places of
+shocks, which move single errors by several percent.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from closura.commands.laws import run_evaluate_law
+from closura.evaluation.laws.methods import AGENTS
+from closura.interop import read_header
+from closura.problems.laws.setup import RANDOM
+
+SIX = ("smooth-sine", "rarefaction", "accelshock", "other-sine", "gaussian", "tophat")
+
+
+def _errors(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    path = tmp_path / "errors.json"
+    run_evaluate_law([*arguments, "--no-timing", "--json", str(path)])
+    found: dict[str, Any] = json.loads(path.read_text())["methods"]
+    return found
+
+
+def _ratios(found: dict[str, Any], agent: str, cells: str, norm: str) -> np.ndarray:
+    rival = found["weno5-js"]
+    return np.array([found[agent][name][cells][norm] / rival[name][cells][norm] for name in rival])
+
+
+@pytest.mark.parametrize("name", ["burgers-1d", "euler-1d"])
+def test_agents_are_small_and_say_how_they_were_trained(name: str) -> None:
+    file = AGENTS / f"{name}.safetensors"
+    header = read_header(file)
+    configuration = header["metadata"]["configuration"]
+    assert file.stat().st_size < 100_000
+    assert header["metadata"]["problem"] == name
+    # Nothing that evaluations judge was trained on: initial conditions came from the random family alone.
+    assert tuple(configuration["problem"]["initial"]) == RANDOM
+    assert configuration["problem"]["scheme"] == "weno5-js"
+
+
+def test_burgers_agent_is_ahead_of_weno_and_teno(tmp_path: Path) -> None:
+    found = _errors(tmp_path, "burgers-1d", "--closure", "burgers-1d", "--methods", "weno5-js,teno5", "--cells", "128")
+    ours, teno = (_ratios(found, name, "128", "l2") for name in ("burgers-1d", "teno5"))
+    assert math.exp(np.log(ours).mean()) < 0.88
+    assert np.log(ours).mean() < np.log(teno).mean()
+    assert ours.max() < 1.15
+
+
+def test_burgers_agent_keeps_the_order_on_smooth_flow(tmp_path: Path) -> None:
+    found = _errors(
+        tmp_path, "burgers-1d", "--closure", "burgers-1d", "--methods", "weno5-js", "--initial", "smooth-sine",
+        "--time", "0.05", "--cells", "64,128,256",
+    )  # fmt: skip
+    errors = [found["burgers-1d"]["smooth-sine"][n]["l2"] for n in ("64", "128", "256")]
+    for n in ("64", "128", "256"):
+        assert _ratios(found, "burgers-1d", n, "l2") < 1.0
+    # Order 5 in space; at N = 256 the time error of RK4 comes into sight.
+    assert math.log2(errors[0] / errors[1]) > 4.5
+
+
+def test_euler_agent_is_ahead_of_weno(tmp_path: Path) -> None:
+    found = _errors(
+        tmp_path, "euler-1d", "--closure", "euler-1d", "--methods", "weno5-js,teno5", "--initial", "sod,lax,sod2"
+    )
+    ours, teno = (_ratios(found, name, "128", "l1") for name in ("euler-1d", "teno5"))
+    assert ours.max() < 0.92
+    assert np.log(ours).mean() < np.log(teno).mean()
+
+
+def test_euler_agent_stands_where_weno_does(tmp_path: Path) -> None:
+    found = _errors(
+        tmp_path, "euler-1d", "--closure", "euler-1d", "--methods", "weno5-js", "--cells", "64",
+        "--initial", "double-rarefaction,slow-moving-shock,sonic-rarefaction,shock-tube",
+    )  # fmt: skip
+    for name, by_cells in found["weno5-js"].items():
+        assert not by_cells["64"]["diverged"]
+        assert not found["euler-1d"][name]["64"]["diverged"]
+
+
+def test_agents_run_on_each_others_laws(tmp_path: Path) -> None:
+    found = _errors(tmp_path, "burgers-1d", "--closure", "euler-1d", "--methods", "weno5-js", "--cells", "64")
+    assert math.exp(np.log(_ratios(found, "euler-1d", "64", "l2")).mean()) < 1.1
+    found = _errors(
+        tmp_path, "euler-1d", "--closure", "burgers-1d", "--methods", "weno5-js", "--cells", "64", "--initial", "sod"
+    )
+    assert _ratios(found, "burgers-1d", "64", "l1").max() < 1.1
+
+
+@pytest.mark.slow
+def test_the_documented_protocol(tmp_path: Path) -> None:
+    grids = ("64", "128", "256", "512")
+    found = _errors(
+        tmp_path, "burgers-1d", "--closure", "burgers-1d", "--methods", "weno5-js,teno5", "--cells", ",".join(grids),
+        "--shifts", "16",
+    )  # fmt: skip
+    for n in grids:
+        ours, teno = (_ratios(found, name, n, "l2") for name in ("burgers-1d", "teno5"))
+        assert np.log(ours).mean() < np.log(teno).mean()
+    assert math.exp(np.log(_ratios(found, "burgers-1d", "128", "l2")).mean()) < 0.87
+    shu = _errors(
+        tmp_path,
+        "euler-1d",
+        "--closure",
+        "euler-1d",
+        "--methods",
+        "weno5-js",
+        "--initial",
+        "shu-osher",
+        "--cells",
+        "200",
+    )
+    assert _ratios(shu, "euler-1d", "200", "l1").max() < 0.92
