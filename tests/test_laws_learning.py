@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from closura.evaluation.laws.methods import Method, classical
 from closura.fields.burgers_profiles import burgers_1d
 from closura.fields.gas_profiles import euler_1d
 from closura.fields.initial import ENDS
-from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration
-from closura.numerics.weno import get_weno, interface_value, smoothness
+from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration, averaged
+from closura.numerics.weno import interface_value, smoothness
 from closura.numerics.weno_tables import candidates, smoothness_forms
 from closura.problems import Problem
 from closura.problems.laws.dynamics import WeightedFluxes
@@ -40,6 +39,7 @@ from closura.runs.law_presets import law_preset
 from closura.runs.presets import train_preset
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, build_closure
+from closura.runs.validation import prepare_validation, validation_error
 
 PERIODIC, OUTFLOW = ENDS.index("periodic"), ENDS.index("outflow")
 EPS = float(jnp.finfo(jnp.float64).eps)
@@ -64,16 +64,16 @@ def parts(configuration: TrainConfiguration) -> tuple[Problem, BPTTS, Any]:
     return problem, BPTTS(configuration.learning), build_closure(configuration, problem, key=jax.random.key(1))
 
 
-def loss_of(problem: Problem, learner: BPTTS, closure: Any, episodes: Any) -> tuple[Callable, Any]:
-    """The mean loss of windows as a function of the weights, and these."""
+def loss_of(problem: Problem, learner: BPTTS, closure: Any) -> tuple[Callable, Any]:
+    """The mean loss of windows with its gradient, as a compiled function of weights and beginnings, and the weights."""
     weights, static = eqx.partition(closure, eqx.is_inexact_array)
     horizon = learner.configuration.horizons[0]
 
-    def loss(weights: Any) -> jax.Array:
+    def loss(weights: Any, episodes: Any) -> jax.Array:
         agents = eqx.combine(weights, static)
         return jnp.mean(jax.vmap(lambda e: learner.window(problem, agents, e, horizon))(episodes).loss)
 
-    return jax.jit(loss), weights
+    return jax.jit(jax.value_and_grad(loss)), weights
 
 
 def drawn(closure: Any, size: float, *, key: jax.Array) -> Any:
@@ -138,14 +138,14 @@ def test_gradient_of_a_full_unrolling_is_that_of_differences(loss: str) -> None:
     configuration = small(loss=loss)
     problem, learner, closure = parts(configuration)
     episodes = Environment(problem).reset_batch(3, key=jax.random.key(0))
-    value, weights = loss_of(problem, learner, closure, episodes)
-    gradient = jax.jit(jax.grad(value))(weights)
+    value, weights = loss_of(problem, learner, closure)
+    gradient = value(weights, episodes)[1]
     layers = gradient.network.layers
     assert all(float(jnp.abs(x).max()) > 0 for x in jax.tree.leaves(layers))
 
     def along(direction: Any, step: float) -> float:
         ends = (jax.tree.map(lambda w, d, e=e: w + e * d, weights, direction) for e in (step, -step))
-        ahead, behind = (float(value(w)) for w in ends)
+        ahead, behind = (float(value(w, episodes)[0]) for w in ends)
         return (ahead - behind) / (2 * step)
 
     nothing = jax.tree.map(jnp.zeros_like, weights)
@@ -171,13 +171,13 @@ def test_gradients_are_finite_on_constant_data(name: str) -> None:
     episodes = Environment(problem).reset_batch(2, key=jax.random.key(0))  # Sod is constant but for one jump
     still = jnp.broadcast_to(episodes.state[..., :1], episodes.state.shape)
     still = eqx.tree_at(lambda e: e.state, episodes, still)
+    value, weights = loss_of(problem, learner, closure)
     for begun in (episodes, still):
-        value, weights = loss_of(problem, learner, closure, begun)
-        gradient = jax.jit(jax.grad(value))(weights)
+        loss, gradient = value(weights, begun)
         assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(gradient))
     # Constants stay what they are whatever the agents answer: the reward has nothing to say (up to rounding, which
     # it multiplies by a thousand).
-    assert float(value(weights)) == pytest.approx(0, abs=1e-9)
+    assert float(loss) == pytest.approx(0, abs=1e-9)
 
 
 def test_one_step_targets_share_the_stencils_of_the_agents() -> None:
@@ -224,20 +224,18 @@ def test_a_simulation_that_breaks_down_neither_stops_nor_poisons_an_update() -> 
     def advance(episodes: Any) -> tuple[Any, dict]:
         return learner.advance(problem, replace(state, carry=episodes), jnp.asarray(1, jnp.int32), 0)
 
-    sound, _ = advance(state.carry)
     broken, fields = {}, state.carry.state
     broken["not a number"] = fields.at[1, 0, 5].set(jnp.nan)
     broken["negative pressure"] = fields.at[1, 2, 5].set(-1.0)
     updates = []
     for field in broken.values():
-        following, metrics = advance(replace(state.carry, state=field))
+        following, metrics = advance(eqx.tree_at(lambda e: e.state, state.carry, field))
         assert all(bool(jnp.all(jnp.isfinite(x))) for x in jax.tree.leaves(eqx.filter(following, eqx.is_inexact_array)))
         assert float(metrics["lost"]) == pytest.approx(1 / 3)
         assert_array_equal(following.carry.state[1], state.carry.state[1])
         updates.append(jax.tree.leaves(eqx.filter(following.closure, eqx.is_inexact_array)))
     before = jax.tree.leaves(eqx.filter(closure, eqx.is_inexact_array))
     assert any(float(jnp.abs(a - b).max()) > 1e-5 for a, b in zip(updates[0], before, strict=True))
-    del sound
 
 
 class Stop(Exception):
@@ -322,7 +320,7 @@ def test_positivity_leaves_smooth_flow_alone() -> None:
     @jax.jit
     def both(state: jax.Array) -> tuple[jax.Array, jax.Array]:
         sweep = split_stencils(law, state, end, axis=0, r=3)
-        weights = jax.vmap(get_weno("weno5-js").weigh)(sweep.stencils)
+        weights = jax.nn.softmax(any_answer()(jnp.zeros((1, state.size + 3))).reshape(2, 3, 3, -1), axis=1)
         flux = interface_flux(sweep.stencils, weights, sweep.back)
         return flux, keep_positive(law, flux, sweep.edges)
 
@@ -418,13 +416,13 @@ def test_free_rewards_of_cases_made_by_hand() -> None:
     x = (jnp.arange(cells, dtype=jnp.float64) + 0.5) / cells
     smooth = 1 + 0.1 * jnp.sin(2 * jnp.pi * x)[None]
     best = linear.step(smooth, parameters, None)[0]
-    # Crests move: rounding apart, only what the linear step itself adds at the two extrema counts, none of it.
+    # Crests move: at the two of them the linear step goes beyond the largest value on the grid, by 6e-5.
     assert rewards(smooth, best).max() <= 0
-    assert rewards(smooth, best).min() > -2e-2
+    assert rewards(smooth, best).min() > -5e-2
     missed = rewards(smooth, best.at[0, 5].add(1e-3))
     # Cell 5 is beside interfaces 5 and 6, which each take half of its error; 1e-3 stays within its neighbours' range.
     assert_allclose(missed[[5, 6]], np.arctan(-STEEPNESS * 0.5e-3), rtol=1e-3)
-    assert np.delete(missed, [5, 6]).min() > -2e-2
+    assert np.delete(missed, [5, 6]).min() > -5e-2
 
     jump = jnp.where((x > 0.25) & (x < 0.75), 2.0, 1.0)[None]
     inside = jump.at[0, 8].add(-0.3)  # the first cell behind the jump, still between its neighbours
@@ -436,25 +434,23 @@ def test_free_rewards_of_cases_made_by_hand() -> None:
 
 @pytest.mark.parametrize("learner", ["ppo", "a2c"])
 def test_agents_that_explore_learn_on_burgers(learner: str) -> None:
-    """The mean reward of a step, and the summed reward of the trained policy, rise within a few seconds' training."""
+    """The summed reward of what the trained policy does, which is how it is selected, rises by a quarter or more."""
     preset = law_preset("quick", problem="burgers-1d", learner=learner)
     configuration = replace(
         preset,
-        problem=replace(preset.problem, cells=32, steps=60, time_step=1.6e-3),
+        problem=replace(preset.problem, cells=48),
         weights=replace(preset.weights, hidden=(16, 16)),
-        learning=replace(preset.learning, updates=60),
+        learning=replace(preset.learning, updates=60, anneal=False),
     )
     problem = conservation_law(configuration.problem)
     policy = build_closure(configuration, problem, key=jax.random.key(0))
     kind = {"ppo": PPO, "a2c": A2C}[learner](configuration.learning)
     state = kind.init(problem, policy, key=jax.random.key(1))
-    twenty = jnp.asarray(20, jnp.int32)
-    rewards = []
-    for _ in range(3):
-        state, metrics = kind.advance(problem, state, twenty, 0)
-        rewards.append(float(metrics["reward"]))
-    assert rewards[0] < rewards[1] < rewards[2] < 0
-    assert rewards[2] > 0.8 * rewards[0]
+    validation = prepare_validation(problem, 3, 100, key=jax.random.key(2))
+    before = float(validation_error(problem, averaged(state), validation))
+    state, metrics = kind.advance(problem, state, jnp.asarray(60, jnp.int32), 0)
+    assert float(metrics["reward"]) < 0 < float(metrics["policy_std"])
+    assert 0 < float(validation_error(problem, averaged(state), validation)) < 0.75 * before
 
 
 # Bad input

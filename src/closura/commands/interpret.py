@@ -164,6 +164,11 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     else:
         published = Path(path).suffix in (".npz", ".pt")
         settings = problem_preset(name, preset or ("paper" if published else "default"))
+    if PROBLEMS[name].agents == "interfaces":
+        raise ValueError(
+            f"closura interpret looks at what closures add in cells, and agents of {name} weigh fluxes: closura "
+            f"evaluate {name} --closure {path or 'RUN_OR_WEIGHTS'} --out FOLDER draws the weights that they answer with"
+        )
     kind = _arguments(PROBLEMS[name].configuration)
     parsed: Any = tyro.cli(
         kind,

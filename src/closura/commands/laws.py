@@ -21,6 +21,7 @@ from closura.evaluation.laws import (
     Method,
     Steps,
     Study,
+    Training,
     classical,
     find_condition,
     learned,
@@ -38,7 +39,10 @@ from closura.fields.initial import End
 from closura.numerics.integrators import INTEGRATORS
 from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
 from closura.problems.laws.march import check_courant
+from closura.problems.laws.setup import LawConfiguration, follows_state
+from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
+from closura.runs.tracking import read_metrics
 
 LawProblemName = Literal["burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
 METHODS = "weno3-js,weno5-js,weno5-z,teno5"
@@ -163,9 +167,22 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
         write_json(evaluation, options.json)
     if options.out:
         with console.status("drawing figures, writing the report"):
-            published = publish(evaluation, options.out)
+            published = publish(evaluation, options.out, trainings=_trainings(options.closure))
         console.print(f"report: {published.report}", soft_wrap=True)
     return evaluation
+
+
+def _trainings(closures: Sequence[str]) -> dict[str, Training]:
+    """The metrics of those closures that are run folders, by their names."""
+    found = {}
+    for text in closures:
+        name, path = named_closure(text)
+        run = RunFolder(path if path.is_dir() else path.parent)
+        if text not in SHIPPED and run.holds_run and run.metrics.exists():
+            physics = run.read_configuration().problem
+            rewarded = isinstance(physics, LawConfiguration) and follows_state(physics)
+            found[name] = Training(read_metrics(run.metrics), "minus the summed reward" if rewarded else "error")
+    return found
 
 
 def parse_evaluate_law(arguments: Sequence[str]) -> tuple[LawProblem, LawOptions]:

@@ -19,7 +19,7 @@ from closura.evaluation.figures import write_figures
 from closura.evaluation.publish import trained_steps
 from closura.evaluation.training_curves import training_curves, training_panels
 from closura.interop import load_closure
-from closura.problems import build_problem, judged_on
+from closura.problems import PROBLEMS, build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
@@ -223,6 +223,12 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
             ready[name] = path
         elif RunFolder(path).holds_run:
             runs[name] = _Run(RunFolder(path), RunFolder(path).read_configuration())
+            problem = runs[name].configuration.name
+            if PROBLEMS[problem].agents == "interfaces":
+                raise ValueError(
+                    f"{path} holds agents of {problem} that weigh fluxes, judged on initial conditions of their own: "
+                    f"closura evaluate {problem} --closure {path} --out FOLDER writes their report"
+                )
         else:
             raise ValueError(
                 f"{path} is neither a run folder (no configuration.json) nor one that closura evaluate --out wrote "

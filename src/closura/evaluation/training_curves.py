@@ -25,12 +25,23 @@ TRAINING_PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 _STEP_KEYS = ("epoch", "update", "environment_steps", "step")
 
 
-def training_curves(metrics: Sequence[Mapping[str, Any]], path: str | Path | None = None) -> Figure:
+def training_curves(
+    metrics: Sequence[Mapping[str, Any]], path: str | Path | None = None, *, validation: str | None = None
+) -> Figure:
     """Whatever the rows of a ``metrics.jsonl`` say about training, one panel per kind of number.
 
-    Closure-RL, Fig. 10 and 11. Reward, validation error (fractions, drawn in percent), episode length,
-    spread of the policy, losses and entropy are drawn if some row has a key that contains their name. Long
-    series are drawn faintly, with a running mean on top.
+    Closure-RL, Fig. 10 and 11. Reward, validation error, episode length, spread of the policy, losses and entropy are
+    drawn if some row has a key that contains their name. Long series are drawn faintly, with a running mean on top.
+
+    Parameters
+    ----------
+    metrics
+        The rows.
+    path
+        File to write (default: none).
+    validation
+        What the validation errors are, for their axis; drawn as they are. By default they are fractions, drawn in
+        percent.
 
     Raises
     ------
@@ -48,6 +59,8 @@ def training_curves(metrics: Sequence[Mapping[str, Any]], path: str | Path | Non
         figure = new_figure(3.4 * columns, 2.6 * rows)
         for index, (title, unit, series) in enumerate(panels):
             axes = figure.add_subplot(rows, columns, index + 1)
+            if title == "validation error" and validation is not None:
+                unit = validation
             scale = 100.0 if "%" in unit else 1.0
             smallest = np.inf
             for number, (key, (x, y)) in enumerate(series.items()):

@@ -182,13 +182,17 @@ class AdvectionDynamics(Dynamics):
         From the fine initial data to the coarse ones (default: every ``ratio``-th point).
     """
 
-    asks: ClassVar[int] = 1
     solver: Solver
     ratio: int = eqx.field(static=True)
     bound: float = eqx.field(static=True, default=math.inf)
     action: ActionForm = eqx.field(static=True, default="forcing")
     restrict: Restriction = eqx.field(static=True, default=subsample)
     restrict_velocity: Restriction = eqx.field(static=True, default=subsample)
+
+    @property
+    def asks(self) -> int:
+        """One."""
+        return 1
 
     def start(self, draw: Draw) -> tuple[Float[Array, "1 *grid"], Float[Array, "axis *grid"]]:
         """Restrict the fine initial state and velocity."""

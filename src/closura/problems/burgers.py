@@ -96,13 +96,17 @@ class BurgersDynamics(Dynamics):
     channel with ``observe_viscosity``.
     """
 
-    asks: ClassVar[int] = 1
     solver: BurgersSolver
     ratio: int = eqx.field(static=True)
     bound: float = eqx.field(static=True, default=math.inf)
     observe_viscosity: bool = eqx.field(static=True, default=False)
     reference: float = eqx.field(static=True, default=1.0)
     action: ActionForm = eqx.field(static=True, default="forcing")
+
+    @property
+    def asks(self) -> int:
+        """One."""
+        return 1
 
     def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
         """Means over blocks of the fine initial state; the parameters as they are."""

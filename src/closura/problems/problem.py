@@ -93,12 +93,12 @@ class Transition(NamedTuple):
 
 
 class Dynamics(eqx.Module):
-    """A coarse solver that asks a closure during its step; traceable by JAX.
+    """A coarse solver that asks a closure during its step; traceable by JAX."""
 
-    ``asks`` is the number of questions per step (a forcing asks once, a flux at every stage of the integrator).
-    """
-
-    asks: eqx.AbstractVar[int]
+    @property
+    @abc.abstractmethod
+    def asks(self) -> int:
+        """Number of questions per step: a forcing asks once, a flux at every stage of the integrator."""
 
     @abc.abstractmethod
     def start(self, draw: Draw) -> tuple[Float[Array, "component *grid"], PyTree[Array]]:

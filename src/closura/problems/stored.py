@@ -81,7 +81,7 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
     numbers = jnp.arange(slots, dtype=jnp.int32)
     pieces = [(numbers[i : i + size], keys[i : i + size]) for i in range(0, slots, size)]
     with ThreadPoolExecutor(len(pieces)) as threads:
-        stores = list(threads.map(lambda piece: _simulate(problem, *piece, steps), pieces))
+        stores = list(threads.map(lambda piece: _simulate(problem, piece[0], piece[1], steps), pieces))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
 
 

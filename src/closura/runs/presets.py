@@ -160,20 +160,22 @@ def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
             keep_every=1000,
             transitions=2_000_000,
         )
+    assert isinstance(base.problem, AdvectionConfiguration | BurgersConfiguration)
+    problem = replace(base.problem, minimum_steps=20)
     if isinstance(base.problem, BurgersConfiguration):
         # Actions are rates here: the typical one is that of the problem.
         base = replace(base, initial_std=TYPICAL_CHANGE * base.problem.cells / base.problem.courant)
     if preset == "quick":
         return replace(
             base,
-            problem=replace(base.problem, minimum_steps=20),
+            problem=problem,
             learning=kind(updates=400),
             truth=TruthConfiguration(slots=128, steps=40, blocks=8, renew_every=50),
             validation=ValidationConfiguration(simulations=16, steps=25, every=20),
         )
     return replace(
         base,
-        problem=replace(base.problem, minimum_steps=20),
+        problem=problem,
         learning=kind(updates=2000),
         truth=TruthConfiguration(slots=256, steps=100, blocks=16, renew_every=100),
         validation=ValidationConfiguration(every=50),

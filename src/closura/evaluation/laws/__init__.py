@@ -12,6 +12,7 @@ from closura.evaluation.laws.methods import classical as classical
 from closura.evaluation.laws.methods import learned as learned
 from closura.evaluation.laws.methods import stencil_size as stencil_size
 from closura.evaluation.laws.references import reference as reference
+from closura.evaluation.laws.report import Training as Training
 from closura.evaluation.laws.report import publish as publish
 from closura.evaluation.laws.scatter import run_scatter as run_scatter
 from closura.evaluation.laws.simulate import Steps as Steps

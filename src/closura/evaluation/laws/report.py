@@ -1,10 +1,10 @@
 """The folder that an evaluation leaves behind: tables, figures, and one HTML file that holds all of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from closura.evaluation import page
 from closura.evaluation.laws import convergence, planes, profiles
@@ -24,6 +24,7 @@ from closura.evaluation.laws.tables import (
     write_csv,
     write_json,
 )  # fmt: skip
+from closura.evaluation.training_curves import training_curves, training_panels
 from closura.files import write_atomically
 
 BPTTS_BIBTEX = """\
@@ -49,6 +50,7 @@ CAPTIONS = {
     "fields": "The field at the end. Grey: diverged.",
     "field_errors": "Difference to the solution at the end.",
     "animation": "The same, moving.",
+    "training": "How it was trained.",
 }
 
 
@@ -61,7 +63,20 @@ class Published(NamedTuple):
     report: Path
 
 
-def write_figures(evaluation: LawEvaluation, folder: str | Path, *, suffix: str = ".png") -> dict[str, Path]:
+class Training(NamedTuple):
+    """How a closure was trained: the rows of its metrics, and what their validation errors are."""
+
+    metrics: Sequence[Mapping[str, Any]]
+    judged_by: str
+
+
+def write_figures(
+    evaluation: LawEvaluation,
+    folder: str | Path,
+    *,
+    trainings: Mapping[str, Training] | None = None,
+    suffix: str = ".png",
+) -> dict[str, Path]:
     """Every figure that the evaluation has numbers for, by name; one animation for each 2-D initial condition."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +106,9 @@ def write_figures(evaluation: LawEvaluation, folder: str | Path, *, suffix: str 
         convergence.scatter_figure(evaluation, target("scatter"))
     if evaluation.cost:
         convergence.cost_figure(evaluation, target("cost"))
+    for name, training in (trainings or {}).items():
+        if training_panels(training.metrics):
+            training_curves(training.metrics, target(f"training-{name}"), validation=training.judged_by)
     return written
 
 
@@ -169,10 +187,12 @@ def write_report(evaluation: LawEvaluation, figures: Mapping[str, Path], path: s
     return write_atomically(path, page.page(title, body))
 
 
-def publish(evaluation: LawEvaluation, folder: str | Path) -> Published:
+def publish(
+    evaluation: LawEvaluation, folder: str | Path, *, trainings: Mapping[str, Training] | None = None
+) -> Published:
     """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``; figures of an earlier one are removed."""
     folder = Path(folder)
-    figures = write_figures(evaluation, folder / "figures")
+    figures = write_figures(evaluation, folder / "figures", trainings=trainings)
     for file in (folder / "figures").iterdir():
         if file.stem.partition("-")[0] in CAPTIONS and file not in figures.values():
             file.unlink()

@@ -224,10 +224,11 @@ class WeightedFluxes(Dynamics):
         if self.asks > 1:
             return [self.step(state, parameters, ask)[0] for ask in asks]
         sweeps, method = self.sweeps(state, parameters), get_integrator(self.integrator)
-        return [
-            method.step(lambda q, ask=ask: self._change(q, parameters, sweeps, ask), state, parameters["time_step"])
-            for ask in asks
-        ]
+
+        def one(ask: Ask | None) -> State:
+            return method.step(lambda q: self._change(q, parameters, sweeps, ask), state, parameters["time_step"])
+
+        return [one(ask) for ask in asks]
 
     def admits(self, state: State) -> Bool[Array, ""]:
         """Whether all cells hold a state of the law (a gas with positive density and pressure)."""

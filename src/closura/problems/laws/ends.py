@@ -36,9 +36,9 @@ def _ghosts(width: int) -> Float[np.ndarray, "end ghost cell"]:
         }
         for kind, (at_left, at_right) in rows.items():
             for cell, weight in at_left.items():
-                matrices[ENDS.index(kind), left, cell] = weight  # type: ignore[arg-type]
+                matrices[ENDS.index(kind), left, cell] = weight
             for cell, weight in at_right.items():
-                matrices[ENDS.index(kind), right, cell] = weight  # type: ignore[arg-type]
+                matrices[ENDS.index(kind), right, cell] = weight
     return matrices
 
 

@@ -74,8 +74,8 @@ def split_stencils(
     padded = pad_ends(state, r, end, law.mirror(axis))
     flux, speed = law.flux(padded, axis), law.speed(padded, axis)
     count, alpha = state.shape[-1] + 1, _speeds(speed, splitting, 2 * r, state.shape[-1] + 1)
-    near = [x[..., k : k + count] for x in (padded, flux) for k in (r - 1, r)]
-    edges = Edges(*near, alpha)
+    left, right = (slice(k, k + count) for k in (r - 1, r))
+    edges = Edges(padded[..., left], padded[..., right], flux[..., left], flux[..., right], alpha)
     if projection == "component" and splitting != "local":
         # One speed for a line: split once, before the stencils are cut out.
         plus, minus = (_windows(x, 2 * r, count) for x in ((flux + alpha * padded) / 2, (flux - alpha * padded) / 2))

@@ -67,7 +67,7 @@ def place(law: ConservationLaw, condition: InitialCondition, cells: int) -> tupl
         where = ", ".join(f"{float(x[first]):.4g}" for x in points)
         raise ValueError(
             f"{condition.name} is no state of {law.name} in cell {first} (x = {where}): {', '.join(law.primitives)} = "
-            f"{np.asarray(condition(*points))[(slice(None), *first)].tolist()}; density and pressure must be positive"
+            f"{[float(value[first]) for value in condition(*points)]}; density and pressure must be positive"
         )
     spacing = jnp.asarray([n / m for n, m in zip(condition.extent, shape, strict=True)], jnp.float64)
     return state, {"spacing": spacing, "ends": jnp.asarray(end_index(condition.ends))}

@@ -90,7 +90,7 @@ class LawConfiguration:
     projection: Projection = "component"
     reward: RewardName = "difference"
     components: Components = "separate"
-    overshoot: float = 1.0
+    overshoot: float = 2.0
     positivity: bool = False
     observe_sizes: bool = True
     steps: int = 200
