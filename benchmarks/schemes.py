@@ -78,7 +78,7 @@ ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "euler: no positivity": {"problem": {"positivity": False}},
     "euler: not even in the sign": {"weights": {"even": False}},
     "euler: characteristic": {"problem": {"projection": "characteristic"}},
-    "euler: weak cut-off (power 1, softening 1e-2)": {"weights": {"power": 1.0, "softening": 1e-2}},
+    "euler: strong cut-off (power 2, softening 1e-3)": {"weights": {"power": 2.0, "softening": 1e-3}},
     "euler: no sizes of stencils": {"problem": {"observe_sizes": False}},
 }
 
