@@ -112,7 +112,7 @@ def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, A
     import jax
 
     jax.config.update("jax_enable_x64", True)
-    from closura.runs import train
+    from closura.runs import TrainingDiverged, train
     from closura.runs.presets import train_preset
 
     problem = "euler-1d" if name.startswith("euler") else "burgers-1d"
@@ -123,7 +123,7 @@ def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, A
         c = replace(c, validation=replace(c.validation, simulations=3))
     try:
         result = train(c, folder, overwrite=True)
-    except RuntimeError as error:
+    except TrainingDiverged as error:
         return {"failed": str(error)}
     extra = ["--splitting", c.problem.splitting, "--projection", c.problem.projection]
     rival = c.problem.scheme

@@ -1,5 +1,6 @@
 """``closura evaluate`` for conservation laws: schemes and closures that weigh stencils, side by side."""
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -79,6 +80,9 @@ class LawOptions:
         (default: global; line in two dimensions).
     projection
         Weigh the flux's components, its characteristic variables (Euler), or the published transposed projection.
+    positivity
+        Limit the fluxes of all methods so that density and pressure stay positive; closures that were trained with the
+        limiter always have it.
     boundary
         Another boundary than the initial conditions' own.
     reference
@@ -110,6 +114,7 @@ class LawOptions:
     time: float | None = None
     splitting: Splitting | None = None
     projection: Projection = "component"
+    positivity: bool = False
     boundary: End | None = None
     reference: Literal["usual", "fine"] = "usual"
     r: int | None = None
@@ -228,6 +233,9 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
     methods = {name: classical(name, problem.law, **how) for name in names}
     for name, path in closures:
         methods[name] = learned(name, path or name, problem.law, r=options.r, **how)
+    if options.positivity:
+        limited = {name: replace(method.dynamics, positivity=True) for name, method in methods.items()}
+        methods = {name: method._replace(dynamics=limited[name]) for name, method in methods.items()}
     return methods
 
 
@@ -235,7 +243,9 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
     """What to run, checked before anything is simulated."""
     if options.courant is not None and options.time_step is not None:
         raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
-    if options.time is not None and not options.time > 0:
+    if options.seed < 0:
+        raise ValueError(f"the seed must not be negative; got {options.seed}")
+    if options.time is not None and not 0 < options.time < math.inf:
         raise ValueError(f"--time must be positive; got {options.time:g}")
     if min(options.shifts, options.scatter) < 0:
         raise ValueError(f"--shifts and --scatter must not be negative; got {options.shifts} and {options.scatter}")

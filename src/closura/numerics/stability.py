@@ -138,7 +138,12 @@ def check_time_step(
 
 @lru_cache(maxsize=256)
 def _courant_limit(scheme: AnyScheme, integrator: Integrator) -> float:
-    boundary = _hull_boundary(-scheme.symbol(np.linspace(-np.pi, np.pi, 4097)))
+    return symbol_limit(scheme.symbol(np.linspace(-np.pi, np.pi, 4097)), integrator)
+
+
+def symbol_limit(symbol: Complex[np.ndarray, " angle"], integrator: Integrator) -> float:
+    """The limit of a scheme by its symbol at phase angles from -pi to pi; 0 where every time step is unstable."""
+    boundary = _hull_boundary(-symbol)
     coefficients = np.array(integrator.stability_polynomial)
     coefficients[0] = 0.0  # |R|^2 - 1 is computed from R - 1: no cancellation
 

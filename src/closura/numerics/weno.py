@@ -156,7 +156,7 @@ def js_weights(stencil: Stencil) -> Weights:
 
 
 def z_weights(stencil: Stencil) -> Weights:
-    """WENO-Z with power 2, which keeps the order where the first derivative vanishes."""
+    """WENO-Z with power 2: order ``2 r - 1`` but at critical points, where it falls (r = 2: to two)."""
     beta = smoothness(stencil)
     ratio = global_smoothness(beta) / (beta + Z_EPSILON)
     return _normalised(_optimal(stencil) * (1 + ratio**Z_POWER))

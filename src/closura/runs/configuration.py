@@ -186,6 +186,11 @@ class TrainConfiguration:
                     "windows of bptts begin on stored truth: set truth.slots, or let windows proceed "
                     "(learning.proceed > 0)"
                 )
+            if getattr(self.problem, "reward", "") == "free" and self.learning.loss != "reward":
+                raise ValueError(
+                    f"reward free has no part in loss {self.learning.loss!r}: set learning.loss to reward (or learn by "
+                    "ppo or a2c)"
+                )
         elif isinstance(self.problem, LawConfiguration) and get_integrator(self.problem.integrator).stages > 1:
             raise ValueError(
                 f"{self.learner} takes one action a step, and {self.problem.integrator} asks "

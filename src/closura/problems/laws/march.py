@@ -4,6 +4,8 @@ The loop is compiled once per grid, law and method; members of a batch stop inde
 blows up neither ends nor poisons the others.
 """
 
+from functools import lru_cache
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,11 +13,16 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from closura.fields.initial import InitialCondition
-from closura.numerics import courant_limit
+from closura.numerics import get_integrator
+from closura.numerics.stability import symbol_limit
+from closura.numerics.weno_tables import candidates, optimal_weights
 from closura.problems.laws.dynamics import Parameters, WeightedFluxes
 from closura.problems.laws.ends import end_index
 from closura.problems.laws.law import ConservationLaw, State
 from closura.problems.problem import Ask
+
+WEAKLY_UNSTABLE = 0.5
+"""Largest Courant number of integrators that let smooth waves grow, slowly, at every step."""
 
 SLOWEST = 0.01
 """Speeds below this count as this where they set the time step, as published."""
@@ -81,14 +88,20 @@ def courant_step(
     return courant / jnp.sum(speeds / parameters["spacing"])
 
 
+@lru_cache
 def largest_courant(integrator: str, r: int) -> float:
     """Courant number beyond which a WENO scheme with ``r`` sub-stencils is not stable with an integrator.
 
-    That of the upwind scheme it becomes on smooth data; forward Euler is weakly unstable with it at every step, and
-    limited here by the first-order scheme, 1.
+    That of the upwind scheme of order ``2 r - 1`` that it becomes on smooth data (von Neumann analysis). Forward Euler,
+    and SSP-RK2 with long stencils, are weakly unstable with it at every step: 1/2 there, and the smaller the better.
     """
-    limit = courant_limit({2: "upwind3", 3: "upwind5"}.get(r, "upwind5"), integrator)
-    return limit if limit > 0 else 1.0
+    angles = np.linspace(-np.pi, np.pi, 4097)
+    value = np.zeros(2 * r - 1)
+    for k, (weight, row) in enumerate(zip(optimal_weights(r), candidates(r), strict=True)):
+        value[k : k + r] += weight * row
+    cells = np.exp(1j * np.outer(angles, np.arange(2 * r - 1) - (r - 1)))
+    limit = symbol_limit((1 - np.exp(-1j * angles)) * (cells @ value), get_integrator(integrator))
+    return limit if limit > 0 else WEAKLY_UNSTABLE
 
 
 def check_courant(courant: float, integrator: str, r: int) -> None:

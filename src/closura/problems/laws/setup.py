@@ -111,6 +111,10 @@ class LawConfiguration:
             raise ValueError(
                 f"unknown target {c.target!r} or reward {c.reward!r}; valid: fine, one-step; {', '.join(REWARDS)}"
             )
+        if c.projection != "component" and c.problem.startswith("burgers"):
+            raise ValueError(
+                f"projection {c.projection} is for systems of equations, and {c.problem} is one equation: leave it out"
+            )
         if c.ratio < 1 or c.ratio % 2 == 0:
             raise ValueError(f"the ratio of fine to coarse cells must be odd, so that centres coincide; got {c.ratio}")
         if not 0 < c.courant[0] <= c.courant[1] or c.time_step < 0:
