@@ -84,13 +84,18 @@ def test_euler_agent_stands_where_weno_does(tmp_path: Path) -> None:
         assert not found["euler-1d"][name]["64"]["diverged"]
 
 
-def test_agents_run_on_each_others_laws(tmp_path: Path) -> None:
+def test_the_agent_of_euler_serves_burgers(tmp_path: Path) -> None:
     found = _errors(tmp_path, "burgers-1d", "--closure", "euler-1d", "--methods", "weno5-js", "--cells", "64")
-    assert math.exp(np.log(_ratios(found, "euler-1d", "64", "l2")).mean()) < 1.1
+    assert math.exp(np.log(_ratios(found, "euler-1d", "64", "l2")).mean()) < 0.9
+
+
+def test_the_agent_of_burgers_stands_on_euler_with_the_limiter(tmp_path: Path) -> None:
+    # It knows shocks by the sign of their jump, which components of a gas do not share: it runs, but is no better.
     found = _errors(
-        tmp_path, "euler-1d", "--closure", "burgers-1d", "--methods", "weno5-js", "--cells", "64", "--initial", "sod"
-    )
-    assert _ratios(found, "burgers-1d", "64", "l1").max() < 1.1
+        tmp_path, "euler-1d", "--closure", "burgers-1d", "--methods", "weno5-js", "--cells", "64",
+        "--initial", "sod,lax", "--positivity",
+    )  # fmt: skip
+    assert not any(found["burgers-1d"][name]["64"]["diverged"] for name in ("sod", "lax"))
 
 
 @pytest.mark.slow
