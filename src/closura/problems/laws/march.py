@@ -21,7 +21,7 @@ from closura.problems.laws.ends import end_index
 from closura.problems.laws.law import ConservationLaw, State
 from closura.problems.problem import Ask
 
-WEAKLY_UNSTABLE = 0.5
+WEAKLY_UNSTABLE = 0.6
 """Largest Courant number of integrators that let smooth waves grow, slowly, at every step."""
 
 SLOWEST = 0.01
@@ -93,7 +93,7 @@ def largest_courant(integrator: str, r: int) -> float:
     """Courant number beyond which a WENO scheme with ``r`` sub-stencils is not stable with an integrator.
 
     That of the upwind scheme of order ``2 r - 1`` that it becomes on smooth data (von Neumann analysis). Forward Euler,
-    and SSP-RK2 with long stencils, are weakly unstable with it at every step: 1/2 there, and the smaller the better.
+    and SSP-RK2 with long stencils, are weakly unstable with it at every step: 0.6 there, and the smaller the better.
     """
     angles = np.linspace(-np.pi, np.pi, 4097)
     value = np.zeros(2 * r - 1)
