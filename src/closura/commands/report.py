@@ -12,12 +12,14 @@ import tyro
 
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.laws import run_evaluate_law
 from closura.commands.options import argument, use_precision
 from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
 from closura.evaluation.publish import trained_steps
 from closura.evaluation.training_curves import training_curves, training_panels
+from closura.files import write_atomically
 from closura.interop import load_closure
 from closura.problems import PROBLEMS, build_problem, judged_on
 from closura.runs import RunFolder
@@ -94,6 +96,9 @@ def run_report(arguments: Sequence[str]) -> Path:
     )
     options = parsed.options
     runs, ready = _sort(parsed.runs)
+    weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
+    if weighing:
+        return _report_of_laws(runs, weighing, ready, options)
     if min(options.simulations, options.steps) < 1 or options.frames < 2:
         raise ValueError(
             "need at least one simulation, one step and two frames; got "
@@ -223,18 +228,34 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
             ready[name] = path
         elif RunFolder(path).holds_run:
             runs[name] = _Run(RunFolder(path), RunFolder(path).read_configuration())
-            problem = runs[name].configuration.name
-            if PROBLEMS[problem].agents == "interfaces":
-                raise ValueError(
-                    f"{path} holds agents of {problem} that weigh fluxes, judged on initial conditions of their own: "
-                    f"closura evaluate {problem} --closure {path} --out FOLDER writes their report"
-                )
         else:
             raise ValueError(
                 f"{path} is neither a run folder (no configuration.json) nor one that closura evaluate --out wrote "
                 "(no evaluation.npz)"
             )
     return runs, ready
+
+
+def _report_of_laws(
+    runs: Mapping[str, _Run], weighing: Sequence[str], ready: Mapping[str, Path], options: ReportOptions
+) -> Path:
+    """Agents that weigh fluxes are judged on named initial conditions: the page is that of their evaluation."""
+    problems = sorted({run.configuration.name for run in runs.values()})
+    if ready or len(problems) > 1:
+        others = [*ready, *(name for name in runs if name not in weighing)] or problems
+        raise ValueError(
+            f"{', '.join(weighing)} weigh fluxes and have a report of their own kind: report them apart from "
+            f"{', '.join(others)}"
+        )
+    if options.out.is_dir():
+        raise ValueError(f"{options.out} is a folder: --out names the file to write")
+    closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
+    with tempfile.TemporaryDirectory() as scratch:
+        timing = [] if options.timing else ["--no-timing"]
+        run_evaluate_law([problems[0], *closures, "--seed", str(options.seed), *timing, "--out", scratch])
+        write_atomically(options.out, (Path(scratch) / "report.html").read_bytes())
+    console.print(f"report: {options.out}", soft_wrap=True)
+    return options.out
 
 
 def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
