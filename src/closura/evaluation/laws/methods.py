@@ -9,7 +9,7 @@ import numpy as np
 from closura.closures.closure import count_parameters
 from closura.interop import WeightsError, load_closure, read_header
 from closura.numerics.weno import WENO_SCHEMES, get_weno
-from closura.problems.laws.dynamics import WeightedFluxes
+from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.problem import Ask
@@ -111,7 +111,7 @@ def _trained_with(path: Path) -> tuple[bool, bool]:
         return False, False
     header = read_header(file)
     configuration = header["metadata"].get("configuration") or {}
-    sizes = "plus size" in header["decision"]["observation"]
+    sizes = sees_sizes(header["decision"]["observation"])
     return sizes, bool(configuration.get("problem", {}).get("positivity", False))
 
 

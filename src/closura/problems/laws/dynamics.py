@@ -62,9 +62,9 @@ def weights_decision(r: int, *, sizes: bool = False) -> Decision:
     )
 
 
-def sees_sizes(decision: Decision) -> bool:
-    """Whether agents of a decision see the sizes of their stencils."""
-    return "plus size" in decision.observation
+def sees_sizes(observation: Sequence[str]) -> bool:
+    """Whether agents with these observed channels see the sizes of their stencils."""
+    return "plus size" in observation
 
 
 def standardise(stencils: Stencils) -> tuple[Stencils, Float[Array, "side component *interfaces"]]:

@@ -4,10 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from closura.fields.random_profiles import RandomProfile
 from closura.grids import Grid
@@ -16,6 +13,7 @@ from closura.numerics.weno import get_weno
 from closura.problems.advection_setup import Split
 from closura.problems.laws.draws import BurgersDraw, GasDraw, PlaneBurgersDraw, PlaneGasDraw
 from closura.problems.laws.dynamics import WeightedFluxes
+from closura.problems.laws.errors import RelativeDifference, WithOvershoot, root_mean_square
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw
@@ -27,8 +25,6 @@ from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedB
 
 RIVALS = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 RANDOM = ("random",)
-SMALLEST_RANGE = 1e-3
-"""Variables that vary by less over the grid are measured in this unit."""
 GROWTH = 2.0
 """Waves of a gas that meet become this much faster than those of a named initial state (of Sod's: 1.9)."""
 
@@ -212,49 +208,6 @@ def published(configuration: LawConfiguration) -> LawConfiguration:
 def follows_state(configuration: LawConfiguration) -> bool:
     """Whether the target takes notice of the agents' state, so that no truth can be stored."""
     return configuration.target == "one-step"
-
-
-def root_mean_square(state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Array:
-    """Root of the mean over cells of the squared difference, summed over components; guarded where there is none."""
-    square = jnp.mean(jnp.sum(jnp.square(state - truth), axis=0))
-    return jnp.sqrt(jnp.maximum(square, jnp.finfo(state.dtype).tiny))
-
-
-class WithOvershoot(eqx.Module):
-    """:func:`root_mean_square`, plus that of what leaves the range of the truth nearby, times a weight.
-
-    Nearby: within two cells along the axis. The sharpest profile in the mean square overshoots at strong shocks; an
-    entropy solution does not.
-    """
-
-    weight: float = eqx.field(static=True)
-
-    def __call__(self, state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Array:
-        low, high = truth, truth
-        for axis in range(1, state.ndim):
-            size, widths = state.shape[axis], [(2, 2) if i == axis else (0, 0) for i in range(state.ndim)]
-            lows, highs = (jnp.pad(x, widths, mode="edge") for x in (low, high))
-            low = jnp.stack([jax.lax.slice_in_dim(lows, k, k + size, axis=axis) for k in range(5)]).min(axis=0)
-            high = jnp.stack([jax.lax.slice_in_dim(highs, k, k + size, axis=axis) for k in range(5)]).max(axis=0)
-        outside = jnp.maximum(state - high, 0) + jnp.maximum(low - state, 0)
-        return root_mean_square(state, truth) + self.weight * root_mean_square(outside, jnp.zeros_like(outside))
-
-
-class RelativeDifference(eqx.Module):
-    """Mean absolute difference of each primitive variable in units of its range over the grid, by weights.
-
-    The weights sum to one; primitive variables, because a pressure that comes near to zero must be felt.
-    """
-
-    law: ConservationLaw
-    weights: tuple[float, ...] = eqx.field(static=True)
-
-    def __call__(self, state: Float[Array, "component *grid"], truth: Float[Array, "component *grid"]) -> Array:
-        ours, true = self.law.primitive(state), self.law.primitive(truth)
-        axes = tuple(range(1, state.ndim))
-        spans = jnp.maximum(jnp.max(true, axis=axes) - jnp.min(true, axis=axes), SMALLEST_RANGE)
-        each = jnp.mean(jnp.abs(ours - true), axis=axes) / spans
-        return jnp.sum(jnp.asarray(self.weights, state.dtype) * each)
 
 
 def law_of(configuration: LawConfiguration) -> ConservationLaw:
