@@ -1,0 +1,1 @@
+"""Two-dimensional Kolmogorov flow: solver, coarse models, and the problem of closing them."""
