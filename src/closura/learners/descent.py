@@ -1,0 +1,170 @@
+"""Gradient descent on a loss over batches: the learner of everything that is fitted to data.
+
+It knows neither data nor problem: ``loss(module, batch, key=key)`` gives a scalar, and metrics to watch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
+
+from closura.learners.state import Metrics, check_ranges, global_norm, move_average
+
+Loss = Callable[..., tuple[Float[Array, ""], Metrics]]
+
+
+@dataclass(frozen=True)
+class DescentConfiguration:
+    """Settings of gradient descent.
+
+    Parameters
+    ----------
+    updates
+        Number of updates.
+    batch
+        Samples per update.
+    learning_rate
+        The largest, after the warm-up.
+    schedule
+        "cosine" falls to ``final`` of it, "constant" stays, "steps" follows ``steps``.
+    warmup
+        Updates in which the rate rises linearly from zero.
+    final
+        Share of the learning rate at the end ("cosine").
+    steps
+        Pairs of a share of the updates and the factor of the learning rate from there on ("steps").
+    weight_decay
+        Per update and unit of learning rate.
+    coupled
+        Add the decay to the gradient before Adam sees it (as PyTorch's Adam does), instead of to the update.
+    clip
+        Largest norm of the gradient; 0: no limit.
+    average
+        Decay of the moving average of the weights, which is what is kept; 0: no average.
+    """
+
+    updates: int = 2500
+    batch: int = 16
+    learning_rate: float = 2e-3
+    schedule: Literal["cosine", "constant", "steps"] = "cosine"
+    warmup: int = 100
+    final: float = 0.01
+    steps: tuple[tuple[float, float], ...] = ()
+    weight_decay: float = 1e-4
+    coupled: bool = False
+    clip: float = 1.0
+    average: float = 0.995
+
+    def __post_init__(self) -> None:
+        check_ranges(self, positive=("updates", "batch", "learning_rate"), shares=("final", "average"))
+        for name in ("warmup", "weight_decay", "clip"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
+        if self.schedule not in ("cosine", "constant", "steps"):
+            raise ValueError(f"unknown schedule {self.schedule!r}; valid: cosine, constant, steps")
+        if bool(self.steps) != (self.schedule == "steps"):
+            raise ValueError('steps belong to the schedule "steps", which needs them')
+
+    def rates(self) -> optax.Schedule:
+        """The learning rate of every update."""
+        rate, total = self.learning_rate, self.updates
+        if self.schedule == "cosine":
+            warmup = min(self.warmup, total // 2)
+            return optax.warmup_cosine_decay_schedule(0.0 if warmup else rate, rate, warmup, total, rate * self.final)
+        table: list[optax.Schedule] = [optax.constant_schedule(rate * factor) for _, factor in self.steps]
+        later = optax.join_schedules(table, [round(share * total) for share, _ in self.steps[1:]]) if table else None
+        after = later or optax.constant_schedule(rate)
+        if not self.warmup:
+            return after
+        return lambda count: after(count) * jnp.minimum(1.0, (count + 1) / self.warmup)
+
+
+class DescentState(eqx.Module):
+    """Everything that a descent needs to go on; saved as it is, it continues bit for bit."""
+
+    module: PyTree[Array]
+    average: PyTree[Array]
+    optimiser: PyTree[Array]
+    key_data: Array
+    updates: Int[Array, ""]
+
+    @property
+    def averaged(self) -> PyTree[Array]:
+        """The module with the moving average of its weights."""
+        return eqx.combine(self.average, self.module)
+
+
+class Descent(eqx.Module):
+    """Adam on a loss.
+
+    Parameters
+    ----------
+    configuration
+        The settings.
+    loss
+        ``loss(module, batch, key=key) -> (scalar, metrics)``, traceable; a batch is any tree of arrays.
+    """
+
+    configuration: DescentConfiguration = eqx.field(static=True)
+    loss: Loss
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Clipping, Adam, decay of the weights, the schedule."""
+        c = self.configuration
+        clip = [optax.clip_by_global_norm(c.clip)] if c.clip else []
+        decay = [optax.add_decayed_weights(c.weight_decay)] if c.weight_decay else []
+        inner = [*decay, optax.scale_by_adam()] if c.coupled else [optax.scale_by_adam(), *decay]
+        return optax.chain(*clip, *inner, optax.scale_by_learning_rate(c.rates()))
+
+    def init(self, module: PyTree[Array], *, key: Key[Scalar, ""]) -> DescentState:
+        """The state before the first update."""
+        weights = eqx.filter(module, eqx.is_inexact_array)
+        return DescentState(
+            module=module,
+            average=weights,
+            optimiser=self.optimiser().init(weights),
+            key_data=jax.random.key_data(key),
+            updates=jnp.zeros((), jnp.int32),
+        )
+
+    @eqx.filter_jit
+    def update(self, state: DescentState, batch: PyTree[Array]) -> tuple[DescentState, Metrics]:
+        """One update."""
+        return self._update(state, batch)
+
+    @eqx.filter_jit
+    def advance(self, state: DescentState, batches: PyTree[Array]) -> tuple[DescentState, Metrics]:
+        """One update per batch along the leading axis, in one compiled loop; metrics are means over them."""
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def one(arrays: Any, batch: Any) -> tuple[Any, Metrics]:
+            following, metrics = self._update(eqx.combine(arrays, static), batch)
+            return eqx.partition(following, eqx.is_array)[0], metrics
+
+        arrays, metrics = jax.lax.scan(one, arrays, batches)
+        return eqx.combine(arrays, static), jax.tree.map(jnp.mean, metrics)
+
+    def _update(self, state: DescentState, batch: PyTree[Array]) -> tuple[DescentState, Metrics]:
+        key, now = jax.random.split(jax.random.wrap_key_data(state.key_data))
+        (loss, metrics), gradient = eqx.filter_value_and_grad(self.loss, has_aux=True)(state.module, batch, key=now)
+        weights = eqx.filter(state.module, eqx.is_inexact_array)
+        step, optimiser = self.optimiser().update(gradient, state.optimiser, weights)
+        module = eqx.apply_updates(state.module, step)
+        # The average forgets the random beginning: its decay grows as (1 + t) / (10 + t).
+        count = state.updates.astype(jnp.float32)
+        decay = jnp.minimum(self.configuration.average, (1 + count) / (10 + count))
+        following = DescentState(
+            module=module,
+            average=move_average(state.average, module, decay) if self.configuration.average else
+            eqx.filter(module, eqx.is_inexact_array),
+            optimiser=optimiser,
+            key_data=jax.random.key_data(key),
+            updates=state.updates + 1,
+        )  # fmt: skip
+        return following, {"loss": loss, "gradient": global_norm(gradient), **metrics}
