@@ -1,11 +1,12 @@
 """A run: one folder that holds everything needed to repeat, resume, judge and ship a training."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from closura.runs.checkpoints import write_json
-from closura.runs.configuration import TrainConfiguration, differences, from_plain, to_plain
+from closura.runs.configuration import differences, from_plain, to_plain
 
 
 class RunError(RuntimeError):
@@ -15,13 +16,16 @@ class RunError(RuntimeError):
 class RunFolder:
     """Paths and rules of a run folder.
 
+    ``decode`` makes settings of what ``configuration.json`` holds (default: those of a training in the loop).
+
     ``configuration.json`` (resolved settings), ``environment.json``, ``status.json``, ``metrics.jsonl``,
     ``weights.safetensors`` (the best by validation), ``final.safetensors`` (the last),
     ``checkpoints/last.checkpoint`` (to resume) and ``checkpoints/update-*.safetensors`` (kept along the way).
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, decode: Callable[[dict[str, Any]], Any] = from_plain) -> None:
         self.path = Path(path)
+        self._decode = decode
         self.configuration = self.path / "configuration.json"
         self.environment = self.path / "environment.json"
         self.status = self.path / "status.json"
@@ -40,7 +44,7 @@ class RunFolder:
         """Whether there is a run in the folder."""
         return self.configuration.exists()
 
-    def read_configuration(self) -> TrainConfiguration:
+    def read_configuration(self) -> Any:
         """The settings of the run in the folder.
 
         Raises
@@ -49,13 +53,13 @@ class RunFolder:
             If there is none, or its file is damaged.
         """
         try:
-            return from_plain(json.loads(self.configuration.read_text()))
+            return self._decode(json.loads(self.configuration.read_text()))
         except FileNotFoundError as error:
             raise RunError(f"there is no run in {self.path}: {self.configuration.name} is missing") from error
         except ValueError as error:
             raise RunError(f"{self.configuration} is damaged: {error}") from error
 
-    def check(self, configuration: TrainConfiguration, *, resume: bool, overwrite: bool) -> None:
+    def check(self, configuration: Any, *, resume: bool, overwrite: bool) -> None:
         """Refuse what would lose something, before anything is changed.
 
         Raises
@@ -81,7 +85,7 @@ class RunFolder:
         if self.path.exists() and not self.holds_run and any(self.path.iterdir()):
             raise RunError(f"{self.path} is not empty and holds no run: choose another folder with --run")
 
-    def create(self, configuration: TrainConfiguration) -> None:
+    def create(self, configuration: Any) -> None:
         """Start a new run in the folder; what an earlier run left in its files is removed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for path in (self.metrics, self.weights, self.final, self.status, self.environment, self.last):

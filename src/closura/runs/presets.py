@@ -15,6 +15,7 @@ from closura.runs.configuration import (
     TrainConfiguration,
     ValidationConfiguration,
 )
+from closura.runs.flow_presets import flow_physics, flow_preset
 from closura.runs.law_presets import law_preset
 from closura.runs.truth_bank import TruthConfiguration
 
@@ -49,6 +50,8 @@ def problem_preset(problem: str, preset: str) -> Any:
         If the problem is unknown.
     """
     kind = family(problem)
+    if problem == "kolmogorov":
+        return flow_physics(preset)  # type: ignore[arg-type]
     if preset == "paper":
         usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
         return kind.published(usual)
@@ -74,7 +77,8 @@ def train_preset(
         ``paper``: what actually produced the published weights (PPO, IRCNN, one episode at a time, two million
         transitions). ``default``: what learns best per unit of time (gradients through the rollout of a
         compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes. For problems whose
-        agents weigh fluxes see :func:`~closura.runs.law_presets.law_preset`.
+        agents weigh fluxes see :func:`~closura.runs.law_presets.law_preset`, for the Kolmogorov flow
+        :func:`~closura.runs.flow_presets.flow_preset`.
     problem
         The problem.
     learner, closure
@@ -89,6 +93,8 @@ def train_preset(
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
     if family(problem).agents == "interfaces":
         return law_preset(preset, problem=problem, learner=learner, closure=closure)
+    if problem == "kolmogorov":
+        return flow_preset(preset, learner=learner, closure=closure)
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
     if learner not in LEARNING:

@@ -1,10 +1,8 @@
 """The training loop: the same for every learner, interruptible at any moment, repeatable to the bit."""
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +13,8 @@ from jaxtyping import Key, Scalar
 
 from closura.closures import AnyClosure, build
 from closura.interop.weights import load_weights, save_weights
+from closura.interruption import Interrupted as Interrupted
+from closura.interruption import stop_requests
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
 from closura.problems import Problem, build_problem, with_store
@@ -31,10 +31,6 @@ LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c"
 
 class TrainingDiverged(RuntimeError):
     """Losses or weights were no longer finite; the last good checkpoint is kept."""
-
-
-class Interrupted(RuntimeError):
-    """The training was asked to stop; it can be resumed."""
 
 
 class Progress(NamedTuple):
@@ -166,7 +162,7 @@ def train(
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(state.updates)))
     run.write_status("running", update=int(state.updates))
     try:
-        with _stop_requests() as stop:
+        with stop_requests() as stop:
             state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
     except TrainingDiverged as error:
         run.write_status("diverged", message=str(error))
@@ -323,28 +319,6 @@ def _save(
             "configuration": to_plain(c),
         },
     )
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn SIGINT and SIGTERM into a wish to stop at the next row of metrics."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not in the main thread: signals are the caller's business
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _or_infinite(value: float | None) -> float:

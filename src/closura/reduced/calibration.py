@@ -1,0 +1,101 @@
+"""Intervals that hold: the distance of members from their mean, scaled so that validation data lie where they should.
+
+A network knows its training data better than others, so that its spread is too small for what it has not seen (or too
+large, when its weights were averaged). One factor, found on validation frames, mends the size of the spread; it cannot
+mend its shape.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from closura.reduced.reconstruction import Frames, Members, Reconstruction, check_question, find, name_of, register
+
+FACTORS = (0.25, 4.0)
+"""Bounds of the factor."""
+
+LEAST = 8
+"""Members whose mean is taken for the mean of all."""
+
+
+class Calibrated(Reconstruction):
+    """A closure whose members stand ``factor`` times as far from the mean of their ensemble.
+
+    Fewer members than :data:`LEAST` are taken from an ensemble of that size, so that they have a mean to stand apart
+    from.
+    """
+
+    inner: Reconstruction
+    factor: float = eqx.field(static=True)
+
+    def sample(self, filtered: Frames, members: int, *, key: PRNGKeyArray) -> Members:
+        check_question(filtered, filtered.shape[1:], members)
+        drawn = np.asarray(self.inner.sample(filtered, max(members, LEAST), key=key))
+        mean = drawn.mean(axis=0, dtype=np.float64).astype(drawn.dtype)
+        return mean + np.asarray(self.factor, drawn.dtype) * (drawn[:members] - mean)
+
+    def mean_and_std(self, filtered: Frames) -> tuple[Frames, Frames]:
+        mean, std = self.inner.mean_and_std(filtered)
+        return mean, np.asarray(self.factor, np.asarray(std).dtype) * std
+
+    def state(self) -> dict[str, np.ndarray]:
+        return self.inner.state()
+
+    def facts(self) -> dict[str, Any]:
+        return {"inner": name_of(self.inner), "factor": self.factor, "facts": self.inner.facts()}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+        inner = find(facts["inner"]).reconstruction.from_state(arrays, facts["facts"])
+        return cls(inner, float(facts["factor"]))
+
+
+@dataclass(frozen=True)
+class CalibratedRecipe:
+    """Calibration is not fitted alone: use :func:`calibrate` on a fitted closure."""
+
+
+def calibrate(
+    closure: Reconstruction, filtered: Frames, full: Frames, *, members: int = 20, level: float = 0.9, key: PRNGKeyArray
+) -> Reconstruction:
+    """The closure with the factor whose central intervals hold ``level`` of the validation values.
+
+    Parameters
+    ----------
+    closure
+        A fitted closure; one without spread is returned as it is.
+    filtered, full
+        Validation frames: neither training nor test.
+    members
+        Members per frame.
+    level
+        Nominal coverage that is to be met.
+    key
+        Random key.
+    """
+    drawn = np.asarray(closure.sample(filtered, members, key=key), np.float64)
+    full = np.asarray(full, np.float64)
+    mean = drawn.mean(axis=0)
+    apart = np.sort(drawn - mean, axis=0)
+    if not np.any(apart):
+        return closure
+    # Order statistics i and M + 1 - i bound an interval of probability 1 - 2 i / (M + 1), between them linearly.
+    place = (1 - level) / 2 * (members + 1) - 1
+    if place < 0:
+        raise ValueError(f"{members} members say nothing about intervals of {level:.0%}; take more")
+    low, share = int(place), place - int(place)
+    lower = (1 - share) * apart[low] + share * apart[low + 1]
+    upper = (1 - share) * apart[-1 - low] + share * apart[-2 - low]
+    error = full - mean
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.where(error < 0, error / np.minimum(lower, 0), error / np.maximum(upper, 0))
+    needed = np.where(np.isnan(needed), 0.0, needed)
+    factor = float(np.quantile(needed, level))
+    return Calibrated(closure, float(np.clip(factor, *FACTORS)))
+
+
+register("calibrated", CalibratedRecipe, Calibrated)

@@ -1,0 +1,267 @@
+"""The default reduced-order model: a causal transformer that steps the modes of the filtered flow, with noise.
+
+    z_{n+1} = z_n + scale * f(z_{n-W+1}, ..., z_n; xi_n) ,     xi_n standard normal
+
+z are latent vectors of the spectral encoding, f answers in units of the usual change in one step. Members that start
+from the same window and are stepped with their own noise are scored together by the fair ranked probability score
+[Ferro2014], at every step of a horizon: noise is used as far as the window does not decide what follows, and long runs
+keep their variance because the score punishes a missing spread as it punishes errors.
+
+.. code-block:: bibtex
+
+    @article{Ferro2014,
+      title = {Fair scores for ensemble forecasts}, author = {Ferro, Christopher A. T.},
+      journal = {Quarterly Journal of the Royal Meteorological Society}, volume = {140}, pages = {1917--1923},
+      year = {2014}, doi = {10.1002/qj.2270}
+    }
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from closura.learners.descent import DescentConfiguration
+from closura.learners.state import Metrics
+from closura.reduced.convolutional import ensemble_score
+from closura.reduced.encoding import SpectralEncoding, random_move
+from closura.reduced.model import MODELS, ModelEntry, ReducedModel
+from closura.reduced.stored import arrays_of, with_arrays
+from closura.reduced.transformer import Block, linear
+
+Window = Float[Array, "time latent"]
+
+
+class LatentModel(ReducedModel):
+    """Steps a window of latent vectors.
+
+    Parameters
+    ----------
+    encoding
+        Between frames and latent vectors.
+    window
+        Latent vectors that it sees.
+    width, blocks, heads
+        Size of the transformer; its inner networks are twice as wide.
+    noise
+        Random numbers per step; 0 makes it deterministic.
+    change
+        Root mean square of the change of each latent number in one step, over training data.
+    key
+        Random key.
+    """
+
+    encoding: SpectralEncoding
+    steps_seen: int = eqx.field(static=True)
+    noise: int = eqx.field(static=True)
+    change: tuple[float, ...] = eqx.field(static=True)
+    read: eqx.nn.Linear
+    position: Float[Array, "time width"]
+    stir: eqx.nn.Linear | None
+    blocks: tuple[Block, ...]
+    norm: eqx.nn.LayerNorm
+    write: eqx.nn.Linear
+
+    def __init__(
+        self,
+        encoding: SpectralEncoding,
+        change: tuple[float, ...],
+        *,
+        window: int = 8,
+        width: int = 128,
+        blocks: int = 3,
+        heads: int = 4,
+        noise: int = 16,
+        key: PRNGKeyArray,
+    ) -> None:
+        read, position, stir, write, *inner = jax.random.split(key, blocks + 4)
+        latent = encoding.latent
+        self.encoding, self.steps_seen, self.noise, self.change = encoding, window, noise, change
+        # Tokens are a latent vector and its change, which is small and would drown in it.
+        self.read = linear(2 * latent, width, key=read)
+        self.position = 0.02 * jax.random.normal(position, (window, width), jnp.float32)
+        self.stir = linear(noise, width, key=stir) if noise else None
+        self.blocks = tuple(Block(width, heads, 2 * width, causal=True, key=k) for k in inner)
+        self.norm = eqx.nn.LayerNorm(width)
+        self.write = linear(width, latent, key=write)
+
+    def following(self, window: Window, *, key: PRNGKeyArray) -> Float[Array, " latent"]:
+        """The latent vector after a window."""
+        scale = jnp.asarray(self.change, window.dtype)
+        slopes = jnp.diff(window, axis=0, prepend=2 * window[:1] - window[1:2]) / scale
+        tokens = jax.vmap(self.read)(jnp.concatenate([window, slopes], axis=1)) + self.position
+        if self.stir is not None:
+            tokens = tokens.at[-1].add(self.stir(jax.random.normal(key, (self.noise,), window.dtype)))
+        for block in self.blocks:
+            tokens = block(tokens)
+        return window[-1] + scale * self.write(self.norm(tokens[-1]))
+
+    @property
+    def window(self) -> int:
+        return self.steps_seen
+
+    def start(self, frames: Float[Array, "window 2 x y"], *, key: PRNGKeyArray) -> Window:
+        return jax.vmap(self.encoding.encode)(frames)
+
+    def step(self, carry: Window, *, key: PRNGKeyArray) -> tuple[Window, Float[Array, " latent"]]:
+        z = self.following(carry, key=key)
+        return jnp.concatenate([carry[1:], z[None]]), z
+
+    def decode(self, latent: Float[Array, " latent"]) -> Float[Array, "2 x y"]:
+        return self.encoding.decode(latent)
+
+    def rollout(self, window: Window, steps: int, *, key: PRNGKeyArray) -> Float[Array, "steps latent"]:
+        """Latent vectors of the next steps."""
+        return jax.lax.scan(lambda c, k: self.step(c, key=k), window, jax.random.split(key, steps))[1]
+
+    def state(self) -> dict[str, np.ndarray]:
+        return arrays_of(self)
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "encoding": self.encoding.plain(),
+            "change": list(self.change),
+            "window": self.steps_seen,
+            "width": self.position.shape[-1],
+            "blocks": len(self.blocks),
+            "heads": self.blocks[0].attention.heads,
+            "noise": self.noise,
+        }
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+        settings = {**facts, "encoding": SpectralEncoding.from_plain(facts["encoding"])}
+        blank = cls(settings.pop("encoding"), tuple(settings.pop("change")), **settings, key=jax.random.key(0))
+        return with_arrays(blank, arrays)
+
+
+@dataclass(frozen=True)
+class LatentRecipe:
+    """Settings of the default reduced-order model.
+
+    Parameters
+    ----------
+    window
+        Steps that the model sees.
+    horizons
+        Pairs of a share of the updates and the steps that members are run, and scored, from there on.
+    members
+        Members per window while training.
+    width, blocks, heads, noise
+        Size of the transformer and number of random numbers per step.
+    fairness
+        Share of the fair score in the score.
+    jitter
+        Largest standard deviation of the noise that is added to the windows seen in training, in units of the usual
+        change in one step: runs stray from the flow, and the model must know the way back.
+    descent
+        How it is trained.
+    """
+
+    window: int = 8
+    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.1, 2), (0.3, 4), (0.7, 8))
+    members: int = 2
+    width: int = 128
+    blocks: int = 3
+    heads: int = 4
+    noise: int = 16
+    fairness: float = 0.95
+    jitter: float = 0.2
+    descent: DescentConfiguration = field(
+        default_factory=lambda: DescentConfiguration(updates=12000, batch=64, learning_rate=1e-3, average=0.999)
+    )
+
+    def working_data(
+        self, frames: Sequence[Float[np.ndarray, "time 2 x y"]], *, cutoff: float, forcing: int, every: int
+    ) -> tuple[SpectralEncoding, list[Float[np.ndarray, "time latent"]], tuple[float, ...]]:
+        """The encoding of some stretches of filtered frames, their latent vectors, and the usual change in a step."""
+        sample = np.concatenate([part[:: max(1, len(part) // 100)] for part in frames])
+        encoding = SpectralEncoding.fitted(sample, cutoff, forcing=forcing)
+        latents = [encode_all(encoding, part) for part in frames]
+        return encoding, latents, usual_change(latents, every)
+
+    def initial(self, encoding: SpectralEncoding, change: tuple[float, ...], *, key: PRNGKeyArray) -> LatentModel:
+        """The untrained model."""
+        return LatentModel(
+            encoding,
+            change,
+            window=self.window,
+            width=self.width,
+            blocks=self.blocks,
+            heads=self.heads,
+            noise=self.noise,
+            key=key,
+        )
+
+    def batches(
+        self, latents: Sequence[Float[np.ndarray, "time latent"]], every: int, *, seed: int, first: int = 0
+    ) -> Iterator[Float[np.ndarray, "batch time latent"]]:
+        """Windows for ever, from update ``first`` on, as long as the horizon of that update asks for."""
+        for update in itertools.count(first):
+            length = (self.window + self.horizon(update) - 1) * every + 1
+            rooms = np.array([max(0, len(part) - length + 1) for part in latents])
+            if not rooms.any():
+                raise ValueError(
+                    f"windows of {length} frames do not fit into stretches of {max(map(len, latents))} frames: take a "
+                    "shorter window or horizon"
+                )
+            rng = np.random.default_rng([seed, update])
+            places = rng.integers(0, rooms.sum(), self.descent.batch)
+            parts = np.searchsorted(np.cumsum(rooms), places, side="right")
+            begins = places - (np.cumsum(rooms) - rooms)[parts]
+            yield np.stack([latents[p][b : b + length : every] for p, b in zip(parts, begins, strict=True)])
+
+    def horizon(self, update: int) -> int:
+        """Steps of the windows of an update."""
+        return [steps for share, steps in self.horizons if update >= share * self.descent.updates][-1]
+
+    def loss(
+        self, model: LatentModel, windows: Float[Array, "batch time latent"], turns: Array, *, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """Mean score over the steps after each window, in units of the usual change in one step."""
+        moves, noise = jax.random.split(key)
+        batch, horizon = windows.shape[0], windows.shape[1] - model.window
+        windows = jax.vmap(lambda w, k: random_move(model.encoding, turns, w, key=k))(
+            windows, jax.random.split(moves, batch)
+        )
+        seen, truth = windows[:, : model.window], windows[:, model.window :]
+        scale = jnp.asarray(model.change, windows.dtype)
+        jitter, noise = jax.random.split(noise)
+        sizes = self.jitter * jax.random.uniform(jitter, (batch, 1, 1), windows.dtype)
+        seen = seen + sizes * scale * jax.random.normal(jitter, seen.shape, windows.dtype)
+        keys = jax.random.split(noise, (batch, self.members))
+        runs = jax.vmap(lambda w, ks: jax.vmap(lambda k: model.rollout(w, horizon, key=k))(ks))(seen, keys)
+        runs, truth = jnp.moveaxis(runs, 1, 0) / scale, truth / scale
+        score = jnp.mean(ensemble_score(runs, truth, self.fairness))
+        error = jnp.mean(runs, axis=0) - truth
+        return score, {
+            "error": jnp.sqrt(jnp.mean(jnp.square(error[:, 0]))),
+            "spread": jnp.mean(jnp.std(runs[:, :, 0], axis=0)),
+        }
+
+
+def encode_all(
+    encoding: SpectralEncoding, frames: Float[np.ndarray, "time 2 x y"]
+) -> Float[np.ndarray, "time latent"]:
+    """Latent vectors of many frames, float32."""
+    function = jax.jit(jax.vmap(encoding.encode))
+    parts = []
+    for begin in range(0, len(frames), 500):
+        chosen = np.minimum(np.arange(begin, begin + 500), len(frames) - 1)
+        parts.append(np.asarray(function(jnp.asarray(frames[chosen], jnp.float32)))[: len(frames) - begin])
+    return np.concatenate(parts)
+
+
+def usual_change(latents: Sequence[Float[np.ndarray, "time latent"]], every: int) -> tuple[float, ...]:
+    """Root mean square change of each latent number over ``every`` frames."""
+    changes = np.concatenate([part[every:] - part[:-every] for part in latents])
+    return tuple(float(c) for c in np.sqrt(np.mean(np.square(changes, dtype=np.float64), axis=0)))
+
+
+MODELS["latent"] = ModelEntry(LatentModel, LatentRecipe)

@@ -1,0 +1,1 @@
+"""Runs of what is fitted to data sets of flows: closures and reduced-order models."""

@@ -1,0 +1,138 @@
+"""The frames of a fit: opened, split, filtered, streamed in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff, cutoff_by_energy
+from closura.reduced.spectra import mode_power
+from closura.runs.fitting.configuration import FilterConfiguration, SplitConfiguration
+from closura.trajectories.flow_data import FlowData, open_flow
+from closura.trajectories.split import Segment, Split, by_time, by_trajectory, check_split, interleaved
+from closura.trajectories.windows import Windows
+
+POWER_FRAMES = 1000
+"""Training frames from which a cut-off is found: more change its energy share by less than 0.1 %."""
+
+
+@dataclass(frozen=True, eq=False)
+class FitData:
+    """A data set with its split and its filter."""
+
+    flow: FlowData
+    split: Split
+    filtering: Filter
+
+    def frames(self, segments: Sequence[Segment], most: int) -> Float[np.ndarray, "time 2 x y"]:
+        """Up to ``most`` frames, evenly spread over segments, float32."""
+        if not segments:
+            raise ValueError(f"no frames of {self.flow.path} are left for this part of the split")
+        total = sum(len(segment) for segment in segments)
+        wanted = np.unique(np.linspace(0, total - 1, min(most, total)).astype(int))
+        parts, first = [], 0
+        for segment in segments:
+            own = wanted[(wanted >= first) & (wanted < first + len(segment))] - first
+            first += len(segment)
+            numbers = segment.start + segment.step * own
+            parts.extend(_read(self.flow, segment.trajectory, numbers))
+        return np.stack(parts)
+
+    def pairs(
+        self, segments: Sequence[Segment], most: int
+    ) -> tuple[Float[np.ndarray, "time 2 x y"], Float[np.ndarray, "time 2 x y"]]:
+        """Filtered and full frames."""
+        full = self.frames(segments, most)
+        return self.filtering(full), full
+
+    def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[Float[np.ndarray, "size 2 2 x y"]]:
+        """Shuffled pairs of filtered and full training frames, for ever, from batch ``first`` on."""
+        for batch in Windows(self.flow, self.split.train, 1).batches(size, seed=seed, first=first):
+            full = batch[:, 0]
+            yield np.stack([self.filtering(full), full], axis=1)
+
+    def facts(self) -> dict[str, Any]:
+        """What a run must remember: filter, and the simulations that it has seen."""
+
+        def names(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "simulation": self.flow.identities[s.trajectory],
+                    "trajectory": s.trajectory,
+                    "start": s.start,
+                    "stop": s.stop,
+                    "step": s.step,
+                }
+                for s in segments
+            ]
+
+        return {
+            "data": str(self.flow.path),
+            "filter": self.filtering.plain(),
+            "forcing": self.flow.forcing,
+            "interval": self.flow.interval,
+            "points": self.flow.points,
+            "train": names(self.split.train),
+            "validation": names(self.split.validation),
+            "test": names(self.split.test),
+        }
+
+
+def fit_data(path: str, filtering: FilterConfiguration, split: SplitConfiguration) -> FitData:
+    """Open a data set, split it, and find its filter from training frames.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the data cannot be used (see ``open_flow``), the split leaks or leaves nothing, or no path was given.
+    """
+    if not path:
+        raise ValueError("which data? give --data FILE.zarr; make one with: closura data generate kolmogorov --help")
+    flow = open_flow(path)
+    parts = split_of(flow, split)
+    return FitData(flow, parts, filter_of(flow, parts.train, filtering))
+
+
+def split_of(flow: FlowData, c: SplitConfiguration) -> Split:
+    """The split that settings ask for, checked for leaks."""
+    if c.by == "trajectory":
+        numbers = [i for i in (*c.held_out, *c.validation) if i >= flow.trajectories]
+        if numbers:
+            raise ValueError(
+                f"{flow.path} has {flow.trajectories} trajectories, 0 to {flow.trajectories - 1}; the split names "
+                f"{numbers}: choose others with --split.held-out and --split.validation"
+            )
+        parts = by_trajectory(flow, c.held_out, c.validation)
+    elif c.by == "time":
+        parts = by_time(flow, c.shares, gap=c.gap)
+    else:
+        parts = interleaved(flow)
+    check_split(parts.train, parts.test, allow_leak=c.allow_leak)
+    check_split(parts.train, parts.validation, allow_leak=c.allow_leak)
+    return parts
+
+
+def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterConfiguration) -> Filter:
+    """The filter that settings ask for."""
+    if c.kind == "gaussian":
+        return GaussianFilter(c.width)
+    if c.kind == "box":
+        return BoxFilter(c.width)
+    if c.cutoff:
+        return SpectralCutoff(c.cutoff)
+    probe = FitData(flow, Split(tuple(train), (), ()), SpectralCutoff(flow.points / 2))
+    power = mode_power(probe.frames(train, POWER_FRAMES))
+    return SpectralCutoff(cutoff_by_energy(power, c.energy, c.rule))
+
+
+def _read(flow: FlowData, trajectory: int, numbers: np.ndarray) -> list[np.ndarray]:
+    """Single frames, chunk by chunk, so that one is in memory at a time."""
+    out: list[np.ndarray] = []
+    step = flow.chunk_frames
+    for chunk in np.unique(numbers // step):
+        first = int(chunk) * step
+        frames = flow.read(trajectory, first, min(first + step, flow.frames)).astype(np.float32, copy=False)
+        out.extend(frames[n - first].copy() for n in numbers[numbers // step == chunk])
+    return out

@@ -1,0 +1,126 @@
+"""The loop of every descent on data: logged, judged, kept, interruptible at any moment, repeatable to the bit."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from closura.interruption import Interrupted
+from closura.learners.descent import Descent, DescentState
+from closura.runs.checkpoints import load_checkpoint, save_checkpoint
+from closura.runs.folder import RunFolder
+from closura.runs.tracking import Sink
+from closura.runs.training import Progress, TrainingDiverged
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is fitted.
+
+    Parameters
+    ----------
+    descent
+        The learner; its settings say how many updates there are.
+    state
+        The state before the first update.
+    batches
+        ``batches(first)``: all batches from that number on.
+    judge
+        ``judge(module)``: what is to be small on validation data, as "validation_error", and further figures.
+    save
+        ``save(path, module, row)`` writes the module.
+    every, log_every
+        Updates between judgements, and between rows of metrics.
+    """
+
+    descent: Descent
+    state: DescentState
+    batches: Callable[[int], Iterator[Any]]
+    judge: Callable[[Any], dict[str, float]]
+    save: Callable[[Path, Any, dict[str, Any]], None]
+    every: int
+    log_every: int
+
+
+def descend(
+    task: Task,
+    run: RunFolder,
+    sinks: list[Sink],
+    stop: Callable[[], bool],
+    *,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> dict[str, Any]:
+    """Make all updates that are left; returns ``update``, ``best``, ``seconds``.
+
+    Raises
+    ------
+    TrainingDiverged
+        If loss or weights are no longer finite; the last good checkpoint is kept.
+    Interrupted
+        When asked to stop, with a checkpoint written.
+    """
+    state = task.state
+    facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0}
+    if resume and run.last.exists():
+        state, facts = load_checkpoint(run.last, state)
+    total = task.descent.configuration.updates
+    update, begun = int(state.updates), time.perf_counter() - facts["seconds"]
+    batches = task.batches(update)
+    while update < total:
+        until = min(total, (update // task.log_every + 1) * task.log_every, (update // task.every + 1) * task.every)
+        rows: list[dict[str, Any]] = []
+        while update < until:
+            state, metrics = task.descent.update(state, jax.tree.map(jnp.asarray, next(batches)))
+            rows.append(metrics)
+            update += 1
+            if stop():
+                break
+        row: dict[str, Any] = {"update": update, **_means(rows)}
+        _check_finite(row, state, run)
+        judged = update % task.every == 0 or update == total
+        if judged:
+            figures = task.judge(state.averaged)
+            row.update(figures)
+            value = figures["validation_error"]
+            if math.isfinite(value) and (facts["best"] is None or value < facts["best"]):
+                facts["best"] = value
+                task.save(run.weights, state.averaged, row)
+        facts["update"], facts["seconds"] = update, time.perf_counter() - begun
+        row["seconds"] = facts["seconds"]
+        for sink in sinks:
+            sink.log(row)
+        words = f"{row['validation_error']:.4g}" if judged else ""
+        report(Progress(update, total, "updates", row, words))
+        stopping = stop()
+        if judged or stopping:
+            save_checkpoint(run.last, state, facts)
+        if stopping and update < total:
+            raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
+    task.save(run.final, state.averaged, {"update": update})
+    if not run.weights.exists():
+        task.save(run.weights, state.averaged, {"update": update})
+    return facts
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
+
+
+def _check_finite(row: dict[str, Any], state: DescentState, run: RunFolder) -> None:
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    weights = jax.tree.leaves(eqx.filter(state.module, eqx.is_inexact_array))
+    if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
+        bad.append("weights")
+    if bad:
+        kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint had been written yet"
+        raise TrainingDiverged(
+            f"{', '.join(bad)} not finite at update {row['update']}; {kept}. Lower the learning rate"
+        )
