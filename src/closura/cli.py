@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-PROBLEMS = ("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d")
+PROBLEMS = ("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov")
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
@@ -14,6 +14,10 @@ closura: learn what a coarse simulation grid cannot resolve
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
+  closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on
+  closura data convert SOURCE           flows of other layouts into such a store
+  closura data filter FILE.zarr         the large scales of a data set
+  closura data show FILE.zarr           what a data set holds, with statistics
   closura models get NAME               download published weights (closure-rl-advection)
   closura --version
 
@@ -24,6 +28,7 @@ Problems:
   burgers-2d    scalar inviscid Burgers in two dimensions (BPTTS)
   euler-1d      Euler equations of an ideal gas in one dimension (BPTTS)
   euler-2d      Euler equations of an ideal gas in two dimensions (BPTTS)
+  kolmogorov    two-dimensional turbulence under a sinusoidal force
 
 Each command explains its options with --help.
 """

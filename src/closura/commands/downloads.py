@@ -1,4 +1,4 @@
-"""``closura data fetch`` and ``closura models get``: public files, verified by checksums."""
+"""``closura data`` finds what to do with data; ``closura data fetch`` and ``closura models get``: public files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,22 @@ from closura.commands.options import argument
 from closura.fields import fetch
 from closura.interop.published import fetch_published
 
+DATA = """\
+usage: closura data ACTION ...
+
+  closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
+  closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on
+  closura data convert SOURCE           flows of other layouts (kolsol, published, the-well) into such a store
+  closura data filter FILE.zarr         the large scales of a data set
+  closura data show FILE.zarr           what a data set holds, with statistics
+
+Each action explains its options with --help.
+"""
+ACTIONS = ("fetch", "generate", "filter", "convert", "show")
+
 
 @dataclass(frozen=True)
 class _Data:
-    action: Annotated[tyro.conf.Positional[Literal["fetch"]], argument("what to do")]
     name: Annotated[tyro.conf.Positional[Literal["mnist", "fashion-mnist"]], argument("the data set")]
 
 
@@ -25,8 +37,34 @@ class _Models:
 
 
 def run_data(arguments: Sequence[str]) -> None:
+    """Find the action and run it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such action.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console.print(DATA, end="", soft_wrap=True)
+        return
+    action, rest = arguments[0], arguments[1:]
+    if action == "fetch":
+        run_fetch(rest)
+    elif action == "filter":
+        from closura.commands.filtering import run_filter
+
+        run_filter(rest)
+    elif action in ACTIONS:
+        from closura.commands.data import run_convert, run_generate, run_show
+
+        {"generate": run_generate, "convert": run_convert, "show": run_show}[action](rest)
+    else:
+        raise ValueError(f"unknown action {action!r}; valid: {', '.join(f'closura data {each}' for each in ACTIONS)}")
+
+
+def run_fetch(arguments: Sequence[str]) -> None:
     """Download a data set into the cache."""
-    parsed = tyro.cli(_Data, prog="closura data", args=list(arguments), description="Download images.")
+    parsed = tyro.cli(_Data, prog="closura data fetch", args=list(arguments), description="Download images.")
     console.print(f"{parsed.name}: {fetch(parsed.name)}", soft_wrap=True)
 
 

@@ -61,7 +61,7 @@ def weights_of_modes(points: int) -> Float[np.ndarray, "1 ky"]:
     return np.where((ky > 0) & (ky < points // 2), 2.0, 1.0)
 
 
-def refine(spectrum: Spectrum, points: int) -> Spectrum:
+def refine(spectrum: Complex[Array, "*batch kx ky"], points: int) -> Complex[Array, "*batch kx_ ky_"]:
     """The spectrum on a finer grid, scaled so that the inverse transform gives the same waves there.
 
     The row -N/2 of x is kept as a wave of its own, the column N/2 of y is left out: mask it before by another rule.
@@ -75,7 +75,7 @@ def refine(spectrum: Spectrum, points: int) -> Spectrum:
     return jnp.pad(rows * scale, [(0, 0)] * (spectrum.ndim - 1) + [(0, columns)])
 
 
-def coarsen(spectrum: Spectrum, points: int) -> Spectrum:
+def coarsen(spectrum: Complex[Array, "*batch kx ky"], points: int) -> Complex[Array, "*batch kx_ ky_"]:
     """The waves of a coarser grid alone (sharp truncation), scaled for its number of points; its Nyquist waves in y
     are zero, those in x are the fine grid's row -points/2.
     """

@@ -1,0 +1,185 @@
+"""``closura data generate``, ``convert`` and ``show``: data sets of simulated flows."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich import box
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from closura.commands.console import console, fail
+from closura.commands.options import argument
+from closura.trajectories import FlowData, FlowDiverged, GenerationConfiguration, convert, generate, open_flow
+from closura.trajectories.readers import Layout
+from closura.trajectories.schema import Precision
+from closura.trajectories.statistics import Moments, moments_of_trajectories, pooled
+
+
+@dataclass(frozen=True)
+class _Generate:
+    problem: Annotated[tyro.conf.Positional[Literal["kolmogorov"]], argument("the flow")]
+    out: Annotated[Path, argument("the zarr folder to make, or to go on with")]
+    configuration: Annotated[GenerationConfiguration, tyro.conf.arg(name="")] = field(
+        default_factory=GenerationConfiguration
+    )
+    overwrite: Annotated[bool, argument("replace a data set of flows that is there")] = False
+
+
+@dataclass(frozen=True)
+class _Convert:
+    sources: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], argument("files of one layout; their trajectories follow each other")
+    ]
+    layout: Annotated[Layout, argument("KolSol's HDF5, the published .npy, or The Well's HDF5")]
+    out: Annotated[Path, argument("the zarr folder to write")]
+    stride: Annotated[int, argument("keep every stride-th frame")] = 1
+    reynolds: Annotated[float | None, argument("Reynolds number, if the file does not say")] = None
+    forcing: Annotated[int | None, argument("wavenumber of the forcing, if the file does not say; 0 without")] = None
+    interval: Annotated[float | None, argument("time between the file's frames, if it does not say")] = None
+    precision: Annotated[Precision, argument("in which frames are kept")] = "float32"
+    overwrite: Annotated[bool, argument("replace a data set of flows that is there")] = False
+
+
+@dataclass(frozen=True)
+class _Show:
+    file: Annotated[tyro.conf.Positional[Path], argument("the zarr folder")]
+
+
+def run_generate(arguments: Sequence[str]) -> FlowData:
+    """Simulate flows; the last line says what there is."""
+    parsed = tyro.cli(
+        _Generate,
+        prog="closura data generate",
+        args=list(arguments),
+        description="Simulate flows into a zarr store. The same command goes on with a run that was stopped.",
+    )
+    c, began, resumed = parsed.configuration, time.monotonic(), {"steps": 0}
+    with _bar("simulating", "steps") as show:
+
+        def report(progress: object) -> None:
+            resumed["steps"] = progress.resumed  # type: ignore[attr-defined]
+            show(progress.step, progress.steps, f"{progress.frames} of {c.frames} frames")  # type: ignore[attr-defined]
+
+        try:
+            data = generate(c, parsed.out, overwrite=parsed.overwrite, report=report)
+        except FlowDiverged as error:
+            fail(str(error), 1)
+            raise
+    again = f" (from step {resumed['steps']} of {c.steps})" if resumed["steps"] else ""
+    _say_what_there_is(data, f"{time.monotonic() - began:.0f} s{again}")
+    return data
+
+
+def run_convert(arguments: Sequence[str]) -> FlowData:
+    """Convert files; the last line says what there is."""
+    parsed = tyro.cli(
+        _Convert,
+        prog="closura data convert",
+        args=list(arguments),
+        description="Write flows of another layout as a zarr store.",
+    )
+    began = time.monotonic()
+    with _bar("converting", "frames") as show:
+        data = convert(
+            parsed.sources,
+            parsed.layout,
+            parsed.out,
+            stride=parsed.stride,
+            reynolds=parsed.reynolds,
+            forcing=parsed.forcing,
+            interval=parsed.interval,
+            precision=parsed.precision,
+            overwrite=parsed.overwrite,
+            report=lambda done, total: show(done, total, ""),
+        )
+    _say_what_there_is(data, f"{time.monotonic() - began:.0f} s")
+    return data
+
+
+def run_show(arguments: Sequence[str]) -> None:
+    """Print what a data set holds."""
+    parsed = tyro.cli(_Show, prog="closura data show", args=list(arguments), description="What a data set holds.")
+    data = open_flow(parsed.file)
+    about = data.attributes
+    end = data.times[-1]
+    facts = [f"{data.trajectories} trajectories of {data.frames} frames on {data.points} x {data.points} points",
+             f"times {data.times[0]:g} to {end:g}, every {data.interval:g}", f"forcing {data.forcing}",
+             str(data.dtype), f"{_size(data.path) / 2**20:.1f} MiB"]  # fmt: skip
+    made = [f"{name} {about[name]}" for name in ("dt", "integrator", "padding", "nyquist", "transient", "start",
+            "simulated_points") if name in about]  # fmt: skip
+    console.print(f"{data.path}: {', '.join(facts)}", soft_wrap=True)
+    if made:
+        console.print(f"made with {', '.join(made)}", soft_wrap=True)
+    table = Table(box=box.SIMPLE)
+    for heading in ("", "Reynolds", "seed", "mean", "std", "max", "min", "u std", "v std"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    with console.status("reading"):
+        for i, (both, u, v) in enumerate(moments_of_trajectories(data)):
+            seed = str(data.seeds[i]) if data.seeds[i] >= 0 else "–"
+            numbers = [_short(value) for value in (both.mean, both.std, both.maximum, both.minimum, u.std, v.std)]
+            table.add_row(str(i), f"{data.reynolds[i]:g}", seed, *numbers)
+    console.print(table)
+
+
+def _say_what_there_is(data: FlowData, seconds: str) -> None:
+    with console.status("reading it back"):
+        every = list(moments_of_trajectories(data))
+    u, v = pooled([each[1] for each in every]), pooled([each[2] for each in every])
+
+    def words(name: str, m: Moments) -> str:
+        return f"{name}: mean {_short(m.mean)} std {_short(m.std)} max {_short(max(m.maximum, -m.minimum))}"
+
+    console.print(
+        f"{data.path}: {data.trajectories} x {data.frames} frames of {data.points} x {data.points} points, "
+        f"{_size(data.path) / 2**20:.1f} MiB, {seconds}; {words('u', u)}; {words('v', v)}",
+        soft_wrap=True,
+    )
+
+
+def _short(value: float) -> str:
+    """Three decimals, and no minus before zero."""
+    return f"{round(value, 3) + 0.0:.3f}"
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+@contextmanager
+def _bar(verb: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar with the time left; a line per tenth where there is no terminal."""
+    if not console.is_terminal:
+        said = {"tenth": 0}
+
+        def line(done: int, total: int, words: str) -> None:
+            tenth = 10 * done // max(total, 1)
+            if tenth > said["tenth"]:
+                said["tenth"] = tenth
+                console.print(f"{verb}: {done} of {total} {unit}  {words}".rstrip(), soft_wrap=True)
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(), TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
+        TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(verb, total=None, words="compiling")
+
+        def show(done: int, total: int, words: str) -> None:
+            bar.update(task, total=total, completed=done, words=words)
+
+        yield show

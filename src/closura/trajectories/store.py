@@ -1,0 +1,182 @@
+"""Writing data sets of flows: a zarr store that is filled frame by frame."""
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numcodecs
+import numpy as np
+import zarr
+from jaxtyping import Float
+
+from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
+from closura.trajectories.statistics import energy_and_dissipation
+
+
+class FlowWriter:
+    """A store that is being filled: ``create`` or ``reopen`` it, ``write`` frames, ``finish``."""
+
+    def __init__(self, path: Path, description: FlowDescription, group: Any) -> None:
+        self.path, self.description = path, description
+        self._group = group
+        self._arrays = {name: group[name] for name in VARIABLES}
+
+    @classmethod
+    def create(cls, path: str | Path, description: FlowDescription) -> "FlowWriter":
+        """Make a store of missing frames, marked as not complete.
+
+        Raises
+        ------
+        FileExistsError
+            If something is there.
+        """
+        path, d = Path(path), description
+        if path.exists() or path.is_symlink():
+            raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        attributes = {"closura_version": _version(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        group = zarr.create_group(
+            path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": False}
+        )
+        side = 2 * np.pi * np.arange(d.points, dtype=np.float64) / d.points
+        values: dict[str, np.ndarray] = {
+            "trajectory": np.arange(d.trajectories, dtype=np.int64),
+            "time": np.arange(d.frames, dtype=np.float64) * d.interval,
+            "component": np.asarray(COMPONENTS, np.str_),
+            "x": side,
+            "y": side,
+            "seed": np.asarray(d.seeds, np.int64),
+            "reynolds": np.asarray(d.reynolds, np.float64),
+        }
+        for name, (dimensions, facts) in COORDINATES.items():
+            array = group.create_array(
+                name, shape=values[name].shape, chunks=values[name].shape, dtype=values[name].dtype, fill_value=None,
+                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts},
+            )  # fmt: skip
+            array[:] = values[name]
+        sizes = {"trajectory": d.trajectories, "time": d.frames, "component": 2, "x": d.points, "y": d.points}
+        chunks = {**sizes, "trajectory": 1, "time": d.chunk_frames}
+        for name, (dimensions, facts) in VARIABLES.items():
+            dtype = np.dtype(d.precision if name == "velocity" else "float64")
+            shape, chunk = (tuple(of[each] for each in dimensions) for of in (sizes, chunks))
+            group.create_array(
+                name, shape=shape, chunks=chunk, dtype=dtype, fill_value=float("nan"),
+                filters=[numcodecs.Shuffle(dtype.itemsize)], compressors=numcodecs.Zstd(level=1, checksum=True),
+                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts, "coordinates": "seed reynolds"},
+            )  # fmt: skip
+        return cls(path, description, group)
+
+    @classmethod
+    def reopen(cls, path: str | Path, description: FlowDescription) -> "FlowWriter":
+        """Go on filling a store that was made with the same description."""
+        return cls(Path(path), description, zarr.open_group(path, mode="r+", use_consolidated=False))
+
+    def write(
+        self,
+        trajectory: int,
+        start: int,
+        velocity: Float[np.ndarray, "time 2 x y"],
+        energy: Float[np.ndarray, " time"] | None = None,
+        dissipation: Float[np.ndarray, " time"] | None = None,
+    ) -> None:
+        """Write frames ``start, start + 1, ...`` of a trajectory; whole chunks at a time are the fastest.
+
+        Energy and dissipation are computed from the frames where they are not given.
+
+        Raises
+        ------
+        ValueError
+            If the frames do not fit, or a value is not finite.
+        """
+        d = self.description
+        stop = start + len(velocity)
+        if velocity.shape[1:] != (2, d.points, d.points) or not 0 <= start < stop <= d.frames:
+            raise ValueError(
+                f"expected frames (2, {d.points}, {d.points}) within 0 to {d.frames}; got {velocity.shape[1:]}, "
+                f"{start} to {stop}"
+            )
+        if not 0 <= trajectory < d.trajectories:
+            raise ValueError(f"expected a trajectory from 0 to {d.trajectories - 1}; got {trajectory}")
+        bad = ~np.isfinite(velocity).all(axis=(1, 2, 3))
+        if bad.any():
+            first = start + int(np.argmax(bad))
+            raise ValueError(f"trajectory {trajectory} is not finite in frame {first}, time {first * d.interval:g}")
+        if energy is None or dissipation is None:
+            energy, dissipation = energy_and_dissipation(velocity, d.reynolds[trajectory])
+        self._arrays["velocity"][trajectory, start:stop] = velocity.astype(d.precision)
+        self._arrays["energy"][trajectory, start:stop] = energy
+        self._arrays["dissipation"][trajectory, start:stop] = dissipation
+
+    def finish(self, *, without: str | None = None) -> None:
+        """Mark the store as complete; then remove a file that was needed until here."""
+        self._group.attrs["complete"] = True
+        if without is not None:
+            (self.path / without).unlink(missing_ok=True)
+        zarr.consolidate_metadata(self.path, zarr_format=2)
+
+
+@contextmanager
+def new_flow(path: str | Path, description: FlowDescription, *, overwrite: bool = False) -> Iterator[FlowWriter]:
+    """Write a data set beside ``path`` and rename it at the end: an error leaves nothing under the name.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there and ``overwrite`` is false, or it is no data set of flows.
+    """
+    path = Path(path)
+    check_free(path, overwrite=overwrite)
+    mark = secrets.token_hex(4)
+    temporary, old = (path.with_name(f".{path.name}.{mark}.{part}") for part in ("new", "old"))
+    try:
+        writer = FlowWriter.create(temporary, description)
+        yield writer
+        writer.finish()
+        if path.exists():
+            path.rename(old)
+        temporary.rename(path)
+    except BaseException:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that is taken, or, with ``overwrite``, taken by anything but a data set of flows.
+
+    Raises
+    ------
+    FileExistsError
+        Says what is there.
+    """
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
+    if not holds_flows(path):
+        raise FileExistsError(f"{path} exists and is no data set of flows: it is not overwritten")
+
+
+def holds_flows(path: Path) -> bool:
+    """Whether closura wrote a data set of flows, complete or not, under this name."""
+    if not (path / ".zattrs").is_file():
+        return False
+    try:
+        return zarr.open_group(path, mode="r", use_consolidated=False).attrs.get("format") == FORMAT
+    except Exception:
+        return False
+
+
+def _version() -> str:
+    try:
+        return version("closura")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,167 @@
+"""Windows of consecutive frames, in shuffled batches, read from the store as they are needed.
+
+Nothing is laid out in memory: a window is a pair of numbers until its batch is made. Memory is bounded by the cache of
+chunks and one batch, however many windows there are.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from closura.trajectories.flow_data import FlowData
+from closura.trajectories.split import Segment
+
+
+class Windows:
+    """All windows of a length within some segments.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    segments
+        Windows lie within one segment each, and take its step.
+    length
+        Frames per window.
+    stride
+        Frames, of the segment, from one window's beginning to the next.
+    cache_bytes
+        Bytes of decoded chunks that are kept (default 256 MiB); at least one chunk is.
+
+    Raises
+    ------
+    ValueError
+        If a segment is not in the data set, or no window fits.
+    """
+
+    def __init__(
+        self,
+        data: FlowData,
+        segments: Sequence[Segment],
+        length: int,
+        *,
+        stride: int = 1,
+        cache_bytes: int = 2**28,
+    ) -> None:
+        if length < 1 or stride < 1:
+            raise ValueError(f"length and stride must be at least 1; got {length} and {stride}")
+        for segment in segments:
+            if segment.trajectory >= data.trajectories or segment.frames[-1] >= data.frames:
+                raise ValueError(
+                    f"{data.path} has {data.trajectories} trajectories of {data.frames} frames; got {segment}"
+                )
+        self.data, self.length, self.stride = data, length, stride
+        self.segments = tuple(segments)
+        counts = [max(0, (len(segment) - length) // stride + 1) for segment in self.segments]
+        self._ends = np.cumsum(counts, dtype=np.int64)
+        if not len(self):
+            longest = max((len(segment) for segment in self.segments), default=0)
+            raise ValueError(f"no window of {length} frames fits: the longest of {len(counts)} segments has {longest}")
+        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
+        self._cache_bytes, self._held = cache_bytes, 0
+        self.chunks_read = 0
+
+    def __len__(self) -> int:
+        """How many windows."""
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    @property
+    def cached_bytes(self) -> int:
+        """Bytes of decoded chunks that are held now."""
+        return self._held
+
+    def frames_of(self, window: int) -> tuple[int, range]:
+        """Trajectory and frames of a window.
+
+        Raises
+        ------
+        ValueError
+            If there is no such window.
+        """
+        if not 0 <= window < len(self):
+            raise ValueError(f"there are windows 0 to {len(self) - 1}; got {window}")
+        number = int(np.searchsorted(self._ends, window, side="right"))
+        segment = self.segments[number]
+        within = window - (int(self._ends[number - 1]) if number else 0)
+        first = within * self.stride
+        return segment.trajectory, segment.frames[first : first + self.length]
+
+    def __getitem__(self, window: int) -> Float[np.ndarray, "length 2 x y"]:
+        """One window, float32."""
+        out = np.empty((self.length, 2, self.data.points, self.data.points), np.float32)
+        self._fill(out, window)
+        return out
+
+    def order(self, batch: int, size: int, *, seed: int) -> Int[np.ndarray, " size"]:
+        """The windows of a batch: positions ``batch size, ..`` of one endless sequence of shuffled epochs."""
+        positions = np.arange(batch * size, (batch + 1) * size, dtype=np.int64)
+        epochs, within = positions // len(self), positions % len(self)
+        chosen = np.empty(size, np.int64)
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            chosen[here] = self._shuffled(int(epoch), seed)[within[here]]
+        return chosen
+
+    def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[Float[np.ndarray, "size length 2 x y"]]:
+        """Batches for ever, float32: every window once per epoch, in an order that the seed decides.
+
+        Parameters
+        ----------
+        size
+            Windows per batch.
+        seed
+            Decides the order.
+        first
+            Begin with this batch; what came before is not read.
+
+        Raises
+        ------
+        ValueError
+            If the size is below 1 or a number negative.
+        """
+        if size < 1 or first < 0 or seed < 0:
+            raise ValueError(f"need a batch size of at least 1, seed and first batch >= 0; got {size}, {seed}, {first}")
+        return self._batches(size, seed, first)
+
+    def _batches(self, size: int, seed: int, number: int) -> Iterator[np.ndarray]:
+        while True:
+            out = np.empty((size, self.length, 2, self.data.points, self.data.points), np.float32)
+            chosen = self.order(number, size, seed=seed)
+            # In the order of the store, so that neighbours share a chunk even when the cache is small.
+            for place in np.argsort(chosen, kind="stable"):
+                self._fill(out[place], int(chosen[place]))
+            yield out
+            number += 1
+
+    def _shuffled(self, epoch: int, seed: int) -> np.ndarray:
+        kept = getattr(self, "_permutation", None)
+        if kept is None or kept[0] != (epoch, seed):
+            order = np.random.default_rng([seed, epoch]).permutation(len(self))
+            self._permutation = kept = ((epoch, seed), order)
+        return kept[1]
+
+    def _fill(self, out: np.ndarray, window: int) -> None:
+        trajectory, frames = self.frames_of(window)
+        chunk = self.data.chunk_frames
+        numbers = np.arange(frames.start, frames.stop, frames.step)
+        for each in np.unique(numbers // chunk):
+            here = numbers // chunk == each
+            out[here] = self._chunk(trajectory, int(each))[numbers[here] - each * chunk]
+
+    def _chunk(self, trajectory: int, number: int) -> np.ndarray:
+        key = (trajectory, number)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        step = self.data.chunk_frames
+        frames = self.data.read(trajectory, number * step, min((number + 1) * step, self.data.frames))
+        frames = frames.astype(np.float32, copy=False)
+        self.chunks_read += 1
+        # Room is made first: never more than the limit at once, but for a single chunk above it.
+        while self._cache and self._held + frames.nbytes > self._cache_bytes:
+            self._held -= self._cache.popitem(last=False)[1].nbytes
+        self._cache[key] = frames
+        self._held += frames.nbytes
+        return frames
