@@ -3,7 +3,10 @@
 import sys
 from collections.abc import Callable, Sequence
 
-PROBLEMS = ("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov")
+PROBLEMS = (
+    *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov"),
+    *("kolmogorov-closure", "kolmogorov-rom"),
+)
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
@@ -11,6 +14,7 @@ closura: learn what a coarse simulation grid cannot resolve
   closura demo                          learn, judge and draw a closure in a few minutes
   closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
   closura evaluate PROBLEM              methods side by side on held-out simulations
+  closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
@@ -29,6 +33,8 @@ Problems:
   euler-1d      Euler equations of an ideal gas in one dimension (BPTTS)
   euler-2d      Euler equations of an ideal gas in two dimensions (BPTTS)
   kolmogorov    two-dimensional turbulence under a sinusoidal force
+  kolmogorov-closure, kolmogorov-rom    fitted to data sets of it: closures that give back the small scales, and
+                reduced-order models of the large ones
 
 Each command explains its options with --help.
 """
@@ -84,6 +90,7 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
     from closura.commands.demo import run_demo
     from closura.commands.downloads import run_data, run_models
     from closura.commands.evaluation import run_evaluate
+    from closura.commands.flows import run_rollout
     from closura.commands.interpret import run_interpret
     from closura.commands.report import run_report
     from closura.commands.training import run_train
@@ -92,6 +99,7 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
         "demo": run_demo,
         "train": run_train,
         "evaluate": run_evaluate,
+        "rollout": run_rollout,
         "report": run_report,
         "interpret": run_interpret,
         "data": run_data,

@@ -15,7 +15,6 @@ from closura.commands.console import console
 from closura.commands.options import argument, pre_parse, use_precision
 from closura.commands.settings import physics_of, trained_settings
 from closura.evaluation import (
-    Evaluation,
     evaluate,
     load_simulations,
     load_store,
@@ -24,7 +23,7 @@ from closura.evaluation import (
     saver,
     write_json,
 )
-from closura.evaluation.laws import LAW_PROBLEMS, LawEvaluation
+from closura.evaluation.laws import LAW_PROBLEMS
 from closura.interop import load_closure
 from closura.problems import (
     OF_THE_CLOSURE,
@@ -93,12 +92,20 @@ class EvaluateOptions:
     timing: bool = True
 
 
-def run_evaluate(arguments: Sequence[str]) -> "Evaluation | LawEvaluation":
+def run_evaluate(arguments: Sequence[str]) -> Any:
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
     if arguments and arguments[0] in LAW_PROBLEMS:
         from closura.commands.laws import run_evaluate_law  # it stands on this module
 
         return run_evaluate_law(arguments)
+    if arguments and arguments[0] == "kolmogorov":
+        from closura.commands.turbulence import run_evaluate_flow
+
+        return run_evaluate_flow(arguments)
+    if arguments and arguments[0] in ("kolmogorov-closure", "kolmogorov-rom"):
+        from closura.commands.flows import EVALUATIONS
+
+        return EVALUATIONS[arguments[0]](arguments[1:])
     options, configuration = parse_evaluate(arguments)
     if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")

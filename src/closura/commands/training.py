@@ -15,7 +15,6 @@ from closura.runs import (
     CompactConfiguration,
     RunFolder,
     TrainConfiguration,
-    TrainingResult,
     TruthConfiguration,
     ValidationConfiguration,
     WeightsConfiguration,
@@ -56,8 +55,16 @@ class RunOptions:
     trackers: tuple[Tracker, ...] = ()
 
 
-def run_train(arguments: Sequence[str]) -> TrainingResult:
+FITTED = ("kolmogorov-closure", "kolmogorov-rom")
+"""What is fitted to data sets of flows, not trained in a simulation."""
+
+
+def run_train(arguments: Sequence[str]) -> Any:
     """Parse the command's arguments and train."""
+    if arguments and arguments[0] in FITTED:
+        from closura.commands.fitting import KINDS  # it needs what fits to data need
+
+        return KINDS[arguments[0]](arguments[1:])
     options, configuration = parse_train(arguments)
     folder = options.run or default_folder(configuration)
     use_precision(configuration.problem.precision)

@@ -159,12 +159,8 @@ class Descent(eqx.Module):
         # The average forgets the random beginning: its decay grows as (1 + t) / (10 + t).
         count = state.updates.astype(jnp.float32)
         decay = jnp.minimum(self.configuration.average, (1 + count) / (10 + count))
-        following = DescentState(
-            module=module,
-            average=move_average(state.average, module, decay) if self.configuration.average else
-            eqx.filter(module, eqx.is_inexact_array),
-            optimiser=optimiser,
-            key_data=jax.random.key_data(key),
-            updates=state.updates + 1,
-        )  # fmt: skip
+        average = move_average(state.average, module, decay)
+        if not self.configuration.average:
+            average = eqx.filter(module, eqx.is_inexact_array)
+        following = DescentState(module, average, optimiser, jax.random.key_data(key), state.updates + 1)
         return following, {"loss": loss, "gradient": global_norm(gradient), **metrics}

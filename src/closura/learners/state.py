@@ -122,7 +122,7 @@ def averaged(state: LearnerState) -> PyTree[Array]:
     return eqx.combine(state.average, state.closure)
 
 
-def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float) -> PyTree[Array]:
+def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float | Float[Array, ""]) -> PyTree[Array]:
     """``decay * average + (1 - decay) * closure`` over the weights (``decay=0``: no averaging)."""
     weights = eqx.filter(closure, eqx.is_inexact_array)
     return jax.tree.map(lambda a, w: decay * a + (1.0 - decay) * w, average, weights)

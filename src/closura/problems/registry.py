@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
+from closura.problems.kolmogorov.setup import KolmogorovConfiguration, kolmogorov
 from closura.problems.laws.setup import (
     Burgers1DConfiguration,
     Burgers2DConfiguration,
@@ -18,7 +19,7 @@ from closura.problems.laws.setup import (
 from closura.problems.laws.setup import published as published_law
 from closura.problems.problem import Problem
 
-ProblemName = Literal["advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
+ProblemName = Literal["advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov"]
 
 
 class Family(NamedTuple):
@@ -48,6 +49,8 @@ PROBLEMS: dict[str, Family] = {
     "burgers-2d": _law(Burgers2DConfiguration),
     "euler-1d": _law(Euler1DConfiguration),
     "euler-2d": _law(Euler2DConfiguration),
+    # Nothing of this kind was published: the same settings.
+    "kolmogorov": Family(KolmogorovConfiguration, kolmogorov, lambda c: c, lambda c: f"re{c.reynolds:g}-{c.cells}"),
 }
 
 
@@ -88,7 +91,8 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 
 
 OF_THE_CLOSURE = (
-    *("base", "action", "action_bound", "observe_viscosity", "observe_sizes", "positivity", "overshoot"),
+    *("base", "action", "action_bound", "observe_viscosity", "observe_forcing", "speed"),
+    *("observe_sizes", "positivity", "overshoot"),
     *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
 )
 """Settings of a problem that change what learns or what it corrects, but neither truth nor rivals."""

@@ -24,8 +24,10 @@ class WholeGrid(WorkingGrid):
     def from_plain(plain: Mapping[str, Any]) -> "WholeGrid":
         return WholeGrid(**{**plain, "filter": None if plain["filter"] is None else from_plain(plain["filter"])})
 
-    def full(self, filtered: Float[Array, "2 x y"], residual: Float[Array, "2 x y"]) -> Float[Array, "2 x y"]:
-        """The full frame of a residual."""
+    def full(
+        self, filtered: Float[Array, "*batch 2 x y"], residual: Float[Array, "*batch 2 x y"]
+    ) -> Float[Array, "*batch 2 x y"]:
+        """Full frames of residuals."""
         return filtered + self.residual_size * residual
 
 
@@ -58,7 +60,8 @@ class WholeFramesRecipe(LearnedRecipe):
         points = full.shape[-1]
         if self.working_points not in (0, points):
             raise ValueError(f"published closures work on the data's {points} points; got {self.working_points}")
-        found = prepare(np.asarray(filtered), np.asarray(full), forcing=forcing, filtering=filtering, working_points=points)
+        pairs = np.asarray(filtered), np.asarray(full)
+        found = prepare(*pairs, forcing=forcing, filtering=filtering, working_points=points)
         return WholeGrid.from_plain(found.plain())
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.reduced.filters import Filter
 from closura.reduced.reconstruction import (
     Frames,
     Members,
@@ -38,7 +39,7 @@ class NoClosure(Reconstruction):
         return {"shape": list(self.shape)}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "NoClosure":
         return cls(tuple(facts["shape"]))
 
 
@@ -46,7 +47,15 @@ class NoClosure(Reconstruction):
 class NoClosureRecipe:
     """No closure: nothing is fitted."""
 
-    def fit(self, filtered: Frames, full: Frames, *, key: PRNGKeyArray) -> NoClosure:
+    def fit(
+        self,
+        filtered: Frames,
+        full: Frames,
+        *,
+        key: PRNGKeyArray,
+        forcing: int = 4,
+        filtering: Filter | None = None,
+    ) -> NoClosure:
         """Remember the shape of the frames."""
         check_pairs(filtered, full)
         return NoClosure(tuple(full.shape[1:]))
@@ -80,7 +89,7 @@ class Persistence(Reconstruction):
         return {}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Persistence":
         return cls(arrays["frame"])
 
 
@@ -88,7 +97,15 @@ class Persistence(Reconstruction):
 class PersistenceRecipe:
     """Persistence: the last training frame."""
 
-    def fit(self, filtered: Frames, full: Frames, *, key: PRNGKeyArray) -> Persistence:
+    def fit(
+        self,
+        filtered: Frames,
+        full: Frames,
+        *,
+        key: PRNGKeyArray,
+        forcing: int = 4,
+        filtering: Filter | None = None,
+    ) -> Persistence:
         """Keep the last full frame."""
         check_pairs(filtered, full)
         return Persistence(np.asarray(full[-1]))
@@ -121,7 +138,7 @@ class Climatology(Reconstruction):
         return {}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Climatology":
         return cls(arrays["mean"], arrays["std"], arrays["frames"])
 
 
@@ -138,7 +155,15 @@ class ClimatologyRecipe:
 
     frames: int = 500
 
-    def fit(self, filtered: Frames, full: Frames, *, key: PRNGKeyArray) -> Climatology:
+    def fit(
+        self,
+        filtered: Frames,
+        full: Frames,
+        *,
+        key: PRNGKeyArray,
+        forcing: int = 4,
+        filtering: Filter | None = None,
+    ) -> Climatology:
         """Mean and standard deviation of the full frames, and some of them."""
         check_pairs(filtered, full)
         full = np.asarray(full)

@@ -7,7 +7,7 @@ mend its shape.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -49,7 +49,7 @@ class Calibrated(Reconstruction):
         return {"inner": name_of(self.inner), "factor": self.factor, "facts": self.inner.facts()}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Calibrated":
         inner = find(facts["inner"]).reconstruction.from_state(arrays, facts["facts"])
         return cls(inner, float(facts["factor"]))
 

@@ -24,7 +24,7 @@ Points are scored, and modes too: points alone leave the smallest waves, which h
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -63,7 +63,7 @@ class ConvolutionalClosure(LearnedReconstruction):
         }
 
     @classmethod
-    def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> Self:
+    def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "ConvolutionalClosure":
         grid = WorkingGrid.from_plain(facts["grid"])
         network = DilatedNetwork(
             grid.channels + facts["noise"], 2, channels=facts["channels"], layers=facts["layers"], key=key
@@ -103,7 +103,7 @@ class ConvolutionalRecipe(LearnedRecipe):
     modes: float = 1.0
     working_points: int = 0
     symmetries: bool = True
-    descent: DescentConfiguration = field(default_factory=DescentConfiguration)
+    descent: DescentConfiguration = field(default_factory=lambda: DescentConfiguration(updates=3000, batch=8))
 
     def __post_init__(self) -> None:
         if self.noise < 0 or (self.noise and self.members < 2):

@@ -5,7 +5,7 @@ imaginary part for every pair k, -k. In units of their size over training data t
 shift by s along x turns each pair by the angle -k_x s; the flow's discrete symmetries exchange pairs and change signs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -99,6 +99,16 @@ class SpectralEncoding(eqx.Module):
         axis = k[:, 1] == 0
         curl = curl.at[-k[axis, 0], 0].set(jnp.conj(modes[axis]))
         return jnp.fft.irfft2(velocity_of(curl), s=(n, n))
+
+    def largest(self, latents: Sequence[Float[np.ndarray, "time latent"]], room: float = 1.0) -> tuple[float, ...]:
+        """Largest modulus of each pair over given vectors and their symmetries, times ``room``, for both its parts."""
+        k = self.pairs(self.points, self.cutoff)
+        order = {(int(a), int(b)): i for i, (a, b) in enumerate(k)}
+        partner = [order[(-a, b) if b else (a, b)] for a, b in order]
+        half = len(k)
+        modulus = np.max([np.max(np.hypot(z[:, :half], z[:, half:]), axis=0) for z in latents], axis=0)
+        modulus = room * np.maximum(modulus, modulus[partner])
+        return tuple(float(each) for each in (*modulus, *modulus))
 
     def velocity_weights(self) -> Float[np.ndarray, " latent"]:
         """Root-mean-square velocity of a latent number of one: squares of weighted latents sum to <|u|^2>."""

@@ -19,7 +19,7 @@ keep their variance because the score punishes a missing spread as it punishes e
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -34,6 +34,9 @@ from closura.reduced.encoding import SpectralEncoding, random_move
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.stored import arrays_of, with_arrays
 from closura.reduced.transformer import Block, linear
+
+ROOM = 1.2
+"""Latent numbers may be so many times as large as the largest of training data."""
 
 Window = Float[Array, "time latent"]
 
@@ -53,6 +56,8 @@ class LatentModel(ReducedModel):
         Random numbers per step; 0 makes it deterministic.
     change
         Root mean square of the change of each latent number in one step, over training data.
+    limit
+        Largest size of each latent number: a run that leaves the flow altogether is held where it can come back.
     key
         Random key.
     """
@@ -61,17 +66,20 @@ class LatentModel(ReducedModel):
     steps_seen: int = eqx.field(static=True)
     noise: int = eqx.field(static=True)
     change: tuple[float, ...] = eqx.field(static=True)
+    limit: tuple[float, ...] = eqx.field(static=True)
     read: eqx.nn.Linear
     position: Float[Array, "time width"]
     stir: eqx.nn.Linear | None
     blocks: tuple[Block, ...]
     norm: eqx.nn.LayerNorm
     write: eqx.nn.Linear
+    momentum: Float[Array, " latent"]
 
     def __init__(
         self,
         encoding: SpectralEncoding,
         change: tuple[float, ...],
+        limit: tuple[float, ...],
         *,
         window: int = 8,
         width: int = 128,
@@ -83,13 +91,17 @@ class LatentModel(ReducedModel):
         read, position, stir, write, *inner = jax.random.split(key, blocks + 4)
         latent = encoding.latent
         self.encoding, self.steps_seen, self.noise, self.change = encoding, window, noise, change
+        self.limit = limit
         # Tokens are a latent vector and its change, which is small and would drown in it.
         self.read = linear(2 * latent, width, key=read)
         self.position = 0.02 * jax.random.normal(position, (window, width), jnp.float32)
         self.stir = linear(noise, width, key=stir) if noise else None
         self.blocks = tuple(Block(width, heads, 2 * width, causal=True, key=k) for k in inner)
         self.norm = eqx.nn.LayerNorm(width)
-        self.write = linear(width, latent, key=write)
+        write_all = linear(width, latent, key=write)
+        self.write = eqx.tree_at(lambda layer: layer.weight, write_all, replace_fn=lambda w: 0.1 * w)
+        # What the network adds to: the last change goes on.
+        self.momentum = jnp.full((latent,), 0.95, jnp.float32)
 
     def following(self, window: Window, *, key: PRNGKeyArray) -> Float[Array, " latent"]:
         """The latent vector after a window."""
@@ -100,7 +112,9 @@ class LatentModel(ReducedModel):
             tokens = tokens.at[-1].add(self.stir(jax.random.normal(key, (self.noise,), window.dtype)))
         for block in self.blocks:
             tokens = block(tokens)
-        return window[-1] + scale * self.write(self.norm(tokens[-1]))
+        limit = jnp.asarray(self.limit, window.dtype)
+        change = self.momentum * slopes[-1] + self.write(self.norm(tokens[-1]))
+        return jnp.clip(window[-1] + scale * change, -limit, limit)
 
     @property
     def window(self) -> int:
@@ -127,6 +141,7 @@ class LatentModel(ReducedModel):
         return {
             "encoding": self.encoding.plain(),
             "change": list(self.change),
+            "limit": list(self.limit),
             "window": self.steps_seen,
             "width": self.position.shape[-1],
             "blocks": len(self.blocks),
@@ -135,9 +150,10 @@ class LatentModel(ReducedModel):
         }
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LatentModel":
         settings = {**facts, "encoding": SpectralEncoding.from_plain(facts["encoding"])}
-        blank = cls(settings.pop("encoding"), tuple(settings.pop("change")), **settings, key=jax.random.key(0))
+        encoding, change, limit = (settings.pop(name) for name in ("encoding", "change", "limit"))
+        blank = cls(encoding, tuple(change), tuple(limit), **settings, key=jax.random.key(0))
         return with_arrays(blank, arrays)
 
 
@@ -165,32 +181,39 @@ class LatentRecipe:
     """
 
     window: int = 8
-    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.1, 2), (0.3, 4), (0.7, 8))
+    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.3, 2), (0.6, 4))
     members: int = 2
     width: int = 128
     blocks: int = 3
     heads: int = 4
     noise: int = 16
     fairness: float = 0.95
-    jitter: float = 0.2
+    jitter: float = 0.05
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=12000, batch=64, learning_rate=1e-3, average=0.999)
     )
 
     def working_data(
-        self, frames: Sequence[Float[np.ndarray, "time 2 x y"]], *, cutoff: float, forcing: int, every: int
-    ) -> tuple[SpectralEncoding, list[Float[np.ndarray, "time latent"]], tuple[float, ...]]:
-        """The encoding of some stretches of filtered frames, their latent vectors, and the usual change in a step."""
+        self, frames: Sequence[Float[np.ndarray, "time 2 x y"]], *, cutoff: float, forcing: int
+    ) -> tuple[SpectralEncoding, list[Float[np.ndarray, "time latent"]]]:
+        """The encoding of some stretches of filtered frames, and their latent vectors."""
         sample = np.concatenate([part[:: max(1, len(part) // 100)] for part in frames])
         encoding = SpectralEncoding.fitted(sample, cutoff, forcing=forcing)
-        latents = [encode_all(encoding, part) for part in frames]
-        return encoding, latents, usual_change(latents, every)
+        return encoding, [encode_all(encoding, part) for part in frames]
 
-    def initial(self, encoding: SpectralEncoding, change: tuple[float, ...], *, key: PRNGKeyArray) -> LatentModel:
-        """The untrained model."""
+    def initial(
+        self,
+        encoding: SpectralEncoding,
+        latents: Sequence[Float[np.ndarray, "time latent"]],
+        every: int,
+        *,
+        key: PRNGKeyArray,
+    ) -> LatentModel:
+        """The untrained model, with the usual change and the largest size of latent numbers in training data."""
         return LatentModel(
             encoding,
-            change,
+            usual_change(latents, every),
+            encoding.largest(latents, ROOM),
             window=self.window,
             width=self.width,
             blocks=self.blocks,
@@ -200,9 +223,9 @@ class LatentRecipe:
         )
 
     def batches(
-        self, latents: Sequence[Float[np.ndarray, "time latent"]], every: int, *, seed: int, first: int = 0
-    ) -> Iterator[Float[np.ndarray, "batch time latent"]]:
-        """Windows for ever, from update ``first`` on, as long as the horizon of that update asks for."""
+        self, latents: Sequence[Float[np.ndarray, "_ latent"]], every: int, *, seed: int, first: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Windows ``(batch, time, latent)`` for ever, from update ``first`` on, each as long as its horizon asks for."""
         for update in itertools.count(first):
             length = (self.window + self.horizon(update) - 1) * every + 1
             rooms = np.array([max(0, len(part) - length + 1) for part in latents])
@@ -246,9 +269,7 @@ class LatentRecipe:
         }
 
 
-def encode_all(
-    encoding: SpectralEncoding, frames: Float[np.ndarray, "time 2 x y"]
-) -> Float[np.ndarray, "time latent"]:
+def encode_all(encoding: SpectralEncoding, frames: Float[np.ndarray, "time 2 x y"]) -> Float[np.ndarray, "time latent"]:
     """Latent vectors of many frames, float32."""
     function = jax.jit(jax.vmap(encoding.encode))
     parts = []

@@ -4,7 +4,7 @@ import abc
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -45,7 +45,7 @@ class LearnedReconstruction(Reconstruction):
 
     @classmethod
     @abstractmethod
-    def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> Self:
+    def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "LearnedReconstruction":
         """One with the same shapes, of :meth:`facts`."""
 
     @property
@@ -78,7 +78,7 @@ class LearnedReconstruction(Reconstruction):
         return arrays_of(self)
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LearnedReconstruction":
         return with_arrays(cls.untrained(facts, key=jax.random.key(0)), arrays)
 
 

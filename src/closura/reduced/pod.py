@@ -21,7 +21,7 @@ only linearly with the frames.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -100,7 +100,7 @@ class POD(eqx.Module):
         modes, mean = (xp.asarray(array, coefficients.dtype) for array in (self.modes[:count], self.mean))
         return xp.tensordot(coefficients, modes, axes=((-1,), (0,))) + mean
 
-    def first(self, modes: int) -> Self:
+    def first(self, modes: int) -> "POD":
         """The same basis with fewer modes.
 
         Raises
@@ -117,7 +117,7 @@ class POD(eqx.Module):
         return {f"{prefix}{name}": np.asarray(getattr(self, name)) for name in ("mean", "modes", "energies", "total")}
 
     @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> "POD":
         """Rebuild from :meth:`state`."""
         return cls(*(arrays[f"{prefix}{name}"] for name in ("mean", "modes", "energies", "total")))
 

@@ -9,12 +9,13 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.reduced.filters import Filter
 from closura.reduced.stored import read_stored, write_stored
 
 FORMAT = "closura reconstruction"
@@ -76,15 +77,34 @@ class Reconstruction(eqx.Module):
 
     @classmethod
     @abstractmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Self:
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Reconstruction":
         """Rebuild from :meth:`state` and :meth:`facts`."""
 
 
 class Recipe(Protocol):
     """Settings of a closure, and how it is fitted."""
 
-    def fit(self, filtered: Frames, full: Frames, *, key: PRNGKeyArray) -> Reconstruction:
+    def fit(
+        self,
+        filtered: Frames,
+        full: Frames,
+        *,
+        key: PRNGKeyArray,
+        forcing: int = 4,
+        filtering: Filter | None = None,
+    ) -> Reconstruction:
         """Fit to pairs of frames of the same times, all of them training data.
+
+        Parameters
+        ----------
+        filtered, full
+            Frames in order of time, one trajectory after the other.
+        key
+            Random key.
+        forcing
+            Wavenumber of the flow's forcing, for closures that use its symmetries (default 4); 0: none.
+        filtering
+            The filter, where it is known, for closures that use it.
 
         Raises
         ------

@@ -5,7 +5,6 @@ sums over it. Wavenumbers are integers: the box is ``2 pi`` wide.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -50,12 +49,12 @@ class ModePower:
     points: tuple[int, int]
 
     @classmethod
-    def empty(cls, shape: tuple[int, int, int]) -> Self:
+    def empty(cls, shape: tuple[int, int, int]) -> "ModePower":
         """Nothing yet, for fields ``(component, x, y)``."""
         components, x, y = shape
         return cls(np.zeros((components, x, y // 2 + 1)), 0, (x, y))
 
-    def add(self, frames: Float[np.ndarray, "time component x y"]) -> Self:
+    def add(self, frames: Float[np.ndarray, "time component x y"]) -> "ModePower":
         """With more frames.
 
         Raises

@@ -74,6 +74,7 @@ class FitData:
             "forcing": self.flow.forcing,
             "interval": self.flow.interval,
             "points": self.flow.points,
+            "reynolds": sorted({float(self.flow.reynolds[s.trajectory]) for s in self.split.train}),
             "train": names(self.split.train),
             "validation": names(self.split.validation),
             "test": names(self.split.test),

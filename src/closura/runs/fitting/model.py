@@ -8,18 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.evaluation.ensembles import crps_ensemble
 from closura.interruption import Interrupted, stop_requests
 from closura.learners.descent import Descent
 from closura.reduced.filters import SpectralCutoff
-from closura.reduced.latent_model import LatentRecipe, encode_all
-from closura.reduced.model import ReducedModel, latent_rollout, load_model, save_model
+from closura.reduced.latent_model import LatentRecipe
+from closura.reduced.model import ReducedModel, load_model, save_model
 from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.fitting.configuration import ModelFitConfiguration, model_fit_from_plain
+from closura.runs.fitting.forecasts import forecast_judge, frames_apart
 from closura.runs.fitting.frames import FitData, fit_data
 from closura.runs.fitting.loop import Task, descend
+from closura.runs.fitting.published_model import published_task
 from closura.runs.folder import RunFolder
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.training import Progress, TrainingDiverged
@@ -59,7 +60,7 @@ def fit_model(
     run.check(c, resume=resume, overwrite=overwrite)
     check_trackers(trackers)
     data = fit_data(c.data, c.filtering, c.split)
-    task = latent_task(c, data)
+    task = published_task(c, data) if c.model == "vae" else latent_task(c, data)
     if not resume:
         run.create(c)
     write_json(run.environment, {**describe_environment(), "data": data.facts()})
@@ -98,6 +99,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
         If the filter has no sharp cut-off, so that filtered fields do not consist of finitely many waves.
     """
     recipe: LatentRecipe = c.recipe
+    every = frames_apart(c.every_frames, data.split.train)
     if not isinstance(data.filtering, SpectralCutoff):
         raise ValueError(
             f"the latent model needs a spectral filter, whose fields are a few waves; got {data.filtering.name!r}: "
@@ -108,9 +110,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
         data.filtering(data.flow.read(s.trajectory, s.start, s.stop)[:: s.step].astype(np.float32))
         for s in data.split.train
     ]
-    encoding, latents, change = recipe.working_data(
-        stretches, cutoff=data.filtering.cutoff, forcing=data.flow.forcing, every=c.every_frames
-    )
+    encoding, latents = recipe.working_data(stretches, cutoff=data.filtering.cutoff, forcing=data.flow.forcing)
     turns = jnp.asarray(encoding.turns())
 
     def loss(model: Any, windows: Any, *, key: Any) -> Any:
@@ -125,44 +125,10 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
 
     return Task(
         descent=descent,
-        state=descent.init(recipe.initial(encoding, change, key=begin), key=learn),
-        batches=lambda first: recipe.batches(latents, c.every_frames, seed=c.seed, first=first),
+        state=descent.init(recipe.initial(encoding, latents, every, key=begin), key=learn),
+        batches=lambda first: recipe.batches(latents, every, seed=c.seed, first=first),
         judge=forecast_judge(c, data),
         save=save,
         every=c.judge.every,
         log_every=c.log_every,
     )
-
-
-def forecast_judge(c: ModelFitConfiguration, data: FitData) -> Callable[[Any], dict[str, float]]:
-    """The score of forecasts from validation frames, in units of velocity: mean over points, times and starts.
-
-    It is taken of latent vectors, with the velocity of each latent number as its weight.
-    """
-    parts = data.split.validation or data.split.train
-    segment = max(parts, key=len)
-    frames = data.filtering(data.flow.read(segment.trajectory, segment.start, segment.stop)[:: segment.step])
-    every = c.every_frames
-
-    def judge(model: Any) -> dict[str, float]:
-        latents = encode_all(model.encoding, frames)
-        window = model.window
-        steps = min(round(c.judge.time / (data.flow.interval * every)), (len(frames) - 1) // every - window)
-        if steps < 1:
-            raise ValueError(f"{len(frames)} validation frames are too few for a window of {window} steps and a forecast")
-        last = len(frames) - (window + steps - 1) * every - 1
-        begins = np.unique(np.linspace(0, last, c.judge.starts).astype(int))
-        starts = np.stack([frames[b : b + window * every : every] for b in begins])
-        truth = np.stack([latents[b + window * every :: every][:steps] for b in begins])
-        runs = latent_rollout(model, jnp.asarray(starts), steps, c.judge.members, key=jax.random.key(1))
-        if not np.all(np.isfinite(runs)):
-            return {"validation_error": float("inf")}
-        weights = model.encoding.velocity_weights()
-        scores = crps_ensemble((np.moveaxis(runs, 1, 0) * weights).astype(np.float64), truth * weights)
-        return {
-            "validation_error": float(np.mean(np.sum(scores, axis=-1))),
-            "first_step": float(np.sqrt(np.mean(np.sum(np.square((runs[:, :, 0] - truth[:, None, 0]) * weights), -1)))),
-            "long_size": float(np.sqrt(np.mean(np.sum(np.square(runs[:, :, -1] * weights), -1)))),
-        }
-
-    return judge

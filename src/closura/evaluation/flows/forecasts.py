@@ -1,0 +1,100 @@
+"""Forecasts of filtered fields against lead time."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from closura.evaluation.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
+from closura.evaluation.ensembles.predictability import Horizon
+from closura.evaluation.flows.closure_study import DIAGRAM_LEVELS
+
+THRESHOLD = 0.5
+"""Relative L2 error of a prediction that is still valid."""
+
+LEAD_BLOCK = 50
+"""Leads that baselines are scored on at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """Scores against lead time, ``(start, lead)``, of filtered fields; NaN where a member was not finite."""
+
+    relative_l2: np.ndarray
+    crps: np.ndarray
+    skill: np.ndarray
+    spread: np.ndarray
+    member_l2: np.ndarray | None
+    horizons: tuple[Horizon, ...]
+    member_horizons: tuple[Horizon, ...]
+    total: Scores | None
+
+    @property
+    def spread_skill(self) -> np.ndarray:
+        """Of all starts together, ``(lead,)``."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sqrt(np.nanmean(self.spread**2, axis=0) / np.nanmean(self.skill**2, axis=0))
+
+
+class Forecasts:
+    """Scores against lead time, block by block."""
+
+    def __init__(self, step: float, lyapunov: float | None) -> None:
+        self.step, self.lyapunov = step, lyapunov
+        self.total = EnsembleScores(levels=DIAGRAM_LEVELS)
+        self.scored = False
+        self.starts: list[dict[str, list[np.ndarray]]] = []
+
+    def begin(self) -> None:
+        """A new start."""
+        self.starts.append({})
+
+    def add(self, members: np.ndarray, truth: np.ndarray) -> None:
+        """Members ``(member, time, ...)`` of the open start's next leads."""
+        good = np.isfinite(members).all(axis=(0, 2, 3, 4))
+        series = {name: np.full(len(truth), np.nan) for name in ("relative_l2", "crps", "skill", "spread")}
+        member_l2 = np.full((len(members), len(truth)), np.nan)
+        if good.any():
+            scores = EnsembleScores(levels=DIAGRAM_LEVELS)
+            scores.add(members[:, good], truth[good])
+            found = scores.series()
+            for name, values in series.items():
+                values[good] = found[name]
+            member_l2[:, good] = relative_l2_series(members[:, good], truth[good])
+            self.total.merge(scores)
+            self.scored = True
+        for i in np.flatnonzero(~good):
+            alive = np.isfinite(members[:, i]).all(axis=(1, 2, 3))
+            if alive.any():
+                member_l2[alive, i] = relative_l2_series(members[alive, i : i + 1], truth[i : i + 1])[:, 0]
+        for name in series:
+            self.starts[-1].setdefault(name, []).append(series[name])
+        self.starts[-1].setdefault("member_l2", []).append(member_l2)
+
+    def result(self, *, members: bool = True) -> Forecast:
+        """Of all starts."""
+
+        def joined(name: str) -> np.ndarray:
+            return np.stack([np.concatenate(start[name], axis=-1) for start in self.starts])
+
+        relative, member_l2 = joined("relative_l2"), joined("member_l2")
+
+        def horizon(series: np.ndarray) -> Horizon:
+            return valid_prediction_time(
+                series, self.step, threshold=THRESHOLD, start=self.step, lyapunov_exponent=self.lyapunov
+            )
+
+        return Forecast(
+            relative, joined("crps"), joined("skill"), joined("spread"), member_l2 if members else None,
+            tuple(horizon(s) for s in relative),
+            tuple(horizon(s) for start in member_l2 for s in start) if members else (),
+            self.total.result() if self.scored else None,
+        )  # fmt: skip
+
+
+def score_all(forecasts: Forecasts, actual: np.ndarray, drawn: Callable[[int, int], np.ndarray]) -> None:
+    """Score one start whose members ``drawn(first, count)`` gives for leads ``first, ..``."""
+    forecasts.begin()
+    for first in range(0, len(actual), LEAD_BLOCK):
+        part = actual[first : first + LEAD_BLOCK]
+        forecasts.add(drawn(first, len(part)), part)

@@ -1,0 +1,310 @@
+"""Ensembles of a reduced-order model, closed or not, written as a data set of flows, block by block.
+
+Every member of every start is a trajectory of the new data set. With a closure each member gets one sample of it per
+frame: the closed ensemble at full resolution. Samples are drawn independently from frame to frame: what the closure
+adds is right at each time, but has no memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import zarr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from closura.evaluation.flows.subjects import (
+    ClosureSubject,
+    ModelSubject,
+    check_fits,
+    common_filter,
+    digest,
+    other_reynolds,
+)
+from closura.interruption import Interrupted, stop_requests
+from closura.reduced.model import rollout
+from closura.trajectories import FlowData, FlowDescription, new_flow, open_flow
+from closura.trajectories.store import check_free
+
+GROUP = 50
+"""Members that are run at once: bounds memory, and is part of what the seed decides."""
+
+INTERVAL_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What was written.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    members, starts, steps
+        Its size.
+    diverged
+        Trajectories of it that are not finite, with the first such frame.
+    notes
+        What has to be said.
+    """
+
+    data: FlowData
+    members: int
+    starts: int
+    steps: int
+    diverged: dict[int, int]
+    notes: tuple[str, ...]
+
+
+def check_start(model: ModelSubject, data: FlowData, trajectories: Sequence[int], first_frame: int) -> list[str]:
+    """Refuse frames that a model cannot start from; returns what has to be said all the same.
+
+    Raises
+    ------
+    ValueError
+        If grid, forcing or interval are not those of the training, a trajectory does not exist, or there are too few
+        frames.
+    """
+    check_fits(model.name, model.metadata, data)
+    frames_per_step(model, data)
+    for i in trajectories:
+        if not 0 <= i < data.trajectories:
+            raise ValueError(f"{data.path} has trajectories 0 to {data.trajectories - 1}; got {i}")
+    if len(set(trajectories)) < len(trajectories) or not trajectories:
+        raise ValueError(f"name each trajectory once; got {list(trajectories)}")
+    needed = start_span(model, data)
+    if first_frame < 0 or first_frame + needed > data.frames:
+        raise ValueError(
+            f"{model.name} starts from {model.model.window} frames {model.step:g} apart, frames {first_frame} to "
+            f"{first_frame + needed - 1} of {data.path}, which has {data.frames}: choose another --first-frame or a "
+            "longer file"
+        )
+    told = other_reynolds(model.metadata, data, trajectories)
+    return [f"{model.name} was {told}."] if told else []
+
+
+def frames_per_step(model: ModelSubject, data: FlowData) -> int:
+    """Frames of a data set per step of a model.
+
+    Raises
+    ------
+    ValueError
+        If a step is no whole number of frames.
+    """
+    every = round(model.step / data.interval)
+    if every < 1 or abs(every * data.interval - model.step) > INTERVAL_TOLERANCE * model.step:
+        raise ValueError(
+            f"{model.name} steps by {model.step:g} (trained on frames {model.interval:g} apart); {data.path} has "
+            f"frames {data.interval:g} apart: a step must be a whole number of them"
+        )
+    return every
+
+
+def start_span(model: ModelSubject, data: FlowData) -> int:
+    """Frames from the first of a window to its last, both counted."""
+    return (model.model.window - 1) * frames_per_step(model, data) + 1
+
+
+def start_frames(
+    model: ModelSubject, data: FlowData, trajectory: int, first_frame: int
+) -> Float[np.ndarray, "w 2 x y"]:
+    """The filtered frames that a model starts from, float32."""
+    span, every = start_span(model, data), frames_per_step(model, data)
+    full = data.read(trajectory, first_frame, first_frame + span)[::every]
+    return model.filter(full).astype(np.float32)
+
+
+def start_key(seed: int, trajectory: int, first_frame: int) -> PRNGKeyArray:
+    """The key of an ensemble: of the seed and the start alone."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), trajectory), first_frame)
+
+
+def close(
+    closure: ClosureSubject, filtered: Float[np.ndarray, "member time 2 x y"], *, key: Array
+) -> Float[np.ndarray, "member time 2 x y"]:
+    """One sample of a closure for each frame of each member; frames that are not finite stay so."""
+    flat = filtered.reshape(-1, *filtered.shape[2:])
+    good = np.isfinite(flat).all(axis=(1, 2, 3))
+    closed = np.full_like(flat, np.nan)
+    if good.any():
+        # All frames are asked for, with zeros in place of lost ones: a sample does not depend on other members' fates.
+        asked = np.where(good[:, None, None, None], flat, np.float32(0))
+        drawn = np.asarray(closure.closure.sample(asked, 1, key=key))[0]
+        closed[good] = drawn[good]
+    return closed.reshape(filtered.shape)
+
+
+def runs(
+    model: ModelSubject,
+    data: FlowData,
+    trajectory: int,
+    first_frame: int,
+    *,
+    steps: int,
+    members: int,
+    seed: int,
+    block: int,
+) -> Iterator[tuple[int, int, Float[np.ndarray, "member time 2 x y"]]]:
+    """Blocks of an ensemble: its first member, its first step, and filtered frames; members in groups."""
+    start = start_frames(model, data, trajectory, first_frame)
+    key = start_key(seed, trajectory, first_frame)
+    for group, first in enumerate(range(0, members, GROUP)):
+        count, step = min(GROUP, members - first), 0
+        for frames in rollout(model.model, start, steps, count, key=jax.random.fold_in(key, group), block=block):
+            yield first, step, frames
+            step += frames.shape[1]
+
+
+def write_rollout(
+    model: ModelSubject,
+    data: FlowData,
+    path: str | Path,
+    *,
+    trajectories: Sequence[int],
+    first_frame: int = 0,
+    steps: int = 1600,
+    members: int = 50,
+    closure: ClosureSubject | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> Rollout:
+    """Run an ensemble and write it as a data set of flows.
+
+    Parameters
+    ----------
+    model
+        A reduced-order model.
+    data
+        Where it starts.
+    path
+        The zarr folder to write; it appears when all is done.
+    trajectories, first_frame
+        The windows that it starts from: frames from ``first_frame`` on, one step apart. The first frame that is
+        written lies one step after the last of them.
+    steps, members
+        Frames per trajectory, and runs per start.
+    closure
+        Gives every member one sample per frame.
+    seed
+        Decides all noise.
+    overwrite
+        Replace a data set of flows that is there.
+    report
+        Told the frames that are done, and their number.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there.
+    ValueError
+        If the start does not fit the model, or the closure does not.
+    Interrupted
+        If asked to stop: nothing is left under the name.
+    """
+    if min(steps, members) < 1 or seed < 0:
+        raise ValueError(f"need at least one step and one member, and a seed >= 0; got {steps}, {members} and {seed}")
+    notes = check_start(model, data, trajectories, first_frame)
+    if closure is not None:
+        check_closure(model, closure, data)
+    check_free(Path(path), overwrite=overwrite)
+    description = _description(model, data, trajectories, first_frame, steps, members, closure, seed)
+    total, done = steps * members * len(trajectories), 0
+    diverged: dict[int, int] = {}
+    with ExitStack() as stack:
+        stop = stack.enter_context(stop_requests())
+        writer = stack.enter_context(new_flow(path, description, overwrite=overwrite))
+        store: Any = zarr.open_group(writer.path, mode="r+", use_consolidated=False)
+        for number, trajectory in enumerate(trajectories):
+            key = jax.random.fold_in(start_key(seed, trajectory, first_frame), 1 << 20)
+            for first, step, frames in runs(
+                model, data, trajectory, first_frame, steps=steps, members=members, seed=seed,
+                block=description.chunk_frames,
+            ):  # fmt: skip
+                if stop():
+                    raise Interrupted(f"stopped; {path} was not written")
+                if closure is not None:
+                    frames = close(closure, frames, key=jax.random.fold_in(jax.random.fold_in(key, first), step))
+                for member, own in enumerate(frames):
+                    place = number * members + first + member
+                    lost = _write(writer, store, place, step, own)
+                    if lost is not None:
+                        diverged.setdefault(place, lost)
+                done += frames.shape[0] * frames.shape[1]
+                report(done, total)
+        store.attrs["diverged"] = {str(place): frame for place, frame in diverged.items()}
+    return Rollout(open_flow(path), members, len(trajectories), steps, diverged, tuple(notes))
+
+
+def check_closure(model: ModelSubject, closure: ClosureSubject, data: FlowData) -> None:
+    """Refuse a closure of another grid, forcing or filter than the model's.
+
+    Raises
+    ------
+    ValueError
+        Says what differs.
+    """
+    check_fits(closure.name, closure.metadata, data)
+    common_filter([closure], data.points, model.filter)
+
+
+def _write(writer: Any, store: Any, place: int, step: int, frames: np.ndarray) -> int | None:
+    """Write frames; those that are not finite are kept too. Returns the first of these."""
+    good = np.isfinite(frames).all(axis=(1, 2, 3))
+    if good.all():
+        writer.write(place, step, frames)
+        return None
+    lost = int(np.argmin(good))
+    if lost:
+        writer.write(place, step, frames[:lost])
+    # The writer refuses what is not finite, rightly for simulations; here it is a finding.
+    store["velocity"][place, step + lost : step + len(frames)] = frames[lost:]
+    return step + lost
+
+
+def _description(
+    model: ModelSubject,
+    data: FlowData,
+    trajectories: Sequence[int],
+    first_frame: int,
+    steps: int,
+    members: int,
+    closure: ClosureSubject | None,
+    seed: int,
+) -> FlowDescription:
+    facts: dict[str, Any] = {
+        "model": str(model.path),
+        "model_sha256": digest(model.path),
+        "closure": None if closure is None else str(closure.path),
+        "closure_sha256": None if closure is None else digest(closure.path),
+        "filter": model.filter.plain(),
+        "start": str(data.path),
+        "first_frame": first_frame,
+        "start_times": [float(data.times[first_frame]), float(data.times[first_frame + start_span(model, data) - 1])],
+        "first_time": float(data.times[first_frame + start_span(model, data) - 1] + model.step),
+        "seed": seed,
+    }
+    own: list[dict[str, Any]] = [
+        {"start_simulation": data.identities[i], "start_trajectory": int(i), "member": member}
+        for i in trajectories
+        for member in range(members)
+    ]
+    shared = {key: facts[key] for key in ("model_sha256", "closure_sha256", "first_frame", "seed")}
+    names = [
+        "rollout-" + hashlib.sha256(json.dumps({**shared, **each}, sort_keys=True).encode()).hexdigest()[:16]
+        for each in own
+    ]
+    return FlowDescription(
+        points=data.points,
+        frames=steps,
+        interval=model.step,
+        forcing=data.forcing,
+        reynolds=tuple(float(data.reynolds[each["start_trajectory"]]) for each in own),
+        identities=tuple(names),
+        attributes={"rollout": facts, "members": own, "closed": closure is not None},
+    )

@@ -1,0 +1,54 @@
+"""The folder that an evaluation leaves behind: numbers, figures, and one HTML file that holds all of it."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import NamedTuple
+
+from closura.evaluation import page
+from closura.evaluation.turbulence.figures import CAPTIONS, FIGURES
+from closura.evaluation.turbulence.study import TurbulenceEvaluation
+from closura.evaluation.turbulence.tables import blocks, write_json
+from closura.files import write_atomically
+
+
+class Published(NamedTuple):
+    """Where the parts went."""
+
+    table: Path
+    figures: dict[str, Path]
+    report: Path
+
+
+def publish(evaluation: TurbulenceEvaluation, folder: str | Path) -> Published:
+    """Write ``table.json``, ``figures/`` and ``report.html``."""
+    folder = Path(folder)
+    figures = {name: folder / "figures" / f"{name}.png" for name in FIGURES}
+    for name, path in figures.items():
+        FIGURES[name](evaluation, path)
+    table = write_json(evaluation, folder / "table.json")
+    return Published(table, figures, write_report(evaluation, figures, folder / "report.html"))
+
+
+def write_report(evaluation: TurbulenceEvaluation, figures: Mapping[str, Path], path: str | Path) -> Path:
+    """One self-contained HTML file: no network, no script."""
+    cells = evaluation.cells
+    title = f"Kolmogorov flow at Reynolds number {evaluation.reynolds:g} on {cells} x {cells} points"
+    body = [f"<h1>{escape(title)}</h1>"]
+    body.append(
+        "<p>A coarse pseudo-spectral simulation, alone, with an eddy viscosity and with learned closures, beside the "
+        "same flow on a finer grid, whose waves that the coarse grid holds are the truth.</p>"
+    )
+    body.append(page.words(evaluation.description))
+    for block in blocks(evaluation):
+        body.append(f"<h2>{escape(block.title)}</h2>")
+        body.append(page.table(block.headings, block.rows, learned=evaluation.closures))
+        body.append(f'<p class="faint">{escape(block.note)}</p>')
+    body.append("<h2>Figures</h2>")
+    about = f"Methods: {', '.join(evaluation.methods)}."
+    body += [page.figure(file, CAPTIONS[name], about) for name, file in figures.items()]
+    body.append('<h2 id="repeat">How to repeat it</h2>')
+    if evaluation.settings.get("command"):
+        body.append(page.command(str(evaluation.settings["command"])))
+    body.append(page.details("Settings", dict(evaluation.settings)))
+    return write_atomically(path, page.page(title, body))

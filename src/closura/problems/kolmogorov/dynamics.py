@@ -1,0 +1,107 @@
+"""A coarse Kolmogorov flow with a closure in the loop.
+
+One coarse step is the pseudo-spectral solver's own (:mod:`closura.problems.kolmogorov.flow`), a few steps of RK4, and
+then the closure's correction, for which it was asked before:
+
+    q <- G(q) - dt P(A(q))
+
+with the closure's answer A, a rate, and P the projection on velocities without divergence and without mean: neither
+can be wrong in a spectral solver, so a closure has no say there. Viscosity and forcing act on every wave by itself and
+are exact for the waves that the grid holds: what is missing is div(u u) of the waves that it does not hold, alone.
+"""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from closura.numerics.fourier import Spectrum, coarsen, resolved
+from closura.problems.actions import ActionForm, correction
+from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.problem import Ask, Draw, Dynamics, Field, Transition
+
+Velocity = Float[Array, "2 x y"]
+Parameters = dict[str, Any]
+"""``reynolds ()``."""
+
+
+def on_grid(spectrum: Spectrum, points: int) -> Complex[Array, "component kx_ ky_"]:
+    """The waves that a grid of ``points`` per side holds, without its Nyquist waves."""
+    if spectrum.shape[-2] != points:
+        spectrum = coarsen(spectrum, points)
+    return spectrum * jnp.asarray(resolved(points), spectrum.real.dtype)
+
+
+class KolmogorovDynamics(Dynamics):
+    """The coarse solver; see the module's text. States are velocities on the grid, parameters hold ``reynolds``.
+
+    A closure observes ``(u, v)`` in units of ``speed``, and with ``observe_forcing`` the phase of the forcing,
+    ``sin(n y), cos(n y)``: a convolution cannot know where it is, and the flow is not the same everywhere. It answers
+    in units of ``speed`` per unit time.
+    """
+
+    flow: KolmogorovFlow
+    time_step: float = eqx.field(static=True)
+    steps: int = eqx.field(static=True)
+    bound: float = eqx.field(static=True, default=math.inf)
+    action: ActionForm = eqx.field(static=True, default="forcing")
+    observe_forcing: bool = eqx.field(static=True, default=True)
+    speed: float = eqx.field(static=True, default=1.0)
+
+    @property
+    def asks(self) -> int:
+        """One."""
+        return 1
+
+    def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
+        """The waves of the fine spectrum that the coarse grid holds; the parameters as they are."""
+        return self.flow.to_velocity(on_grid(draw.initial, self.flow.points)), draw.parameters
+
+    def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
+        """``(u, v)`` or ``(u, v, sin n y, cos n y)``, in float32."""
+        seen = (state / self.speed).astype(jnp.float32)
+        if not self.observe_forcing:
+            return seen
+        y = (2 * math.pi / self.flow.points) * jnp.arange(self.flow.points, dtype=jnp.float32)
+        phase = jnp.stack([jnp.sin(self.flow.forcing * y), jnp.cos(self.flow.forcing * y)])
+        return jnp.concatenate([seen, jnp.broadcast_to(phase[:, None, :], (2, *state.shape[1:]))])
+
+    def step(self, state: Velocity, parameters: Parameters, ask: Ask | None) -> tuple[Velocity, Velocity]:
+        """Advance, then correct; the second field is the state with this correction, before the solver."""
+        spectrum = self.flow.to_spectrum(state)
+        reynolds = parameters["reynolds"].astype(state.dtype)
+        following = self.flow.march(spectrum, reynolds, self.time_step / self.steps, self.steps)
+        if ask is None:
+            return self.flow.to_velocity(following), state
+        answer = correction(ask(self.observe(state, parameters)).astype(state.dtype), self.action, bound=self.bound)
+        taken = self.flow.project(self.flow.to_spectrum(self.time_step * self.speed * answer)).at[:, 0, 0].set(0)
+        return self.flow.to_velocity(following - taken), state - self.flow.to_velocity(taken)
+
+
+class NextErrorReduction(eqx.Module):
+    """Reward per cell: by how much the correction lowers the squared error at the end of the step.
+
+    ``r = |q* - g'|^2 - |q' - g'|^2``, summed over components, in units of the truth's mean square: q* is what the step
+    would have led to without the correction, q' the next state, g' the truth there. The correction enters after the
+    solver's step, so that ``q* = q' - (acted - q)`` holds exactly.
+    """
+
+    def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
+        after, truth = transition.next_state, transition.next_truth
+        before = after - (transition.acted - transition.state)
+        gained = jnp.sum(jnp.square(before - truth) - jnp.square(after - truth), axis=0)
+        return gained / jnp.mean(jnp.sum(jnp.square(truth), axis=0))
+
+
+def rms_size(field: Field) -> Float[Array, ""]:
+    """Root of the mean over the grid of the sum over components of squares."""
+    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(field), axis=0)))
+
+
+def relative_l2(state: Field, truth: Field) -> Float[Array, ""]:
+    """``|q - g| / |g|`` in the Euclidean norm over components and points, g the truth at the same time."""
+    difference = jnp.mean(jnp.sum(jnp.square(state - truth), axis=0))
+    # The root has no derivative at zero: far below rounding it is cut off.
+    return jnp.sqrt(jnp.maximum(difference, 1e-24)) / rms_size(truth)

@@ -1,0 +1,320 @@
+"""The published reduced-order model: a variational autoencoder, and a transformer over its latents.
+
+**The offset.** The newest latent vector z_n of a window is withheld, and the answer is taken for n + 1; the next window
+has lost its oldest vector and gained z_n, and its answer is taken for n + 2. The transformer thus always predicts two
+steps after the last vector that it sees, in training and afterwards.
+
+**Two ways to run it.** "mean": the first frame is encoded without noise, the window is filled with copies of it, and
+latents follow each other; nothing is random, and this is what was reported as the mean. "ensemble": the window holds
+decoded fields, which are all encoded again, with fresh noise, at every step; this gave the published spread. It costs a
+window of encodings per step and member, and is another recursion than the first.
+
+Source as :mod:`closura.reduced.published_vae`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from closura.learners.descent import DescentConfiguration
+from closura.learners.state import Metrics
+from closura.reduced.model import MODELS, ModelEntry, ReducedModel
+from closura.reduced.published_transformer import PublishedTransformer
+from closura.reduced.published_vae import DenseAutoencoder, Variant
+from closura.reduced.stored import arrays_of, with_arrays
+
+Path = Literal["mean", "ensemble"]
+Latents = Float[Array, "time latent"]
+EPOCH = 47
+"""Updates per published epoch: 370 windows of each of 8 trajectories, in batches of 64."""
+EPOCHS = 5000
+RATES = ((0.0, 1.0), (0.1, 0.5), (0.2, 0.1), (0.4, 0.05), (0.6, 0.01), (0.8, 0.005))
+"""Published learning rates in units of 1e-4, from shares of 5000 epochs on (0, 500, 1000, 2000, 3000, 4000)."""
+
+
+class PublishedModel(ReducedModel):
+    """Autoencoder and transformer.
+
+    Parameters
+    ----------
+    autoencoder
+        Between frames and latents.
+    transformer
+        Steps latents.
+    past
+        Latent vectors per window (seq_len), of which the transformer sees all but the newest.
+    path
+        "mean" or "ensemble".
+    warm
+        Start from a whole window of frames instead of copies of one.
+    reynolds
+        Reynolds number of the flow that is stepped; only the conditioned transformer reads it.
+
+    Raises
+    ------
+    ValueError
+        If the window is shorter than two, or the path unknown.
+    """
+
+    autoencoder: DenseAutoencoder
+    transformer: PublishedTransformer
+    past: int = eqx.field(static=True)
+    path: Path = eqx.field(static=True, default="mean")
+    warm: bool = eqx.field(static=True, default=False)
+    reynolds: float = eqx.field(static=True, default=0.0)
+
+    def __check_init__(self) -> None:
+        if self.past < 2:
+            raise ValueError(f"a window needs 2 latent vectors, of which the newest is withheld; got {self.past}")
+        if self.path not in get_args(Path):
+            raise ValueError(f"unknown path {self.path!r}; valid: {', '.join(get_args(Path))}")
+
+    @property
+    def window(self) -> int:
+        return self.past if self.warm else 1
+
+    def start(self, frames: Float[Array, "window 2 x y"], *, key: PRNGKeyArray) -> Array:
+        count = self.past // frames.shape[0]
+        if self.path == "ensemble":
+            return jnp.repeat(frames, count, axis=0)
+        return jnp.repeat(jax.vmap(lambda f: self.distribution(f)[0])(frames), count, axis=0)
+
+    def step(self, carry: Array, *, key: PRNGKeyArray) -> tuple[Array, Float[Array, " latent"]]:
+        if self.path == "mean":
+            return self.following(carry)
+        means, logarithms = jax.vmap(self.distribution)(carry)
+        latents = means + jnp.exp(logarithms / 2) * jax.random.normal(key, means.shape, means.dtype)
+        _, latent = self.following(latents)
+        return jnp.concatenate([carry[1:], self.decode(latent)[None]]), latent
+
+    def following(
+        self, window: Latents, reynolds: Float[Array, ""] | None = None
+    ) -> tuple[Latents, Float[Array, " latent"]]:
+        """The window one step later, and its newest latent vector."""
+        given = jnp.asarray(self.reynolds, window.dtype) if reynolds is None else reynolds
+        latent = self.transformer(window[:-1], given)
+        return jnp.concatenate([window[1:], latent[None]]), latent
+
+    def rollout(
+        self, window: Latents, steps: int, reynolds: Float[Array, ""] | None = None
+    ) -> Float[Array, "steps latent"]:
+        """Latent vectors of the next steps, without noise."""
+        return jax.lax.scan(lambda w, _: self.following(w, reynolds), window, length=steps)[1]
+
+    def distribution(self, frame: Float[Array, "2 x y"]) -> tuple[Float[Array, " latent"], Float[Array, " latent"]]:
+        """Mean of a frame's latents, and logarithm of their variance."""
+        return self.autoencoder.encode(self.autoencoder.to_work(frame))
+
+    def decode(self, latent: Float[Array, " latent"]) -> Float[Array, "2 x y"]:
+        return self.autoencoder.to_data(self.autoencoder.decode(latent))
+
+    def state(self) -> dict[str, np.ndarray]:
+        return arrays_of(self)
+
+    def facts(self) -> dict[str, Any]:
+        coder, attention = self.autoencoder, self.transformer.blocks[0].attention
+        return {
+            "points": coder.points,
+            "working_points": coder.working_points,
+            "widths": list(coder.widths),
+            "latent": coder.mean.out_features,
+            "variant": coder.variant,
+            "blocks": len(self.transformer.blocks),
+            "heads": attention.heads,
+            "causal": attention.causal,
+            "conditioned": self.transformer.embed is not None,
+            "past": self.past,
+            "path": self.path,
+            "warm": self.warm,
+            "reynolds": self.reynolds,
+        }
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "PublishedModel":
+        return with_arrays(cls.untrained(facts, key=jax.random.key(0)), arrays)
+
+    @classmethod
+    def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "PublishedModel":
+        """A model of random weights, of what :meth:`facts` says."""
+        first, second = jax.random.split(key)
+        coder = DenseAutoencoder(
+            facts["points"],
+            working_points=facts["working_points"],
+            widths=tuple(facts["widths"]),
+            latent=facts["latent"],
+            variant=facts["variant"],
+            key=first,
+        )
+        transformer = PublishedTransformer(
+            facts["latent"],
+            blocks=facts["blocks"],
+            heads=facts["heads"],
+            causal=facts["causal"],
+            conditioned=facts["conditioned"],
+            key=second,
+        )
+        return cls(coder, transformer, facts["past"], facts["path"], facts["warm"], facts["reynolds"])
+
+
+def published_descent(epochs: int = EPOCHS) -> DescentConfiguration:
+    """The published optimiser: Adam with coupled decay of the weights (L2), a table of rates, and nothing else."""
+    return DescentConfiguration(
+        updates=epochs * EPOCH,
+        batch=64,
+        learning_rate=1e-4,
+        schedule="steps",
+        steps=RATES,
+        warmup=0,
+        weight_decay=1e-5,
+        coupled=True,
+        clip=0.0,
+        average=0.0,
+    )
+
+
+@dataclass(frozen=True)
+class PublishedModelRecipe:
+    """Settings of the published reduced-order model; the defaults are those of the shipped one.
+
+    The published options for which there is nothing here have no effect there either: lr (the table of rates is used),
+    linear_autoencoder, noise_p, seq_model_weight; hidden_dim has to equal num_obs.
+
+    Parameters
+    ----------
+    past
+        Frames per window (seq_len). The shipped model has 30, the published command asks for 40.
+    horizon
+        Steps that the transformer is run in training, on its own answers and without noise (pred_horizon; likewise).
+    latent
+        Length of latent vectors (num_obs).
+    widths, variant
+        Of the autoencoder (AE_Model); see :class:`~closura.reduced.published_vae.DenseAutoencoder`.
+    working_points
+        Points per side on which the layers work; 0: those of the data, as published.
+    blocks, heads
+        Of the transformer (nattblocks, nheads).
+    causal
+        Whether its tokens are kept from later ones (published: a mask is made and not used).
+    conditioned
+        Give the transformer the Reynolds number instead of attention among tokens.
+    state_weight
+        Weight of the squared error of predicted frames (lambda_stateloss).
+    autoencoder_weight
+        Weight of the autoencoder's loss.
+    divergence_weight
+        Weight of the Kullback-Leibler divergence within it (beta_VAE); altogether 100 times that.
+    energy_weight
+        Weight of the squared error of the mean kinetic energy.
+    path, warm
+        How the model is run afterwards; see :class:`PublishedModel`.
+    descent
+        How it is trained: 5000 epochs of 47 batches of 64 windows.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
+    """
+
+    past: int = 30
+    horizon: int = 30
+    latent: int = 64
+    widths: tuple[int, ...] = (512, 256, 128)
+    variant: Variant = "big"
+    working_points: int = 0
+    blocks: int = 2
+    heads: int = 8
+    causal: bool = False
+    conditioned: bool = False
+    state_weight: float = 1.0
+    autoencoder_weight: float = 100.0
+    divergence_weight: float = 5e-4
+    energy_weight: float = 1.0
+    path: Path = "mean"
+    warm: bool = False
+    descent: DescentConfiguration = field(default_factory=published_descent)
+
+    def __post_init__(self) -> None:
+        weights = (self.state_weight, self.autoencoder_weight, self.divergence_weight, self.energy_weight)
+        if self.past < 2 or self.horizon < 1 or min(weights) < 0:
+            raise ValueError(f"need past >= 2, horizon >= 1 and weights >= 0; got {self}")
+        if self.latent % self.heads:
+            raise ValueError(f"the latents must be a multiple of the heads; got {self.latent} and {self.heads}")
+
+    def initial(self, points: int, *, reynolds: float = 0.0, key: PRNGKeyArray) -> PublishedModel:
+        """The untrained model for frames of ``points`` points per side."""
+        facts = {name: getattr(self, name) for name in _SHARED}
+        return PublishedModel.untrained({**facts, "points": points, "reynolds": reynolds}, key=key)
+
+    def loss(
+        self,
+        model: PublishedModel,
+        windows: Float[Array, "batch time 2 X Y"],
+        reynolds: Float[Array, " batch"],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The published loss; every term is a mean over all elements, and a metric of its own.
+
+        Parameters
+        ----------
+        model
+            The model.
+        windows
+            ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames after them, on
+            the autoencoder's working grid.
+        reynolds
+            Reynolds number of each window.
+        key
+            Random key of the noise of the latents.
+        """
+        coder = model.autoencoder
+        mean, logarithm = jax.vmap(jax.vmap(coder.encode))(windows)
+        z = mean + jnp.exp(logarithm / 2) * jax.random.normal(key, mean.shape, mean.dtype)
+        past, future = z[:, : self.past], z[:, self.past :]
+        predicted = jax.vmap(lambda w, r: model.rollout(w, self.horizon, r))(past, reynolds)
+        decode = jax.vmap(jax.vmap(coder.decode))
+        fields, ahead = decode(predicted), windows[:, self.past :]
+        # Frames n .. n + H - 1: as many as are predicted, but one step earlier.
+        now = slice(self.past - 1, self.past + self.horizon - 1)
+        kl = divergence(mean[:, : self.past], logarithm[:, : self.past])
+        terms = {
+            "latent": jnp.mean(jnp.square(predicted - future)),
+            "state": jnp.mean(jnp.square(fields - ahead)),
+            "reconstruction": jnp.mean(jnp.square(decode(z[:, now]) - windows[:, now])),
+            "divergence": kl,
+            "energy": jnp.mean(jnp.square(mean_energy(fields) - mean_energy(ahead))),
+        }
+        autoencoder = terms["reconstruction"] + self.divergence_weight * kl
+        total = (
+            terms["latent"]
+            + self.state_weight * terms["state"]
+            + self.autoencoder_weight * autoencoder
+            + self.energy_weight * terms["energy"]
+        )
+        return total, {**terms, "uncertainty": jnp.mean(jnp.exp(logarithm))}
+
+
+_SHARED = (
+    *("past", "latent", "widths", "variant", "working_points", "blocks", "heads"),
+    *("causal", "conditioned", "path", "warm"),
+)
+
+
+def divergence(mean: Float[Array, "*lead latent"], logarithm: Float[Array, "*lead latent"]) -> Float[Array, ""]:
+    """Kullback-Leibler divergence from the standard normal distribution, as a mean over latents too."""
+    return -jnp.mean(1 + logarithm - jnp.square(mean) - jnp.exp(logarithm)) / 2
+
+
+def mean_energy(frames: Float[Array, "*lead 2 x y"]) -> Float[Array, "*lead"]:
+    """Kinetic energy of frames, as a mean over points: one number per frame."""
+    return jnp.mean(jnp.sum(jnp.square(frames), axis=-3), axis=(-2, -1)) / 2
+
+
+MODELS["vae"] = ModelEntry(PublishedModel, PublishedModelRecipe)

@@ -1,0 +1,113 @@
+"""``closura train kolmogorov`` and ``closura evaluate kolmogorov``, on flows so small that they take seconds."""
+
+import json
+
+import numpy as np
+import pytest
+
+from closura.cli import main
+
+FLOW = [
+    "--cells", "8", "--fine-cells", "24", "--reynolds", "15", "--forcing", "2", "--finer", "12", "--pool", "8",
+    "--chains", "2", "--transient", "6", "--spacing", "2", "--settle", "0.6", "--spin-cells", "12",
+]  # fmt: skip
+TRAIN = [
+    "train", "kolmogorov", *FLOW, "--learning.updates", "40", "--learning.horizons", "4", "--learning.fractions", "1",
+    "--learning.batch", "4", "--truth.slots", "8", "--truth.steps", "12", "--truth.blocks", "2",
+    "--validation.simulations", "4", "--validation.steps", "10", "--validation.every", "20",
+    "--compact.channels", "8", "--compact.layers", "2",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _cache(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CLOSURA_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    main([*TRAIN, "--run", str(folder)])
+    return folder
+
+
+def test_training_leaves_a_run(run):
+    assert json.loads((run / "status.json").read_text())["status"] == "finished"
+    assert json.loads((run / "configuration.json").read_text())["name"] == "kolmogorov"
+
+
+def test_evaluation_of_a_run_on_another_flow(run, tmp_path, capsys):
+    out = tmp_path / "out"
+    main([
+        "evaluate", "kolmogorov", "--closure", f"mine={run}", "--simulations", "3", "--time", "4", "--long", "6",
+        "--reynolds", "18", "--lyapunov", "0.1", "--tune-smagorinsky", "--no-timing", "--out", str(out), "--json",
+        str(tmp_path / "numbers.json"),
+    ])  # fmt: skip
+    said = capsys.readouterr().out
+    assert "mine" in said
+    assert "Smagorinsky constant, tuned on training flow" in said
+    found = json.loads((tmp_path / "numbers.json").read_text())
+    assert found["reynolds"] == 18
+    assert found["cells"] == 8  # that of the closure's training
+    assert list(found["methods"]) == ["no model", "smagorinsky", "mine", "12x12", "persistence"]
+    for name, entry in found["methods"].items():
+        times = entry["correlation_time_0.8"]
+        assert 0 <= times["mean"] <= 4 + 1e-9
+        assert times["n"] == 3
+        assert times["lyapunov_times"] == pytest.approx(0.1 * times["mean"])
+        assert entry["diverged"] == 0, name
+    assert found["methods"]["mine"]["parameters"] > 0
+    assert (out / "report.html").stat().st_size > 10_000
+    assert sorted(file.name for file in (out / "figures").iterdir()) == [
+        "correlations.png", "errors.png", "fields.png", "spectra.png",
+    ]  # fmt: skip
+
+
+def test_lost_simulations_are_counted_and_not_averaged_away():
+    import jax
+    import jax.numpy as jnp
+
+    from closura.evaluation.turbulence import numbers, run_study
+    from closura.problems import KolmogorovConfiguration, build_problem
+
+    c = KolmogorovConfiguration(
+        cells=8, fine_cells=24, reynolds=15.0, forcing=2, finer=(), pool=8, chains=2, transient=6.0, spacing=2.0,
+        settle=0.6, spin_cells=12,
+    )  # fmt: skip
+    problem = build_problem(c, "test")
+    pump = {"pump": lambda seen: -2.0 * seen[:2]}  # grows by 40 % a step
+    found = run_study(
+        problem, pump, simulations=2, time=4.0, long=4.0, key=jax.random.key(0), lyapunov=0.0, timing=False
+    )
+    entry = numbers(found)["methods"]["pump"]
+    assert entry["diverged"] == 2
+    assert entry["flow"] is None
+    assert found.methods["pump"].correlation[:, -1].max() == 0.0
+    assert np.isinf(found.methods["pump"].error[:, -1]).all()
+    same = found.methods["no model"]
+    np.testing.assert_allclose(same.correlation[:, 0], 1.0, atol=1e-6)  # all begin with the truth
+    assert jnp.isfinite(same.error).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "kolmogorov", "--simulations", "0"], "at least one simulation"),
+        (["evaluate", "kolmogorov", "--cells", "9"], "even number of points"),
+        (["evaluate", "kolmogorov", "--lyapunov", "-1"], "must not be negative"),
+        (["evaluate", "kolmogorov", "--closure", "nowhere"], "nowhere"),
+        (["train", "kolmogorov", "--preset", "paper"], "nothing was published"),
+        (["train", "kolmogorov", "--reynolds", "-3", "--run", "never"], "reynolds -3"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, said, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    error = capsys.readouterr().err.strip()
+    assert said in error
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
