@@ -43,8 +43,17 @@ def grid_of(recipe, points=16, filtering=None, solenoidal=False, forcing=0):
 
 @cache
 def closure_of(name, **settings):
-    recipe = RECIPES[name]
-    return recipe.initial(grid_of(recipe, **settings), key=jax.random.key(0))
+    """Untrained, with weights from NumPy: initialisation is compiled kernel by kernel, which takes long."""
+    recipe, rng = RECIPES[name], np.random.default_rng(0)
+    shapes = eqx.filter_eval_shape(recipe.initial, grid_of(recipe, **settings), key=jax.random.key(0))
+
+    def filled(leaf):
+        if not isinstance(leaf, jax.ShapeDtypeStruct):
+            return leaf
+        size = np.sqrt(leaf.shape[-1] / leaf.size) if len(leaf.shape) > 1 else 0.0
+        return jnp.asarray(size * rng.normal(size=leaf.shape), leaf.dtype)
+
+    return jax.tree.map(filled, shapes)
 
 
 def frames(count=2, points=16, seed=0):
@@ -58,33 +67,33 @@ def weights(module):
 # All of them
 
 
+CUTOFF = SpectralCutoff(2.5)
+
+
 @pytest.mark.parametrize("name", RECIPES)
-def test_members_have_the_shape_of_the_question_and_what_is_saved_draws_the_same(name, tmp_path):
-    closure, key = closure_of(name), jax.random.key(1)
-    members = closure.sample(frames(), MEMBERS, key=key)
+def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(name, tmp_path):
+    closure, key = closure_of(name, filtering=CUTOFF, solenoidal=True, forcing=4), jax.random.key(1)
+    filtered = CUTOFF(frames())
+    members = closure.sample(filtered, MEMBERS, key=key)
     assert members.shape == (MEMBERS, 2, 2, 16, 16)
     assert members.dtype == np.float32
     assert np.all(np.isfinite(members))
     assert np.std(members, axis=0).min() > 0
+
     path = save_reconstruction(tmp_path / "closure.safetensors", closure, metadata={"cutoff": 3})
     loaded, metadata = load_reconstruction(path)
     assert type(loaded) is type(closure) is find(name).reconstruction
     assert find(name).recipe is type(RECIPES[name])
     assert metadata == {"cutoff": 3}
     assert loaded.facts() == closure.facts()
-    np.testing.assert_array_equal(loaded.sample(frames(), MEMBERS, key=key), members)
+    np.testing.assert_array_equal(loaded.sample(filtered, MEMBERS, key=key), members)
 
-
-@pytest.mark.parametrize("name", ["vae", "diffusion", "flow"])
-def test_members_add_no_divergence_and_leave_filtered_waves_alone(name):
-    cutoff = SpectralCutoff(2.5)
-    closure = closure_of(name, filtering=cutoff, solenoidal=True, forcing=4)
-    filtered = cutoff(frames(1))
-    added = closure.sample(filtered, MEMBERS, key=jax.random.key(3)) - filtered
-    # float32 sums of a few hundred numbers of order one
-    assert np.abs(cutoff(added)).max() < 1e-5
-    modes = jnp.fft.rfft2(jnp.asarray(added[0, 0]))
-    assert float(jnp.abs(divergence_free(modes) - modes).max()) < 1e-3 < float(jnp.abs(modes).max()) / 10
+    if not name.endswith("published"):
+        # No divergence and no filtered waves are added; float32 sums of a few hundred numbers of order one.
+        added = members - filtered
+        assert np.abs(CUTOFF(added)).max() < 1e-5
+        modes = np.fft.rfft2(added[0, 0])
+        assert np.abs(divergence_free(jnp.asarray(modes)) - modes).max() < 1e-3 < np.abs(modes).max() / 10
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,7 @@ def test_members_add_no_divergence_and_leave_filtered_waves_alone(name):
     [
         (lambda: VariationalRecipe(latent=0), "expected latents"),
         (lambda: VariationalRecipe(divergence_weight=-1.0), "must not be negative"),
+        (lambda: VariationalRecipe(flatness=-0.1), "between 0"),
         (lambda: DiffusionRecipe(sampling_steps=0), "at least one step"),
         (lambda: DiffusionRecipe(flatness=1.5), "between 0"),
         (lambda: DiffusionRecipe(noise_steps=0), "at least 1 steps"),
@@ -225,10 +235,8 @@ def test_times_are_spread_evenly_and_noise_levels_tell_them_apart():
     ("name", "settings"),
     [
         ("vae", {"encoder_layers": 1, "latent_points": 1, "latent": 1}),
-        ("diffusion", {}),
         ("diffusion", {"first_guess": False}),
         ("flow", {}),
-        ("flow", {"first_guess": False, "sampling_steps": 10}),
     ],
 )
 def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
@@ -236,7 +244,7 @@ def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
     filtered = frames(400, 8)
     mean = 0.5 * np.roll(filtered, 1, axis=2)
     residual = mean + 0.3 * rng.normal(size=filtered.shape).astype(np.float32)
-    descent = DescentConfiguration(updates=400, batch=32, learning_rate=1e-2, warmup=20, average=0.98)
+    descent = DescentConfiguration(updates=250, batch=32, learning_rate=1e-2, warmup=20, average=0.98)
     recipe = find(name).recipe(channels=16, layers=1, symmetries=False, descent=descent, **settings)
     closure = recipe.fit(filtered[:-8], (filtered + residual)[:-8], key=jax.random.key(0), forcing=0)
     # Nyquist waves cannot be in a residual: they are a quarter of the modes of eight points.
@@ -272,9 +280,8 @@ def test_published_training_is_the_published_one():
     assert (PublishedDiffusionRecipe().noise_steps, PublishedDiffusionRecipe().sampler) == (1000, "ancestral")
 
 
-@pytest.mark.parametrize("name", ["vae-published", "diffusion-published"])
-def test_published_closures_answer_with_whole_frames(name):
-    closure = closure_of(name, solenoidal=True, filtering=SpectralCutoff(2.5))
+def test_published_closures_answer_with_whole_frames():
+    closure = closure_of("vae-published", solenoidal=True, filtering=CUTOFF, forcing=4)
     low, key = jnp.asarray(frames(1)[0]), jax.random.key(5)
 
     @eqx.filter_jit
@@ -282,8 +289,7 @@ def test_published_closures_answer_with_whole_frames(name):
         return closure.grid.close(low, closure.draw(low, key=key)), closure.frame(low, key=key)
 
     closed, frame = both(closure)
-    # Nothing is taken out: not even Nyquist waves, divergence or filtered waves. Float32 there and back; samples of
-    # untrained diffusion are large.
+    # Nothing is taken out: not even Nyquist waves, divergence or filtered waves. Float32 there and back.
     np.testing.assert_allclose(closed, frame, atol=1e-5 * float(jnp.abs(frame).max()))
 
 

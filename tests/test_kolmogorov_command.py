@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 
 
 def test_training_leaves_a_run(run):
-    assert json.loads((run / "status.json").read_text())["status"] == "finished"
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
     assert json.loads((run / "configuration.json").read_text())["name"] == "kolmogorov"
 
 

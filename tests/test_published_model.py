@@ -77,15 +77,18 @@ def test_weights_begin_as_pytorch_begins_them():
     bound = 1 / np.sqrt(512)
     # Uniform: standard deviation bound / sqrt(3); of 262 144 draws it is known to 0.1 %.
     assert float(jnp.std(layer.weight)) == pytest.approx(bound / np.sqrt(3), rel=0.01)
-    assert float(jnp.max(jnp.abs(layer.weight))) <= bound and float(jnp.max(jnp.abs(layer.bias))) <= bound
+    assert float(jnp.max(jnp.abs(layer.weight))) <= bound
+    assert float(jnp.max(jnp.abs(layer.bias))) <= bound
 
 
 def test_frames_and_latents_keep_shape_and_precision():
     model = model_of()
     mean, logarithm = model.distribution(normal(2, 8, 8))
-    assert mean.shape == logarithm.shape == (8,) and mean.dtype == logarithm.dtype == jnp.float32
+    assert mean.shape == logarithm.shape == (8,)
+    assert mean.dtype == logarithm.dtype == jnp.float32
     frame = model.decode(mean)
-    assert frame.shape == (2, 8, 8) and frame.dtype == jnp.float32
+    assert frame.shape == (2, 8, 8)
+    assert frame.dtype == jnp.float32
 
 
 def test_the_components_are_flattened_one_after_the_other_x_before_y():
@@ -194,22 +197,27 @@ def test_the_transformer_predicts_two_steps_after_the_last_that_it_sees():
 
 def loss_by_hand(recipe, model, windows, key):
     """All terms in NumPy loops over windows and frames."""
+    encode, inner = eqx.filter_jit(model.autoencoder.encode), eqx.filter_jit(model.autoencoder.decode)
+    step = eqx.filter_jit(model.transformer)
+
+    def decode(z):
+        return np.asarray(inner(jnp.asarray(z, jnp.float32)), np.float64)
+
     batch, length = windows.shape[:2]
     latents = np.zeros((batch, length, recipe.latent))
     means, logarithms = latents.copy(), latents.copy()
     for b in range(batch):
         for t in range(length):
-            means[b, t], logarithms[b, t] = map(np.asarray, model.autoencoder.encode(windows[b, t]))
+            means[b, t], logarithms[b, t] = map(np.asarray, encode(windows[b, t]))
     noise = np.asarray(jax.random.normal(key, (batch, length, recipe.latent), jnp.float32))
     latents = means + np.exp(logarithms / 2) * noise
-    decode = lambda z: np.asarray(model.autoencoder.decode(jnp.asarray(z, jnp.float32)), np.float64)
     frames = np.asarray(windows, np.float64)
     sums = {"latent": [], "state": [], "reconstruction": [], "energy": []}
     s = recipe.past
     for b in range(batch):
         queue = list(latents[b, :s])
         for j in range(recipe.horizon):
-            answer = np.asarray(model.transformer(jnp.asarray(np.stack(queue[:-1]), jnp.float32)))
+            answer = np.asarray(step(jnp.asarray(np.stack(queue[:-1]), jnp.float32)))
             queue = [*queue[1:], answer]
             field, truth = decode(answer), frames[b, s + j]
             sums["latent"].append(np.mean((answer - latents[b, s + j]) ** 2))
@@ -227,7 +235,7 @@ def loss_by_hand(recipe, model, windows, key):
 def test_every_term_of_the_loss_is_the_published_one():
     recipe = replace(SMALL, state_weight=0.7)
     model, windows, key = model_of(recipe), normal(3, 7, 2, 8, 8), jax.random.key(5)
-    loss, metrics = recipe.loss(model, windows, jnp.full(3, 34, jnp.float32), key=key)
+    loss, metrics = eqx.filter_jit(recipe.loss)(model, windows, jnp.full(3, 34, jnp.float32), key=key)
     expected = loss_by_hand(recipe, model, windows, key)
     assert set(metrics) == set(expected)
     for name, value in expected.items():
@@ -260,7 +268,7 @@ def test_gradients_flow_into_both_sampled_latents(which):
     def loss(windows):
         return recipe.loss(model, windows, jnp.zeros(2, jnp.float32), key=jax.random.key(0))[0]
 
-    gradient = jnp.max(jnp.abs(jax.grad(loss)(windows)), axis=(0, 2, 3, 4))
+    gradient = jnp.max(jnp.abs(jax.jit(jax.grad(loss))(windows)), axis=(0, 2, 3, 4))
     chosen = gradient[:4] if which == "past" else gradient[4:]
     assert bool(jnp.all(chosen > 0))
 
@@ -284,7 +292,7 @@ def test_the_mean_path_has_no_noise_and_starts_from_copies_of_one_frame():
     assert runs.shape == (2, 5, 2, 8, 8)
     np.testing.assert_array_equal(runs[0], runs[1])
     z = model.distribution(jnp.asarray(frame[0]))[0]
-    latents = model.rollout(jnp.repeat(z[None], 4, axis=0), 5)
+    latents = eqx.filter_jit(model.rollout)(jnp.repeat(z[None], 4, axis=0), 5)
     np.testing.assert_allclose(runs[0], jax.vmap(model.decode)(latents), atol=1e-5)
 
 
@@ -317,8 +325,10 @@ def test_a_saved_model_comes_back(tmp_path, changes):
     model = model_of(replace(SMALL, working_points=4, causal=True, **changes))
     save_model(tmp_path / "model.safetensors", model, metadata={"update": 3})
     back, metadata = load_model(tmp_path / "model.safetensors")
-    assert metadata == {"update": 3} and isinstance(back, PublishedModel)
-    assert back.facts() == model.facts() and json.dumps(model.facts())
+    assert metadata == {"update": 3}
+    assert isinstance(back, PublishedModel)
+    assert back.facts() == model.facts()
+    assert json.dumps(model.facts())
     np.testing.assert_array_equal(back.decode(normal(8)), model.decode(normal(8)))
     window = normal(4, 8)
     np.testing.assert_array_equal(back.following(window)[1], model.following(window)[1])
@@ -384,18 +394,18 @@ def test_segments_of_all_frames_become_one_segment_per_phase():
 
 
 def test_370_windows_of_each_of_eight_trajectories_are_47_published_batches(flow):
-    class Published:
-        path, trajectories, frames, points = "published", 8, 800, 64
-
-    windows = PaddedWindows(Published(), [Segment(i, 0, 800, 2) for i in range(8)], 30, 30)
-    assert len(windows) == 2960 and -(-len(windows) // 64) == EPOCH
+    # The published size, with nothing in it.
+    data = replace(open_flow(flow), _velocity=np.broadcast_to(np.float32(0), (8, 800, 2, 64, 64)))
+    windows = PaddedWindows(data, [Segment(i, 0, 800, 2) for i in range(8)], 30, 30)
+    assert len(windows) == 2960
+    assert -(-len(windows) // 64) == EPOCH
 
 
 def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
     recipe = replace(
         SMALL,
         working_points=8,
-        descent=DescentConfiguration(updates=30, batch=4, learning_rate=3e-3, warmup=0, clip=0.0, average=0.0),
+        descent=DescentConfiguration(updates=60, batch=4, learning_rate=1e-2, warmup=0, clip=0.0, average=0.0),
     )
     configuration = ModelFitConfiguration(
         data=str(flow),
@@ -403,26 +413,32 @@ def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
         recipe=recipe,
         filtering=FilterConfiguration(cutoff=3.0),
         split=SplitConfiguration(by="interleaved", allow_leak=True),
-        judge=ForecastJudgeConfiguration(starts=2, members=1, time=0.6, every=15),
-        log_every=15,
+        judge=ForecastJudgeConfiguration(starts=2, members=1, time=0.6, every=30),
+        log_every=20,
     )
     result = fit_model(configuration, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert result.updates == 30 and np.isfinite(result.score)
+    assert result.updates == 60
+    assert np.isfinite(result.score)
     assert {"latent", "state", "reconstruction", "divergence", "energy", "uncertainty"} <= set(rows[-1])
-    # 30 updates at a high rate: waves of amplitude 2 are learned in part.
-    assert rows[-1]["reconstruction"] < 0.8 * rows[0]["reconstruction"]
+    # 60 updates at a high rate: waves of amplitude 2 are learned in part.
+    assert rows[-1]["reconstruction"] < 0.7 * rows[0]["reconstruction"]
     back, metadata = load_model(tmp_path / "run" / "weights.safetensors")
-    assert isinstance(back, PublishedModel) and metadata["every_frames"] == 2 and back.reynolds == 34.0
+    assert isinstance(back, PublishedModel)
+    assert metadata["every_frames"] == 2
+    assert back.reynolds == 34.0
 
 
 def test_presets_are_those_of_the_publication_and_smaller():
     paper = model_preset("vae", "paper")
-    assert paper.recipe == PublishedModelRecipe() and paper.every_frames == 2
-    assert paper.split.by == "interleaved" and paper.split.allow_leak
+    assert paper.recipe == PublishedModelRecipe()
+    assert paper.every_frames == 2
+    assert paper.split.by == "interleaved"
+    assert paper.split.allow_leak
     for name in ("default", "quick"):
         smaller = model_preset("vae", name)
-        assert smaller.split.by == "trajectory" and smaller.recipe.descent.updates < 10_000
+        assert smaller.split.by == "trajectory"
+        assert smaller.recipe.descent.updates < 10_000
         assert model_fit_from_plain(json.loads(json.dumps(to_plain(smaller)))) == smaller
 
 
@@ -448,7 +464,8 @@ def test_a_shift_compares_with_a_later_truth():
     assert trajectory_scores(early, y, shift=3).l2 == (0.0, 0.0)
     assert min(trajectory_scores(early, y).l2) > 1
     errors = error_by_shift(early, y, range(5))
-    assert min(errors, key=errors.get) == 3 and errors[3] == 0
+    assert min(errors, key=errors.get) == 3
+    assert errors[3] == 0
     with pytest.raises(ValueError, match="0 to 11 frames"):
         trajectory_scores(early, y, shift=12)
 
@@ -473,5 +490,7 @@ def test_the_limit_is_the_first_time_with_half_the_size_as_error():
     p = y * (1 + np.array([0, 0.2, 0.4, 0.6, 0.8, 1.0]))[:, None, None, None]
     limit = prediction_limit(p, y, 0.24, lyapunov_exponent=0.088)
     # The fourth frame, which is four steps after the start.
-    assert limit.time == pytest.approx(0.96) and limit.lyapunov_times == pytest.approx(0.96 * 0.088)
-    assert not limit.censored and prediction_limit(y, y, 0.24).censored
+    assert limit.time == pytest.approx(0.96)
+    assert limit.lyapunov_times == pytest.approx(0.96 * 0.088)
+    assert not limit.censored
+    assert prediction_limit(y, y, 0.24).censored

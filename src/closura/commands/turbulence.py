@@ -152,6 +152,8 @@ def _closures(
         name, path = named_closure(text)
         if name in paths:
             raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
+        if not path.exists():
+            raise FileNotFoundError(f"there is no closure at {path}: expected a run folder or a file of weights")
         paths[name] = path
         trained = trained_settings(path)
         if trained is None:

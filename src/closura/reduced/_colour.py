@@ -95,6 +95,18 @@ def _counts(grid: WorkingGrid) -> np.ndarray:
     return keep * directions * weights_of_modes(n)
 
 
+def check_flatness(flatness: float) -> None:
+    """Refuse weights of modes out of range.
+
+    Raises
+    ------
+    ValueError
+        If it is not between 0 and 1.
+    """
+    if not 0 <= flatness <= 1:
+        raise ValueError(f"flatness lies between 0 (points alone) and 1 (all modes alike); got {flatness}")
+
+
 class FirstGuess(eqx.Module):
     """A Gaussian closure: a mean from a network, and coloured noise around it.
 

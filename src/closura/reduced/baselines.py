@@ -166,12 +166,12 @@ class ClimatologyRecipe:
     ) -> Climatology:
         """Mean and standard deviation of the full frames, and some of them."""
         check_pairs(filtered, full)
-        full = np.asarray(full)
-        mean = full.mean(axis=0, dtype=np.float64).astype(full.dtype)
-        std = full.std(axis=0, dtype=np.float64).astype(full.dtype)
-        if len(full) > self.frames:
-            full = full[np.sort(np.asarray(jax.random.permutation(key, len(full)))[: self.frames])]
-        return Climatology(mean, std, full.copy())
+        frames: np.ndarray = np.asarray(full)
+        mean = frames.mean(axis=0, dtype=np.float64).astype(frames.dtype)
+        std = frames.std(axis=0, dtype=np.float64).astype(frames.dtype)
+        if len(frames) > self.frames:
+            frames = frames[np.sort(np.asarray(jax.random.permutation(key, len(frames)))[: self.frames])]
+        return Climatology(mean, std, frames.copy())
 
 
 register("none", NoClosureRecipe, NoClosure)

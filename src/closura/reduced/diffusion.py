@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
 from closura.learners.state import Metrics
+from closura.reduced._colour import check_flatness
 from closura.reduced._noising import SAMPLERS, Noising, Sampler, Schedule, Target
 from closura.reduced._refiner import Refiner, stratified
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
@@ -187,18 +188,6 @@ def check_sampler(sampler: str, steps: int) -> None:
         raise ValueError(f"unknown sampler {sampler!r}; valid: {', '.join(SAMPLERS)}")
     if steps < 1:
         raise ValueError(f"sampling needs at least one step; got {steps}")
-
-
-def check_flatness(flatness: float) -> None:
-    """Refuse weights of modes out of range.
-
-    Raises
-    ------
-    ValueError
-        If it is not between 0 and 1.
-    """
-    if not 0 <= flatness <= 1:
-        raise ValueError(f"flatness lies between 0 (points alone) and 1 (all modes alike); got {flatness}")
 
 
 register("diffusion", DiffusionRecipe, DiffusionClosure)

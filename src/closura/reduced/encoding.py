@@ -3,6 +3,15 @@
 A filtered field without divergence and mean consists of the vorticity's modes inside the cut-off: a real and an
 imaginary part for every pair k, -k. In units of their size over training data these parts are the latent vector z. A
 shift by s along x turns each pair by the angle -k_x s; the flow's discrete symmetries exchange pairs and change signs.
+
+.. code-block:: bibtex
+
+    @article{Budanur2015,
+      title = {Reduction of {SO(2)} symmetry for spatially extended dynamical systems},
+      author = {Budanur, Nazmi Burak and Cvitanovi{\'c}, Predrag and Davidchack, Ruslan L. and Siminos, Evangelos},
+      journal = {Physical Review Letters}, volume = {114}, pages = {084102}, year = {2015},
+      doi = {10.1103/PhysRevLett.114.084102}
+    }
 """
 
 from collections.abc import Mapping, Sequence
@@ -100,7 +109,7 @@ class SpectralEncoding(eqx.Module):
         curl = curl.at[-k[axis, 0], 0].set(jnp.conj(modes[axis]))
         return jnp.fft.irfft2(velocity_of(curl), s=(n, n))
 
-    def largest(self, latents: Sequence[Float[np.ndarray, "time latent"]], room: float = 1.0) -> tuple[float, ...]:
+    def largest(self, latents: Sequence[Float[np.ndarray, "_ latent"]], room: float = 1.0) -> tuple[float, ...]:
         """Largest modulus of each pair over given vectors and their symmetries, times ``room``, for both its parts."""
         k = self.pairs(self.points, self.cutoff)
         order = {(int(a), int(b)): i for i, (a, b) in enumerate(k)}
@@ -141,6 +150,16 @@ class SpectralEncoding(eqx.Module):
         real, imaginary = jnp.split(latent, 2, axis=-1)
         c, s = jnp.cos(angle), jnp.sin(angle)
         return jnp.concatenate([c * real - s * imaginary, s * real + c * imaginary], axis=-1)
+
+    def place(self, latent: Float[Array, " latent"]) -> Float[Array, ""]:
+        """Where along x the flow stands: the shift that makes the largest wave with k_x = 1 real and positive.
+
+        Undoing it takes the continuous symmetry out of whatever is learned (the "method of slices") [Budanur2015].
+        """
+        k = self.pairs(self.points, self.cutoff)
+        energy = np.where(k[:, 0] == 1, np.asarray(self.size) / np.hypot(k[:, 0], k[:, 1]), -1.0)
+        largest = int(np.argmax(energy))
+        return jnp.arctan2(latent[len(k) + largest], latent[largest])
 
     def plain(self) -> dict[str, Any]:
         """All settings, as JSON knows them."""

@@ -14,20 +14,20 @@ covariance matrices of frames that follow each other closely are nearly singular
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float
 from tinygp import GaussianProcess, kernels
 
 KernelName = Literal["rbf", "matern52", "matern32"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
 _STEPS = 60
-_TOLERANCE = 1e-7
-"""Of the value, relative: a smaller gain of a step, or slope, ends the search."""
+_HALVINGS = 12
+_TOLERANCE = 1e-9
+"""Of the value, relative: a step that gains less ends the search."""
 
 
 def kernel_of(name: KernelName, length: float | Array) -> kernels.Kernel:
@@ -48,55 +48,67 @@ def kernel_of(name: KernelName, length: float | Array) -> kernels.Kernel:
 
 
 def maximise(
-    objective: Callable[[Float[Array, " parameter"]], Float[Array, ""]],
+    value_and_slope: Callable[..., tuple[Array, Array]],
     start: np.ndarray,
     lowest: np.ndarray,
     highest: np.ndarray,
+    data: tuple[np.ndarray, ...] = (),
 ) -> tuple[Float[np.ndarray, " parameter"], float]:
-    """Maximise a function of positive parameters within bounds, by L-BFGS; double precision.
+    """Maximise a function of a few positive parameters within bounds, by BFGS; double precision.
 
-    The search is in ``t``, with ``log parameter = log lowest + (log highest - log lowest) sigmoid(t)``: bounds are never
-    left, and a maximum on a bound is approached.
+    The search is in ``t``, with ``log parameter = log lowest + (log highest - log lowest) sigmoid(t)``: bounds are
+    never left, and a maximum on a bound is approached. Few evaluations matter here, each of which factorises a large
+    matrix; a search inside compiled code takes longer to compile than this one to run.
 
     Parameters
     ----------
-    objective
-        Traceable; called in double precision.
+    value_and_slope
+        Of ``(parameters, *data)``: the value and its gradient; called in double precision.
     start, lowest, highest
         One number per parameter, ``lowest < start < highest``.
+    data
+        Passed on.
 
     Returns
     -------
     parameters, value
         Of the best point found.
     """
+    low, width = np.log(lowest), np.log(highest) - np.log(lowest)
+
+    def parameters(t: np.ndarray) -> np.ndarray:
+        return np.exp(low + width / (1.0 + np.exp(-t)))
+
+    def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
+        at, share = parameters(t), 1.0 / (1.0 + np.exp(-t))
+        value, slope = value_and_slope(jnp.asarray(at), *map(jnp.asarray, data))
+        return -float(value), -np.asarray(slope) * at * width * share * (1.0 - share)
+
     with jax.enable_x64(True):
-        low, high = jnp.log(jnp.asarray(lowest, jnp.float64)), jnp.log(jnp.asarray(highest, jnp.float64))
-        share = (np.log(np.asarray(start, np.float64)) - low) / (high - low)
-
-        def loss(t: Array) -> Array:
-            return -objective(jnp.exp(low + (high - low) * jax.nn.sigmoid(t)))
-
-        optimiser = optax.lbfgs()
-        value_and_slope = optax.value_and_grad_from_state(loss)
-
-        @jax.jit
-        def step(t: Array, state: Any) -> tuple[Array, Any, Array, Array]:
-            value, slope = value_and_slope(t, state=state)
-            updates, state = optimiser.update(slope, state, t, value=value, grad=slope, value_fn=loss)
-            return optax.apply_updates(t, updates), state, value, jnp.max(jnp.abs(slope))
-
-        t = jnp.log(share) - jnp.log1p(-share)
-        state, best, found = optimiser.init(t), t, np.inf
+        share = (np.log(start) - low) / width
+        t = np.log(share) - np.log1p(-share)
+        value, slope = loss(t)
+        curvature = np.eye(len(t)) / max(float(np.linalg.norm(slope)), 1e-12)
         for _ in range(_STEPS):
-            following, state, value, slope = step(t, state)
-            gain, least = found - float(value), _TOLERANCE * max(1.0, abs(float(value)))
-            if gain > 0:
-                best, found = t, float(value)
-            if not gain > least or float(slope) < least:
+            step = -curvature @ slope
+            # No step so long that a parameter runs from one bound to the other, and its slope is lost.
+            step *= min(1.0, 2.0 / float(np.max(np.abs(step)) or 1.0))
+            for _ in range(_HALVINGS):
+                following, onward = loss(t + step)
+                if following <= value + 1e-4 * float(step @ slope):
+                    break
+                step = 0.4 * step
+            else:
                 break
-            t = following
-        return np.asarray(jnp.exp(low + (high - low) * jax.nn.sigmoid(best))), -found
+            gain, change = value - following, onward - slope
+            t, value, slope = t + step, following, onward
+            bend = float(step @ change)
+            if bend > 0:
+                turn = np.eye(len(t)) - np.outer(step, change) / bend
+                curvature = turn @ curvature @ turn.T + np.outer(step, step) / bend
+            if gain < _TOLERANCE * max(1.0, abs(value)):
+                break
+        return parameters(t), -value
 
 
 @dataclass(frozen=True)
@@ -148,9 +160,7 @@ class SharedGaussianProcess:
         blocks = [self.predict(inputs[first : first + at_once]) for first in range(0, len(inputs), at_once)]
         return np.concatenate([mean for mean, _ in blocks]), np.concatenate([np.diag(c) for _, c in blocks])
 
-    def left_out(
-        self, blocks: int
-    ) -> tuple[Float[np.ndarray, "point output"], Float[np.ndarray, " point"]]:
+    def left_out(self, blocks: int) -> tuple[Float[np.ndarray, "point output"], Float[np.ndarray, " point"]]:
         """Mean and variance at every point, predicted from the other blocks of consecutive points.
 
         With the inverse covariance S, the prediction of block b misses its targets by ``S_bb^-1 (S y)_b``, and has the
@@ -170,12 +180,14 @@ class SharedGaussianProcess:
 
 @partial(jax.jit, static_argnums=0)
 def _factorise(name: KernelName, x: Array, y: Array, length: Array, noise: Array) -> tuple[Array, Array]:
-    process = GaussianProcess(kernel_of(name, length), x, diag=noise)
-    return process.solver.scale_tril, process.solver.solve_triangular(y)
+    factor = jnp.linalg.cholesky(kernel_of(name, length)(x, x) + noise * jnp.eye(len(x)))
+    return factor, jax.scipy.linalg.solve_triangular(factor, y, lower=True)
 
 
 @partial(jax.jit, static_argnums=0)
-def _predict(name: KernelName, x: Array, new: Array, factor: Array, solved: Array, length: Array) -> tuple[Array, Array]:
+def _predict(
+    name: KernelName, x: Array, new: Array, factor: Array, solved: Array, length: Array
+) -> tuple[Array, Array]:
     kernel = kernel_of(name, length)
     across = jax.scipy.linalg.solve_triangular(factor, kernel(x, new), lower=True)
     return across.T @ solved, kernel(new, new) - across.T @ across
@@ -186,7 +198,7 @@ def fit_shared(
     targets: Float[np.ndarray, "point output"],
     *,
     kernel: KernelName = "matern52",
-    evidence_points: int = 600,
+    evidence_points: int = 400,
     evidence_outputs: int = 40,
     least_noise: float = 1e-6,
 ) -> SharedGaussianProcess:
@@ -212,17 +224,21 @@ def fit_shared(
     chosen = np.linspace(0, len(inputs) - 1, min(evidence_points, len(inputs))).round().astype(int)
     some = np.asarray(inputs[chosen], np.float64)
     outputs = np.asarray(targets[chosen, :evidence_outputs], np.float64)
-    n, q = outputs.shape
-
-    def evidence(parameters: Array) -> Array:
-        process = GaussianProcess(kernel_of(kernel, parameters[0]), jnp.asarray(some), diag=parameters[1])
-        solved = process.solver.solve_triangular(jnp.asarray(outputs))
-        scales = jnp.mean(jnp.square(solved), axis=0)
-        return -0.5 * n * jnp.sum(jnp.log(scales)) - q * process.solver.normalization()
-
     unit = float(np.sqrt(np.mean(np.var(some, axis=0)) * some.shape[1])) or 1.0
     start, lowest, highest = ([a * unit, b] for a, b in ((1.0, 1e-4), (1e-2, least_noise), (1e2, 10.0)))
-    (length, noise), _ = maximise(evidence, np.asarray(start), np.asarray(lowest), np.asarray(highest))
+    (length, noise), _ = maximise(
+        partial(_evidence, kernel), np.asarray(start), np.asarray(lowest), np.asarray(highest), (some, outputs)
+    )
     return SharedGaussianProcess(
         np.asarray(inputs, np.float64), np.asarray(targets, np.float64), kernel, float(length), float(noise)
     )
+
+
+@partial(jax.jit, static_argnums=0)
+def _evidence(name: KernelName, parameters: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    def evidence(parameters: Array) -> Array:
+        process = GaussianProcess(kernel_of(name, parameters[0]), x, diag=parameters[1])
+        scales = jnp.mean(jnp.square(process.solver.solve_triangular(y)), axis=0)
+        return -0.5 * y.shape[0] * jnp.sum(jnp.log(scales)) - y.shape[1] * process.solver.normalization()
+
+    return jax.value_and_grad(evidence)(parameters)

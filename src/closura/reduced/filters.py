@@ -67,7 +67,7 @@ class Filter(eqx.Module):
 class SpectralCutoff(Filter):
     """The sharp isotropic cut-off: ``G = 1`` where ``|k| <= cutoff``, else 0."""
 
-    cutoff: float = eqx.field(static=True)
+    cutoff: float = eqx.field(static=True, converter=float)
     name: ClassVar[str] = "spectral"
 
     def __check_init__(self) -> None:
@@ -85,7 +85,7 @@ class SpectralCutoff(Filter):
 class GaussianFilter(Filter):
     """The Gaussian filter, ``G = exp(-|k|^2 width^2 / 24)``: the second moment of a box of that width."""
 
-    width: float = eqx.field(static=True)
+    width: float = eqx.field(static=True, converter=float)
     name: ClassVar[str] = "gaussian"
 
     def __check_init__(self) -> None:
@@ -101,7 +101,7 @@ class GaussianFilter(Filter):
 class BoxFilter(Filter):
     """The mean over a square of that width: ``G = sinc(k_x width / 2) sinc(k_y width / 2)``, ``sinc x = sin x / x``."""
 
-    width: float = eqx.field(static=True)
+    width: float = eqx.field(static=True, converter=float)
     name: ClassVar[str] = "box"
 
     def __check_init__(self) -> None:

@@ -30,8 +30,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
 from closura.learners.state import Metrics
+from closura.reduced._colour import check_flatness
 from closura.reduced._refiner import Refiner, stratified
-from closura.reduced.diffusion import check_flatness
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid

@@ -42,6 +42,7 @@ FRAMES_AT_ONCE = 250
 """Frames of an ensemble that are drawn together, and so go together."""
 REMAINDERS = 64
 _JITTER = 1e-10
+_ARRAYS = ("spreads", "shares", "scales", "extras", "remainders")
 
 
 class GaussianProcessClosure(Reconstruction):
@@ -62,7 +63,7 @@ class GaussianProcessClosure(Reconstruction):
         check_question(filtered, self.inputs.mean.shape)
         host, placement, seen = self._see(filtered)
         mean, variance = self.process.mean_and_variance(seen)
-        residual = self.outputs.reconstruct((mean * self.shares * self.spreads).astype(host.dtype))
+        residual = np.asarray(self.outputs.reconstruct((mean * self.shares * self.spreads).astype(host.dtype)))
         of_modes = (self.spreads * self.scales) ** 2 * (variance[:, None] + self.extras)
         squares = np.square(self.outputs.modes, dtype=np.float64)
         left = np.mean(np.square(self.remainders, dtype=np.float64), axis=0)
@@ -100,10 +101,10 @@ class GaussianProcessClosure(Reconstruction):
         host = np.asarray(filtered)
         placement = place(host, self.forcing) if self.forcing else None
         moved = host if placement is None else placement.apply(host)
-        return host, placement, self.inputs.project(moved).astype(np.float64) / self.unit
+        return host, placement, np.asarray(self.inputs.project(moved), np.float64) / self.unit
 
     def state(self) -> dict[str, np.ndarray]:
-        own = {name: getattr(self, name) for name in ("spreads", "shares", "scales", "extras", "remainders")}
+        own = {name: getattr(self, name) for name in _ARRAYS}
         points = {"points": self.process.inputs, "targets": self.process.targets}
         return {**self.inputs.state("inputs."), **self.outputs.state("outputs."), **own, **points}
 
@@ -118,9 +119,9 @@ class GaussianProcessClosure(Reconstruction):
         process = SharedGaussianProcess(
             arrays["points"], arrays["targets"], facts["kernel"], facts["length"], facts["noise"]
         )
-        own = [arrays[name] for name in ("spreads", "shares", "scales", "extras", "remainders")]
+        own = {name: arrays[name] for name in _ARRAYS}
         inputs, outputs = (POD.from_state(arrays, prefix) for prefix in ("inputs.", "outputs."))
-        return cls(inputs, outputs, process, facts["unit"], *own, facts["forcing"])
+        return cls(inputs, outputs, process, facts["unit"], **own, forcing=facts["forcing"])
 
 
 @dataclass(frozen=True)
@@ -179,10 +180,10 @@ class GaussianProcessRecipe:
         inputs = fit_pod(seen, min(self.inputs, most), remove_mean=True)
         outputs = fit_pod(residuals, min(self.outputs, most), remove_mean=True)
         unit = float(np.sqrt(np.mean(inputs.energies, dtype=np.float64))) or 1.0
-        coefficients = outputs.project(residuals).astype(np.float64)
+        coefficients = np.asarray(outputs.project(residuals), np.float64)
         spreads = np.maximum(coefficients.std(axis=0), np.finfo(np.float32).tiny)
         process = fit_shared(
-            inputs.project(seen).astype(np.float64) / unit, coefficients / spreads, kernel=self.kernel
+            np.asarray(inputs.project(seen), np.float64) / unit, coefficients / spreads, kernel=self.kernel
         )
         shares, scales, extras = _judge(process, self.blocks)
         return GaussianProcessClosure(

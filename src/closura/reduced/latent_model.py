@@ -1,6 +1,6 @@
 """The default reduced-order model: a causal transformer that steps the modes of the filtered flow, with noise.
 
-    z_{n+1} = z_n + scale * f(z_{n-W+1}, ..., z_n; xi_n) ,     xi_n standard normal
+    z_{n+1} = 2 z_n - z_{n-1} + scale * f(z_{n-W+1}, ..., z_n; xi_n) ,     xi_n standard normal
 
 z are latent vectors of the spectral encoding, f answers in units of the usual change in one step. Members that start
 from the same window and are stepped with their own noise are scored together by the fair ranked probability score
@@ -73,7 +73,6 @@ class LatentModel(ReducedModel):
     blocks: tuple[Block, ...]
     norm: eqx.nn.LayerNorm
     write: eqx.nn.Linear
-    momentum: Float[Array, " latent"]
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class LatentModel(ReducedModel):
         change: tuple[float, ...],
         limit: tuple[float, ...],
         *,
-        window: int = 8,
+        window: int = 4,
         width: int = 128,
         blocks: int = 3,
         heads: int = 4,
@@ -97,14 +96,19 @@ class LatentModel(ReducedModel):
         self.position = 0.02 * jax.random.normal(position, (window, width), jnp.float32)
         self.stir = linear(noise, width, key=stir) if noise else None
         self.blocks = tuple(Block(width, heads, 2 * width, causal=True, key=k) for k in inner)
-        self.norm = eqx.nn.LayerNorm(width)
+        self.norm = eqx.nn.LayerNorm(width, dtype=jnp.float32)
         write_all = linear(width, latent, key=write)
         self.write = eqx.tree_at(lambda layer: layer.weight, write_all, replace_fn=lambda w: 0.1 * w)
-        # What the network adds to: the last change goes on.
-        self.momentum = jnp.full((latent,), 0.95, jnp.float32)
 
     def following(self, window: Window, *, key: PRNGKeyArray) -> Float[Array, " latent"]:
-        """The latent vector after a window."""
+        """The latent vector after a window.
+
+        The window is moved along x to where its last frame stands in a fixed place, and the answer back.
+        """
+        place = self.encoding.place(window[-1])
+        return self.encoding.shift(self._following(self.encoding.shift(window, place), key), -place)
+
+    def _following(self, window: Window, key: PRNGKeyArray) -> Float[Array, " latent"]:
         scale = jnp.asarray(self.change, window.dtype)
         slopes = jnp.diff(window, axis=0, prepend=2 * window[:1] - window[1:2]) / scale
         tokens = jax.vmap(self.read)(jnp.concatenate([window, slopes], axis=1)) + self.position
@@ -113,7 +117,8 @@ class LatentModel(ReducedModel):
         for block in self.blocks:
             tokens = block(tokens)
         limit = jnp.asarray(self.limit, window.dtype)
-        change = self.momentum * slopes[-1] + self.write(self.norm(tokens[-1]))
+        # The network corrects the last change, which goes on otherwise.
+        change = slopes[-1] + self.write(self.norm(tokens[-1]))
         return jnp.clip(window[-1] + scale * change, -limit, limit)
 
     @property
@@ -164,7 +169,7 @@ class LatentRecipe:
     Parameters
     ----------
     window
-        Steps that the model sees.
+        Steps that the model sees, at least 2.
     horizons
         Pairs of a share of the updates and the steps that members are run, and scored, from there on.
     members
@@ -180,22 +185,22 @@ class LatentRecipe:
         How it is trained.
     """
 
-    window: int = 8
-    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.3, 2), (0.6, 4))
+    window: int = 4
+    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.4, 4), (0.8, 8))
     members: int = 2
     width: int = 128
     blocks: int = 3
     heads: int = 4
     noise: int = 16
     fairness: float = 0.95
-    jitter: float = 0.05
+    jitter: float = 0.01
     descent: DescentConfiguration = field(
-        default_factory=lambda: DescentConfiguration(updates=12000, batch=64, learning_rate=1e-3, average=0.999)
+        default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)
     )
 
     def working_data(
-        self, frames: Sequence[Float[np.ndarray, "time 2 x y"]], *, cutoff: float, forcing: int
-    ) -> tuple[SpectralEncoding, list[Float[np.ndarray, "time latent"]]]:
+        self, frames: Sequence[Float[np.ndarray, "_ 2 x y"]], *, cutoff: float, forcing: int
+    ) -> tuple[SpectralEncoding, list[np.ndarray]]:
         """The encoding of some stretches of filtered frames, and their latent vectors."""
         sample = np.concatenate([part[:: max(1, len(part) // 100)] for part in frames])
         encoding = SpectralEncoding.fitted(sample, cutoff, forcing=forcing)
@@ -204,7 +209,7 @@ class LatentRecipe:
     def initial(
         self,
         encoding: SpectralEncoding,
-        latents: Sequence[Float[np.ndarray, "time latent"]],
+        latents: Sequence[Float[np.ndarray, "_ latent"]],
         every: int,
         *,
         key: PRNGKeyArray,
@@ -240,6 +245,12 @@ class LatentRecipe:
             begins = places - (np.cumsum(rooms) - rooms)[parts]
             yield np.stack([latents[p][b : b + length : every] for p, b in zip(parts, begins, strict=True)])
 
+    def __post_init__(self) -> None:
+        if self.window < 2 or self.members < 2:
+            raise ValueError(f"need a window of at least 2 steps and 2 members; got {self.window} and {self.members}")
+        if not self.horizons or self.horizons[0][0] != 0:
+            raise ValueError(f"horizons begin at share 0 of the updates; got {self.horizons}")
+
     def horizon(self, update: int) -> int:
         """Steps of the windows of an update."""
         return [steps for share, steps in self.horizons if update >= share * self.descent.updates][-1]
@@ -255,8 +266,8 @@ class LatentRecipe:
         )
         seen, truth = windows[:, : model.window], windows[:, model.window :]
         scale = jnp.asarray(model.change, windows.dtype)
-        jitter, noise = jax.random.split(noise)
-        sizes = self.jitter * jax.random.uniform(jitter, (batch, 1, 1), windows.dtype)
+        jitter, how_much, noise = jax.random.split(noise, 3)
+        sizes = self.jitter * jax.random.uniform(how_much, (batch, 1, 1), windows.dtype)
         seen = seen + sizes * scale * jax.random.normal(jitter, seen.shape, windows.dtype)
         keys = jax.random.split(noise, (batch, self.members))
         runs = jax.vmap(lambda w, ks: jax.vmap(lambda k: model.rollout(w, horizon, key=k))(ks))(seen, keys)
@@ -279,7 +290,7 @@ def encode_all(encoding: SpectralEncoding, frames: Float[np.ndarray, "time 2 x y
     return np.concatenate(parts)
 
 
-def usual_change(latents: Sequence[Float[np.ndarray, "time latent"]], every: int) -> tuple[float, ...]:
+def usual_change(latents: Sequence[Float[np.ndarray, "_ latent"]], every: int) -> tuple[float, ...]:
     """Root mean square change of each latent number over ``every`` frames."""
     changes = np.concatenate([part[every:] - part[:-every] for part in latents])
     return tuple(float(c) for c in np.sqrt(np.mean(np.square(changes, dtype=np.float64), axis=0)))

@@ -119,7 +119,8 @@ class POD(eqx.Module):
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], prefix: str = "") -> "POD":
         """Rebuild from :meth:`state`."""
-        return cls(*(arrays[f"{prefix}{name}"] for name in ("mean", "modes", "energies", "total")))
+        mean, modes, energies, total = (arrays[f"{prefix}{name}"] for name in ("mean", "modes", "energies", "total"))
+        return cls(mean, modes, energies, total.reshape(()))
 
 
 def fit_pod(

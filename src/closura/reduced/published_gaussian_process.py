@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from tinygp import GaussianProcess
@@ -118,7 +117,7 @@ class PublishedGaussianProcess(Reconstruction):
     def _fields(self, mean: np.ndarray, std: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
         squares = np.square(self.outputs.modes, dtype=np.float64)
         variance = np.tensordot(std**2, squares, axes=1)
-        return self.outputs.reconstruct(mean).astype(dtype), np.sqrt(variance).astype(dtype)
+        return np.asarray(self.outputs.reconstruct(mean)).astype(dtype), np.sqrt(variance).astype(dtype)
 
     def state(self) -> dict[str, np.ndarray]:
         own = {name: getattr(self, name) for name in _ARRAYS}
@@ -130,7 +129,7 @@ class PublishedGaussianProcess(Reconstruction):
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "PublishedGaussianProcess":
         inputs, outputs = (POD.from_state(arrays, prefix) for prefix in ("inputs.", "outputs."))
-        return cls(inputs, outputs, *(arrays[name] for name in _ARRAYS), facts["alpha"])
+        return cls(inputs, outputs, **{name: arrays[name] for name in _ARRAYS}, alpha=facts["alpha"])
 
 
 _ARRAYS = ("shift", "scale", "points", "targets", "variances", "lengths")
@@ -206,13 +205,17 @@ def maximise_evidence(
     highest: float = 1000.0,
 ) -> tuple[Float[np.ndarray, "2"], float]:
     """C and l of one process at the maximum of the log marginal likelihood that is reached from 1, 1; and its value."""
-    x, y = np.asarray(points, np.float64), np.asarray(targets, np.float64)
+    data = (np.asarray(points, np.float64), np.asarray(targets, np.float64), np.asarray(alpha, np.float64))
+    return maximise(_evidence, np.ones(2), np.full(2, lowest), np.full(2, highest), data)
 
+
+@jax.jit
+def _evidence(parameters: Array, x: Array, y: Array, alpha: Array) -> tuple[Array, Array]:
     def evidence(parameters: Array) -> Array:
         kernel = parameters[0] * kernel_of("rbf", parameters[1])
-        return GaussianProcess(kernel, jnp.asarray(x), diag=jnp.asarray(alpha, x.dtype)).log_probability(jnp.asarray(y))
+        return GaussianProcess(kernel, x, diag=alpha).log_probability(y)
 
-    return maximise(evidence, np.ones(2), np.full(2, lowest), np.full(2, highest))
+    return jax.value_and_grad(evidence)(parameters)
 
 
 register("published-gaussian-process", PublishedGaussianProcessRecipe, PublishedGaussianProcess)

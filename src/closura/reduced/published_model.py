@@ -267,8 +267,8 @@ class PublishedModelRecipe:
         model
             The model.
         windows
-            ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames after them, on
-            the autoencoder's working grid.
+            ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames after them,
+            on the autoencoder's working grid.
         reynolds
             Reynolds number of each window.
         key

@@ -36,7 +36,13 @@ def with_arrays(blank: Module, arrays: Mapping[str, np.ndarray]) -> Module:
     leaves, structure = jax.tree_util.tree_flatten_with_path(weights)
     places = [(jax.tree_util.keystr(path).lstrip("."), leaf) for path, leaf in leaves]
     if {name for name, _ in places} != set(arrays):
-        raise ValueError(f"expected the arrays {', '.join(name for name, _ in places)}; got {', '.join(arrays)}")
+        missing, unknown = (
+            sorted(a - b) for a, b in ((set(dict(places)), set(arrays)), (set(arrays), set(dict(places))))
+        )
+        raise ValueError(
+            f"the arrays are not those of this module: missing {', '.join(missing) or 'none'}; unknown "
+            f"{', '.join(unknown) or 'none'}"
+        )
     for name, leaf in places:
         if arrays[name].shape != leaf.shape:
             raise ValueError(f"array {name}: expected shape {leaf.shape}; got {arrays[name].shape}")

@@ -125,9 +125,7 @@ def random_symmetry(key: PRNGKeyArray, points: int, *, forcing: int = 4) -> Symm
     )
 
 
-def shift_along_x(
-    frames: AnyFrames, distance: float | Float[Array, ""] | Float[np.ndarray, " *frames"]
-) -> AnyFrames:
+def shift_along_x(frames: AnyFrames, distance: float | Float[Array, ""] | Float[np.ndarray, " *frames"]) -> AnyFrames:
     """``T_s`` for any distance, by the Fourier series: ``f(x - distance, y)``, the box being ``2 pi`` wide.
 
     Parameters

@@ -86,9 +86,9 @@ class Block(eqx.Module):
         self, width: int, heads: int, hidden: int, *, causal: bool, activation: str = "gelu", key: PRNGKeyArray
     ) -> None:
         a, b, c = jax.random.split(key, 3)
-        self.before_attention = eqx.nn.LayerNorm(width)
+        self.before_attention = eqx.nn.LayerNorm(width, dtype=jnp.float32)
         self.attention = Attention(width, heads, causal=causal, key=a)
-        self.before_network = eqx.nn.LayerNorm(width)
+        self.before_network = eqx.nn.LayerNorm(width, dtype=jnp.float32)
         self.inner = linear(width, hidden, key=b)
         self.outer = linear(hidden, width, key=c)
         self.activation = activation

@@ -29,7 +29,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
 from closura.learners.state import Metrics
-from closura.reduced._colour import Colour, degrees_of_freedom
+from closura.reduced._colour import Colour, check_flatness, degrees_of_freedom
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.network import DilatedNetwork
 from closura.reduced.reconstruction import register
@@ -118,6 +118,9 @@ class VariationalRecipe(LearnedRecipe):
         Points per side of the latents' grid; 1: one vector for the whole field.
     divergence_weight
         Weight of the latents' divergence from their prior; 1 is the bound on the likelihood itself.
+    flatness
+        How modes are weighed for the networks: 1 by the inverse of their noise (the bound itself), which spends them
+        on the smallest waves; 0 all points alike.
     working_points
         Points per side of the network's grid; 0: as few as the flow needs.
     symmetries
@@ -137,6 +140,7 @@ class VariationalRecipe(LearnedRecipe):
     latent: int = 4
     latent_points: int = 8
     divergence_weight: float = 1.0
+    flatness: float = 0.5
     working_points: int = 0
     symmetries: bool = True
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
@@ -146,6 +150,7 @@ class VariationalRecipe(LearnedRecipe):
             raise ValueError(f"expected latents and points for them; got {self.latent} on {self.latent_points} points")
         if self.divergence_weight < 0:
             raise ValueError(f"the divergence's weight must not be negative; got {self.divergence_weight}")
+        check_flatness(self.flatness)
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> VariationalClosure:
         """The untrained closure."""
@@ -161,20 +166,28 @@ class VariationalRecipe(LearnedRecipe):
         *,
         key: PRNGKeyArray,
     ) -> tuple[Float[Array, ""], Metrics]:
-        """Minus the bound on the logarithm of the likelihood, per degree of freedom of the residual."""
+        """Minus the bound on the logarithm of the likelihood, per degree of freedom of the residual.
+
+        The sizes of the noise learn from it as it stands; for the networks it is multiplied by the noise's variance, so
+        that gradients do not grow as errors fall.
+        """
+        grid = closure.grid
+        colour: Colour = jax.lax.stop_gradient(closure.colour)
+        size = colour.overall(grid)
 
         def one(frame: Array, residual: Array, key: PRNGKeyArray) -> tuple[Array, Array, Array]:
-            seen = closure.grid.inputs(frame)
+            seen = grid.inputs(frame)
             mean, logarithm = closure.encode(seen, residual)
             z = mean + jnp.exp(logarithm / 2) * jax.random.normal(key, mean.shape, mean.dtype)
             error = residual - closure.decode(seen, z)
-            return closure.colour.surprise(closure.grid, error), divergence(mean, logarithm), jnp.mean(error**2)
+            surprise = closure.colour.surprise(grid, jax.lax.stop_gradient(error))
+            return surprise, divergence(mean, logarithm), colour.square(grid, error, self.flatness)
 
         keys = jax.random.split(key, filtered.shape[0])
         surprise, apart, square = (jnp.mean(each) for each in jax.vmap(one)(filtered, residuals, keys))
-        apart = apart / degrees_of_freedom(closure.grid)
-        metrics = {"surprise": surprise, "divergence": apart, "error": jnp.sqrt(square)}
-        return surprise + self.divergence_weight * apart, metrics
+        apart = apart / degrees_of_freedom(grid)
+        networks = size ** (2 * self.flatness) * square / 2 + self.divergence_weight * size**2 * apart
+        return networks + surprise, {"surprise": surprise, "divergence": apart, "noise": size}
 
 
 def divergence(mean: Float[Array, "*latent"], logarithm: Float[Array, "*latent"]) -> Float[Array, ""]:

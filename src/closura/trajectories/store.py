@@ -112,6 +112,10 @@ class FlowWriter:
         self._arrays["energy"][trajectory, start:stop] = energy
         self._arrays["dissipation"][trajectory, start:stop] = dissipation
 
+    def mark(self, **attributes: Any) -> None:
+        """Add attributes to the store, as JSON knows them."""
+        self._group.attrs.update(attributes)
+
     def finish(self, *, without: str | None = None) -> None:
         """Mark the store as complete; then remove a file that was needed until here."""
         self._group.attrs["complete"] = True

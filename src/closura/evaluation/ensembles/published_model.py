@@ -1,9 +1,9 @@
 r"""Published scoring of the reduced-order model: per trajectory, with and without a shift in time.
 
-The headline of the publication (6.54 % and 9.82 % relative error, coverage 78.4 %) is that of one trajectory of eight,
-scored against the truth **20 steps later** (:data:`PHASE_SHIFT`, 4.8 time units, set by hand); unshifted, the eight have
-L2 errors of 45 % (u) and 23 % (v) in the mean. Both are computed here, on frames that the caller has paired: the
-prediction of a time with the truth of that time.
+The headline of the publication (6.54 % and 9.82 % relative error, coverage 78.4 %) is that of one trajectory of
+eight, scored against the truth **20 steps later** (:data:`PHASE_SHIFT`, 4.8 time units, set by hand); unshifted, the
+eight have L2 errors of 45 % (u) and 23 % (v) in the mean. Both are computed here, on frames that the caller has
+paired: the prediction of a time with the truth of that time.
 
 Source: the notebook of the reduced-order model in the repository that accompanies Zighed, Thome, Gallinari & Sayadi
 (2025), arXiv 2510.24583.
@@ -103,7 +103,7 @@ def headline_scores(
     run
         The run without noise, ``(time, component=2, x, y)``.
     members
-        Runs with noise (published: 10), ``(member, time, component=2, x, y)``, of which the standard deviation is taken.
+        Runs with noise (published: 10), ``(member, time, component=2, x, y)``; their standard deviation is taken.
     truth
         As the run.
     shift, steps

@@ -33,7 +33,7 @@ def fields(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Fig
         for number, name in enumerate(shown):
             trace = evaluation.rows[name].trace
             for c in range(2):
-                row = grid[2 * number + c]
+                row = list(grid[2 * number + c])
                 own = [
                     truth["filtered"][c], truth["mean"][c], trace["members"][0, c], trace["mean"][c],
                     np.abs(trace["mean"][c] - truth["mean"][c]), trace["std"][c],

@@ -281,15 +281,15 @@ def _physics(evaluation: ClosureEvaluation, entries: dict[str, Any]) -> Block:
         ]
         rows.append((name, cells))
     truth = evaluation.truth
-    headings = ["row", "spectrum: largest |ratio − 1|", "energy (%)", "dissipation (%)", "stresses (%)",
+    headings = ["row", "spectrum", "energy (%)", "dissipation (%)", "stresses (%)",
                 "W1 of energy", "divergence"]  # fmt: skip
     return Block(
         "Physics of the samples", headings, rows,
-        f"Spectrum: over the shells |k| = 1 to {truth.resolving_shell}, which hold 99.99 % of the true energy. Energy "
-        f"(truth {truth.energy.mean():.4g}) and dissipation (truth {truth.dissipation.mean():.4g}): relative errors of "
-        "the means. Stresses: relative L2 error of the profiles of the Reynolds stresses. W1: Wasserstein-1 distance "
-        "of the kinetic energy at points to the truth's, in units of energy. Divergence: the largest root mean square "
-        "of the divergence over that of the gradient.",
+        f"Spectrum: largest |ratio − 1| over the shells 1 to {truth.resolving_shell}, which hold 99.99 % of the true "
+        f"energy. Energy (truth {truth.energy.mean():.4g}) and dissipation (truth {truth.dissipation.mean():.4g}): "
+        "relative errors of the means. Stresses: relative L2 error of the profiles of the Reynolds stresses. W1: "
+        "Wasserstein-1 distance of the kinetic energy at points to the truth's, in units of energy. Divergence: the "
+        "largest root mean square of the divergence over that of the gradient.",
     )  # fmt: skip
 
 

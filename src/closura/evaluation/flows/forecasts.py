@@ -8,6 +8,7 @@ import numpy as np
 from closura.evaluation.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
 from closura.evaluation.ensembles.predictability import Horizon
 from closura.evaluation.flows.closure_study import DIAGRAM_LEVELS
+from closura.evaluation.flows.look import nothing_is_nan
 
 THRESHOLD = 0.5
 """Relative L2 error of a prediction that is still valid."""
@@ -32,7 +33,7 @@ class Forecast:
     @property
     def spread_skill(self) -> np.ndarray:
         """Of all starts together, ``(lead,)``."""
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with nothing_is_nan():
             return np.sqrt(np.nanmean(self.spread**2, axis=0) / np.nanmean(self.skill**2, axis=0))
 
 

@@ -1,7 +1,9 @@
 """Tables and figures of flows: one form for terminal and page, colours of rows, pictures of fields."""
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,6 +74,14 @@ def positive(*fields: np.ndarray) -> Normalize:
     return Normalize(0.0, max(limit, 1e-12))
 
 
+@contextmanager
+def nothing_is_nan() -> Iterator[None]:
+    """Means and quantiles of nothing but NaN are NaN, without a warning: what was lost is told elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as percent; a dash for what does not exist."""
     return plain(None if value is None else 100 * value, f".{digits}f")
@@ -100,18 +110,43 @@ def count(number: int, what: str, several: str | None = None) -> str:
     return f"{number} {what if number == 1 else several or what + 's'}"
 
 
+def stand_out(block: Block, learned: Sequence[str]) -> list[str]:
+    """Names of rows that belong to what was fitted: its name, or its name and what of it, after a comma."""
+    return [name for name, _ in block.rows if name in learned or name.rpartition(", ")[0] in learned]
+
+
 def print_blocks(blocks: Sequence[Block], learned: Sequence[str], console: Console) -> None:
-    """Print tables, learned rows in bold."""
+    """Print tables, learned rows in bold; one that is too wide for the terminal in several parts."""
     for block in blocks:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-        for index, heading in enumerate(block.headings):
-            cells = [name if index == 0 else row[index - 1] for name, row in block.rows]
-            widest = max(map(len, cells), default=0)  # headings may be broken, cells not
-            table.add_column(escape(heading), justify="left" if index == 0 else "right", min_width=widest)
-        for name, cells in block.rows:
-            words = [escape(cell).replace(" ", "\u00a0") for cell in cells]
-            table.add_row(escape(name), *words, style="bold" if name in learned else None)
         console.print(f"{block.title}:", style="bold", soft_wrap=True)
-        console.print(table)
+        bold = stand_out(block, learned)
+        widths = [
+            _width(heading, [cells[i] for _, cells in block.rows]) for i, heading in enumerate(block.headings[1:])
+        ]
+        first = max((len(name) for name, _ in block.rows), default=0) + 3
+        for part in _parts(widths, console.width - first):
+            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+            table.add_column(escape(block.headings[0]), min_width=first - 3, overflow="fold")
+            for i in part:
+                table.add_column(escape(block.headings[i + 1]), justify="right", min_width=widths[i] - 2)
+            for name, cells in block.rows:
+                words = [escape(cells[i]).replace(" ", "\u00a0") for i in part]
+                table.add_row(escape(name), *words, style="bold" if name in bold else None)
+            console.print(table)
         if block.note:
             console.print(block.note + "\n", style="dim")
+
+
+def _width(heading: str, cells: Sequence[str]) -> int:
+    """Cells are not broken, headings between words."""
+    return max([*map(len, cells), *map(len, heading.split())]) + 2
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns in groups that fit."""
+    parts: list[list[int]] = [[]]
+    for index, width in enumerate(widths):
+        if parts[-1] and sum(widths[i] for i in parts[-1]) + width > room:
+            parts.append([])
+        parts[-1].append(index)
+    return parts

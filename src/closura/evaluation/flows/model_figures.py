@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from closura.evaluation.flows import panels
 from closura.evaluation.flows.forecasts import THRESHOLD
 from closura.evaluation.flows.long_runs import Distances
-from closura.evaluation.flows.look import TRUTH, positive, styles_of, symmetric
+from closura.evaluation.flows.look import TRUTH, nothing_is_nan, positive, styles_of, symmetric
 from closura.evaluation.flows.model_study import ModelEvaluation
 from closura.evaluation.flows.model_truth import example_lead
 from closura.evaluation.style import MethodStyle, figure_settings, finish, new_figure
@@ -102,7 +102,11 @@ def fields(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figur
                     scales.append(scale)
                     colours.append("RdBu_r")
                 images = panels.field_row(
-                    grid[2 * number + c], [*own, truth[c]], [*scales, scale], [*colours, "RdBu_r"], f"{name}\n{'uv'[c]}"
+                    list(grid[2 * number + c]),
+                    [*own, truth[c]],
+                    [*scales, scale],
+                    [*colours, "RdBu_r"],
+                    f"{name}\n{'uv'[c]}",
                 )
                 figure.colorbar(images[2], ax=grid[2 * number + c, 2], shrink=0.85, pad=0.03)
                 figure.colorbar(images[3], ax=grid[2 * number + c, 3], shrink=0.85, pad=0.03)
@@ -170,10 +174,9 @@ def _slices(
     axes.plot(middles, found.pooled.mean(axis=0), color=colour, ls=line, lw=2, marker="o", ms=4,
               label=f"{name}: members together")  # fmt: skip
     if single:
-        low, mean, high = (
-            np.nanquantile(found.single, 0.05, axis=(0, 1)), np.nanmean(found.single, axis=(0, 1)),
-            np.nanquantile(found.single, 0.95, axis=(0, 1)),
-        )  # fmt: skip
+        with nothing_is_nan():
+            mean = np.nanmean(found.single, axis=(0, 1))
+            low, high = np.nanquantile(found.single, (0.05, 0.95), axis=(0, 1))
         axes.fill_between(middles, low, high, color=colour, alpha=0.15, lw=0, label=f"{name}: 90 % of single members")
         axes.plot(middles, mean, color=colour, ls=":", lw=1.4, label=f"{name}: single member, mean")
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from closura.evaluation.ensembles import Histogram, Scores
-from closura.evaluation.flows.look import FILTERED, TRUTH, picture, positive, styles_of
+from closura.evaluation.flows.look import FILTERED, TRUTH, nothing_is_nan, picture, positive, styles_of
 from closura.evaluation.style import MethodStyle, new_figure, plain_log_axis
 
 PDF_BINS = 60
@@ -131,20 +131,26 @@ def bands(
     axes: Axes, times: np.ndarray, members: np.ndarray, style: MethodStyle, label: str, truth: np.ndarray | None
 ) -> None:
     """Median and central bands of members ``(member, time)`` at one point, beside the truth ``(time,)``."""
-    for level, alpha in _BANDS:
-        low, high = np.nanquantile(members, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    with nothing_is_nan():
+        middle = np.nanmedian(members, axis=0)
+        edges = [np.nanquantile(members, ((1 - level) / 2, (1 + level) / 2), axis=0) for level, _ in _BANDS]
+    for (low, high), (level, alpha) in zip(edges, _BANDS, strict=True):
         axes.fill_between(times, low, high, color=style.colour, alpha=alpha, lw=0, label=f"{label}: {100 * level:g} %")
-    axes.plot(times, np.nanmedian(members, axis=0), color=style.colour, lw=1.2, label=f"{label}: median")
+    axes.plot(times, middle, color=style.colour, lw=1.2, label=f"{label}: median")
     if truth is not None:
         axes.plot(times[: len(truth)], truth, color="black", lw=1.1, label="truth")
     axes.set_xlim(times[0], times[-1])
 
 
 def space_time(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, what: str) -> Figure:
-    """Images of the kinetic energy averaged over y, ``(times, (time, x))`` by title, on one scale and one time axis."""
+    """Images of the kinetic energy averaged over y, ``(times, (time, x))`` by title, on one time axis.
+
+    They share the scale of the first, the truth: what exceeds it by more than a third is cut.
+    """
     figure = new_figure(8.2, 1.55 * len(panels) + 0.9)
     all_axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
-    scale = positive(*(image for _, image in panels.values()))
+    scale = positive(next(iter(panels.values()))[1])
+    scale = Normalize(0.0, 4 / 3 * float(scale.vmax or 1.0))
     end = max(float(times[-1]) for times, _ in panels.values())
     begin = min(float(times[0]) for times, _ in panels.values())
     shown: Any = None
@@ -160,7 +166,7 @@ def space_time(panels: Mapping[str, tuple[np.ndarray, np.ndarray]], *, what: str
         axes.set_yticks([0, np.pi, 2 * np.pi], ["0", "π", "2π"])
         axes.set_ylabel("x")
     all_axes[-1].set(xlabel="time (units of length / velocity)", xlim=(begin, max(end, begin + 1e-9)))
-    figure.colorbar(shown, ax=list(all_axes), label="energy, mean over y", shrink=0.8)
+    figure.colorbar(shown, ax=list(all_axes), label="energy, mean over y", shrink=0.8, extend="max")
     figure.suptitle(what, fontsize=10)
     return figure
 

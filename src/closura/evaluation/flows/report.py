@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from closura.evaluation import page
 from closura.evaluation.flows import closure_figures, closure_tables, model_figures, model_tables
 from closura.evaluation.flows.closure_study import ClosureEvaluation
-from closura.evaluation.flows.look import Block
+from closura.evaluation.flows.look import Block, stand_out
 from closura.evaluation.flows.model_study import ModelEvaluation
 from closura.files import write_atomically
 
@@ -95,7 +95,7 @@ def _write(
     parts = [f"<h1>{escape(title)}</h1>", *body]
     for block in blocks:
         parts.append(f"<h2>{escape(block.title)}</h2>")
-        parts.append(page.table(block.headings, block.rows, learned=learned))
+        parts.append(page.table(block.headings, block.rows, learned=stand_out(block, learned)))
         if block.note:
             parts.append(f'<p class="faint">{escape(block.note)}</p>')
     parts.append("<h2>Figures</h2>")

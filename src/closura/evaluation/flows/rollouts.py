@@ -237,7 +237,7 @@ def write_rollout(
                         diverged.setdefault(place, lost)
                 done += frames.shape[0] * frames.shape[1]
                 report(done, total)
-        store.attrs["diverged"] = {str(place): frame for place, frame in diverged.items()}
+        writer.mark(diverged={str(place): frame for place, frame in diverged.items()})
     return Rollout(open_flow(path), members, len(trajectories), steps, diverged, tuple(notes))
 
 

@@ -1,6 +1,8 @@
 """Pictures of a turbulence study: correlations over time, spectra, vorticities side by side."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -56,7 +58,7 @@ def correlations(evaluation: TurbulenceEvaluation, path: str | Path | None = Non
         axes.set_ylabel("correlation of the vorticity")
         if evaluation.lyapunov is not None and evaluation.lyapunov.exponent > 0:
             rate = evaluation.lyapunov.exponent
-            above = axes.secondary_xaxis("top", functions=(lambda t: t * rate, lambda n: n / rate))
+            above = axes.secondary_xaxis("top", functions=_and_back(rate))
             above.set_xlabel("Lyapunov times", fontsize=9)
         axes.legend(fontsize=8)
         axes.set_title(f"{_title(evaluation)}: mean and middle half of {evaluation.simulations} starts", fontsize=10)
@@ -144,6 +146,11 @@ CAPTIONS = {
     "spectra": "Energy by wavenumber over the long time.",
     "fields": "Vorticity of the first start. Grey: lost.",
 }
+
+
+def _and_back(rate: float) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """From time to Lyapunov times and back, for a second axis."""
+    return (lambda time: time * rate), (lambda number: number / rate)
 
 
 def _vorticity(fields: np.ndarray) -> np.ndarray:

@@ -248,8 +248,9 @@ def run_study(
         cost = milliseconds_per_step(SolverStep(solver, first[1], ask), first[0]) if timing else np.nan
         methods[name] = judge(states, cost / problem.time_step, ask)
     for name, target in problem.finer.items():
+        assert isinstance(target, KolmogorovTarget)
         report(name)
-        begin_there = replace(problem.begin, target=target)  # type: ignore[type-var]
+        begin_there = replace(problem.begin, target=target)  # type: ignore[call-arg]
         finer = simulate_truth(replace(problem, begin=begin_there, target=target), simulations, steps, key=key)
         methods[name] = judge(np.asarray(finer.truth), _cost(problem, target, key) if timing else np.nan, None)
     methods[PERSISTENCE] = judge(np.broadcast_to(truth[:, :1], truth.shape), 0.0, None)

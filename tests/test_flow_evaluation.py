@@ -1,0 +1,550 @@
+"""Studies of closures and reduced-order models on small synthetic flows, by numbers that can be worked out by hand."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.evaluation.flows import (
+    ClosureStudy,
+    ModelStudy,
+    choose_starts,
+    closure_tables,
+    load_closure_subject,
+    load_model_subject,
+    model_tables,
+    publish_closures,
+    publish_models,
+    run_closure_study,
+    run_model_study,
+    write_rollout,
+)
+from closura.evaluation.flows.closure_study import spread_frames
+from closura.evaluation.flows.long_runs import fates
+from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
+from closura.evaluation.metrics import plain
+from closura.reduced.baselines import Climatology, Persistence
+from closura.reduced.filters import SpectralCutoff
+from closura.reduced.model import MODELS, ModelEntry, ReducedModel, save_model
+from closura.reduced.reconstruction import load_reconstruction, save_reconstruction
+from closura.trajectories import FlowDescription, new_flow, open_flow
+
+POINTS, FRAMES, INTERVAL, WINDOW = 16, 60, 0.1, 2
+FILTER = SpectralCutoff(3.0)
+
+
+class Toy(ReducedModel):
+    """The last frame, multiplied by a number and stirred."""
+
+    growth: float = eqx.field(static=True)
+    noise: float = eqx.field(static=True)
+
+    @property
+    def window(self):
+        return WINDOW
+
+    def start(self, frames, *, key):
+        return frames[-1].ravel()
+
+    def step(self, carry, *, key):
+        noise = jnp.asarray(self.noise, carry.dtype) * jax.random.normal(key, (), carry.dtype)
+        z = jnp.asarray(self.growth, carry.dtype) * carry * (1 + noise)
+        return z, z
+
+    def decode(self, latent):
+        return latent.reshape(2, POINTS, POINTS)
+
+    def state(self):
+        return {"nothing": np.zeros(1, np.float32)}
+
+    def facts(self):
+        return {"growth": self.growth, "noise": self.noise}
+
+    @classmethod
+    def from_state(cls, arrays, facts):
+        return cls(facts["growth"], facts["noise"])
+
+
+MODELS["toy"] = ModelEntry(Toy, dict)
+
+
+def flow_frames(seed, frames=FRAMES):
+    """Travelling vortices without divergence, float32."""
+    rng = np.random.default_rng(seed)
+    x = 2 * np.pi * np.arange(POINTS) / POINTS
+    t = INTERVAL * np.arange(frames)
+    u = np.zeros((frames, POINTS, POINTS))
+    v = np.zeros_like(u)
+    for kx, ky in ((1, 1), (2, 1), (1, 2), (0, 4), (3, 4), (5, 1)):
+        a, phase, speed = rng.uniform(0.3, 1.0), rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 1.0)
+        wave = kx * x[:, None] + ky * x[None] + phase + speed * t[:, None, None]
+        u += -a * ky * np.sin(wave) / np.hypot(kx, ky)
+        v += a * kx * np.sin(wave) / np.hypot(kx, ky)
+    return np.stack([u, v], axis=1).astype(np.float32)
+
+
+def write_flow(path, *, seeds=(0, 1, 2, 3, 4), reynolds=34.0, points=POINTS, forcing=4, interval=INTERVAL):
+    description = FlowDescription(
+        points=points, frames=FRAMES, interval=interval, forcing=forcing, reynolds=(reynolds,) * len(seeds),
+        identities=tuple(f"synthetic-{seed}" for seed in seeds),
+    )  # fmt: skip
+    with new_flow(path, description) as writer:
+        for i, seed in enumerate(seeds):
+            frames = flow_frames(seed)
+            writer.write(i, 0, frames if points == POINTS else np.zeros((FRAMES, 2, points, points), np.float32))
+    return open_flow(path)
+
+
+def facts(data, *, train=(0, 1, 2), validation=(3,), test=(4,)):
+    def segments(numbers):
+        return [
+            {"simulation": data.identities[i], "trajectory": i, "start": 0, "stop": data.frames, "step": 1}
+            for i in numbers
+        ]
+
+    return {
+        "data": str(data.path), "filter": FILTER.plain(), "forcing": data.forcing, "interval": data.interval,
+        "points": data.points, "reynolds": [34.0], "train": segments(train), "validation": segments(validation),
+        "test": segments(test),
+    }  # fmt: skip
+
+
+def climatology_of(data, numbers):
+    frames = np.concatenate([data.read(i) for i in numbers])
+    return Climatology(frames.mean(axis=0), frames.std(axis=0), frames)
+
+
+def closure_run(folder, data, *, metadata=None, frames=(0, 1, 2)):
+    """A run whose closure is climatology under another name: quick, random, and known."""
+    folder.mkdir()
+    closure = climatology_of(data, frames)
+    save_reconstruction(folder / "weights.safetensors", closure, metadata=metadata or facts(data))
+    save_reconstruction(folder / "climatology.safetensors", climatology_of(data, (0, 1, 2)), metadata={})
+    (folder / "status.json").write_text(json.dumps({"state": "finished", "seconds": 12.5}))
+    return folder
+
+
+def model_run(folder, data, *, growth=1.0, noise=0.05, metadata=None):
+    folder.mkdir()
+    own = {**facts(data), "every_frames": 2} if metadata is None else metadata
+    save_model(folder / "weights.safetensors", Toy(growth, noise), metadata=own)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("flows")
+    data = write_flow(root / "flow.zarr")
+    return {
+        "root": root, "data": data, "closure": closure_run(root / "toy", data), "model": model_run(root / "rom", data),
+    }  # fmt: skip
+
+
+def closure_study(world, **changes):
+    data = world["data"]
+    stretches = (Stretch(4, range(FRAMES)),)
+    frames = tuple(spread_frames(s, 12, None) for s in stretches)
+    settings = {"members": 20, "seed": 3, **changes}
+    return ClosureStudy(data, FILTER, stretches, frames, **settings)
+
+
+@pytest.fixture(scope="module")
+def closures(world):
+    subject = load_closure_subject("toy", world["closure"])
+    return run_closure_study(closure_study(world), [subject])
+
+
+def test_frames_lie_in_the_middle_of_equal_parts():
+    assert spread_frames(Stretch(0, range(10, 20)), 2, None).tolist() == [12, 17]
+    assert spread_frames(Stretch(0, range(10, 20)), None, 4).tolist() == [10, 14, 18]
+    with pytest.raises(ValueError, match="--frames or --every"):
+        spread_frames(Stretch(0, range(10)), 2, 2)
+
+
+def test_rows_that_every_table_has_are_those_of_hand_calculation(world, closures):
+    chosen = closures.study.frames[0]
+    full = world["data"].read(4).astype(np.float64)[chosen]
+    first = world["data"].read(4, 0, 1)[0].astype(np.float64)
+    for name, prediction in (("none", FILTER(full)), ("persistence", np.broadcast_to(first, full.shape))):
+        found = closure_tables.method_numbers(closures, name)
+        error = np.abs(prediction - full)
+        # Fields are single precision, sums double.
+        assert found["relative_l1"] == pytest.approx(error.sum() / np.abs(full).sum(), rel=1e-5)
+        assert found["relative_l2"] == pytest.approx(np.linalg.norm(error) / np.linalg.norm(full), rel=1e-5)
+        assert found["crps"] == pytest.approx(error.mean(), rel=1e-5)
+        assert found["coverage"]["90"] == 0
+        assert found["interval_width_90"] == 0
+
+
+def test_climatology_is_the_one_of_the_run(world, closures):
+    data = world["data"]
+    train = np.concatenate([data.read(i) for i in (0, 1, 2)]).astype(np.float64)
+    full = data.read(4).astype(np.float64)[closures.study.frames[0]]
+    # The mean of 20 draws scatters about the climate's: error^2 = (y - m)^2 + s^2 / 20 in expectation.
+    expected = np.sqrt((np.square(full - train.mean(0)) + train.var(0) / 20).sum() / np.square(full).sum())
+    found = closure_tables.method_numbers(closures, "climatology")
+    assert found["relative_l2"] == pytest.approx(expected, rel=0.03)
+
+
+def test_the_same_seed_and_frames_for_all_rows(closures):
+    # The toy closure is the climatology of the same frames: with the same keys both draw the same samples.
+    climate, toy = (closures.rows[name].scores for name in ("climatology", "toy"))
+    assert climate.crps == toy.crps
+    assert np.array_equal(climate.histogram, toy.histogram)
+
+
+def test_json_layout(closures, tmp_path):
+    found = json.loads(closure_tables.write_json(closures, tmp_path / "c.json").read_text())
+    assert list(found["methods"]) == ["none", "persistence", "climatology", "toy"]
+    for entry in found["methods"].values():
+        assert set(entry["coverage"]) == {"50", "68", "90", "95"}
+        for key in ("relative_l1", "relative_l2", "crps", "interval_width_90", "seconds_per_frame"):
+            assert isinstance(entry[key], float), key
+        assert entry["flow"]["spectrum_ratio"]["shells"][0] == 1
+        assert entry["spread_over_parts"]["crps"]["n"] == 5
+    assert found["methods"]["toy"]["coverage"]["95"] is None  # 20 members have no such interval
+    assert found["methods"]["toy"]["training_seconds"] == 12.5
+    assert found["frames"] == 12
+
+
+def test_a_perfect_closure_scores_perfectly(world, tmp_path):
+    data = world["data"]
+    frame = data.read(4, 7, 8)[0]
+    save_reconstruction(tmp_path / "held.safetensors", Persistence(frame), metadata=facts(data))
+    study = ClosureStudy(data, FILTER, (Stretch(4, range(FRAMES)),), (np.array([7]),), 20)
+    result = run_closure_study(study, [load_closure_subject("held", tmp_path / "held.safetensors")])
+    found = closure_tables.method_numbers(result, "held")
+    assert found["relative_l2"] == 0
+    assert found["flow"]["spectrum_ratio"]["largest_deviation"] == pytest.approx(0, abs=1e-12)
+    assert found["flow"]["energy_distance"] == 0
+    assert "climatology" not in result.rows
+    assert "that row is missing" in result.notes[0]
+
+
+def test_samples_that_are_not_finite_are_counted_and_spoil_the_score(world, tmp_path):
+    data = world["data"]
+    broken = climatology_of(data, (0,))
+    frames = broken.frames.copy()
+    frames[:6] = np.nan
+    lost = Climatology(broken.mean, broken.std, frames)
+    save_reconstruction(tmp_path / "lost.safetensors", lost, metadata=facts(data))
+    result = run_closure_study(closure_study(world), [load_closure_subject("lost", tmp_path / "lost.safetensors")])
+    entry = plain(closure_tables.method_numbers(result, "lost"))
+    assert entry["diverged_samples"] > 0
+    assert entry["frames_left_out"] > 0
+    assert entry["crps"] is None
+    assert entry["coverage"] == {"50": None, "68": None, "90": None, "95": None}
+    if entry["frames_left_out"] < 12:
+        assert entry["of_finite_frames"]["crps"] > 0
+    assert "∞" in closure_tables.blocks(result)[0].rows[-1][1][0]
+
+
+def test_published_scoring_is_labelled_everywhere(world, tmp_path):
+    result = run_closure_study(
+        closure_study(world, scoring="published"), [load_closure_subject("toy", world["closure"])]
+    )
+    found = json.loads(closure_tables.write_json(result, tmp_path / "p.json").read_text())
+    assert found["scoring"] == "published"
+    entry = found["methods"]["none"]
+    scores = [key for key in entry if "crps" in key or "l1" in key or "l2" in key or "picp" in key]
+    assert scores
+    assert all(key.startswith("published_") for key in scores)
+    full = world["data"].read(4).astype(np.float64)[result.study.frames[0]]
+    expected = 100 * np.linalg.norm(FILTER(full) - full) / np.linalg.norm(full)
+    assert entry["published_relative_l2_percent"] == pytest.approx(expected, rel=1e-5)
+    assert "coverage" not in entry
+    published = publish_closures(result, tmp_path / "out")
+    assert "Published scoring" in published.report.read_text()
+
+
+def test_report_of_closures(closures, tmp_path):
+    published = publish_closures(closures, tmp_path / "out")
+    text = published.report.read_text()
+    assert text.count("<figure>") == len(published.figures) == 7
+    assert "http://" not in text.split("Sources")[0]
+    lines = published.csv.read_text().splitlines()
+    assert lines[0].startswith("method,scoring,relative_l1")
+    assert len(lines) == 5
+
+
+def test_trajectories_that_were_seen_are_refused(world):
+    subject = load_closure_subject("toy", world["closure"])
+    data = world["data"]
+    assert choose_stretches([subject], data) == (Stretch(4, range(FRAMES)),)
+    for seen in (1, 3):
+        with pytest.raises(
+            ValueError, match=f"trajectory {seen} was seen in training or validation by toy.*allow-leak"
+        ):
+            choose_stretches([subject], data, (seen,))
+    assert choose_stretches([subject], data, (1,), allow_leak=True)[0].trajectory == 1
+    with pytest.raises(ValueError, match="trajectories 0 to 4; got 9"):
+        choose_stretches([subject], data, (9,))
+
+
+def test_identities_tell_leaks_in_other_files_too(world, tmp_path):
+    subject = load_closure_subject("toy", world["closure"])
+    other = write_flow(tmp_path / "other.zarr", seeds=(7, 2, 8))
+    assert [s.trajectory for s in choose_stretches([subject], other)] == [0, 2]
+    only = write_flow(tmp_path / "only.zarr", seeds=(1, 2))
+    with pytest.raises(ValueError, match="every trajectory"):
+        choose_stretches([subject], only)
+
+
+def test_a_split_in_time_leaves_its_test_frames(world, tmp_path):
+    data = world["data"]
+    parts = {"train": (0, 30), "validation": (32, 40), "test": (45, 60)}
+    own = facts(data)
+    for name, (start, stop) in parts.items():
+        own[name] = [
+            {"simulation": data.identities[i], "trajectory": i, "start": start, "stop": stop, "step": 1}
+            for i in range(5)
+        ]
+    subject = load_closure_subject("timed", closure_run(tmp_path / "timed", data, metadata=own))
+    assert choose_stretches([subject], data) == tuple(Stretch(i, range(45, 60)) for i in range(5))
+    # Interleaved frames are no held-out ones.
+    for i, name in enumerate(("train", "test")):
+        own[name] = [{**segment, "start": i, "stop": 60, "step": 2} for segment in own[name]]
+    subject = load_closure_subject("woven", closure_run(tmp_path / "woven", data, metadata=own))
+    with pytest.raises(ValueError, match="every trajectory"):
+        choose_stretches([subject], data)
+
+
+def test_closures_must_share_a_filter(world, tmp_path):
+    data = world["data"]
+    own = {**facts(data), "filter": {"filter": "gaussian", "width": 1.0}}
+    both = [
+        load_closure_subject("toy", world["closure"]),
+        load_closure_subject("wide", closure_run(tmp_path / "wide", data, metadata=own)),
+    ]
+    with pytest.raises(ValueError, match=r"filters differ: toy has spectral \(cutoff 3\), wide has gaussian"):
+        common_filter(both, POINTS)
+    # Cut-offs between the same waves are the same filter: the next wave after 3 is |(3, 1)| = 3.16.
+    assert common_filter(both[:1], POINTS, SpectralCutoff(3.1)).plain()["cutoff"] == 3.1
+
+
+# Reduced-order models
+
+
+def run_models(world, *, closure=None, folder=None, **changes):
+    model = load_model_subject("rom", folder or world["model"])
+    stretches = (Stretch(4, range(FRAMES)),)
+    starts = choose_starts([model], world["data"], stretches, 2, 12)
+    settings = {"steps": 40, "members": 6, "slice_steps": 10, "lyapunov": 0.068, **changes}
+    study = ModelStudy(world["data"], stretches, starts, closure=closure, **settings)
+    return run_model_study(study, [model], climate=world["data"].read(0))
+
+
+@pytest.fixture(scope="module")
+def models(world):
+    return run_models(world, closure=load_closure_subject("toy", world["closure"]))
+
+
+def test_starts_are_spread_over_the_first_half(world):
+    model = load_model_subject("rom", world["model"])
+    # A window of 2 steps of 2 frames spans 3 frames; a step takes 2 more: 55 of 60 are left to move in.
+    assert choose_starts([model], world["data"], [Stretch(4, range(FRAMES))], 3, 10) == ((0, 13, 27),)
+    assert choose_starts([model], world["data"], [Stretch(4, range(20, 60))], 1, 10) == ((20,),)
+    with pytest.raises(ValueError, match="do not fit"):
+        choose_starts([model], world["data"], [Stretch(4, range(56, 60))], 1, 10)
+
+
+def test_persistence_forecast_by_hand(world, models):
+    data = world["data"]
+    frames = FILTER(data.read(4)).astype(np.float64)
+    first = models.study.starts[0][0]
+    held, truth = frames[first + 2], frames[first + 4 :: 2][: len(models.leads)]
+    expected = np.linalg.norm((held - truth).reshape(len(truth), -1), axis=1)
+    expected /= np.linalg.norm(truth.reshape(len(truth), -1), axis=1)
+    found = models.rows["persistence"].forecast
+    np.testing.assert_allclose(found.relative_l2[0], expected, rtol=1e-5)  # single precision fields
+    failed = expected > 0.5
+    valid = models.leads[np.argmax(failed)] if failed.any() else models.leads[-1]
+    assert found.horizons[0].time == pytest.approx(valid)
+    assert found.horizons[0].censored != failed.any()
+    assert found.horizons[0].lyapunov_times == pytest.approx(valid * 0.068)
+    np.testing.assert_allclose(models.leads, 0.2 * np.arange(1, len(models.leads) + 1))
+
+
+def test_leads_end_with_the_truth(models):
+    # The later start is at frame 27: its window ends at 29, and 15 steps of 2 frames fit into 59.
+    assert models.study.starts == ((0, 27),)
+    assert len(models.leads) == 15
+
+
+def test_model_numbers(models, tmp_path):
+    found = json.loads(model_tables.write_json(models, tmp_path / "m.json").read_text())
+    assert list(found["methods"]) == ["persistence", "climatology", "rom"]
+    entry = found["methods"]["rom"]
+    assert entry["runs"] == 12
+    assert len(entry["lead_time"]["crps"]) == 15
+    for kind in ("filtered", "unclosed", "closed"):
+        distances = entry["energy_distance"][kind]
+        assert len(distances["pooled"]) == len(distances["single_mean"]) == 4
+        assert distances["bar"] > 0
+        assert distances["bar_from"] == 15  # three full slices of 10 steps of each of five trajectories
+    assert entry["seconds_per_step"] > 0
+    assert found["reference"] == "all 5 trajectories of the data set"
+    assert found["lyapunov_exponent"] == 0.068
+
+
+def test_a_model_that_stands_still_is_persistence(world, tmp_path):
+    still = model_run(tmp_path / "still", world["data"], noise=0.0)
+    result = run_models(world, folder=still)
+    rom, persistence = (result.rows[name].forecast for name in ("rom", "persistence"))
+    np.testing.assert_allclose(rom.relative_l2, persistence.relative_l2, rtol=1e-5)
+    np.testing.assert_allclose(rom.crps, persistence.crps, rtol=1e-5)
+    assert result.rows["rom"].lost == {"not_finite": 0, "blown_up": 0, "collapsed": 0}
+
+
+@pytest.mark.parametrize(("growth", "fate"), [(1.2, "blown_up"), (0.8, "collapsed"), (1e6, "not_finite")])
+def test_lost_members_are_counted(world, tmp_path, growth, fate):
+    folder = model_run(tmp_path / "wild", world["data"], growth=growth)
+    result = run_models(world, folder=folder)
+    expected = {"not_finite": 0, "blown_up": 0, "collapsed": 0, fate: 12}
+    assert result.rows["rom"].lost == expected
+    text = json.loads(model_tables.write_json(result, tmp_path / "m.json").read_text())
+    last = text["methods"]["rom"]["lead_time"]["relative_l2"][-1]
+    assert (last is None) == (fate == "not_finite")
+    if fate == "not_finite":  # nothing to draw is no reason to fail
+        publish_models(result, tmp_path / "out")
+
+
+def test_fates_are_exclusive():
+    energy = np.ones((4, 20))
+    energy[1, 10:] = 4.0
+    energy[2, :10] = 0.1
+    energy[3, 19] = np.nan
+    assert fates(energy, 10, 1.0) == {"not_finite": 1, "blown_up": 1, "collapsed": 1}
+
+
+def test_report_of_models(models, tmp_path):
+    published = publish_models(models, tmp_path / "out")
+    assert published.report.read_text().count("<figure>") == len(published.figures) == 8
+    assert len(published.csv.read_text().splitlines()) == 1 + 3 * 15
+
+
+# Rollouts
+
+
+def roll(world, path, **changes):
+    model = load_model_subject("rom", changes.pop("folder", world["model"]))
+    settings = {"trajectories": (4,), "steps": 7, "members": 3, **changes}
+    return write_rollout(
+        model, changes.get("data", world["data"]), path, **{k: v for k, v in settings.items() if k != "data"}
+    )
+
+
+def test_rollout_is_a_data_set_with_provenance(world, tmp_path):
+    result = roll(world, tmp_path / "r.zarr", trajectories=(4, 1), first_frame=5)
+    data = open_flow(tmp_path / "r.zarr")
+    assert (data.trajectories, data.frames, data.points) == (6, 7, POINTS)
+    assert data.interval == pytest.approx(0.2)
+    assert len(set(data.identities)) == 6
+    about = data.attributes["rollout"]
+    assert about["model"].endswith("weights.safetensors")
+    assert len(about["model_sha256"]) == 64
+    assert about["closure"] is None
+    assert about["start"] == str(world["data"].path)
+    assert about["start_times"] == pytest.approx([0.5, 0.7])
+    assert about["first_time"] == pytest.approx(0.9)
+    assert data.attributes["members"][4] == {"start_simulation": "synthetic-1", "start_trajectory": 1, "member": 1}
+    assert result.diverged == {}
+    # The toy multiplies the last filtered frame of the window: members are multiples of it.
+    start = FILTER(world["data"].read(4, 7, 8))[0]
+    frame = data.read(2, 0, 1)[0]
+    ratio = (frame * start).sum() / (start * start).sum()
+    np.testing.assert_allclose(frame, ratio * start, atol=1e-5)
+    assert ratio != 1
+
+
+def test_rollouts_repeat_by_seed(world, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        roll(world, tmp_path / f"{name}.zarr", seed=seed)
+    a, b, c = (open_flow(tmp_path / f"{name}.zarr").read(1) for name in "abc")
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+
+
+def test_members_do_not_depend_on_how_many_starts_there_are(world, tmp_path):
+    roll(world, tmp_path / "one.zarr", trajectories=(4,))
+    roll(world, tmp_path / "two.zarr", trajectories=(1, 4))
+    assert np.array_equal(open_flow(tmp_path / "one.zarr").read(0), open_flow(tmp_path / "two.zarr").read(3))
+
+
+def test_closed_rollouts_hold_samples_of_the_closure(world, tmp_path):
+    closure = load_closure_subject("toy", world["closure"])
+    roll(world, tmp_path / "closed.zarr", closure=closure)
+    data = open_flow(tmp_path / "closed.zarr")
+    assert data.attributes["closed"] is True
+    assert data.attributes["rollout"]["closure"].endswith("weights.safetensors")
+    known = load_reconstruction(world["closure"] / "weights.safetensors")[0].frames
+    for frame in data.read(0):  # each is one of the frames that the toy closure draws from
+        assert (np.abs(known - frame).max(axis=(1, 2, 3)) == 0).any()
+
+
+def test_lost_members_are_kept_and_told(world, tmp_path):
+    folder = model_run(tmp_path / "wild", world["data"], growth=1e6)
+    result = roll(world, tmp_path / "wild.zarr", folder=folder, steps=10)
+    assert set(result.diverged) == {0, 1, 2}
+    first = result.diverged[0]
+    data = open_flow(tmp_path / "wild.zarr")
+    assert data.attributes["diverged"] == {str(i): frame for i, frame in result.diverged.items()}
+    assert np.isfinite(data.read(0, 0, first)).all()
+    with pytest.raises(ValueError, match=f"not finite in trajectory 0, frame {first}"):
+        data.read(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"points": 8}, "points per side"),
+        ({"forcing": 2}, "wavenumber of the forcing"),
+        ({"interval": 0.15}, "a step must be a whole number"),
+    ],
+)
+def test_starts_that_do_not_fit_are_refused(world, tmp_path, changes, message):
+    other = write_flow(tmp_path / "other.zarr", **changes)
+    with pytest.raises(ValueError, match=message):
+        roll(world, tmp_path / "r.zarr", data=other)
+    assert not (tmp_path / "r.zarr").exists()
+
+
+def test_too_few_frames_unknown_trajectories_and_existing_output(world, tmp_path):
+    with pytest.raises(ValueError, match="has 60: choose another --first-frame"):
+        roll(world, tmp_path / "r.zarr", first_frame=58)
+    with pytest.raises(ValueError, match="trajectories 0 to 4; got 7"):
+        roll(world, tmp_path / "r.zarr", trajectories=(7,))
+    roll(world, tmp_path / "r.zarr")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        roll(world, tmp_path / "r.zarr")
+    roll(world, tmp_path / "r.zarr", overwrite=True, steps=3)
+    assert open_flow(tmp_path / "r.zarr").frames == 3
+
+
+def test_another_reynolds_number_is_said(world, tmp_path):
+    other = write_flow(tmp_path / "other.zarr", reynolds=60.0)
+    result = roll(world, tmp_path / "r.zarr", data=other)
+    assert result.notes == ("rom was trained at Reynolds number 34, used at 60.",)
+    assert result.data.reynolds[0] == 60
+
+
+def test_an_interrupted_rollout_leaves_nothing(world, tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        roll(world, tmp_path / "r.zarr", report=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_are_no_models(world, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run folder and no file"):
+        load_model_subject("none", tmp_path / "none")
+    with pytest.raises(ValueError, match="expected a closura reduced model"):
+        load_model_subject("toy", world["closure"])
+    bare = model_run(tmp_path / "bare", world["data"], metadata={})
+    with pytest.raises(ValueError, match="does not say its filter, interval, points, forcing"):
+        load_model_subject("bare", bare)
