@@ -111,7 +111,7 @@ def test_calibration_meets_its_level(fitted, tmp_path):
     fresh_filtered, fresh, _ = toy(200, 7)
     drawn = np.sort(np.asarray(mended.sample(fresh_filtered, 39, key=jax.random.key(4))), axis=0)
     inside = (fresh >= drawn[1]) & (fresh <= drawn[-2])  # orders 2 and 38 of 39: 90 %
-    # 200 fields of independent noise: statistical error below 0.5 %; the ensembles of 20 and 39 members differ a little.
+    # 200 fields of independent noise: statistical error below 0.5 %; ensembles of 20 and 39 members differ a little.
     assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
     path = save_reconstruction(tmp_path / "mended.safetensors", mended)
     loaded, _ = load_reconstruction(path)

@@ -199,5 +199,5 @@ def test_bad_settings(settings, message):
 
 def test_unknown_integrator():
     flow = KolmogorovFlow(16)
-    with pytest.raises(Exception, match="integrator|euler"):
+    with pytest.raises(Exception, match=r"integrator|euler"):
         flow.step(jnp.asarray(flow.random_start(0)), jnp.asarray(1.0), 0.1, "leapfrog")

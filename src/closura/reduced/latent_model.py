@@ -186,7 +186,7 @@ class LatentRecipe:
     """
 
     window: int = 4
-    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.4, 4), (0.8, 8))
+    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.3, 4), (0.7, 8))
     members: int = 2
     width: int = 128
     blocks: int = 3

@@ -134,7 +134,9 @@ class KolmogorovFlow(eqx.Module):
             return spectrum + time_step * self.tendency(spectrum, reynolds)
 
         # One tendency in a loop over the stages: compiled once, and a quarter of the program.
-        def stage(carry: tuple[Spectrum, Spectrum], weights: Float[Array, "2"]) -> tuple[tuple[Spectrum, Spectrum], None]:
+        def stage(
+            carry: tuple[Spectrum, Spectrum], weights: Float[Array, "2"]
+        ) -> tuple[tuple[Spectrum, Spectrum], None]:
             point, total = carry
             slope = self.tendency(point, reynolds)
             return (spectrum + weights[0] * slope, total + weights[1] * slope), None

@@ -125,7 +125,9 @@ def _fit(
     facts = {"configuration": to_plain(c), **data.facts()}
 
     def save(path: Path, closure: Any, row: dict[str, Any]) -> None:
-        told = {name: row[name] for name in ("update", "validation_error", "relative_l2") if name in row}
+        told: dict[str, Any] = {
+            name: row[name] for name in ("update", "validation_error", "relative_l2") if name in row
+        }
         save_reconstruction(path, closure, metadata={**facts, **told})
 
     if isinstance(c.recipe, LearnedRecipe):

@@ -120,7 +120,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
     facts = {"configuration": to_plain(c), "every_frames": c.every_frames, **data.facts()}
 
     def save(path: Path, model: Any, row: dict[str, Any]) -> None:
-        told = {name: row[name] for name in ("update", "validation_error") if name in row}
+        told: dict[str, Any] = {name: row[name] for name in ("update", "validation_error") if name in row}
         save_model(path, model, metadata={**facts, **told})
 
     return Task(

@@ -43,7 +43,8 @@ def closure_preset(closure: str, preset: Preset) -> ClosureFitConfiguration:
         if isinstance(recipe, LearnedRecipe):
             updates = min(400, recipe.descent.updates)
             descent = replace(recipe.descent, updates=updates, warmup=min(50, updates // 2))
-            recipe = replace(recipe, **{"descent": descent})
+            shorter: Any = recipe
+            recipe = replace(shorter, descent=descent)
         return ClosureFitConfiguration(
             closure=closure, recipe=recipe, judge=JudgeConfiguration(frames=10, members=4, every=200)
         )
