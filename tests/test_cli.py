@@ -110,7 +110,7 @@ def test_mistakes_are_named_with_what_is_valid(
     monkeypatch.setenv("CLOSURA_CACHE", str(tmp_path / "cache"))
     there = str(run)
     cases = [
-        (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, report, interpret, data, models"),
+        (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, rollout, report, interpret, data, models"),
         (["train"], "which problem?"),
         (["train", "navier-stokes"], "'advection'"),
         (["train", "advection", "--closure", "big"], "'compact', 'ircnn'"),

@@ -48,7 +48,12 @@ def demo_configuration(updates: int) -> TrainConfiguration:
 
 
 def run_demo(arguments: Sequence[str]) -> None:
-    """Train on synthetic images, evaluate on held-out ones, write the report."""
+    """Train on synthetic images, evaluate on held-out ones, write the report; or the demo of another problem."""
+    if arguments and arguments[0] == "kolmogorov":
+        from closura.commands.demo_flow import run_demo_flow
+
+        run_demo_flow(arguments[1:])
+        return
     options = tyro.cli(
         DemoOptions,
         prog="closura demo",

@@ -98,7 +98,8 @@ def run_train_closure(arguments: Sequence[str]) -> FitResult:
     console.print(
         f"validation score (CRPS) {result.score:.4g} (without a closure {result.uncorrected:.4g}){spread}, "
         f"{result.updates} updates, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate kolmogorov-closure --closure {folder} --data {configuration.data}",
+        f"judge it on held-out data: closura evaluate kolmogorov-closure --closure {folder} "
+        f"--data {configuration.data}",
         soft_wrap=True,
         highlight=False,
     )

@@ -124,7 +124,7 @@ def print_blocks(blocks: Sequence[Block], learned: Sequence[str], console: Conso
             _width(heading, [cells[i] for _, cells in block.rows]) for i, heading in enumerate(block.headings[1:])
         ]
         first = max((len(name) for name, _ in block.rows), default=0) + 3
-        for part in _parts(widths, console.width - first):
+        for part in _parts(widths, console.width - first - 2):
             table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
             table.add_column(escape(block.headings[0]), min_width=first - 3, overflow="fold")
             for i in part:
