@@ -219,4 +219,4 @@ def _remainders(residuals: np.ndarray, blocks: list[np.ndarray], modes: int) -> 
     return (some * np.sqrt(energy / of_some) if of_some else some).astype(residuals.dtype)
 
 
-register("gaussian-process", GaussianProcessRecipe, GaussianProcessClosure)
+register("gp", GaussianProcessRecipe, GaussianProcessClosure)

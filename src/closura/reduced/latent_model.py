@@ -181,6 +181,10 @@ class LatentRecipe:
     jitter
         Largest standard deviation of the noise that is added to the windows seen in training, in units of the usual
         change in one step: runs stray from the flow, and the model must know the way back.
+    drift
+        The same for offsets that all frames of a window share, in units of the latent numbers' size; half of the
+        windows have one. What follows is the true flow all the same: so the model learns to come back to it where
+        data lie close together (the energy of the large waves), and to leave alone where they lie far apart.
     descent
         How it is trained.
     """
@@ -194,6 +198,7 @@ class LatentRecipe:
     noise: int = 16
     fairness: float = 0.95
     jitter: float = 0.01
+    drift: float = 0.05
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)
     )
@@ -269,6 +274,9 @@ class LatentRecipe:
         jitter, how_much, noise = jax.random.split(noise, 3)
         sizes = self.jitter * jax.random.uniform(how_much, (batch, 1, 1), windows.dtype)
         seen = seen + sizes * scale * jax.random.normal(jitter, seen.shape, windows.dtype)
+        offsets, how_far = jax.random.split(jitter)
+        far = self.drift * jnp.maximum(0.0, jax.random.uniform(how_far, (batch, 1, 1), windows.dtype, -1.0, 1.0))
+        seen = seen + far * jax.random.normal(offsets, (batch, 1, seen.shape[2]), windows.dtype)
         keys = jax.random.split(noise, (batch, self.members))
         runs = jax.vmap(lambda w, ks: jax.vmap(lambda k: model.rollout(w, horizon, key=k))(ks))(seen, keys)
         runs, truth = jnp.moveaxis(runs, 1, 0) / scale, truth / scale

@@ -218,4 +218,4 @@ def _evidence(parameters: Array, x: Array, y: Array, alpha: Array) -> tuple[Arra
     return jax.value_and_grad(evidence)(parameters)
 
 
-register("published-gaussian-process", PublishedGaussianProcessRecipe, PublishedGaussianProcess)
+register("gp-published", PublishedGaussianProcessRecipe, PublishedGaussianProcess)

@@ -147,7 +147,8 @@ def _fit(
         closure, _ = load_reconstruction(run.weights)
     else:
         begun = perf_counter()
-        closure = c.recipe.fit(*data.pairs(data.split.train, IN_MEMORY), key=keys["learn"])
+        pairs = data.pairs(data.split.train, IN_MEMORY)
+        closure = c.recipe.fit(*pairs, key=keys["learn"], forcing=data.flow.forcing, filtering=data.filtering)
         done = {"update": 1, "seconds": perf_counter() - begun}
     if isinstance(closure, Calibrated):  # a finished run, resumed
         closure = closure.inner

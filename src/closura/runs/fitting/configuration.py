@@ -60,6 +60,8 @@ class SplitConfiguration:
         Of the time of each trajectory, for training, validation, test ("time").
     gap
         Frames left out between the parts ("time").
+    only
+        Trajectories that are used at all (default: all of them; published closures know one).
     allow_leak
         Go on although held-out frames lie among training frames.
     """
@@ -69,6 +71,7 @@ class SplitConfiguration:
     validation: tuple[int, ...] = (6,)
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
     gap: int = 100
+    only: tuple[int, ...] = ()
     allow_leak: bool = False
 
     def __post_init__(self) -> None:

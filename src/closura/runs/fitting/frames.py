@@ -110,9 +110,22 @@ def split_of(flow: FlowData, c: SplitConfiguration) -> Split:
         parts = by_time(flow, c.shares, gap=c.gap)
     else:
         parts = interleaved(flow)
+    if c.only:
+        absent = [i for i in c.only if not 0 <= i < flow.trajectories]
+        if absent:
+            raise ValueError(f"{flow.path} has trajectories 0 to {flow.trajectories - 1}; --split.only names {absent}")
+        chosen = (tuple(s for s in part if s.trajectory in c.only) for part in parts_of(parts))
+        parts = Split(*chosen)
+        if not parts.train:
+            raise ValueError(f"no trajectory of --split.only {c.only} is left for training")
     check_split(parts.train, parts.test, allow_leak=c.allow_leak)
     check_split(parts.train, parts.validation, allow_leak=c.allow_leak)
     return parts
+
+
+def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
+    """Training, validation and test segments."""
+    return split.train, split.validation, split.test
 
 
 def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterConfiguration) -> Filter:
