@@ -12,6 +12,7 @@ USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
 
   closura demo                          learn, judge and draw a closure in a few minutes
+  closura demo kolmogorov               a chaotic flow: data, closures, a reduced-order model, in minutes
   closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
   closura evaluate PROBLEM              methods side by side on held-out simulations
   closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not

@@ -5,7 +5,8 @@
 z are latent vectors of the spectral encoding, f answers in units of the usual change in one step. Members that start
 from the same window and are stepped with their own noise are scored together by the fair ranked probability score
 [Ferro2014], at every step of a horizon: noise is used as far as the window does not decide what follows, and long runs
-keep their variance because the score punishes a missing spread as it punishes errors.
+keep their variance because the score punishes a missing spread as it punishes errors. What still piles up over
+thousands of steps is taken out by moving runs a little towards the flow (``denoiser``).
 
 .. code-block:: bibtex
 
@@ -30,6 +31,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from closura.learners.descent import DescentConfiguration
 from closura.learners.state import Metrics
 from closura.reduced.convolutional import ensemble_score
+from closura.reduced.denoiser import Denoiser, denoising_error
 from closura.reduced.encoding import SpectralEncoding, random_move
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.stored import arrays_of, with_arrays
@@ -54,6 +56,8 @@ class LatentModel(ReducedModel):
         Size of the transformer; its inner networks are twice as wide.
     noise
         Random numbers per step; 0 makes it deterministic.
+    back, disturbance
+        How far, and from how large a disturbance, runs are moved back to the flow at every step.
     change
         Root mean square of the change of each latent number in one step, over training data.
     limit
@@ -73,6 +77,9 @@ class LatentModel(ReducedModel):
     blocks: tuple[Block, ...]
     norm: eqx.nn.LayerNorm
     write: eqx.nn.Linear
+    denoiser: Denoiser
+    back: float = eqx.field(static=True)
+    disturbance: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -85,9 +92,11 @@ class LatentModel(ReducedModel):
         blocks: int = 3,
         heads: int = 4,
         noise: int = 16,
+        back: float = 0.6,
+        disturbance: float = 0.05,
         key: PRNGKeyArray,
     ) -> None:
-        read, position, stir, write, *inner = jax.random.split(key, blocks + 4)
+        read, position, stir, write, denoise, *inner = jax.random.split(key, blocks + 5)
         latent = encoding.latent
         self.encoding, self.steps_seen, self.noise, self.change = encoding, window, noise, change
         self.limit = limit
@@ -98,6 +107,8 @@ class LatentModel(ReducedModel):
         self.blocks = tuple(Block(width, heads, 2 * width, causal=True, key=k) for k in inner)
         self.norm = eqx.nn.LayerNorm(width, dtype=jnp.float32)
         write_all = linear(width, latent, key=write)
+        self.denoiser = Denoiser(latent, key=denoise)
+        self.back, self.disturbance = back, disturbance
         self.write = eqx.tree_at(lambda layer: layer.weight, write_all, replace_fn=lambda w: 0.1 * w)
 
     def following(self, window: Window, *, key: PRNGKeyArray) -> Float[Array, " latent"]:
@@ -130,14 +141,24 @@ class LatentModel(ReducedModel):
 
     def step(self, carry: Window, *, key: PRNGKeyArray) -> tuple[Window, Float[Array, " latent"]]:
         z = self.following(carry, key=key)
-        return jnp.concatenate([carry[1:], z[None]]), z
+        window = jnp.concatenate([carry[1:], z[None]])
+        if not self.back:
+            return window, z
+        # All of the window moves: its changes are those of the flow, and stay.
+        move = self.back * (self.denoiser(z, jnp.asarray(self.disturbance, z.dtype), self.encoding) - z)
+        return window + move, z + move
 
     def decode(self, latent: Float[Array, " latent"]) -> Float[Array, "2 x y"]:
         return self.encoding.decode(latent)
 
     def rollout(self, window: Window, steps: int, *, key: PRNGKeyArray) -> Float[Array, "steps latent"]:
-        """Latent vectors of the next steps."""
-        return jax.lax.scan(lambda c, k: self.step(c, key=k), window, jax.random.split(key, steps))[1]
+        """Latent vectors of the next steps, without the way back to the flow: what training scores."""
+
+        def step(window: Window, key: PRNGKeyArray) -> tuple[Window, Float[Array, " latent"]]:
+            z = self.following(window, key=key)
+            return jnp.concatenate([window[1:], z[None]]), z
+
+        return jax.lax.scan(step, window, jax.random.split(key, steps))[1]
 
     def state(self) -> dict[str, np.ndarray]:
         return arrays_of(self)
@@ -152,6 +173,8 @@ class LatentModel(ReducedModel):
             "blocks": len(self.blocks),
             "heads": self.blocks[0].attention.heads,
             "noise": self.noise,
+            "back": self.back,
+            "disturbance": self.disturbance,
         }
 
     @classmethod
@@ -181,10 +204,11 @@ class LatentRecipe:
     jitter
         Largest standard deviation of the noise that is added to the windows seen in training, in units of the usual
         change in one step: runs stray from the flow, and the model must know the way back.
-    drift
-        The same for offsets that all frames of a window share, in units of the latent numbers' size; half of the
-        windows have one. What follows is the true flow all the same: so the model learns to come back to it where
-        data lie close together (the energy of the large waves), and to leave alone where they lie far apart.
+    back
+        Share of the way back to the flow that a disturbed state is moved at every step of a run, see ``denoiser``; 0:
+        not at all.
+    disturbance
+        Size of the disturbance that is taken for granted there, in units of the latent numbers' size.
     descent
         How it is trained.
     """
@@ -198,7 +222,8 @@ class LatentRecipe:
     noise: int = 16
     fairness: float = 0.95
     jitter: float = 0.01
-    drift: float = 0.05
+    back: float = 0.6
+    disturbance: float = 0.05
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)
     )
@@ -229,13 +254,15 @@ class LatentRecipe:
             blocks=self.blocks,
             heads=self.heads,
             noise=self.noise,
+            back=self.back,
+            disturbance=self.disturbance,
             key=key,
         )
 
     def batches(
         self, latents: Sequence[Float[np.ndarray, "_ latent"]], every: int, *, seed: int, first: int = 0
     ) -> Iterator[np.ndarray]:
-        """Windows ``(batch, time, latent)`` for ever, from update ``first`` on, each as long as its horizon asks for."""
+        """Windows ``(batch, time, latent)`` for ever, from update ``first`` on, each as long as its horizon asks."""
         for update in itertools.count(first):
             length = (self.window + self.horizon(update) - 1) * every + 1
             rooms = np.array([max(0, len(part) - length + 1) for part in latents])
@@ -271,18 +298,20 @@ class LatentRecipe:
         )
         seen, truth = windows[:, : model.window], windows[:, model.window :]
         scale = jnp.asarray(model.change, windows.dtype)
-        jitter, how_much, noise = jax.random.split(noise, 3)
+        whole = windows.reshape(-1, windows.shape[-1])
+        jitter, how_much, guessing, noise = jax.random.split(noise, 4)
         sizes = self.jitter * jax.random.uniform(how_much, (batch, 1, 1), windows.dtype)
         seen = seen + sizes * scale * jax.random.normal(jitter, seen.shape, windows.dtype)
-        offsets, how_far = jax.random.split(jitter)
-        far = self.drift * jnp.maximum(0.0, jax.random.uniform(how_far, (batch, 1, 1), windows.dtype, -1.0, 1.0))
-        seen = seen + far * jax.random.normal(offsets, (batch, 1, seen.shape[2]), windows.dtype)
         keys = jax.random.split(noise, (batch, self.members))
         runs = jax.vmap(lambda w, ks: jax.vmap(lambda k: model.rollout(w, horizon, key=k))(ks))(seen, keys)
         runs, truth = jnp.moveaxis(runs, 1, 0) / scale, truth / scale
         score = jnp.mean(ensemble_score(runs, truth, self.fairness))
         error = jnp.mean(runs, axis=0) - truth
-        return score, {
+        # Of other weights than the score: both are learned side by side.
+        guesses = denoising_error(model.denoiser, whole, model.encoding, key=guessing)
+        return score + guesses, {
+            "score": score,
+            "denoising": guesses,
             "error": jnp.sqrt(jnp.mean(jnp.square(error[:, 0]))),
             "spread": jnp.mean(jnp.std(runs[:, :, 0], axis=0)),
         }
