@@ -1,6 +1,6 @@
 """Learn what a low-pass filter takes away from a chaotic flow: data, filter, two closures, scores, a figure.
 
-    python examples/kolmogorov_closure.py                 # simulates a small data set; some three minutes on a core
+    python examples/kolmogorov_closure.py                 # simulates a small data set; two minutes or so on a core
     python examples/kolmogorov_closure.py --data FILE.zarr    # or opens one (closura data generate kolmogorov)
     python examples/kolmogorov_closure.py --tiny          # half a minute: everything runs, little is learned
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
     options.out.mkdir(parents=True, exist_ok=True)
 
     # Data: trajectories of Kolmogorov flow, frames (time, component, x, y). A finished data set is not made again.
-    small = GenerationConfiguration(grid=32, dt=0.02, transient=60, duration=6 if options.tiny else 60, trajectories=6)
+    small = GenerationConfiguration(grid=32, dt=0.02, transient=40, duration=6 if options.tiny else 60, trajectories=6)
     flow = open_flow(options.data) if options.data else generate(small, options.out / "flow.zarr")
 
     # Split by trajectory. Frames 0.12 apart differ by 1 %: a random split would put the test into the training data.

@@ -62,6 +62,8 @@ class LatentModel(ReducedModel):
         Root mean square of the change of each latent number in one step, over training data.
     limit
         Largest size of each latent number: a run that leaves the flow altogether is held where it can come back.
+    energies
+        Smallest and largest kinetic energy of the filtered field, for the same reason.
     key
         Random key.
     """
@@ -71,6 +73,7 @@ class LatentModel(ReducedModel):
     noise: int = eqx.field(static=True)
     change: tuple[float, ...] = eqx.field(static=True)
     limit: tuple[float, ...] = eqx.field(static=True)
+    energies: tuple[float, float] = eqx.field(static=True)
     read: eqx.nn.Linear
     position: Float[Array, "time width"]
     stir: eqx.nn.Linear | None
@@ -86,6 +89,7 @@ class LatentModel(ReducedModel):
         encoding: SpectralEncoding,
         change: tuple[float, ...],
         limit: tuple[float, ...],
+        energies: tuple[float, float],
         *,
         window: int = 4,
         width: int = 128,
@@ -99,7 +103,7 @@ class LatentModel(ReducedModel):
         read, position, stir, write, denoise, *inner = jax.random.split(key, blocks + 5)
         latent = encoding.latent
         self.encoding, self.steps_seen, self.noise, self.change = encoding, window, noise, change
-        self.limit = limit
+        self.limit, self.energies = limit, energies
         # Tokens are a latent vector and its change, which is small and would drown in it.
         self.read = linear(2 * latent, width, key=read)
         self.position = 0.02 * jax.random.normal(position, (window, width), jnp.float32)
@@ -127,10 +131,17 @@ class LatentModel(ReducedModel):
             tokens = tokens.at[-1].add(self.stir(jax.random.normal(key, (self.noise,), window.dtype)))
         for block in self.blocks:
             tokens = block(tokens)
-        limit = jnp.asarray(self.limit, window.dtype)
         # The network corrects the last change, which goes on otherwise.
         change = slopes[-1] + self.write(self.norm(tokens[-1]))
-        return jnp.clip(window[-1] + scale * change, -limit, limit)
+        return self._held(window[-1] + scale * change)
+
+    def _held(self, latent: Float[Array, " latent"]) -> Float[Array, " latent"]:
+        """A latent vector within the sizes and the energies of the flow."""
+        limit = jnp.asarray(self.limit, latent.dtype)
+        latent = jnp.clip(latent, -limit, limit)
+        energy = 0.5 * jnp.sum(jnp.square(latent * jnp.asarray(self.encoding.velocity_weights(), latent.dtype)))
+        held = jnp.clip(energy, *self.energies)
+        return latent * jnp.sqrt(held / jnp.maximum(energy, 1e-12))
 
     @property
     def window(self) -> int:
@@ -168,6 +179,7 @@ class LatentModel(ReducedModel):
             "encoding": self.encoding.plain(),
             "change": list(self.change),
             "limit": list(self.limit),
+            "energies": list(self.energies),
             "window": self.steps_seen,
             "width": self.position.shape[-1],
             "blocks": len(self.blocks),
@@ -180,8 +192,9 @@ class LatentModel(ReducedModel):
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LatentModel":
         settings = {**facts, "encoding": SpectralEncoding.from_plain(facts["encoding"])}
-        encoding, change, limit = (settings.pop(name) for name in ("encoding", "change", "limit"))
-        blank = cls(encoding, tuple(change), tuple(limit), **settings, key=jax.random.key(0))
+        encoding = settings.pop("encoding")
+        change, limit, energies = (tuple(settings.pop(name)) for name in ("change", "limit", "energies"))
+        blank = cls(encoding, change, limit, energies, **settings, key=jax.random.key(0))
         return with_arrays(blank, arrays)
 
 
@@ -249,6 +262,7 @@ class LatentRecipe:
             encoding,
             usual_change(latents, every),
             encoding.largest(latents, ROOM),
+            _energies(encoding, latents),
             window=self.window,
             width=self.width,
             blocks=self.blocks,
@@ -315,6 +329,14 @@ class LatentRecipe:
             "error": jnp.sqrt(jnp.mean(jnp.square(error[:, 0]))),
             "spread": jnp.mean(jnp.std(runs[:, :, 0], axis=0)),
         }
+
+
+def _energies(encoding: SpectralEncoding, latents: Sequence[Float[np.ndarray, "_ latent"]]) -> tuple[float, float]:
+    """Smallest and largest kinetic energy of training data, and a fiftieth of that range beyond."""
+    weights = encoding.velocity_weights()
+    energy = np.concatenate([0.5 * np.sum(np.square(part * weights), axis=1) for part in latents])
+    room = 0.02 * float(np.ptp(energy))
+    return max(0.0, float(energy.min()) - room), float(energy.max()) + room
 
 
 def encode_all(encoding: SpectralEncoding, frames: Float[np.ndarray, "time 2 x y"]) -> Float[np.ndarray, "time latent"]:
