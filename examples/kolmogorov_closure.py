@@ -1,8 +1,8 @@
 """Learn what a low-pass filter takes away from a chaotic flow: data, filter, two closures, scores, a figure.
 
-    python examples/kolmogorov_closure.py                 # simulates a small data set; two minutes or so on a core
-    python examples/kolmogorov_closure.py --data FILE.zarr    # or opens one (closura data generate kolmogorov)
-    python examples/kolmogorov_closure.py --tiny          # half a minute: everything runs, little is learned
+python examples/kolmogorov_closure.py                     # simulates a small data set; two minutes or so on a core
+python examples/kolmogorov_closure.py --data FILE.zarr    # or opens one (closura data generate kolmogorov)
+python examples/kolmogorov_closure.py --tiny              # half a minute: everything runs, little is learned
 """
 
 import argparse
@@ -22,6 +22,7 @@ from closura.trajectories import GenerationConfiguration, Segment, by_trajectory
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
+    """All of it, from top to bottom; returns the scores by name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="a data set (default: simulate one)")
     parser.add_argument("--out", type=Path, default=Path("kolmogorov-closure"), help="folder for data set and figure")
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
     options.out.mkdir(parents=True, exist_ok=True)
 
     # Data: trajectories of Kolmogorov flow, frames (time, component, x, y). A finished data set is not made again.
-    small = GenerationConfiguration(grid=32, dt=0.02, transient=40, duration=6 if options.tiny else 60, trajectories=6)
+    duration = 6.0 if options.tiny else 60.0
+    small = GenerationConfiguration(grid=32, dt=0.02, transient=40.0, duration=duration, trajectories=6)
     flow = open_flow(options.data) if options.data else generate(small, options.out / "flow.zarr")
 
     # Split by trajectory. Frames 0.12 apart differ by 1 %: a random split would put the test into the training data.
@@ -64,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
         accumulator = EnsembleScores()
         accumulator.add(samples[name], test)
         scores[name] = accumulator.result()
-    nothing = EnsembleScores()
-    nothing.add(keep(test)[None], test)  # a single member: its CRPS is the absolute error
+    (nothing := EnsembleScores()).add(keep(test)[None], test)  # a single member: its CRPS is the absolute error
     scores = {"no closure": nothing.result(), **scores}
     for name, s in scores.items():
         inside = f"{s.coverage[s.levels.index(0.9)]:.0%} within 90 % intervals" if s.members > 1 else "no spread"
@@ -75,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
     shown |= {f"{name}, one sample": drawn[0, 0, 0] for name, drawn in samples.items()}
     shown |= {f"{name}, spread": drawn[:, 0, 0].std(axis=0) for name, drawn in samples.items()}
     figure = Figure(figsize=(13, 2.6), layout="constrained")
+    figure.suptitle(f"velocity u of a held-out frame, t = {flow.times[split.test[0].start]:g}")
     for axes, (title, field) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
         colours = {"cmap": "magma"} if "spread" in title else {"cmap": "RdBu_r", "vmin": -1.8, "vmax": 1.8}
         figure.colorbar(axes.imshow(field.T, origin="lower", **colours), ax=axes, shrink=0.6)
