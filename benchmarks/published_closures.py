@@ -81,9 +81,8 @@ def main() -> None:
         values = {kind: np.array([row[name][kind] for row in table]) for kind in ("l1", "l2", "picp1", "picp3", "crps")}
         l2 = values["l2"]
         spread = f"{l2.mean():.1f}, {np.median(l2):.1f}, {l2.min():.1f} .. {l2.max():.1f}"
-        print(
-            f"| {name} | {values['l1'].mean():.1f} | {spread} | {values['picp1'].mean():.1f} | {values['picp3'].mean():.1f} | {values['crps'].mean():.4f} |"
-        )
+        one, three, crps = (float(values[kind].mean()) for kind in ("picp1", "picp3", "crps"))
+        print(f"| {name} | {values['l1'].mean():.1f} | {spread} | {one:.1f} | {three:.1f} | {crps:.4f} |")
     if options.out:
         content = {"data": dict(flow.attributes), "trajectories": table, "environment": describe_environment()}
         options.out.write_text(json.dumps(content, indent=2, default=str) + "\n")

@@ -82,7 +82,16 @@ _SIZES: dict[Scale, dict[str, tuple[str, ...]]] = {
     "tiny": {
         "data": ("--grid", "32", "--trajectories", "4", "--duration", "24", "--transient", "60", "--dt", "0.02"),
         "closure": ("--recipe.descent.updates", "30", "--judge.every", "30"),
-        "model": ("--recipe.descent.updates", "60", "--judge.every", "60", "--judge.time", "4"),
+        "model": (
+            "--recipe.descent.updates",
+            "60",
+            "--judge.every",
+            "60",
+            "--judge.time",
+            "4",
+            "--recipe.climate-steps",
+            "40",
+        ),
         "rollout": ("--steps", "40", "--members", "3"),
         "judge": ("--members", "20", "--frames", "10"),
         "judge model": ("--steps", "40", "--members", "4", "--starts", "1", "--slice", "20"),

@@ -1,4 +1,4 @@
-"""Latent vectors of filtered fields by their modes: exact, linear, and every symmetry of the flow a rotation.
+r"""Latent vectors of filtered fields by their modes: exact, linear, and every symmetry of the flow a rotation.
 
 A filtered field without divergence and mean consists of the vorticity's modes inside the cut-off: a real and an
 imaginary part for every pair k, -k. In units of their size over training data these parts are the latent vector z. A

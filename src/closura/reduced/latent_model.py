@@ -222,6 +222,9 @@ class LatentRecipe:
         not at all.
     disturbance
         Size of the disturbance that is taken for granted there, in units of the latent numbers' size.
+    disturbances, climate_steps
+        Sizes that are tried after training, and steps of the runs that choose among them by their climate; none: the
+        size above is kept.
     descent
         How it is trained.
     """
@@ -237,6 +240,8 @@ class LatentRecipe:
     jitter: float = 0.01
     back: float = 0.6
     disturbance: float = 0.05
+    disturbances: tuple[float, ...] = (0.05, 0.1, 0.13, 0.16, 0.2)
+    climate_steps: int = 1600
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)
     )

@@ -11,11 +11,12 @@ import numpy as np
 from closura.interruption import Interrupted, stop_requests
 from closura.learners.descent import Descent
 from closura.reduced.filters import SpectralCutoff
-from closura.reduced.latent_model import LatentRecipe
+from closura.reduced.latent_model import LatentModel, LatentRecipe
 from closura.reduced.model import ReducedModel, load_model, save_model
 from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
+from closura.runs.fitting.climate import settle
 from closura.runs.fitting.configuration import ModelFitConfiguration, model_fit_from_plain
 from closura.runs.fitting.forecasts import forecast_judge, frames_apart
 from closura.runs.fitting.frames import FitData, fit_data
@@ -71,6 +72,7 @@ def fit_model(
     try:
         with stop_requests() as stop:
             facts = descend(task, run, sinks, stop, resume=resume, report=report)
+        facts["climate"] = _settle(c, data, run)
     except TrainingDiverged as error:
         run.write_status("diverged", message=str(error))
         raise
@@ -88,6 +90,20 @@ def fit_model(
     return ModelResult(
         load_model(run.weights)[0], float("inf") if best is None else best, facts["update"], facts["seconds"]
     )
+
+
+def _settle(c: ModelFitConfiguration, data: FitData, run: RunFolder) -> dict[str, float]:
+    """Choose how far runs of a latent model are moved back to the flow, and keep the model with it."""
+    model, metadata = load_model(run.weights)
+    recipe = c.recipe
+    if not isinstance(model, LatentModel) or not recipe.back or not recipe.disturbances:
+        return {}
+    settled, distances = settle(
+        model, data, c.every_frames, disturbances=recipe.disturbances, steps=recipe.climate_steps
+    )
+    told = {f"{size:g}": distance for size, distance in distances.items()}
+    save_model(run.weights, settled, metadata={**metadata, "climate": told})
+    return told
 
 
 def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:

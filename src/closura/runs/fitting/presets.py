@@ -91,7 +91,9 @@ def model_preset(model: str, preset: Preset) -> ModelFitConfiguration:
         return ModelFitConfiguration(model=model, recipe=recipe)
     if preset == "quick":
         descent = replace(recipe.descent, updates=1500, batch=32)
-        recipe = replace(recipe, descent=descent, horizons=((0.0, 1), (0.5, 2), (0.8, 4)), width=64, blocks=2)
+        recipe = replace(
+            recipe, descent=descent, horizons=((0.0, 1), (0.5, 2), (0.8, 4)), width=64, blocks=2, climate_steps=400
+        )
         return ModelFitConfiguration(
             model=model, recipe=recipe, judge=ForecastJudgeConfiguration(starts=8, members=4, time=12.0, every=500)
         )
