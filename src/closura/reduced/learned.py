@@ -56,7 +56,7 @@ class LearnedReconstruction(Reconstruction):
     def sample(self, filtered: Frames, members: int, *, key: PRNGKeyArray) -> Members:
         check_question(filtered, self.shape, members)
         keys = jax.random.split(key, (filtered.shape[0], members))
-        block = max(1, FIELDS_PER_CALL // members)
+        block = min(max(1, FIELDS_PER_CALL // members), filtered.shape[0])
         parts = []
         for first in range(0, filtered.shape[0], block):
             # The last block is filled up, so that nothing is compiled twice.
