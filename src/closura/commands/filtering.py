@@ -1,5 +1,6 @@
 """``closura data filter``: the large scales of a data set of flows, trajectory by trajectory."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from closura.commands.console import console
 from closura.commands.options import argument
@@ -122,6 +124,41 @@ def _check_options(o: FilterOptions) -> None:
         raise ValueError(f"the {o.filter} filter needs --width, in a domain of 2 pi")
     if o.cutoff is not None and o.energy is not None:
         raise ValueError("a cut-off and an energy to choose it by: give one of --cutoff, --energy")
+
+
+    if o.figure is not None:
+        formats = FigureCanvasAgg.get_supported_filetypes()
+        if o.figure.suffix[1:].lower() not in formats:
+            raise ValueError(f"--figure {o.figure}: give a file name that ends in one of .{', .'.join(sorted(formats))}")
+        check_place(o.figure, "--figure")
+
+
+def check_place(path: Path, option: str, *, folder: bool = False) -> None:
+    """Refuse a file, or a folder, that could not be written: for commands to find out before they run for long.
+
+    Parameters
+    ----------
+    path
+        What will be written; folders above it may be missing.
+    option
+        The option that it was given with.
+    folder
+        Whether it is a folder that files will be put into.
+
+    Raises
+    ------
+    ValueError
+        Says what is in the way.
+    """
+    if not folder and path.is_dir():
+        raise ValueError(f"{option} {path} is a folder: give the name of a file")
+    above = path if folder else path.parent
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise ValueError(f"{option} {path} cannot be written: {above} is no folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {path} cannot be written: no permission to write into {above}")
 
 
 def _filter_of(data: FlowData, o: FilterOptions) -> Filter:

@@ -145,7 +145,7 @@ def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFi
     )  # fmt: skip
     configuration = replace(
         default,
-        data="" if parsed.options.data is None else str(parsed.options.data),
+        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
         closure=parsed.closure, recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split,
         judge=parsed.judge, calibrate=parsed.rest.calibrate, seed=parsed.rest.seed, log_every=parsed.rest.log_every,
     )  # fmt: skip
@@ -236,7 +236,7 @@ def parse_train_model(arguments: Sequence[str]) -> tuple[FitOptions, ModelFitCon
         raise ValueError(f"a run with model {default.model} cannot go on with {parsed.model}")
     configuration = replace(
         default,
-        data="" if parsed.options.data is None else str(parsed.options.data),
+        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
         model=parsed.model, recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split, judge=parsed.judge,
         every_frames=parsed.rest.every_frames, seed=parsed.rest.seed, log_every=parsed.rest.log_every,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from closura.commands.console import console
 from closura.commands.evaluation import named_closure
+from closura.commands.filtering import check_place
 from closura.evaluation.flows import (
     ClosureEvaluation,
     ClosureStudy,
@@ -166,7 +167,7 @@ class ModelOptions:
     starts
         Starts per trajectory, spread over its first half; a single one is at its beginning.
     slice
-        Steps of the slices of long runs.
+        Steps of the slices of long runs; no more than --steps.
     lyapunov
         Leading Lyapunov exponent per unit of time (default: 0.068 at Reynolds number 34 with forcing 4, else unknown);
         0 leaves Lyapunov times out.
@@ -200,7 +201,7 @@ class RolloutOptions:
     start
         The data set, a zarr folder, whose filtered frames runs start from.
     out
-        The zarr folder to write: a trajectory for each member of each start.
+        The zarr folder to write: a trajectory for each member of each start. Not the one that runs start from.
     steps
         Steps, and frames that are written.
     members
@@ -250,6 +251,7 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
     )
     if not options.closure:
         raise ValueError("which closures? give --closure RUN [RUN ...], runs of closura train kolmogorov-closure")
+    _check_places(options)
     data = _data(options.data)
     if options.members < 2 or options.seed < 0:
         raise ValueError(f"need at least 2 members and a seed >= 0; got {options.members} and {options.seed}")
@@ -298,11 +300,17 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
     )
     if not options.rom:
         raise ValueError("which models? give --rom RUN [RUN ...], runs of closura train kolmogorov-rom")
+    _check_places(options)
     data = _data(options.data)
     for name in ("members", "steps", "slice", "starts"):
         least = 2 if name == "members" else 1
         if getattr(options, name) < least:
             raise ValueError(f"--{name} must be at least {least}; got {getattr(options, name)}")
+    if options.slice > options.steps:
+        raise ValueError(
+            f"--slice {options.slice} is longer than the runs of --steps {options.steps}: give --slice "
+            f"{options.steps} or less, or more --steps"
+        )
     if options.lyapunov is not None and options.lyapunov < 0:
         raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov:g}")
     models = [load_model_subject(name, path) for name, path in _named(options.rom)]
@@ -425,6 +433,14 @@ def _named(texts: Sequence[str]) -> list[tuple[str, Path]]:
 
 def _closure(text: str) -> ClosureSubject:
     return load_closure_subject(*named_closure(text))
+
+
+def _check_places(options: ClosureOptions | ModelOptions) -> None:
+    """Refuse outputs that cannot be written, before anything is run."""
+    if options.json is not None:
+        check_place(options.json, "--json")
+    if options.out is not None:
+        check_place(options.out, "--out", folder=True)
 
 
 def _data(path: Path | None, option: str = "--data") -> FlowData:

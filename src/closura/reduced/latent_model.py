@@ -282,14 +282,13 @@ class LatentRecipe:
         self, latents: Sequence[Float[np.ndarray, "_ latent"]], every: int, *, seed: int, first: int = 0
     ) -> Iterator[np.ndarray]:
         """Windows ``(batch, time, latent)`` for ever, from update ``first`` on, each as long as its horizon asks."""
+        self.check_lengths([len(part) for part in latents], every)
+        return self._batches(latents, every, seed, first)
+
+    def _batches(self, latents: Sequence[np.ndarray], every: int, seed: int, first: int) -> Iterator[np.ndarray]:
         for update in itertools.count(first):
             length = (self.window + self.horizon(update) - 1) * every + 1
             rooms = np.array([max(0, len(part) - length + 1) for part in latents])
-            if not rooms.any():
-                raise ValueError(
-                    f"windows of {length} frames do not fit into stretches of {max(map(len, latents))} frames: take a "
-                    "shorter window or horizon"
-                )
             rng = np.random.default_rng([seed, update])
             places = rng.integers(0, rooms.sum(), self.descent.batch)
             parts = np.searchsorted(np.cumsum(rooms), places, side="right")
@@ -301,6 +300,21 @@ class LatentRecipe:
             raise ValueError(f"need a window of at least 2 steps and 2 members; got {self.window} and {self.members}")
         if not self.horizons or self.horizons[0][0] != 0:
             raise ValueError(f"horizons begin at share 0 of the updates; got {self.horizons}")
+
+    def check_lengths(self, lengths: Sequence[int], every: int) -> None:
+        """Refuse stretches of frames that the longest windows do not fit into.
+
+        Raises
+        ------
+        ValueError
+            With both lengths.
+        """
+        longest = (self.window + max(steps for _, steps in self.horizons) - 1) * every + 1
+        if longest > max(lengths):
+            raise ValueError(
+                f"windows of {longest} frames do not fit into stretches of {max(lengths)} frames: take a shorter "
+                "window or horizon, or fewer frames per step"
+            )
 
     def horizon(self, update: int) -> int:
         """Steps of the windows of an update."""

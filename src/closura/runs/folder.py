@@ -8,6 +8,9 @@ from typing import Any
 from closura.runs.checkpoints import write_json
 from closura.runs.configuration import differences, from_plain, to_plain
 
+FITS = ("kolmogorov-closure", "kolmogorov-rom")
+"""Kinds of runs that are fitted to data, not trained in the loop; see ``closura.runs.fitting``."""
+
 
 class RunError(RuntimeError):
     """A run folder that cannot be used as asked."""
@@ -53,11 +56,22 @@ class RunFolder:
             If there is none, or its file is damaged.
         """
         try:
-            return self._decode(json.loads(self.configuration.read_text()))
+            plain = json.loads(self.configuration.read_text())
+            name = plain.get("name", "") if isinstance(plain, dict) else ""
+            if name in FITS and self._decode is from_plain:
+                raise RunError(f"{self.path} is a run of {name}; judge it with: closura evaluate {name} --help")
+            return self._decode(plain)
         except FileNotFoundError as error:
             raise RunError(f"there is no run in {self.path}: {self.configuration.name} is missing") from error
         except ValueError as error:
             raise RunError(f"{self.configuration} is damaged: {error}") from error
+
+    def read_environment(self) -> dict[str, Any]:
+        """What the run was made with, or an empty dictionary."""
+        try:
+            return json.loads(self.environment.read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
 
     def check(self, configuration: Any, *, resume: bool, overwrite: bool) -> None:
         """Refuse what would lose something, before anything is changed.
@@ -88,7 +102,8 @@ class RunFolder:
     def create(self, configuration: Any) -> None:
         """Start a new run in the folder; what an earlier run left in its files is removed."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        for path in (self.metrics, self.weights, self.final, self.status, self.environment, self.last):
+        climatology = self.path / "climatology.safetensors"
+        for path in (self.metrics, self.weights, self.final, self.status, self.environment, self.last, climatology):
             path.unlink(missing_ok=True)
         for path in self.checkpoints.glob("update-*.safetensors"):
             path.unlink()

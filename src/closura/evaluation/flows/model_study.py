@@ -4,12 +4,12 @@ Forecasts are judged in the filtered space that models live in, on steps whose t
 judged by distributions, spectra and dissipation: of the filtered fields against the filtered truth and, with a closure,
 of the closed fields against the full one.
 
-**The bar** for distances between distributions of the kinetic energy: slices of so many steps of every true trajectory
-of the data set, each against all slices of the other trajectories together; the 95th percentile of these distances
+**The bar** for distances between distributions of the kinetic energy: slices of so many steps of every trajectory of
+the reference, each against all slices of the other trajectories together; the 95th percentile of these distances
 (:func:`closura.evaluation.ensembles.reference_bar`, ``against="others"``). A single member's slice is what the bar is
 made of, so that it is compared with the bar as it stands; all members of a slice together hold more values, and stay
-below it more easily. The reference of predictions is the truth of the trajectories that are judged if they are four or
-more, else that of all trajectories of the data set.
+below it more easily. The reference is the truth of the trajectories that are judged if they are four or more, else that
+of all trajectories of the data set at Reynolds numbers that are judged.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -30,13 +30,18 @@ class ModelStudy:
     steps, members
         Of each run.
     slice_steps
-        Steps of a slice of the long run.
+        Steps of a slice of the long run, no more than ``steps``.
     closure
         Closes the runs, if given.
     lyapunov
         Leading exponent per unit of time, or None.
     seed
         Of all noise.
+
+    Raises
+    ------
+    ValueError
+        If a slice is longer than a run.
     """
 
     data: FlowData
@@ -48,6 +53,13 @@ class ModelStudy:
     closure: ClosureSubject | None = None
     lyapunov: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slice_steps <= self.steps:
+            raise ValueError(
+                f"slices of {self.slice_steps} steps do not fit into runs of {self.steps} steps: give --slice "
+                f"(slice_steps) of at most {self.steps}, or more --steps"
+            )
 
     @property
     def pairs(self) -> list[tuple[Stretch, int]]:
@@ -96,13 +108,7 @@ class ModelTruth:
         self.horizon = min(study.steps, *available)
         self.leads = self.model.step * np.arange(1, self.horizon + 1)
         judged = [s.trajectory for s in study.stretches]
-        many = len(judged) > 3
-        chosen = judged if many else list(range(data.trajectories))
-        self.reference_words = (
-            f"the {len(judged)} judged trajectories"
-            if many
-            else f"all {data.trajectories} trajectories of the data set"
-        )
+        chosen, self.reference_words = reference_trajectories(data, judged)
         self.range = energy_range(data, chosen)
         reynolds = float(data.reynolds[judged[0]])
         full, filtered = (FlowStatistics(reynolds, energy_range=self.range) for _ in range(2))
@@ -160,6 +166,22 @@ class ModelTruth:
             "example": full[example_lead(self.horizon)].astype(np.float64),
             "filtered_example": low[example_lead(self.horizon)].astype(np.float64),
         }
+
+
+def reference_trajectories(data: FlowData, judged: Sequence[int]) -> tuple[list[int], str]:
+    """Trajectories whose truth distributions are compared with, and words for them.
+
+    Those that are judged if they are four or more; else all of the data set at Reynolds numbers that are judged.
+    """
+    if len(judged) > 3:
+        return list(judged), f"the {len(judged)} judged trajectories"
+    numbers = sorted({float(data.reynolds[i]) for i in judged})
+    chosen = [i for i in range(data.trajectories) if float(data.reynolds[i]) in numbers]
+    if len(chosen) == data.trajectories:
+        return chosen, f"all {data.trajectories} trajectories of the data set"
+    many = "trajectory" if len(chosen) == 1 else "trajectories"
+    at = f"Reynolds number{'s' if len(numbers) > 1 else ''} {', '.join(f'{n:g}' for n in numbers)}"
+    return chosen, f"the {len(chosen)} {many} of the data set at {at}"
 
 
 def example_lead(horizon: int) -> int:

@@ -1,8 +1,9 @@
 """Ensembles of a reduced-order model, closed or not, written as a data set of flows, block by block.
 
 Every member of every start is a trajectory of the new data set. With a closure each member gets one sample of it per
-frame: the closed ensemble at full resolution. Samples are drawn independently from frame to frame: what the closure
-adds is right at each time, but has no memory.
+frame: the closed ensemble at full resolution. Members are closed one by one, and so independently of each other.
+Frames of one member that are closed in one block may go together, where the closure draws them so (the Gaussian
+process does); else, and from block to block, what the closure adds is right at each time, but has no memory.
 """
 
 import hashlib
@@ -127,16 +128,19 @@ def start_key(seed: int, trajectory: int, first_frame: int) -> PRNGKeyArray:
 def close(
     closure: ClosureSubject, filtered: Float[np.ndarray, "member time 2 x y"], *, key: Array
 ) -> Float[np.ndarray, "member time 2 x y"]:
-    """One sample of a closure for each frame of each member; frames that are not finite stay so."""
-    flat = filtered.reshape(-1, *filtered.shape[2:])
-    good = np.isfinite(flat).all(axis=(1, 2, 3))
-    closed = np.full_like(flat, np.nan)
-    if good.any():
-        # All frames are asked for, with zeros in place of lost ones: a sample does not depend on other members' fates.
-        asked = np.where(good[:, None, None, None], flat, np.float32(0))
-        drawn = np.asarray(closure.closure.sample(asked, 1, key=key))[0]
-        closed[good] = drawn[good]
-    return closed.reshape(filtered.shape)
+    """One sample of a closure for each frame of each member; frames that are not finite stay so.
+
+    Each member is asked for by itself, with a key of its own: closures may draw the frames of one question jointly,
+    and members with like fields must not share a draw.
+    """
+    good = np.isfinite(filtered).all(axis=(2, 3, 4))
+    closed = np.full_like(filtered, np.nan)
+    for member in np.flatnonzero(good.any(axis=1)):
+        # All frames are asked for, with zeros in place of lost ones: shapes stay, so that nothing is compiled anew.
+        asked = np.where(good[member, :, None, None, None], filtered[member], np.zeros((), filtered.dtype))
+        drawn = np.asarray(closure.closure.sample(asked, 1, key=jax.random.fold_in(key, int(member))))[0]
+        closed[member, good[member]] = drawn[good[member]]
+    return closed
 
 
 def runs(
@@ -203,7 +207,7 @@ def write_rollout(
     FileExistsError
         If something is there.
     ValueError
-        If the start does not fit the model, or the closure does not.
+        If the start does not fit the model, or the closure does not, or ``path`` is the data set that runs start from.
     Interrupted
         If asked to stop: nothing is left under the name.
     """
@@ -212,6 +216,8 @@ def write_rollout(
     notes = check_start(model, data, trajectories, first_frame)
     if closure is not None:
         check_closure(model, closure, data)
+    if Path(path).resolve() == Path(data.path).resolve():
+        raise ValueError(f"{path} is the data set that runs start from: choose another name for the ensemble")
     check_free(Path(path), overwrite=overwrite)
     description = _description(model, data, trajectories, first_frame, steps, members, closure, seed)
     total, done = steps * members * len(trajectories), 0

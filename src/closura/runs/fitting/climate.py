@@ -78,7 +78,8 @@ def _starts(model: LatentModel, data: FitData, every_frames: int) -> np.ndarray:
     windows = []
     for i, number in enumerate(chosen):
         s = segments[number]
-        first = s.start + (s.stop - s.start - length) * i // STARTS
+        # On the segment's own frames: others may be held out.
+        first = s.start + (s.stop - s.start - length) * i // STARTS // s.step * s.step
         windows.append(data.filtering(data.flow.read(s.trajectory, first, first + length)[::every_frames]))
     return np.stack(windows).astype(np.float32)
 

@@ -1,6 +1,7 @@
 """Fitting a closure to a data set: by gradient descent with checkpoints, or at once."""
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.fitting.configuration import ClosureFitConfiguration, closure_fit_from_plain
-from closura.runs.fitting.frames import FitData, fit_data
+from closura.runs.fitting.frames import FitData, check_same_data, fit_data
 from closura.runs.fitting.loop import Task, descend
 from closura.runs.folder import RunFolder
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
@@ -70,6 +71,8 @@ def fit_closure(
     run.check(c, resume=resume, overwrite=overwrite)
     check_trackers(trackers)
     data = fit_data(c.data, c.filtering, c.split)
+    if resume:
+        check_same_data(run.read_environment().get("data"), data)
     if not resume:
         run.create(c)
     write_json(run.environment, {**describe_environment(), "data": data.facts()})
@@ -78,7 +81,8 @@ def fit_closure(
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
     run.write_status("running")
     try:
-        with stop_requests() as stop:
+        # What is fitted at once has no step at which to stop: there signals end it as they would anything.
+        with stop_requests() if isinstance(c.recipe, LearnedRecipe) else nullcontext(lambda: False) as stop:
             result = _fit(c, data, run, sinks, stop, resume, report)
     except TrainingDiverged as error:
         run.write_status("diverged", message=str(error))
@@ -150,6 +154,8 @@ def _fit(
         pairs = data.pairs(data.split.train, IN_MEMORY)
         closure = c.recipe.fit(*pairs, key=keys["learn"], forcing=data.flow.forcing, filtering=data.filtering)
         done = {"update": 1, "seconds": perf_counter() - begun}
+    if stop():
+        raise Interrupted("stopped before calibration; continue with --resume")
     if isinstance(closure, Calibrated):  # a finished run, resumed
         closure = closure.inner
     if c.calibrate and data.split.validation:

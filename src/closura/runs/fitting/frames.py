@@ -1,5 +1,6 @@
 """The frames of a fit: opened, split, filtered, streamed in batches."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ from closura.trajectories.windows import Windows
 
 POWER_FRAMES = 1000
 """Training frames from which a cut-off is found: more change its energy share by less than 0.1 %."""
+
+
+LEAST_GAP = 10
+"""Frames that must lie between training and the test where both are of one trajectory, unless leaks are allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,8 @@ def fit_data(path: str, filtering: FilterConfiguration, split: SplitConfiguratio
     if not path:
         raise ValueError("which data? give --data FILE.zarr; make one with: closura data generate kolmogorov --help")
     flow = open_flow(path)
+    if "filter" in flow.attributes:
+        raise ValueError(f"{path} holds filtered frames: give the full ones, fits filter by themselves")
     parts = split_of(flow, split)
     return FitData(flow, parts, filter_of(flow, parts.train, filtering))
 
@@ -118,14 +125,46 @@ def split_of(flow: FlowData, c: SplitConfiguration) -> Split:
         parts = Split(*chosen)
         if not parts.train:
             raise ValueError(f"no trajectory of --split.only {c.only} is left for training")
-    check_split(parts.train, parts.test, allow_leak=c.allow_leak)
-    check_split(parts.train, parts.validation, allow_leak=c.allow_leak)
+    if not c.allow_leak:
+        _check_simulations(flow, parts)
+    gap = LEAST_GAP if c.by == "time" else 0
+    check_split(parts.train, parts.test, gap=gap, allow_leak=c.allow_leak)
+    check_split(parts.train, parts.validation, gap=gap, allow_leak=c.allow_leak)
     return parts
+
+
+def _check_simulations(flow: FlowData, split: Split) -> None:
+    """Refuse the same simulation in training and elsewhere, under two numbers."""
+    train = {flow.identities[s.trajectory]: s.trajectory for s in split.train}
+    for held in (*split.validation, *split.test):
+        known = train.get(flow.identities[held.trajectory], held.trajectory)
+        if known != held.trajectory:
+            raise ValueError(
+                f"trajectories {known} and {held.trajectory} of {flow.path} are the same simulation, one for training "
+                "and one held out: use others, or allow it by name (split.allow-leak)"
+            )
 
 
 def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
     """Training, validation and test segments."""
     return split.train, split.validation, split.test
+
+
+def check_same_data(stored: Any, data: FitData) -> None:
+    """Refuse to go on with other data than a run began with.
+
+    Raises
+    ------
+    ValueError
+        Says what differs.
+    """
+    facts = data.facts()
+    for name in ("filter", "forcing", "interval", "points", "train", "validation", "test"):
+        if isinstance(stored, dict) and name in stored and stored[name] != json.loads(json.dumps(facts[name])):
+            raise ValueError(
+                f"{data.flow.path} is not the data that the run began with ({name} differs): start a new run, or put "
+                "the data back"
+            )
 
 
 def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterConfiguration) -> Filter:

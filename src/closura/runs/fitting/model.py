@@ -10,8 +10,9 @@ import numpy as np
 
 from closura.interruption import Interrupted, stop_requests
 from closura.learners.descent import Descent
+from closura.reduced.encoding import SpectralEncoding
 from closura.reduced.filters import SpectralCutoff
-from closura.reduced.latent_model import LatentModel, LatentRecipe
+from closura.reduced.latent_model import LatentModel, LatentRecipe, encode_all
 from closura.reduced.model import ReducedModel, load_model, save_model
 from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
@@ -19,12 +20,15 @@ from closura.runs.environment import describe_environment
 from closura.runs.fitting.climate import settle
 from closura.runs.fitting.configuration import ModelFitConfiguration, model_fit_from_plain
 from closura.runs.fitting.forecasts import forecast_judge, frames_apart
-from closura.runs.fitting.frames import FitData, fit_data
+from closura.runs.fitting.frames import FitData, check_same_data, fit_data
 from closura.runs.fitting.loop import Task, descend
 from closura.runs.fitting.published_model import published_task
 from closura.runs.folder import RunFolder
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.training import Progress, TrainingDiverged
+
+ENCODED = 1000
+"""Training frames from which sizes of latent numbers are taken."""
 
 
 class ModelResult(NamedTuple):
@@ -61,6 +65,8 @@ def fit_model(
     run.check(c, resume=resume, overwrite=overwrite)
     check_trackers(trackers)
     data = fit_data(c.data, c.filtering, c.split)
+    if resume:
+        check_same_data(run.read_environment().get("data"), data)
     task = published_task(c, data) if c.model == "vae" else latent_task(c, data)
     if not resume:
         run.create(c)
@@ -72,7 +78,7 @@ def fit_model(
     try:
         with stop_requests() as stop:
             facts = descend(task, run, sinks, stop, resume=resume, report=report)
-        facts["climate"] = _settle(c, data, run)
+        facts.update(_settle(c, data, run, task.judge))
     except TrainingDiverged as error:
         run.write_status("diverged", message=str(error))
         raise
@@ -92,8 +98,16 @@ def fit_model(
     )
 
 
-def _settle(c: ModelFitConfiguration, data: FitData, run: RunFolder) -> dict[str, float]:
-    """Choose how far runs of a latent model are moved back to the flow, and keep the model with it."""
+def _settle(
+    c: ModelFitConfiguration, data: FitData, run: RunFolder, judge: Callable[[Any], dict[str, float]]
+) -> dict[str, Any]:
+    """Choose how far runs of a latent model are moved back to the flow, and keep the model, judged anew, with it.
+
+    Raises
+    ------
+    TrainingDiverged
+        If long runs are finite with no size.
+    """
     model, metadata = load_model(run.weights)
     recipe = c.recipe
     if not isinstance(model, LatentModel) or not recipe.back or not recipe.disturbances:
@@ -101,9 +115,15 @@ def _settle(c: ModelFitConfiguration, data: FitData, run: RunFolder) -> dict[str
     settled, distances = settle(
         model, data, c.every_frames, disturbances=recipe.disturbances, steps=recipe.climate_steps
     )
-    told = {f"{size:g}": distance for size, distance in distances.items()}
-    save_model(run.weights, settled, metadata={**metadata, "climate": told})
-    return told
+    if not np.isfinite(min(distances.values())):
+        raise TrainingDiverged(f"no long run of the model is finite; {run.weights} is the best by its forecasts")
+    figures = judge(settled)
+    told = {
+        "climate": {f"{size:g}": distance for size, distance in distances.items()},
+        "validation_error": figures["validation_error"],
+    }
+    save_model(run.weights, settled, metadata={**metadata, **told})
+    return {"climate": told["climate"], "best": figures["validation_error"]}
 
 
 def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
@@ -115,18 +135,20 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
         If the filter has no sharp cut-off, so that filtered fields do not consist of finitely many waves.
     """
     recipe: LatentRecipe = c.recipe
-    every = frames_apart(c.every_frames, data.split.train)
     if not isinstance(data.filtering, SpectralCutoff):
         raise ValueError(
             f"the latent model needs a spectral filter, whose fields are a few waves; got {data.filtering.name!r}: "
             "choose --filter.kind spectral"
         )
     begin, learn = jax.random.split(jax.random.key(c.seed))
-    stretches = [
-        data.filtering(data.flow.read(s.trajectory, s.start, s.stop)[:: s.step].astype(np.float32))
+    every = frames_apart(c.every_frames, data.split.train)
+    recipe.check_lengths([len(s) for s in data.split.train], every)
+    sample = data.filtering(data.frames(data.split.train, ENCODED))
+    encoding = SpectralEncoding.fitted(sample, data.filtering.cutoff, forcing=data.flow.forcing)
+    latents = [
+        encode_all(encoding, data.flow.read(s.trajectory, s.start, s.stop)[:: s.step].astype(np.float32))
         for s in data.split.train
     ]
-    encoding, latents = recipe.working_data(stretches, cutoff=data.filtering.cutoff, forcing=data.flow.forcing)
     turns = jnp.asarray(encoding.turns())
 
     def loss(model: Any, windows: Any, *, key: Any) -> Any:

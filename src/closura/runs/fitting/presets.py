@@ -56,7 +56,7 @@ def closure_preset(closure: str, preset: Preset) -> ClosureFitConfiguration:
     closure = PUBLISHED.get(closure, closure) if preset == "paper" else closure
     recipe: Any = find(closure).recipe()
     if closure in PUBLISHED.values():
-        split = SplitConfiguration(by="time", shares=(0.8, 0.0, 0.2), gap=0, only=(7,))
+        split = SplitConfiguration(by="time", shares=(0.8, 0.0, 0.2), gap=0, only=(7,), allow_leak=True)
         judge = JudgeConfiguration(frames=20, members=4, every=1000)
         return ClosureFitConfiguration(closure=closure, recipe=recipe, split=split, judge=judge, calibrate=False)
     # The process sets its spread itself, from blocks of training frames that are left out in turn.
