@@ -1,12 +1,16 @@
 """Commands that judge and run what was fitted to flows: arguments, files, one-line errors."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from test_flow_evaluation import closure_run, facts, model_run, write_flow
 
 from closura.cli import main
+from closura.commands import demo_flow
+from closura.commands.demo_flow import run_demo_flow
 from closura.commands.fitting import parse_train_model
 from closura.commands.flows import FilterOptions, one_each, run_evaluate_closure, run_evaluate_model, run_rollout
 from closura.trajectories import open_flow
@@ -92,13 +96,24 @@ def test_filter_options():
         (["evaluate", "kolmogorov-rom", "--rom", "MODEL", "--data", "DATA", "--starts", "0"], "--starts must be"),
         (["rollout", "CLOSURE", "--start", "DATA", "--out", "x.zarr"], "expected a closura reduced model"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "x.zarr", "--first-frame", "59"], "--first-frame"),
-        (["rollout", "MODEL", "--start", "DATA", "--out", "DATA"], "exists"),
+        (["evaluate", "kolmogorov-rom", "--rom", "MODEL", "--data", "DATA", "--steps", "50"], "give --slice 50"),
+        (["evaluate", "kolmogorov-rom", "--rom", "MODEL", "--data", "DATA", "--json", "DATA/.zattrs/m"], "is no f"),
+        (["evaluate", "kolmogorov-closure", "--closure", "CLOSURE", "--data", "DATA", "--json", "DATA"], "is a folder"),
+        (
+            ["evaluate", "kolmogorov-closure", "--closure", "CLOSURE", "--data", "DATA", "--out", "DATA/.zattrs"],
+            "is no folder",
+        ),
+        (["data", "filter", "DATA", "--out", "x.zarr", "--figure", "spectra.abc"], "ends in one of"),
+        (["data", "filter", "DATA", "--out", "x.zarr", "--figure", "DATA/.zattrs/s.png"], "is no folder"),
+        (["rollout", "MODEL", "--start", "DATA", "--out", "DATA"], "the data set that runs start from"),
+        (["rollout", "MODEL", "--start", "DATA", "--out", "DATA", "--overwrite"], "the data set that runs start from"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "x", "--trajectory", "1", "--trajectories", "2"], "one"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line(world, capsys, words, message):
     named = {"CLOSURE": world["closure"], "MODEL": world["model"], "DATA": world["data"]}
-    filled = [named.get(word, word.replace("=CLOSURE", f"={world['closure']}")) for word in words]
+    filled = [named.get(w, w.replace("=CLOSURE", f"={world['closure']}")) for w in words]
+    filled = [w.replace("DATA/", f"{world['data']}/") for w in filled]
     assert message in fails(capsys, filled)
 
 
@@ -133,6 +148,116 @@ def test_lost_members_are_said_at_the_end(world, tmp_path, capsys):
         [str(wild), "--start", world["data"], "--steps", "9", "--members", "2", "--out", str(tmp_path / "w.zarr")]
     )
     assert "2 of 2 members are not finite, from frame" in capsys.readouterr().out
+
+
+# The demo, with commands that leave what the real ones leave
+
+
+@pytest.fixture
+def demo(tmp_path, monkeypatch):
+    """Runs the demo in one folder; gives the results that were made, with what was added to their arguments."""
+    out, made = tmp_path / "demo", []
+
+    def fake(kind, option):
+        def run(arguments):
+            arguments = list(arguments)
+            target = Path(arguments[arguments.index(option) + 1])
+            made.append(" ".join([target.name, *({"--overwrite", "--resume"} & set(arguments))]))
+            if kind == "fit":
+                target.mkdir(exist_ok=True, parents=True)
+                (target / "configuration.json").write_text("{}")
+                (target / "status.json").write_text('{"state": "finished"}')
+            elif kind == "judgement":
+                Path(arguments[arguments.index("--json") + 1]).write_text("{}")
+                target.mkdir(exist_ok=True)
+                (target / "report.html").write_text("report")
+            else:
+                if "--overwrite" in arguments:
+                    shutil.rmtree(target)
+                write_flow(target, seeds=(0,))
+
+        return run
+
+    for name, kind, option in (
+        ("run_generate", "data", "--out"), ("run_filter", "data", "--out"), ("run_rollout", "data", "--out"),
+        ("run_train_closure", "fit", "--run"), ("run_train_model", "fit", "--run"),
+        ("run_evaluate_closure", "judgement", "--out"), ("run_evaluate_model", "judgement", "--out"),
+    ):  # fmt: skip
+        monkeypatch.setattr(demo_flow, name, fake(kind, option))
+
+    def run(*words):
+        made.clear()
+        run_demo_flow(["--out", str(out), *words])
+        return list(made)
+
+    run.out = out
+    return run
+
+
+GP_ONLY = ["flow.zarr", "filtered.zarr", "gp", "closures", "rom", "models", "ensemble.zarr"]
+
+
+def test_the_demo_makes_everything_once(demo):
+    assert demo("--closures", "gp") == GP_ONLY
+    assert demo("--closures", "gp") == []
+    entries = json.loads((demo.out / "steps.json").read_text())
+    assert {entry["state"] for entry in entries.values()} == {"finished"}
+    assert entries["gp"]["command"].startswith("closura train kolmogorov-closure --closure gp --data flow.zarr")
+
+
+def test_the_demo_judges_closures_that_are_added(demo):
+    demo("--closures", "gp")
+    # The convolutional closure closes the runs from now on: models and ensemble change too.
+    assert demo("--closures", "gp", "conv") == ["conv", "closures", "models", "ensemble.zarr --overwrite"]
+    assert demo("--closures", "gp", "conv") == []
+
+
+def test_the_demo_refuses_fits_and_data_of_another_scale(demo):
+    demo("--closures", "gp", "--scale", "tiny")
+    before = (demo.out / "steps.json").read_text()
+    with pytest.raises(ValueError, match=r"flow\.zarr was made by another command.*--overwrite"):
+        demo("--closures", "gp", "--scale", "quick")
+    assert (demo.out / "steps.json").read_text() == before
+    replaced = demo("--closures", "gp", "--scale", "quick", "--overwrite")
+    assert replaced == [name if name in ("closures", "models") else f"{name} --overwrite" for name in GP_ONLY]
+
+
+def test_the_demo_goes_on_after_an_interruption(demo, monkeypatch):
+    whole = demo_flow.run_train_model
+
+    def interrupted(arguments):
+        whole(arguments)
+        (demo.out / "rom" / "status.json").write_text('{"state": "interrupted"}')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_flow, "run_train_model", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        demo("--closures", "gp")
+    monkeypatch.setattr(demo_flow, "run_train_model", whole)
+    # The judgement's numbers without its report are no result.
+    (demo.out / "closures" / "report.html").unlink()
+    assert demo("--closures", "gp") == ["closures", "rom --resume", "models", "ensemble.zarr"]
+
+
+def test_an_interrupted_overwriting_demo_goes_on(demo, monkeypatch):
+    demo("--closures", "gp", "--scale", "tiny")
+    whole = demo_flow.run_train_closure
+    monkeypatch.setattr(demo_flow, "run_train_closure", lambda arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        demo("--closures", "gp", "--scale", "quick", "--overwrite")
+    monkeypatch.setattr(demo_flow, "run_train_closure", whole)
+    expected = ["gp --overwrite", "closures", "rom --overwrite", "models", "ensemble.zarr --overwrite"]
+    assert demo("--closures", "gp", "--scale", "quick") == expected
+
+
+def test_the_demo_leaves_what_it_did_not_make(demo):
+    demo.out.mkdir()
+    write_flow(demo.out / "flow.zarr")
+    with pytest.raises(ValueError, match="made by something else"):
+        demo()
+    (demo.out / "steps.json").write_text("[1")
+    with pytest.raises(ValueError, match="is damaged"):
+        demo()
 
 
 def test_train_model_options(world):

@@ -1,6 +1,7 @@
 """Studies of closures and reduced-order models on small synthetic flows, by numbers that can be worked out by hand."""
 
 import json
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -24,10 +25,13 @@ from closura.evaluation.flows import (
 )
 from closura.evaluation.flows.closure_study import spread_frames
 from closura.evaluation.flows.long_runs import fates
+from closura.evaluation.flows.model_truth import reference_trajectories
+from closura.evaluation.flows.rollouts import close
 from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
 from closura.evaluation.metrics import plain
 from closura.reduced.baselines import Climatology, Persistence
 from closura.reduced.filters import SpectralCutoff
+from closura.reduced.gaussian_process import GaussianProcessClosure, GaussianProcessRecipe
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel, save_model
 from closura.reduced.reconstruction import load_reconstruction, save_reconstruction
 from closura.trajectories import FlowDescription, new_flow, open_flow
@@ -87,8 +91,9 @@ def flow_frames(seed, frames=FRAMES):
 
 
 def write_flow(path, *, seeds=(0, 1, 2, 3, 4), reynolds=34.0, points=POINTS, forcing=4, interval=INTERVAL):
+    numbers = reynolds if isinstance(reynolds, tuple) else (reynolds,) * len(seeds)
     description = FlowDescription(
-        points=points, frames=FRAMES, interval=interval, forcing=forcing, reynolds=(reynolds,) * len(seeds),
+        points=points, frames=FRAMES, interval=interval, forcing=forcing, reynolds=numbers,
         identities=tuple(f"synthetic-{seed}" for seed in seeds),
     )  # fmt: skip
     with new_flow(path, description) as writer:
@@ -390,6 +395,29 @@ def test_model_numbers(models, tmp_path):
     assert found["lyapunov_exponent"] == 0.068
 
 
+def test_slices_longer_than_the_run_are_refused(world):
+    with pytest.raises(ValueError, match=r"slices of 50 steps do not fit into runs of 40 steps: give --slice"):
+        run_models(world, slice_steps=50)
+
+
+def test_the_reference_has_the_reynolds_numbers_that_are_judged(tmp_path):
+    data = write_flow(tmp_path / "mixed.zarr", reynolds=(34.0, 34.0, 60.0, 60.0, 34.0))
+    assert reference_trajectories(data, [4]) == (
+        [0, 1, 4], "the 3 trajectories of the data set at Reynolds number 34",
+    )  # fmt: skip
+    assert reference_trajectories(data, [2])[0] == [2, 3]
+    assert reference_trajectories(data, [0, 2])[1] == "all 5 trajectories of the data set"
+    assert reference_trajectories(data, [0, 1, 2, 3]) == ([0, 1, 2, 3], "the 4 judged trajectories")
+
+
+def test_slices_and_bar_of_the_reference_are_of_one_reynolds_number(world, tmp_path):
+    data = write_flow(tmp_path / "mixed.zarr", reynolds=(34.0, 34.0, 60.0, 60.0, 34.0))
+    result = run_models({**world, "data": data})
+    assert result.reference == "the 3 trajectories of the data set at Reynolds number 34"
+    # Three full slices of 10 steps of each of three trajectories.
+    assert result.rows["rom"].filtered.truths.size == 9
+
+
 def test_a_model_that_stands_still_is_persistence(world, tmp_path):
     still = model_run(tmp_path / "still", world["data"], noise=0.0)
     result = run_models(world, folder=still)
@@ -483,6 +511,57 @@ def test_closed_rollouts_hold_samples_of_the_closure(world, tmp_path):
     known = load_reconstruction(world["closure"] / "weights.safetensors")[0].frames
     for frame in data.read(0):  # each is one of the frames that the toy closure draws from
         assert (np.abs(known - frame).max(axis=(1, 2, 3)) == 0).any()
+
+
+class Joint(Climatology):
+    """Adds one draw to all frames of a question: the extreme of frames that are drawn jointly."""
+
+    def sample(self, filtered, members, *, key):
+        drawn = np.asarray(jax.random.normal(key, (members, 1, 2, POINTS, POINTS), np.float32))
+        return np.asarray(filtered)[None] + np.broadcast_to(drawn, (members, *filtered.shape))
+
+
+def test_members_are_closed_independently_of_each_other(world):
+    inner = climatology_of(world["data"], (0,))
+    subject = replace(load_closure_subject("toy", world["closure"]), closure=Joint(inner.mean, inner.std, inner.frames))
+    filtered = np.zeros((3, 4, 2, POINTS, POINTS), np.float32)
+    filtered[2, 1:] = np.nan
+    closed = close(subject, filtered, key=jax.random.key(0))
+    assert closed.dtype == np.float32
+    # The frames of a member went together, and members did not: 512 independent values, correlated to 1 / sqrt(512).
+    assert np.array_equal(closed[0, 0], closed[0, 3])
+    assert abs(np.corrcoef(closed[0, 0].ravel(), closed[1, 0].ravel())[0, 1]) < 0.2
+    assert np.isfinite(closed[2, 0]).all()
+    assert np.isnan(closed[2, 1:]).all()
+    # What a member gets does not depend on who is lost beside it.
+    whole = close(subject, np.zeros_like(filtered), key=jax.random.key(0))
+    assert np.array_equal(whole[:2], closed[:2])
+
+
+def test_a_gaussian_process_closes_like_members_independently(world):
+    full = world["data"].read(0)
+    filtered = FILTER(full)
+    fitted = GaussianProcessRecipe(inputs=4, outputs=4, blocks=3).fit(filtered, full, key=jax.random.key(0))
+    # One whose only randomness is that of the process, far from its points: unit spread, and joint between frames.
+    arrays = fitted.state()
+    arrays |= {name: np.zeros_like(arrays[name]) for name in ("extras", "remainders")} | {"scales": np.ones(4)}
+    process = GaussianProcessClosure.from_state(arrays, {**fitted.facts(), "length": 0.01, "noise": 1e-9})
+    subject = replace(load_closure_subject("toy", world["closure"]), closure=process)
+    frame = FILTER(world["data"].read(4, 7, 8))[0]
+    drawn = close(subject, np.broadcast_to(frame, (2, 3, *frame.shape)).copy(), key=jax.random.key(1))
+    size = drawn.astype(np.float64).std()
+    # The same field in other frames of one member gets the same draw, up to the jitter; in another member it does not.
+    np.testing.assert_allclose(drawn[0, 0], drawn[0, 2], rtol=0, atol=1e-3 * size)
+    assert np.abs(drawn[0, 0] - drawn[1, 0]).max() > 0.1 * size
+
+
+def test_a_rollout_does_not_replace_its_start(world, tmp_path):
+    source = write_flow(tmp_path / "source.zarr")
+    (tmp_path / "link.zarr").symlink_to(source.path)
+    for out in (source.path, tmp_path / "link.zarr", tmp_path / "x" / ".." / "source.zarr"):
+        with pytest.raises(ValueError, match="the data set that runs start from"):
+            roll(world, out, data=source, overwrite=True)
+    assert open_flow(source.path).frames == FRAMES
 
 
 def test_lost_members_are_kept_and_told(world, tmp_path):

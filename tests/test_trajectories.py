@@ -176,6 +176,11 @@ def set_nan(d: xr.Dataset) -> xr.Dataset:
         pytest.param(lambda d: d.isel(time=[0]), "single frame and no attribute 'interval'", id="one frame"),
         pytest.param(lambda d: d.assign_attrs(reynolds=-1.0), "one positive Reynolds number", id="Reynolds"),
         pytest.param(lambda d: d.assign_attrs(reynolds=[1.0, 2.0, 3.0]), "one positive Reynolds number", id="three"),
+        pytest.param(lambda d: d.assign_attrs(reynolds="abc"), "flow.zarr: Reynolds numbers must be", id="Re is text"),
+        pytest.param(lambda d: d.assign_attrs(forcing="four"), "flow.zarr: .*'forcing' .* got 'four'", id="forcing"),
+        pytest.param(lambda d: d.assign_attrs(forcing=2.5), "'forcing' must be a whole number.* got 2.5", id="half"),
+        pytest.param(lambda d: d.assign_attrs(forcing=-4), "'forcing' must be a whole number.* got -4", id="negative"),
+        pytest.param(lambda d: d.assign_attrs(interval="x"), "flow.zarr: .*'interval' .* got 'x'", id="interval is x"),
         pytest.param(lambda d: d.assign_attrs(format=schema.FORMAT, format_version=9), "version 9", id="version"),
     ],
 )  # fmt: skip

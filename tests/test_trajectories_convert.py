@@ -70,6 +70,14 @@ def replaced(name: str, value: Any) -> Callable[[Any], None]:
     return change
 
 
+def grouped(name: str) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
+        del file[name]
+        file.create_group(name)
+
+    return change
+
+
 def test_kolsol(tmp_path: Path) -> None:
     files = [kolsol(tmp_path / "a.h5"), kolsol(tmp_path / "b.h5", seed=1)]
     data = convert(files, "kolsol", tmp_path / "flow.zarr", stride=4, precision="float64")
@@ -89,21 +97,21 @@ def test_published(tmp_path: Path) -> None:
     file = published(tmp_path / "trajectories.npy")
     seen: list[tuple[int, int]] = []
     data = convert(
-        [file], "published", tmp_path / "flow.zarr", reynolds=34.0, forcing=4, interval=0.12,
+        [file], "published", tmp_path / "flow.zarr", reynolds=34.0, forcing=3, interval=0.12,
         report=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
-    assert (data.trajectories, data.frames, data.points, data.forcing, data.interval) == (3, FRAMES, N, 4, 0.12)
+    assert (data.trajectories, data.frames, data.points, data.forcing, data.interval) == (3, FRAMES, N, 3, 0.12)
     np.testing.assert_array_equal(data.read(1), truth(1).astype(np.float32))
     assert seen[-1] == (3 * FRAMES, 3 * FRAMES)
     # The shorter published file holds the first frames of the longer one: the identities say so.
     short = published(tmp_path / "short.npy", np.stack([truth(i)[:10] for i in range(3)]))
-    less = convert([short], "published", tmp_path / "short.zarr", reynolds=34.0, forcing=4, interval=0.12)
+    less = convert([short], "published", tmp_path / "short.zarr", reynolds=34.0, forcing=3, interval=0.12)
     assert shared_trajectories(data, less) == [(0, 0), (1, 1), (2, 2)]
 
 
 def test_the_well(tmp_path: Path) -> None:
-    data = convert([the_well(tmp_path / "a.hdf5")], "the-well", tmp_path / "flow.zarr", forcing=4, stride=2)
-    assert (data.trajectories, data.frames, data.points, data.forcing) == (3, 7, N, 4)
+    data = convert([the_well(tmp_path / "a.hdf5")], "the-well", tmp_path / "flow.zarr", forcing=3, stride=2)
+    assert (data.trajectories, data.frames, data.points, data.forcing) == (3, 7, N, 3)
     assert data.interval == pytest.approx(0.24, rel=1e-4)  # single precision at time 200
     np.testing.assert_array_equal(data.reynolds, [34.0] * 3)
     np.testing.assert_array_equal(data.read(2), truth(2)[::2].astype(np.float32))
@@ -112,11 +120,13 @@ def test_the_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"forcing": 4, "interval": 0.1}, "does not say the Reynolds number: give it with --reynolds"),
+        ({"forcing": 3, "interval": 0.1}, "does not say the Reynolds number: give it with --reynolds"),
         ({"reynolds": 34.0, "interval": 0.1}, "does not say the wavenumber of the forcing: give it with --forcing"),
-        ({"reynolds": 34.0, "forcing": 4}, "does not say the time between frames: give it with --interval"),
-        ({"reynolds": 34.0, "forcing": 4, "interval": 0.1, "stride": 0}, "a stride of at least 1"),
-        ({"reynolds": -1.0, "forcing": 4, "interval": 0.1}, "must be positive"),
+        ({"reynolds": 34.0, "forcing": 3}, "does not say the time between frames: give it with --interval"),
+        ({"reynolds": 34.0, "forcing": 3, "interval": 0.1, "stride": 0}, "a stride of at least 1"),
+        ({"reynolds": 34.0, "forcing": -4, "interval": 0.1}, r"a\.npy has 8 points .* from 0 .* to 3; got -4"),
+        ({"reynolds": 34.0, "forcing": 4, "interval": 0.1}, r"a\.npy has 8 points .* from 0 .* to 3; got 4"),
+        ({"reynolds": -1.0, "forcing": 3, "interval": 0.1}, "must be positive"),
     ],
 )
 def test_missing_facts_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -130,7 +140,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     file = kolsol(tmp_path / "a.h5")
     for options, message in (
         ({"reynolds": 30.0}, "has the Reynolds number 34; --reynolds says 30"),
-        ({"forcing": 4}, "has the wavenumber of the forcing 2; --forcing says 4"),
+        ({"forcing": 3}, "has the wavenumber of the forcing 2; --forcing says 3"),
         ({"interval": 0.12}, "has the time between frames 0.01; --interval says 0.12"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -150,7 +160,7 @@ def test_files_that_disagree_are_refused(tmp_path: Path) -> None:
     a, b = kolsol(tmp_path / "a.h5"), kolsol(tmp_path / "b.h5", shorter)
     with pytest.raises(ValueError, match=r"b\.h5 has 8 points and 9 frames, .*a.h5 8 and 13: convert them apart"):
         convert([a, b], "kolsol", tmp_path / "flow.zarr")
-    c = kolsol(tmp_path / "c.h5", replaced("nf", 4))
+    c = kolsol(tmp_path / "c.h5", replaced("nf", 3))
     with pytest.raises(ValueError, match="differ in forcing or in the time"):
         convert([a, c], "kolsol", tmp_path / "flow.zarr")
     with pytest.raises(ValueError, match="at least one file"):
@@ -167,6 +177,13 @@ BAD_TIME = 0.01 * np.array([*range(7), *range(9, 15)])
         (replaced("time", BAD_TIME), "not uniform: from frame 6 to 7 the time goes from 0.06 to 0.09"),
         (replaced("velocity_field", np.zeros((FRAMES, N, N, N, 3))), r"must be \(time, x, y, 2\)"),
         (replaced("velocity_field", np.zeros((FRAMES, N, N + 2, 2))), r"must be \(time, x, y, 2\) on a square grid"),
+        (grouped("velocity_field"), r"a\.h5: velocity_field must be an array of numbers; got a group"),
+        (replaced("time", [b"now"] * FRAMES), r"a\.h5: time must be an array of numbers; got elements of type"),
+        (replaced("re", "abc"), r"a\.h5: re must be a number"),
+        (grouped("re"), r"a\.h5: re must be a number"),
+        (replaced("re", np.nan), r"a\.h5: re must be a finite number; got nan"),
+        (replaced("nf", 2.5), r"a\.h5: nf must be a whole number; got 2.5"),
+        (replaced("nf", 40), r"a\.h5 has 8 points per side: the wavenumber of the forcing must be .* to 3; got 40"),
         (lambda f: f["velocity_field"].__setitem__((5, 1, 1, 0), np.nan), "trajectory 0 is not finite in frame 5"),
     ],
 )
@@ -188,6 +205,11 @@ def wall(file: Any) -> None:
         (wall, "is not periodic: boundary condition 'y_periodic' is 'WALL'"),
         (lambda f: f.attrs.__setitem__("grid_type", "spherical"), "cartesian grid; got grid_type 'spherical'"),
         (lambda f: f.attrs.__setitem__("n_trajectories", 5), "n_trajectories is 5, but the velocity has 3"),
+        (lambda f: f.attrs.__setitem__("n_trajectories", "x"), r"a\.hdf5: n_trajectories must be a number"),
+        (lambda f: f.attrs.__setitem__("Reynolds", "x"), r"a\.hdf5: Reynolds must be a number"),
+        (grouped("t1_fields/velocity"), r"a\.hdf5: t1_fields/velocity must be an array of numbers; got a group"),
+        (grouped("dimensions/x"), r"a\.hdf5: dimensions/x must be an array of numbers; got a group"),
+        (replaced("boundary_conditions", 1.0), r"a\.hdf5: boundary_conditions must be a group; got an array"),
         (replaced("dimensions/x", np.arange(N) / N), "box along x has the length 1, expected 2 pi"),
         (replaced("dimensions/y", np.linspace(0, 2 * np.pi, N)), "include both ends of the box"),
         (replaced("dimensions/time", BAD_TIME), "times are not uniform"),
@@ -199,11 +221,11 @@ def wall(file: Any) -> None:
 )  # fmt: skip
 def test_bad_files_of_the_well(change: Callable[[Any], None], message: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=message):
-        convert([the_well(tmp_path / "a.hdf5", change)], "the-well", tmp_path / "flow.zarr", forcing=4)
+        convert([the_well(tmp_path / "a.hdf5", change)], "the-well", tmp_path / "flow.zarr", forcing=3)
 
 
 def test_bad_published_files(tmp_path: Path) -> None:
-    facts = {"reynolds": 34.0, "forcing": 4, "interval": 0.12}
+    facts = {"reynolds": 34.0, "forcing": 3, "interval": 0.12}
     for name, array, message in (
         ("flat", np.zeros((3, 4)), r"expected \(trajectory, time, 2 N\^2\)"),
         ("odd", np.zeros((3, 4, 100)), r"must be 2 N\^2 numbers, .* got 100"),

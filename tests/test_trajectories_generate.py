@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ from closura.trajectories.configuration import PUBLISHED_OFFSETS
 from closura.trajectories.resumption import STATE
 from closura.trajectories.stability import largest_stable
 from closura.trajectories.statistics import energy_and_dissipation
+from closura.trajectories.store import check_free
 
 SMALL = GenerationConfiguration(
     reynolds=(34.0,), grid=16, trajectories=2, duration=2.4, interval=0.12, transient=1.0, seed=3
@@ -254,6 +256,66 @@ def test_what_is_there_is_not_lost(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match="no data set of flows"):
         generate(short, mine, overwrite=True)
     assert (mine / "thesis.tex").exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["flow.zarr", "mine"]  # nothing is left beside
+
+
+def test_a_finished_data_set_stays_until_the_new_one_is_finished(tmp_path: Path) -> None:
+    short = replace(SMALL, duration=0.24, transient=0.0, trajectories=1)
+    path, aside = tmp_path / "flow.zarr", tmp_path / ".flow.zarr.replaced"
+    generate(short, path)
+    # What can be refused beforehand is, and nothing has happened.
+    with pytest.raises(ValueError, match="is unstable"):
+        generate(replace(short, dt=1.0, interval=1.0, duration=2.0), path, overwrite=True)
+    assert open_flow(path).seeds == (3,)
+    # A blow-up gives the old one back.
+    wild = replace(short, reynolds=(1000.0,), dt=0.5, interval=0.5, duration=100.0, transient=100.0)
+    with pytest.raises(FlowDiverged, match=r"lower --dt .* the data set that was there is back"):
+        generate(wild, path, overwrite=True)
+    assert open_flow(path).seeds == (3,)
+    assert [each.name for each in tmp_path.iterdir()] == ["flow.zarr"]
+    # A kill leaves it beside, through a change of mind too; the last one to finish removes it.
+    for seed in (8, 9):
+        with pytest.raises(Killed):
+            generate(replace(short, seed=seed), path, overwrite=True, report=kill_when(lambda p: True), save_every=0.0)
+        assert open_flow(aside).seeds == (3,)
+        assert sorted(each.name for each in tmp_path.iterdir()) == [aside.name, path.name]
+    assert generate(replace(short, seed=9), path).seeds == (9,)
+    assert [each.name for each in tmp_path.iterdir()] == ["flow.zarr"]
+    # Left by a kill between the end and the removal: the next one takes its place. Not of ours: refused.
+    shutil.copytree(path, aside)
+    assert generate(short, path, overwrite=True).seeds == (3,)
+    assert not aside.exists()
+    aside.mkdir()
+    with pytest.raises(FileExistsError, match=r"\.replaced is in the way"):
+        generate(replace(short, seed=9), path, overwrite=True)
+    assert aside.exists()
+    assert open_flow(path).seeds == (3,)
+
+
+def test_symbolic_links_are_refused(tmp_path: Path) -> None:
+    short = replace(SMALL, duration=0.24, transient=0.0, trajectories=1)
+    generate(short, tmp_path / "flow.zarr")
+    link = tmp_path / "link.zarr"
+    for target in ("flow.zarr", "nowhere"):
+        link.symlink_to(target)
+        for overwrite in (False, True):
+            with pytest.raises(FileExistsError, match=rf"link\.zarr is a symbolic link to {target}: name the folder"):
+                generate(short, link, overwrite=overwrite)
+            with pytest.raises(FileExistsError, match="is a symbolic link"):
+                check_free(link, overwrite=overwrite)
+        link.unlink()
+    assert open_flow(tmp_path / "flow.zarr").seeds == (3,)
+
+
+def test_what_is_all_zero_can_be_read(tmp_path: Path) -> None:
+    # One trajectory with seed 0: its number and seed are chunks of zeros. One frame: so is the time.
+    data = generate(replace(SMALL, duration=0.24, trajectories=1, seed=0), tmp_path / "seed.zarr")
+    assert data.seeds == (0,)
+    assert data.read(0).shape == (2, 2, 16, 16)
+    single = generate(replace(SMALL, duration=0.12, trajectories=1, seed=0), tmp_path / "single.zarr")
+    np.testing.assert_array_equal(single.times, [0.0])
+    assert single.interval == 0.12
+    np.testing.assert_array_equal(single.read(0), data.read(0, 0, 1))
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:
@@ -264,6 +326,7 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     state.write_bytes(state.read_bytes()[:-8])
     with pytest.raises(ValueError, match=rf"{STATE} is damaged \(wrong checksum\)"):
         generate(SMALL, path)
+    assert generate(SMALL, path, overwrite=True).frames == SMALL.frames
 
 
 def test_blow_up_names_trajectory_and_time(tmp_path: Path) -> None:

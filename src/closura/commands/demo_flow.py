@@ -2,11 +2,17 @@
 
 Every step is a command that is printed before it runs: the demo is a script of what anybody would type. What is
 finished is not done again, and what was interrupted goes on, so that the demo may be stopped and started at will.
+
+``steps.json`` in the demo's folder says which command made what, and whether it came to its end. A step is done if the
+same command has ended and its result is whole. What another command made is made again where that is cheap and all of
+it comes from other results (judgements, the filtered data, the ensemble), and refused where it is not (simulations,
+fits).
 """
 
+import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -18,10 +24,16 @@ from closura.commands.data import run_generate
 from closura.commands.filtering import run_filter
 from closura.commands.fitting import run_train_closure, run_train_model
 from closura.commands.flows import run_evaluate_closure, run_evaluate_model, run_rollout
+from closura.files import write_atomically
 from closura.runs import RunFolder
 from closura.trajectories import open_flow
 
 Scale = Literal["quick", "tiny"]
+
+Kind = Literal["simulation", "fit", "derived", "judgement"]
+
+RECORD = "steps.json"
+"""File in the demo's folder: by result, the command that makes it and "begun", "finished", or "replace"."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +68,24 @@ class _Step:
     function: Callable[[Sequence[str]], Any]
     arguments: tuple[str, ...]
     result: Path
+    kind: Kind
 
     @property
-    def done(self) -> bool:
-        """Whether the result is whole: a data set that opens, a run that has finished, a file that exists."""
-        if self.result.suffix == ".zarr":
+    def line(self) -> str:
+        """The command line."""
+        return f"{self.command} {shlex.join(self.arguments)}"
+
+    @property
+    def whole(self) -> bool:
+        """Whether the result is whole: a data set that opens, a run that has finished, a report that exists."""
+        if self.kind in ("simulation", "derived"):
             try:
                 return open_flow(self.result) is not None
             except (FileNotFoundError, ValueError):
                 return False
-        if self.command.startswith("closura train"):
+        if self.kind == "fit":
             return RunFolder(self.result).read_status().get("state") == "finished"
-        return self.result.exists()
+        return self.result.is_file()
 
 
 _SIZES: dict[Scale, dict[str, tuple[str, ...]]] = {
@@ -115,6 +133,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             run_generate,
             ("kolmogorov", "--reynolds", "34", "--interval", "0.12", *sizes["data"], "--out", str(data)),
             data,
+            "simulation",
         ),
         _Step(
             "Look at what a low-pass filter takes away, by wavenumber. Fits filter by themselves.",
@@ -123,6 +142,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             (str(data), "--filter", "spectral", "--energy", "0.9", "--rule", "published", "--out", str(filtered),
              "--figure", str(out / "spectra.png")),
             filtered,
+            "derived",
         ),
     ]  # fmt: skip
     for name, run in zip(options.closures, closures, strict=True):
@@ -134,6 +154,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
                 run_train_closure,
                 ("--closure", name, "--data", str(data), "--preset", "quick", *split, *own, "--run", str(run)),
                 run,
+                "fit",
             )
         )
     found += [
@@ -143,7 +164,8 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             run_evaluate_closure,
             ("--closure", *map(str, closures), "--data", str(data), *sizes["judge"], "--json",
              str(out / "closures.json"), "--out", str(out / "closures")),
-            out / "closures.json",
+            out / "closures" / "report.html",
+            "judgement",
         ),
         _Step(
             "Learn the dynamics of the large scales: a stochastic reduced-order model.",
@@ -151,6 +173,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             run_train_model,
             ("--data", str(data), "--preset", "quick", *split, *sizes["model"], "--run", str(model)),
             model,
+            "fit",
         ),
         _Step(
             "Judge it: forecasts, long runs, before and after the closure.",
@@ -158,7 +181,8 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             run_evaluate_model,
             ("--rom", str(model), "--data", str(data), "--closure", str(best), *sizes["judge model"], "--json",
              str(out / "rom.json"), "--out", str(out / "models")),
-            out / "rom.json",
+            out / "models" / "report.html",
+            "judgement",
         ),
         _Step(
             "Write a closed ensemble: full-resolution trajectories that were never simulated.",
@@ -167,13 +191,20 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             (str(model), "--start", str(data), "--trajectory", str(last), "--closure", str(best), *sizes["rollout"],
              "--out", str(rollout)),
             rollout,
+            "derived",
         ),
     ]  # fmt: skip
     return found
 
 
 def run_demo_flow(arguments: Sequence[str]) -> None:
-    """Run all steps that are not done."""
+    """Run all steps that are not done.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds simulations or fits of another demo; nothing has run then.
+    """
     options = tyro.cli(
         FlowDemoOptions,
         prog="closura demo kolmogorov",
@@ -183,13 +214,20 @@ def run_demo_flow(arguments: Sequence[str]) -> None:
     if not options.closures or len(set(options.closures)) < len(options.closures):
         raise ValueError("name at least one closure, and each once: --closures gp conv")
     begun = perf_counter()
-    for step in steps(options):
+    record = _Record(options)
+    found = steps(options)
+    plans = [record.plan(step) for step in found]
+    if options.overwrite:
+        record.replace(found)
+    for step, plan in zip(found, plans, strict=True):
         console.print(f"\n{step.why}", style="bold", soft_wrap=True)
-        console.print(f"  {step.command} {shlex.join(_again(step, options))}", soft_wrap=True)
-        if step.done and not options.overwrite:
+        console.print(f"  {shlex.join([*shlex.split(step.line), *(plan or ())])}", soft_wrap=True)
+        if plan is None:
             console.print("  (done before)")
             continue
-        step.function(_again(step, options))
+        record.begin(step)
+        step.function([*step.arguments, *plan])
+        record.write(step, "finished")
     console.print(
         f"\n{(perf_counter() - begun) / 60:.1f} minutes. Open {options.out / 'closures' / 'report.html'} and "
         f"{options.out / 'models' / 'report.html'}",
@@ -197,12 +235,80 @@ def run_demo_flow(arguments: Sequence[str]) -> None:
     )
 
 
-def _again(step: _Step, options: FlowDemoOptions) -> list[str]:
-    """The arguments, and how to go on with or replace what is there."""
-    arguments = list(step.arguments)
-    trains = step.command.startswith("closura train")
-    run = Path(arguments[-1])
-    if trains and RunFolder(run).holds_run and not options.overwrite:
-        return [*arguments, "--resume"]
-    judges = step.command.startswith("closura evaluate")
-    return [*arguments, "--overwrite"] if options.overwrite and not judges else arguments
+class _Record:
+    """Which command made what in the demo's folder; written after every step, so that a kill loses none.
+
+    Commands are kept as they would be typed inside of the folder, so that it may be moved.
+    """
+
+    def __init__(self, options: FlowDemoOptions) -> None:
+        self.out, self.overwrite = options.out, options.overwrite
+        self.lines = {str(step.result): step.line for step in steps(replace(options, out=Path()))}
+        self.path = options.out / RECORD
+        self.entries: dict[str, dict[str, str]] = {}
+        if self.overwrite:
+            return
+        try:
+            entries = json.loads(self.path.read_text())
+            self.entries = {
+                name: {key: str(entry[key]) for key in ("command", "state")} for name, entry in entries.items()
+            }
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{self.path} is damaged: take another --out, or begin anew with --overwrite") from error
+
+    def plan(self, step: _Step) -> list[str] | None:
+        """What to add to the arguments of a step; None if it is done.
+
+        Raises
+        ------
+        ValueError
+            If the result of something else is in the way.
+        """
+        there = step.result.exists()
+        again = ["--overwrite"] if there else []
+        if self.overwrite:
+            return [] if step.kind == "judgement" else again
+        name = self._name(step)
+        entry = self.entries.get(name)
+        state = None if entry is None else entry["state"]
+        if entry is not None and entry["command"] != self.lines[name]:
+            state = "other"
+        if state == "finished" and step.whole:
+            return None
+        if step.kind == "judgement":
+            return []
+        if there and (state is None or (state == "other" and step.kind != "derived")):
+            made = "by something else" if entry is None else f"by another command, {entry['command']}"
+            raise ValueError(f"{step.result} was made {made}: take another --out, or begin anew with --overwrite")
+        if state == "replace" or step.kind == "derived":
+            return again
+        if step.kind == "fit":
+            return ["--resume"] if RunFolder(step.result).holds_run else []
+        # A simulation that was interrupted goes on by itself; killed just after its end, there is nothing left to do.
+        return None if step.whole else []
+
+    def replace(self, found: Sequence[_Step]) -> None:
+        """Note that whatever is there may go: an interrupted --overwrite goes on without the word."""
+        self.entries = {self._name(step): self._entry(step, "replace") for step in found}
+        self._save()
+
+    def begin(self, step: _Step) -> None:
+        """Note whose work an unfinished result is."""
+        if self.entries.get(self._name(step)) != self._entry(step, "replace"):
+            self.write(step, "begun")
+
+    def write(self, step: _Step, state: str) -> None:
+        """Note how a step stands."""
+        self.entries[self._name(step)] = self._entry(step, state)
+        self._save()
+
+    def _name(self, step: _Step) -> str:
+        return str(step.result.relative_to(self.out))
+
+    def _entry(self, step: _Step, state: str) -> dict[str, str]:
+        return {"command": self.lines[self._name(step)], "state": state}
+
+    def _save(self) -> None:
+        write_atomically(self.path, json.dumps(self.entries, indent=1) + "\n")

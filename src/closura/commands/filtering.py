@@ -125,15 +125,16 @@ def _check_options(o: FilterOptions) -> None:
     if o.cutoff is not None and o.energy is not None:
         raise ValueError("a cut-off and an energy to choose it by: give one of --cutoff, --energy")
 
-
     if o.figure is not None:
         formats = FigureCanvasAgg.get_supported_filetypes()
         if o.figure.suffix[1:].lower() not in formats:
-            raise ValueError(f"--figure {o.figure}: give a file name that ends in one of .{', .'.join(sorted(formats))}")
-        check_place(o.figure, "--figure")
+            raise ValueError(
+                f"--figure {o.figure}: give a file name that ends in one of .{', .'.join(sorted(formats))}"
+            )
+        check_output(o.figure, "--figure")
 
 
-def check_place(path: Path, option: str, *, folder: bool = False) -> None:
+def check_output(path: Path, option: str, *, folder: bool = False) -> None:
     """Refuse a file, or a folder, that could not be written: for commands to find out before they run for long.
 
     Parameters

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from closura.commands.console import console
 from closura.commands.evaluation import named_closure
-from closura.commands.filtering import check_place
+from closura.commands.filtering import check_output
 from closura.evaluation.flows import (
     ClosureEvaluation,
     ClosureStudy,
@@ -438,9 +438,9 @@ def _closure(text: str) -> ClosureSubject:
 def _check_places(options: ClosureOptions | ModelOptions) -> None:
     """Refuse outputs that cannot be written, before anything is run."""
     if options.json is not None:
-        check_place(options.json, "--json")
+        check_output(options.json, "--json")
     if options.out is not None:
-        check_place(options.out, "--out", folder=True)
+        check_output(options.out, "--out", folder=True)
 
 
 def _data(path: Path | None, option: str = "--data") -> FlowData:

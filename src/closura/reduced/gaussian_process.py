@@ -13,8 +13,8 @@ r"""A closure that is a Gaussian process from the filtered field's leading modes
    remainders. So intervals say what is not known, also about directions that the training frames do not have.
 
 The mean and standard deviation are in closed form; members are draws from the same distribution, in which frames near
-each other go together: frames of one question are taken for those of one trajectory, so that fields that have nothing to
-do with each other are to be asked for one by one. The published recipe, with which this shares the kernel method, is in
+each other go together. So frames of one question are taken for those of one trajectory: fields that have nothing to do
+with each other are to be asked for one by one. The published recipe, with which this shares the kernel method, is in
 :mod:`closura.reduced.published_gaussian_process`.
 """
 

@@ -96,8 +96,8 @@ class LatentModel(ReducedModel):
         blocks: int = 3,
         heads: int = 4,
         noise: int = 16,
-        back: float = 0.6,
-        disturbance: float = 0.05,
+        back: float = 0.3,
+        disturbance: float = 0.1,
         key: PRNGKeyArray,
     ) -> None:
         read, position, stir, write, denoise, *inner = jax.random.split(key, blocks + 5)
@@ -238,9 +238,9 @@ class LatentRecipe:
     noise: int = 16
     fairness: float = 0.95
     jitter: float = 0.01
-    back: float = 0.6
-    disturbance: float = 0.05
-    disturbances: tuple[float, ...] = (0.05, 0.1, 0.13, 0.16, 0.2)
+    back: float = 0.3
+    disturbance: float = 0.1
+    disturbances: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25)
     climate_steps: int = 1600
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from closura.trajectories.flow_data import FlowData, identity_of_frame, open_flow
-from closura.trajectories.readers import Layout, open_source
+from closura.trajectories.readers import Layout, Source, open_source
 from closura.trajectories.schema import FlowDescription, Precision
 from closura.trajectories.store import check_free, new_flow
 
@@ -39,7 +39,7 @@ def convert(
         Keep every stride-th frame, from the first.
     reynolds, forcing, interval
         What the files do not say: Reynolds number, wavenumber of the forcing (0 without), time between frames of the
-        files. What they say may be repeated, but not contradicted.
+        files. What they say may be repeated, but not contradicted. The grid must resolve the forcing.
     precision
         In which frames are kept.
     overwrite
@@ -72,7 +72,7 @@ def convert(
         facts = [
             (
                 _fact(name, "Reynolds number", "--reynolds", source.reynolds, _float(reynolds)),
-                round(_fact(name, "wavenumber of the forcing", "--forcing", _float(source.forcing), _float(forcing))),
+                _forcing(name, source, forcing),
                 _fact(name, "time between frames", "--interval", source.interval, _float(interval)),
             )
             for name, source in zip(sources, opened, strict=True)
@@ -115,6 +115,17 @@ def _fact(source: str | Path, what: str, option: str, said: float | None, given:
     value = said if given is None else given
     assert value is not None
     return float(value)
+
+
+def _forcing(name: str | Path, source: Source, given: int | None) -> int:
+    """The wavenumber of the forcing, which the grid must resolve: sin(n y) with n = N / 2 is zero on N points."""
+    value = _fact(name, "wavenumber of the forcing", "--forcing", _float(source.forcing), _float(given))
+    if value != round(value) or not 0 <= value < source.points / 2:
+        raise ValueError(
+            f"{name} has {source.points} points per side: the wavenumber of the forcing must be a whole number from 0 "
+            f"(without forcing) to {(source.points - 1) // 2}; got {value:g}"
+        )
+    return round(value)
 
 
 def _float(value: int | float | None) -> float | None:

@@ -222,7 +222,13 @@ def open_flow(path: str | Path) -> FlowData:
     _interval(path, times, attributes)
     count = velocity.shape[0]
     reynolds = _values(path, group, "reynolds") if "reynolds" in group else np.asarray(attributes["reynolds"])
-    reynolds = np.asarray(reynolds, np.float64).reshape(-1)
+    try:
+        reynolds = np.asarray(reynolds, np.float64).reshape(-1)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: Reynolds numbers must be numbers ({error})") from error
+    forcing = _number(path, "forcing", attributes["forcing"])
+    if forcing != round(forcing) or forcing < 0:
+        raise ValueError(f"{path}: the attribute 'forcing' must be a whole number, 0 or more; got {forcing:g}")
     if reynolds.size == 1:
         reynolds = np.full(count, reynolds[0])
     if reynolds.shape != (count,) or not (np.isfinite(reynolds) & (reynolds > 0)).all():
@@ -231,7 +237,7 @@ def open_flow(path: str | Path) -> FlowData:
     return FlowData(
         path=path,
         reynolds=reynolds,
-        forcing=int(attributes["forcing"]),
+        forcing=round(forcing),
         times=times.astype(np.float64),
         attributes=attributes,
         _velocity=velocity,
@@ -247,18 +253,30 @@ def identity_of_frame(frame: Float[np.ndarray, "2 x y"]) -> str:
 
 def _interval(path: Path, times: np.ndarray, attributes: dict[str, Any]) -> float:
     said = attributes.get("interval")
+    said = None if said is None else _number(path, "interval", said)
     if len(times) < 2:
         if said is None:
             raise ValueError(
                 f"{path} has a single frame and no attribute 'interval': the time between frames is unknown"
             )
-        return float(said)
+        return said
     found = float(times[-1] - times[0]) / (len(times) - 1)
     if said is None:
         return found
-    if abs(float(said) - found) > TIME_TOLERANCE * found:
-        raise ValueError(f"{path}: the attribute 'interval' is {said}, but times are {found:g} apart")
-    return float(said)
+    if abs(said - found) > TIME_TOLERANCE * found:
+        raise ValueError(f"{path}: the attribute 'interval' is {said:g}, but times are {found:g} apart")
+    return said
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    """An attribute that must be a finite number."""
+    try:
+        number = float(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: the attribute {name!r} must be a number; got {value!r}") from error
+    if not np.isfinite(number):
+        raise ValueError(f"{path}: the attribute {name!r} must be a finite number; got {number}")
+    return number
 
 
 def _check_velocity(path: Path, velocity: Any, attributes: dict[str, Any]) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 from closura.interruption import Interrupted, stop_requests
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
-from closura.trajectories.resumption import STATE, GenerationState, resumable
+from closura.trajectories.resumption import (
+    STATE,
+    GenerationState,
+    forget_replaced,
+    put_back,
+    put_in_place,
+    resumable,
+)
 from closura.trajectories.schema import FlowDescription
 from closura.trajectories.simulate import Simulation
 from closura.trajectories.stability import check_time_step
@@ -68,7 +75,8 @@ def generate(
     path
         The zarr folder to make or to go on with.
     overwrite
-        Replace a data set of flows that is there (never anything else).
+        Replace a data set of flows that is there (never anything else). A finished one is kept beside the new one
+        (``.NAME.replaced``) until that is finished too, and comes back if a simulation blows up.
     report
         Is told the progress.
     save_every
@@ -77,7 +85,7 @@ def generate(
     Raises
     ------
     FileExistsError
-        If there is a finished data set and ``overwrite`` is false, or anything else.
+        If there is a finished data set and ``overwrite`` is false, or anything else, or a symbolic link.
     ValueError
         If an unfinished one has other settings, or the time step cannot be stable.
     FlowDiverged
@@ -87,19 +95,30 @@ def generate(
     """
     path = Path(path)
     with jax.enable_x64(True):
+        state = None
         if resumable(path, configuration, overwrite=overwrite):
             description = _described(configuration, path)
-            state = GenerationState.load(path)
-        else:
-            description, state = _begin(configuration, path)
+            try:
+                state = GenerationState.load(path)
+            except ValueError:
+                if not overwrite:
+                    raise
+        if state is None:
+            description, state = _begin(configuration, path, overwrite=overwrite)
         simulation = Simulation(configuration, state.spectra)
         try:
             with stop_requests() as asked_to_stop:
                 run = _Run(configuration, FlowWriter.reopen(path, description), simulation, state, save_every)
                 run.go(report or (lambda _: None), asked_to_stop)
+        except FlowDiverged as error:
+            if put_back(path):
+                raise FlowDiverged(f"{error}; the data set that was there is back") from error
+            raise
         finally:
             simulation.close()
-    return open_flow(path)
+    data = open_flow(path)
+    forget_replaced(path)
+    return data
 
 
 class _Run:
@@ -180,7 +199,9 @@ def _described(configuration: GenerationConfiguration, path: Path) -> FlowDescri
     return replace(description, attributes={**description.attributes, "command": configuration.command(path)})
 
 
-def _begin(configuration: GenerationConfiguration, path: Path) -> tuple[FlowDescription, GenerationState]:
+def _begin(
+    configuration: GenerationConfiguration, path: Path, *, overwrite: bool
+) -> tuple[FlowDescription, GenerationState]:
     """A store without frames, with the first state; it appears under its name at once."""
     starts = configuration.starts()
     velocity = np.fft.irfft2(starts, s=(configuration.grid, configuration.grid))
@@ -189,7 +210,7 @@ def _begin(configuration: GenerationConfiguration, path: Path) -> tuple[FlowDesc
     temporary = path.with_name(f".{path.name}.{token_hex(4)}.new")
     try:
         state.save(FlowWriter.create(temporary, description).path)
-        temporary.rename(path)
+        put_in_place(temporary, path, overwrite=overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return description, state

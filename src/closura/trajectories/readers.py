@@ -107,10 +107,9 @@ def _kolsol(path: Path, file: Any) -> Source:
     missing = [name for name in ("velocity_field", "time", "re", "nf") if name not in file]
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}: it was not written by KolSol's data script")
-    field = file["velocity_field"]
+    field, times = _array(path, file, "velocity_field"), _array(path, file, "time")[...].reshape(-1)
     if field.ndim != 4 or field.shape[3] != 2 or field.shape[1] != field.shape[2] or not field.shape[0]:
         raise ValueError(f"{path}: velocity_field must be (time, x, y, 2) on a square grid; got {field.shape}")
-    times = np.asarray(file["time"]).reshape(-1)
     check_times(str(path), times, field.shape[0])
 
     def read(trajectory: int, start: int, stop: int, step: int) -> np.ndarray:
@@ -122,8 +121,8 @@ def _kolsol(path: Path, file: Any) -> Source:
         points=field.shape[1],
         read=read,
         interval=_spacing(times),
-        reynolds=_number(file["re"]),
-        forcing=round(_number(file["nf"])),
+        reynolds=_number(path, "re", file["re"]),
+        forcing=_whole(path, "nf", file["nf"]),
     )
 
 
@@ -135,21 +134,26 @@ def _the_well(path: Path, file: Any) -> Source:
     grid = _text(file.attrs.get("grid_type", "cartesian"))
     if grid.lower() != "cartesian":
         raise ValueError(f"{path}: expected a cartesian grid; got grid_type {grid!r}")
-    for name, group in file["boundary_conditions"].items():
+    boundaries = file["boundary_conditions"]
+    if not hasattr(boundaries, "items"):
+        raise ValueError(f"{path}: boundary_conditions must be a group; got an array")
+    for name, group in boundaries.items():
         kind = _text(group.attrs.get("bc_type", "unknown"))
         if kind.lower() != "periodic":
             raise ValueError(f"{path} is not periodic: boundary condition {name!r} is {kind!r}")
-    field = file["t1_fields/velocity"]
+    field = _array(path, file, "t1_fields/velocity")
     if field.ndim != 5 or field.shape[4] != 2 or min(field.shape) < 1:
         raise ValueError(f"{path}: t1_fields/velocity must be (trajectory, time, x, y, 2); got {field.shape}")
     said = file.attrs.get("n_trajectories")
-    if said is not None and int(said) != field.shape[0]:
-        raise ValueError(f"{path}: n_trajectories is {int(said)}, but the velocity has {field.shape[0]}")
+    if said is not None and _whole(path, "n_trajectories", said) != field.shape[0]:
+        raise ValueError(f"{path}: n_trajectories is {said}, but the velocity has {field.shape[0]}")
     if field.shape[2] != field.shape[3]:
         raise ValueError(f"{path}: expected a square grid; got {field.shape[2]} x {field.shape[3]} points")
     for axis, name in ((2, "x"), (3, "y")):
-        check_positions(str(path), name, np.asarray(file[f"dimensions/{name}"]), field.shape[axis])
-    times = np.asarray(file["dimensions/time"])
+        check_positions(
+            str(path), name, np.atleast_1d(_array(path, file, f"dimensions/{name}")[...]), field.shape[axis]
+        )
+    times = _array(path, file, "dimensions/time")[...]
     # Times may differ between trajectories; then each row must do, and all must agree.
     rows = times if times.ndim == 2 else times[None]
     for row in rows:
@@ -169,7 +173,7 @@ def _the_well(path: Path, file: Any) -> Source:
         points=field.shape[2],
         read=read,
         interval=intervals[0],
-        reynolds=None if reynolds is None else _number(file.attrs[reynolds]),
+        reynolds=None if reynolds is None else _number(path, str(reynolds), file.attrs[reynolds]),
     )
 
 
@@ -179,9 +183,32 @@ def _spacing(times: np.ndarray) -> float | None:
     return float(f"{(float(times[-1]) - float(times[0])) / (len(times) - 1):.6g}")
 
 
-def _number(value: Any) -> float:
-    return float(np.asarray(value).reshape(-1)[0])
+def _array(path: Path, file: Any, name: str) -> Any:
+    """An array of numbers in a file; a group has no type of elements."""
+    array = file[name]
+    kind = getattr(getattr(array, "dtype", None), "kind", None)
+    if kind is None or kind not in "fiu":
+        what = "a group" if kind is None else f"elements of type {array.dtype}"
+        raise ValueError(f"{path}: {name} must be an array of numbers; got {what}")
+    return array
+
+
+def _number(path: Path, name: str, value: Any) -> float:
+    try:
+        number = float(np.asarray(value).reshape(-1)[0])
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(f"{path}: {name} must be a number ({error})") from error
+    if not np.isfinite(number):
+        raise ValueError(f"{path}: {name} must be a finite number; got {number}")
+    return number
+
+
+def _whole(path: Path, name: str, value: Any) -> int:
+    number = _number(path, name, value)
+    if number != round(number):
+        raise ValueError(f"{path}: {name} must be a whole number; got {number:g}")
+    return round(number)
 
 
 def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -5,6 +5,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Complex
 
 from closura.files import write_atomically
 from closura.trajectories.configuration import GenerationConfiguration
-from closura.trajectories.store import holds_flows
+from closura.trajectories.store import holds_flows, refuse_link
 
 STATE = "generation.state"
 
@@ -69,18 +70,20 @@ class GenerationState:
 
 
 def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: bool) -> bool:
-    """Whether a generation of the same settings waits to go on; what stands in the way is refused, or removed.
+    """Whether a generation of the same settings waits to go on; what must not be replaced is refused.
 
-    With ``overwrite`` an unfinished generation of the same settings still goes on: the result is the same.
+    With ``overwrite`` an unfinished generation of the same settings still goes on: the result is the same. Nothing is
+    changed here; see :func:`put_in_place`.
 
     Raises
     ------
     FileExistsError
-        If something is there that must not be replaced.
+        If something is there that must not be replaced, a symbolic link among it.
     ValueError
         If an unfinished generation has other settings.
     """
-    if not path.exists() and not path.is_symlink():
+    refuse_link(path)
+    if not path.exists():
         return False
     if not holds_flows(path):
         raise FileExistsError(f"{path} exists and is no data set of flows: choose another name")
@@ -88,7 +91,9 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
     if attributes.get("complete") is not False:
         if not overwrite:
             raise FileExistsError(f"{path} is finished; choose another name, or make it anew with --overwrite")
-        shutil.rmtree(path)
+        aside = set_aside(path)
+        if aside.is_symlink() or (aside.exists() and not holds_flows(aside)):
+            raise FileExistsError(f"{aside} is in the way, and is no data set of flows: move it away")
         return False
     stored = json.loads(attributes.get("configuration", "{}"))
     asked = configuration.plain()
@@ -106,5 +111,49 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
             f"{path} is an unfinished generation with other settings ({'; '.join(changed)}); go on with: "
             f"{attributes.get('command')}, or start again with --overwrite"
         )
-    shutil.rmtree(path)
     return False
+
+
+def set_aside(path: Path) -> Path:
+    """Where a finished data set waits until the one that replaces it is finished."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Rename a new store to its name; a finished data set there is set aside, an unfinished one removed.
+
+    What is there must have passed :func:`resumable`.
+    """
+    if not (overwrite and path.exists()):
+        temporary.rename(path)
+        return
+    finished = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get("complete") is not False
+    old = set_aside(path) if finished else path.with_name(f".{path.name}.{token_hex(4)}.old")
+    if old.exists():
+        # The one at the name is finished too: an earlier call ended just before it removed this one.
+        shutil.rmtree(old)
+    path.rename(old)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    if not finished:
+        shutil.rmtree(old)
+
+
+def forget_replaced(path: Path) -> None:
+    """Remove the data set that was set aside: the new one is finished."""
+    if holds_flows(set_aside(path)):
+        shutil.rmtree(set_aside(path))
+
+
+def put_back(path: Path) -> bool:
+    """Give the data set that was set aside its name again, in place of one that cannot be finished; if there is one."""
+    if not holds_flows(set_aside(path)):
+        return False
+    hopeless = path.with_name(f".{path.name}.{token_hex(4)}.old")
+    path.rename(hopeless)
+    set_aside(path).rename(path)
+    shutil.rmtree(hopeless)
+    return True

@@ -2,7 +2,7 @@
 
 Neighbouring frames of a flow are all but copies of each other: at Reynolds number 34 a frame differs from the one 0.12
 later by 1 %, and interpolation between even frames gives the odd ones to 0.05 %. What is held out must be another
-trajectory, or a later time with a gap of several Lyapunov times (about 11 each there).
+trajectory, or a later time with a gap of several Lyapunov times (14.7 each there).
 """
 
 from collections.abc import Sequence

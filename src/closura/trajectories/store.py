@@ -17,6 +17,9 @@ from jaxtyping import Float
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation
 
+# Chunks of nothing but zeros (the seed 0, the time 0) are files too: a missing file means damage.
+WRITE_ALL: Any = {"write_empty_chunks": True}
+
 
 class FlowWriter:
     """A store that is being filled: ``create`` or ``reopen`` it, ``write`` frames, ``finish``."""
@@ -56,7 +59,7 @@ class FlowWriter:
         for name, (dimensions, facts) in COORDINATES.items():
             array = group.create_array(
                 name, shape=values[name].shape, chunks=values[name].shape, dtype=values[name].dtype, fill_value=None,
-                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts},
+                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts}, config=WRITE_ALL,
             )  # fmt: skip
             array[:] = values[name]
         sizes = {"trajectory": d.trajectories, "time": d.frames, "component": 2, "x": d.points, "y": d.points}
@@ -68,6 +71,7 @@ class FlowWriter:
                 name, shape=shape, chunks=chunk, dtype=dtype, fill_value=float("nan"),
                 filters=[numcodecs.Shuffle(dtype.itemsize)], compressors=numcodecs.Zstd(level=1, checksum=True),
                 attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts, "coordinates": "seed reynolds"},
+                config=WRITE_ALL,
             )  # fmt: skip
         return cls(path, description, group)
 
@@ -161,12 +165,25 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     FileExistsError
         Says what is there.
     """
-    if not path.exists() and not path.is_symlink():
+    refuse_link(path)
+    if not path.exists():
         return
     if not overwrite:
         raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
     if not holds_flows(path):
         raise FileExistsError(f"{path} exists and is no data set of flows: it is not overwritten")
+
+
+def refuse_link(path: Path) -> None:
+    """Refuse a symbolic link as the name of a data set to write: replacing it would not replace what it names.
+
+    Raises
+    ------
+    FileExistsError
+        Says where it leads.
+    """
+    if path.is_symlink():
+        raise FileExistsError(f"{path} is a symbolic link to {path.readlink()}: name the folder itself, or another one")
 
 
 def holds_flows(path: Path) -> bool:
