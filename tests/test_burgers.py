@@ -29,6 +29,7 @@ from closura.problems.burgers_finer import trigonometric_interpolation
 from closura.problems.burgers_setup import published
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition
+from closura.runs.folder import FITS
 
 NU = 0.05
 
@@ -227,7 +228,8 @@ def test_published_fields_tell_their_group() -> None:
 
 def test_every_problem_is_known_everywhere() -> None:
     """The registry, the type of its names, and the command line, which must not import the registry early."""
-    assert tuple(PROBLEMS) == get_args(ProblemName) == cli.PROBLEMS
+    # What is fitted to data stands beside the problems on the command line.
+    assert (*PROBLEMS, *FITS) == (*get_args(ProblemName), *FITS) == cli.PROBLEMS
 
 
 def test_bases_and_names() -> None:
