@@ -45,7 +45,7 @@ class FlowDemoOptions:
     out
         Folder for data, runs, tables, figures and reports.
     scale
-        "quick" takes some ten minutes on two cores and gives figures that mean something; "tiny" shows in two or three
+        "quick" takes some five minutes on two cores and gives figures that mean something; "tiny" shows in two or three
         minutes that everything runs.
     closures
         Closures to fit.
