@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from closura.commands.fitting import parse_train_closure
 from closura.learners.descent import DescentConfiguration
 from closura.reduced.convolutional import ConvolutionalRecipe
 from closura.reduced.latent_model import LatentRecipe
@@ -151,6 +152,16 @@ def test_leaks_and_absent_trajectories_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="which data"):
         fit_closure(replace(c, data=""), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_command_finds_published_recipes():
+    _, c = parse_train_closure(["--closure", "vae", "--preset", "paper", "--data", "flow.zarr"])
+    assert c.closure == "vae-published"
+    assert c.split.only == (7,)
+    _, c = parse_train_closure(["--closure", "flow", "--seed", "3"])
+    assert (c.closure, c.seed, c.data) == ("flow", 3, "")
+    with pytest.raises(ValueError, match="unknown closure 'gan'; valid: conv, gp"):
+        parse_train_closure(["--closure", "gan"])
 
 
 def test_published_gaussian_process_has_no_preset():

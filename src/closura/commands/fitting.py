@@ -146,7 +146,9 @@ def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFi
     configuration = replace(
         default,
         data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
-        closure=parsed.closure, recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split,
+        # The published recipe of a closure has a name of its own.
+        closure=default.closure if parsed.closure == known["--closure"] else parsed.closure,
+        recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split,
         judge=parsed.judge, calibrate=parsed.rest.calibrate, seed=parsed.rest.seed, log_every=parsed.rest.log_every,
     )  # fmt: skip
     if type(configuration.recipe) is not find(configuration.closure).recipe:
