@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from closura.numerics.fourier import coarsen, divergence_free, refine, resolved, wavenumbers
+from closura.numerics.fourier import coarsen, divergence_free, refine, resolved, wavenumbers, weights_of_modes
 from closura.reduced.filters import Filter, from_plain
 
 LOST_ENERGY = 2e-6
@@ -146,7 +146,7 @@ def prepare(
     points = full.shape[-1]
     modes = np.fft.rfft2(full.astype(np.float64))
     kx, ky = wavenumbers(points)
-    weight = np.where((ky > 0) & (ky < points // 2), 2.0, 1.0)
+    weight = weights_of_modes(points)
     power = np.mean(np.sum(np.abs(modes) ** 2, axis=1), axis=0) * weight
     if not working_points:
         reach = np.maximum(np.abs(kx), ky)

@@ -22,15 +22,13 @@ from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkp
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunError, RunFolder
+from closura.runs.status import TrainingDiverged as TrainingDiverged
+from closura.runs.status import told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
 from closura.runs.validation import Validation, in_words, prepare_validation, validation_error
 
 LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
-
-
-class TrainingDiverged(RuntimeError):
-    """Losses or weights were no longer finite; the last good checkpoint is kept."""
 
 
 class Progress(NamedTuple):
@@ -161,21 +159,8 @@ def train(
     sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(configuration))
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(state.updates)))
     run.write_status("running", update=int(state.updates))
-    try:
-        with stop_requests() as stop:
-            state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
-    except TrainingDiverged as error:
-        run.write_status("diverged", message=str(error))
-        raise
-    except (Interrupted, KeyboardInterrupt) as error:
-        run.write_status("interrupted", message=str(error))
-        raise
-    except BaseException as error:
-        run.write_status("failed", message=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        for sink in sinks:
-            sink.close()
+    with told(run, sinks), stop_requests() as stop:
+        state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
     run.write_status("finished", **facts)
     return TrainingResult(
         closure=load_weights(run.weights, setting.problem.decision),

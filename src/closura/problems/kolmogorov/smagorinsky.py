@@ -17,7 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.numerics.fourier import Spectrum, divergence_free, refine, resolved, wavenumbers
+from closura.numerics.fourier import (
+    Spectrum,
+    divergence_free,
+    refine,
+    resolved,
+    vorticity,
+    wavenumbers,
+    weights_of_modes,
+)
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 
 
@@ -111,10 +119,8 @@ def tune(
 
 def vorticity_correlation(a: Spectrum, b: Spectrum) -> Float[Array, ""]:
     """Correlation over the grid of two flows' vorticities, from their spectra."""
-    real = a.real.dtype
-    kx, ky = (jnp.asarray(k, real) for k in wavenumbers(a.shape[-2]))
-    first, second = (kx * s[1] - ky * s[0] for s in (a, b))
-    counts = jnp.where((ky > 0) & (ky < a.shape[-2] // 2), 2.0, 1.0).astype(real)
+    first, second = vorticity(a), vorticity(b)
+    counts = jnp.asarray(weights_of_modes(a.shape[-2]), a.real.dtype)
 
     def product(p: Array, q: Array) -> Float[Array, ""]:
         return jnp.sum(counts * (p * jnp.conj(q)).real)

@@ -22,8 +22,9 @@ from closura.runs.fitting.configuration import ClosureFitConfiguration, closure_
 from closura.runs.fitting.frames import FitData, check_same_data, fit_data
 from closura.runs.fitting.loop import Task, descend
 from closura.runs.folder import RunFolder
+from closura.runs.status import told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
-from closura.runs.training import Progress, TrainingDiverged
+from closura.runs.training import Progress
 
 IN_MEMORY = 8000
 """Training frames that closures which are fitted at once are given at most: 260 MB at 64 x 64."""
@@ -80,22 +81,10 @@ def fit_closure(
     continues = resume and run.last.exists()
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
     run.write_status("running")
-    try:
-        # What is fitted at once has no step at which to stop: there signals end it as they would anything.
-        with stop_requests() if isinstance(c.recipe, LearnedRecipe) else nullcontext(lambda: False) as stop:
-            result = _fit(c, data, run, sinks, stop, resume, report)
-    except TrainingDiverged as error:
-        run.write_status("diverged", message=str(error))
-        raise
-    except (Interrupted, KeyboardInterrupt) as error:
-        run.write_status("interrupted", message=str(error))
-        raise
-    except BaseException as error:
-        run.write_status("failed", message=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        for sink in sinks:
-            sink.close()
+    # What is fitted at once has no step at which to stop: there signals end it as they would anything.
+    stopping = stop_requests() if isinstance(c.recipe, LearnedRecipe) else nullcontext(lambda: False)
+    with told(run, sinks), stopping as stop:
+        result = _fit(c, data, run, sinks, stop, resume, report)
     run.write_status(
         "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
     )

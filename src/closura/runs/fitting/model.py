@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.interruption import Interrupted, stop_requests
+from closura.interruption import stop_requests
 from closura.learners.descent import Descent
 from closura.reduced.encoding import SpectralEncoding
 from closura.reduced.filters import SpectralCutoff
@@ -24,6 +24,7 @@ from closura.runs.fitting.frames import FitData, check_same_data, fit_data
 from closura.runs.fitting.loop import Task, descend
 from closura.runs.fitting.published_model import published_task
 from closura.runs.folder import RunFolder
+from closura.runs.status import told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.training import Progress, TrainingDiverged
 
@@ -75,22 +76,10 @@ def fit_model(
     continues = resume and run.last.exists()
     sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
     run.write_status("running")
-    try:
+    with told(run, sinks):
         with stop_requests() as stop:
             facts = descend(task, run, sinks, stop, resume=resume, report=report)
         facts.update(_settle(c, data, run, task.judge))
-    except TrainingDiverged as error:
-        run.write_status("diverged", message=str(error))
-        raise
-    except (Interrupted, KeyboardInterrupt) as error:
-        run.write_status("interrupted", message=str(error))
-        raise
-    except BaseException as error:
-        run.write_status("failed", message=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        for sink in sinks:
-            sink.close()
     run.write_status("finished", **facts)
     best = facts["best"]
     return ModelResult(
