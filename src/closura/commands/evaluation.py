@@ -24,6 +24,7 @@ from closura.evaluation import (
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS
+from closura.evaluation.laws.methods import AGENTS
 from closura.interop import load_closure
 from closura.problems import (
     OF_THE_CLOSURE,
@@ -41,6 +42,9 @@ from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset
 from closura.runs.tracking import read_metrics
 
+PACKAGED = ("advection",)
+"""Closures that come with the package, beside the agents of conservation laws."""
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -49,8 +53,8 @@ class EvaluateOptions:
     Parameters
     ----------
     closure
-        A run folder or a weights file (.safetensors, or the published .npz and .pt); may be given several
-        times. NAME=PATH gives it another name in the table.
+        A run folder, a weights file (.safetensors, or the published .npz and .pt), or "advection", which comes with
+        the package; may be given several times. NAME=PATH gives it another name in the table.
     preset
         "paper": the published physics, oversights included; "default": ours.
     simulations
@@ -98,7 +102,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         from closura.commands.laws import run_evaluate_law  # it stands on this module
 
         return run_evaluate_law(arguments)
-    if arguments and arguments[0] == "kolmogorov":
+    if arguments and arguments[0] in ("kolmogorov", "turbulence"):
         from closura.commands.turbulence import run_evaluate_flow
 
         return run_evaluate_flow(arguments)
@@ -201,14 +205,21 @@ def evaluation_key(seed: int) -> jax.Array:
 
 
 def named_closure(text: str) -> tuple[str, Path]:
-    """Split ``NAME=PATH``; without a name it is that of the run folder or file."""
+    """Split ``NAME=PATH``; without a name it is that of the run folder or file.
+
+    :data:`PACKAGED` are paths too, where there is no file or folder of that name.
+    """
     name, separator, rest = text.partition("=")
     if separator and not Path(text).exists():
-        return name, Path(rest)
-    path = Path(text)
+        return name, _packaged(rest)
+    path = _packaged(text)
     if path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run):
         return (path if path.is_dir() else path.parent).resolve().name, path
     return path.stem, path
+
+
+def _packaged(text: str) -> Path:
+    return AGENTS / f"{text}.safetensors" if text in PACKAGED and not Path(text).exists() else Path(text)
 
 
 def training_of(closures: Sequence[str]) -> dict[str, Any] | None:

@@ -1,5 +1,6 @@
-"""``closura evaluate kolmogorov``: coarse models of a turbulent flow from the same held-out starts."""
+"""``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
 
+import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -25,12 +26,13 @@ from closura.problems import (
     judged_on,
     simulate_truth,
 )
-from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.kolmogorov.setup import steps_needed
+from closura.problems.kolmogorov.setup import coarse_solver, steps_of
 from closura.problems.kolmogorov.smagorinsky import tune
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset
+
+FLOWS = ("kolmogorov", "turbulence")
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class TurbulenceOptions:
         File for the table's numbers alone.
     timing
         Measure wall times.
+    keep
+        Keep the truth on disk, in the cache folder, and take it from there if it is the same: for fine truth.
     """
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -71,6 +75,7 @@ class TurbulenceOptions:
     out: Path | None = None
     json: Path | None = None
     timing: bool = True
+    keep: bool = False
 
 
 def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
@@ -119,6 +124,9 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
             lyapunov=options.lyapunov,
             timing=options.timing,
             settings=settings,
+            identity=json.dumps(["test", arguments[0], to_plain(replace(configuration, finer=(), spectral=()))])
+            if options.keep
+            else None,
             report=lambda what: status.update(f"simulating {what}"),
         )
     print_tables(evaluation, console)
@@ -137,8 +145,8 @@ def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int =
     problem: Problem = build_problem(c, "train")
     # The key of nothing else: another training flow than the one that closures see, of the same chains.
     store = simulate_truth(problem, simulations, max(1, round(time / c.time_step)), key=evaluation_key(1 << 20))
-    steps = c.coarse_steps or steps_needed(c.time_step, c.cells, c.reynolds, c.forcing)
-    return tune(KolmogorovFlow(c.cells, c.forcing), store.truth, c.reynolds, c.time_step, steps)[0]
+    flow = coarse_solver(c)
+    return tune(flow, store.truth, c.reynolds, c.time_step, steps_of(c, flow))[0]
 
 
 def _closures(
@@ -158,7 +166,7 @@ def _closures(
         trained = trained_settings(path)
         if trained is None:
             continue
-        if trained.name != "kolmogorov":
+        if trained.name not in FLOWS:
             raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
         settings = as_trained(configuration, trained.problem, keep=given)
         if settings != configuration:
@@ -172,21 +180,22 @@ def _is_option(argument: str, name: str) -> bool:
 
 def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, KolmogorovConfiguration]:
     """The options, and the flow: that of the first closure's training unless options say otherwise."""
-    default: Any = problem_preset("kolmogorov", "default")
+    flow = arguments[0] if arguments and arguments[0] in FLOWS else "kolmogorov"
+    default: Any = problem_preset(flow, "default")
     closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
     closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
     for text in closures[:1]:
         training = trained_settings(named_closure(text)[1])
-        if training is not None and training.name == "kolmogorov":
+        if training is not None and training.name == flow:
             default = judged_on(training.problem)
     flat = tyro.conf.arg(name="")
-    name = Annotated[tyro.conf.Positional[Literal["kolmogorov"]], argument("the problem")]
+    name = Annotated[tyro.conf.Positional[Literal["kolmogorov", "turbulence"]], argument("the problem")]
     kind: Any = make_dataclass(
         "EvaluateFlowArguments",
         [
             ("name", name),
             ("options", Annotated[TurbulenceOptions, flat]),
-            ("problem", Annotated[KolmogorovConfiguration, flat]),
+            ("problem", Annotated[type(default), flat]),
         ],
         frozen=True,
     )
@@ -195,6 +204,6 @@ def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, Ko
         prog="closura evaluate",
         args=list(arguments),
         description="Coarse models of a turbulent flow from the same held-out starts.",
-        default=kind(name="kolmogorov", options=TurbulenceOptions(), problem=default),
+        default=kind(name=flow, options=TurbulenceOptions(), problem=default),
     )
     return parsed.options, parsed.problem

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
 from closura.problems.kolmogorov.setup import KolmogorovConfiguration, kolmogorov
+from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration
 from closura.problems.laws.setup import (
     Burgers1DConfiguration,
     Burgers2DConfiguration,
@@ -19,7 +20,9 @@ from closura.problems.laws.setup import (
 from closura.problems.laws.setup import published as published_law
 from closura.problems.problem import Problem
 
-ProblemName = Literal["advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov"]
+ProblemName = Literal[
+    "advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov", "turbulence"
+]
 
 
 class Family(NamedTuple):
@@ -51,6 +54,7 @@ PROBLEMS: dict[str, Family] = {
     "euler-2d": _law(Euler2DConfiguration),
     # Nothing of this kind was published: the same settings.
     "kolmogorov": Family(KolmogorovConfiguration, kolmogorov, lambda c: c, lambda c: f"re{c.reynolds:g}-{c.cells}"),
+    "turbulence": Family(TurbulenceConfiguration, kolmogorov, lambda c: c, lambda c: f"re{c.reynolds:g}-{c.cells}"),
 }
 
 
@@ -91,7 +95,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 
 
 OF_THE_CLOSURE = (
-    *("base", "action", "action_bound", "observe_viscosity", "observe_forcing", "speed"),
+    *("base", "solver", "convection", "action", "action_bound", "observe_viscosity", "observe_forcing", "speed"),
     *("observe_sizes", "positivity", "overshoot"),
     *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
 )

@@ -15,7 +15,7 @@ from closura.runs.configuration import (
     TrainConfiguration,
     ValidationConfiguration,
 )
-from closura.runs.flow_presets import flow_physics, flow_preset
+from closura.runs.flow_presets import flow_physics, flow_preset, turbulence_physics, turbulence_preset
 from closura.runs.law_presets import law_preset
 from closura.runs.truth_bank import TruthConfiguration
 
@@ -52,6 +52,8 @@ def problem_preset(problem: str, preset: str) -> Any:
     kind = family(problem)
     if problem == "kolmogorov":
         return flow_physics(preset)  # type: ignore[arg-type]
+    if problem == "turbulence":
+        return turbulence_physics(preset)  # type: ignore[arg-type]
     if preset == "paper":
         usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
         return kind.published(usual)
@@ -95,6 +97,8 @@ def train_preset(
         return law_preset(preset, problem=problem, learner=learner, closure=closure)
     if problem == "kolmogorov":
         return flow_preset(preset, learner=learner, closure=closure)
+    if problem == "turbulence":
+        return turbulence_preset(preset, learner=learner, closure=closure)
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
     if learner not in LEARNING:

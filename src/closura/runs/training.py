@@ -1,5 +1,6 @@
 """The training loop: the same for every learner, interruptible at any moment, repeatable to the bit."""
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from closura.interruption import Interrupted as Interrupted
 from closura.interruption import stop_requests
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
-from closura.problems import Problem, build_problem, with_store
+from closura.problems import Problem, build_problem, judged_on, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
@@ -181,7 +182,10 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     problem = build_problem(c.problem, "train", data_dir=data_dir)
     held_out = build_problem(c.problem, "validation", data_dir=data_dir)
     validation = prepare_validation(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
-    bank = TruthBank(problem, c.truth, key=keys["truth"]) if c.truth.slots else None
+    # The solver decides how the coarse grid represents the truth.
+    seen_by = getattr(c.problem, "solver", None)
+    identity = json.dumps(["train", c.name, seen_by, to_plain(judged_on(c.problem))], sort_keys=True)
+    bank = TruthBank(problem, c.truth, key=keys["truth"], identity=identity) if c.truth.slots else None
     learner = LEARNERS[c.learner](c.learning)
     closure = build_closure(c, problem, key=keys["closure"])
     if bank is not None:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, Scalar
 
 from closura.problems import Problem, TruthStore, simulate_truth
+from closura.problems.kept import kept_truth
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class TruthConfiguration:
         The store is renewed a block (``slots / blocks`` simulations) at a time.
     renew_every
         Updates between renewals; 0 never renews.
+    keep
+        Keep blocks on disk, in the cache folder, for other trainings on the same flow: for truth that takes minutes.
     """
 
     slots: int = 128
     steps: int = 60
     blocks: int = 8
     renew_every: int = 100
+    keep: bool = False
 
     def __post_init__(self) -> None:
         if self.slots < 0 or self.steps < 1 or self.blocks < 1 or self.renew_every < 0:
@@ -53,10 +57,15 @@ class TruthBank:
         Sizes; ``slots`` must not be 0.
     key
         Decides all blocks.
+    identity
+        Text that tells the problem's settings from all others, as far as truth depends on them: blocks that are kept
+        have its hash, and that of the key, in their names.
     """
 
-    def __init__(self, problem: Problem, configuration: TruthConfiguration, *, key: Key[Scalar, ""]) -> None:
-        self._problem, self._configuration, self._key = problem, configuration, key
+    def __init__(
+        self, problem: Problem, configuration: TruthConfiguration, *, key: Key[Scalar, ""], identity: str = ""
+    ) -> None:
+        self._problem, self._configuration, self._key, self._identity = problem, configuration, key, identity
         self._blocks: dict[int, TruthStore] = {}
         self._store: TruthStore | None = None
 
@@ -85,5 +94,8 @@ class TruthBank:
         return self._store, fresh
 
     def _simulate(self, block: int) -> TruthStore:
-        size = self._configuration.slots // self._configuration.blocks
-        return simulate_truth(self._problem, size, self._configuration.steps, key=jax.random.fold_in(self._key, block))
+        c = self._configuration
+        size, key = c.slots // c.blocks, jax.random.fold_in(self._key, block)
+        if not c.keep:
+            return simulate_truth(self._problem, size, c.steps, key=key)
+        return kept_truth(self._problem, size, c.steps, key=key, identity=self._identity)

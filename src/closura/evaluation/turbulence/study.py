@@ -7,6 +7,7 @@ dissipation, over a long time, and whether it lives at all.)
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -27,8 +28,11 @@ from closura.evaluation.ensembles import (
     vorticity_correlation,
 )
 from closura.evaluation.timing import SolverStep, TargetStep, milliseconds_per_step
-from closura.problems.kolmogorov.target import KolmogorovTarget
-from closura.problems.problem import Ask, Draw, Dynamics, Problem
+from closura.problems.kept import kept_truth
+from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
+from closura.problems.kolmogorov.solver import FlowSolver
+from closura.problems.kolmogorov.target import KolmogorovTarget, in_points
+from closura.problems.problem import Ask, Draw, Dynamics, Problem, Target
 from closura.problems.stored import TruthStore, simulate_truth
 
 THRESHOLDS = (0.95, 0.8)
@@ -144,17 +148,30 @@ class TurbulenceEvaluation:
 
 
 @eqx.filter_jit
-def _states(dynamics: Dynamics, ask: Ask | None, store: TruthStore) -> Float[Array, "simulation time 2 x y"]:
-    """States of all simulations at every coarse step, the first included."""
+def _in_points(flow: FlowSolver, states: Float[Array, "simulation time 2 x y"]) -> Array:
+    return jax.lax.map(lambda one: jax.vmap(partial(in_points, flow))(one), states)
+
+
+@eqx.filter_jit
+def _states(
+    dynamics: KolmogorovDynamics, ask: Ask | None, store: TruthStore, flow: FlowSolver
+) -> Float[Array, "simulation time 2 x y"]:
+    """Velocities in points of all simulations at every coarse step, the first included.
+
+    The store's states are those of ``flow``: another solver begins with the same waves in its own representation.
+    """
 
     def one(item: tuple[Array, PyTree[Array]]) -> Array:
         start, parameters = item
+        if not isinstance(dynamics.flow, type(flow)):
+            start = dynamics.flow.to_velocity(flow.to_spectrum(start)).astype(start.dtype)
 
         def step(state: Array, _: None) -> tuple[Array, Array]:
             state = dynamics.step(state, parameters, ask)[0]
-            return state, state
+            return state, in_points(dynamics.flow, state)
 
-        return jnp.concatenate([start[None], jax.lax.scan(step, start, None, length=store.steps)[1]])
+        states = jax.lax.scan(step, start, None, length=store.steps)[1]
+        return jnp.concatenate([in_points(dynamics.flow, start)[None], states])
 
     return jax.lax.map(one, (store.state, store.parameters))
 
@@ -172,6 +189,7 @@ def run_study(
     frames: int = 6,
     timing: bool = True,
     settings: Mapping[str, Any] | None = None,
+    identity: str | None = None,
     report: Callable[[str], None] = lambda what: None,
 ) -> TurbulenceEvaluation:
     """Run coarse solver, rivals, finer grids and closures from the same starts, beside the truth.
@@ -198,6 +216,8 @@ def run_study(
         Number of fields that are kept for figures.
     timing
         Measure wall times.
+    identity
+        If given, the truth is kept on disk under this text, which has to tell the problem's settings from all others.
     report
         Called with what is being simulated.
 
@@ -217,8 +237,17 @@ def run_study(
     steps = max(1, round(max(time, long) / problem.time_step))
     followed = max(1, round(time / problem.time_step))
     report("truth")
-    store = simulate_truth(problem, simulations, steps, key=key)
-    truth = np.asarray(store.truth)
+    if identity is None:
+        store = simulate_truth(problem, simulations, steps, key=key)
+    else:
+        store = kept_truth(problem, simulations, steps, key=key, identity=identity)
+    base = problem.dynamics
+    assert isinstance(base, KolmogorovDynamics)
+
+    def seen(states: Array) -> np.ndarray:
+        return np.asarray(_in_points(base.flow, states))
+
+    truth = seen(store.truth)
     if not np.isfinite(truth).all():
         raise ValueError("the truth itself diverges: take more fine steps (--fine-steps)")
     largest = float(np.abs(truth).max())
@@ -244,15 +273,15 @@ def run_study(
     first = jax.tree.map(lambda x: x[0], (store.state, store.parameters))
     for name, (solver, ask) in runs.items():
         report(name)
-        states = np.asarray(_states(solver, ask, store))
+        assert isinstance(solver, KolmogorovDynamics)
+        states = np.asarray(_states(solver, ask, store, base.flow))
         cost = milliseconds_per_step(SolverStep(solver, first[1], ask), first[0]) if timing else np.nan
         methods[name] = judge(states, cost / problem.time_step, ask)
     for name, target in problem.finer.items():
-        assert isinstance(target, KolmogorovTarget)
         report(name)
         begin_there = replace(problem.begin, target=target)  # type: ignore[call-arg]
         finer = simulate_truth(replace(problem, begin=begin_there, target=target), simulations, steps, key=key)
-        methods[name] = judge(np.asarray(finer.truth), _cost(problem, target, key) if timing else np.nan, None)
+        methods[name] = judge(seen(finer.truth), _cost(problem, target, key) if timing else np.nan, None)
     methods[PERSISTENCE] = judge(np.broadcast_to(truth[:, :1], truth.shape), 0.0, None)
     exponent = None
     if lyapunov is None:
@@ -340,7 +369,7 @@ def _summary(states: np.ndarray, reynolds: float, largest: float) -> FlowSummary
     return statistics.result()
 
 
-def _cost(problem: Problem, target: KolmogorovTarget, key: Key[Scalar, ""]) -> float:
+def _cost(problem: Problem, target: Target, key: Key[Scalar, ""]) -> float:
     """Milliseconds per unit of time of a simulation of its own."""
     draw: Draw = problem.begin.draw(key=key)  # type: ignore[attr-defined]
     state, parameters = problem.dynamics.start(draw)

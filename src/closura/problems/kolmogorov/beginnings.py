@@ -17,7 +17,7 @@ import time
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class PoolSettings:
         Times, in units of the flow: before the first state, between states of a chain, on the fine grid.
     seed
         Of the first chain; the others have the numbers after it.
+    drag, strength
+        Rate of the linear drag, and strength of the forcing.
     """
 
     reynolds: float
@@ -70,6 +72,8 @@ class PoolSettings:
     spacing: float
     settle: float
     seed: int
+    drag: float = 0.0
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.states < 1 or self.chains < 1 or self.states % self.chains:
@@ -80,7 +84,10 @@ class PoolSettings:
     @property
     def name(self) -> str:
         """Name of the file that holds the pool."""
-        text = json.dumps([VERSION, asdict(self)])
+        # Settings that came later count where they are not at their defaults: pools from before keep their names.
+        later = {f.name: f.default for f in fields(self) if f.default is not MISSING}
+        said = {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
+        text = json.dumps([VERSION, said])
         return f"kolmogorov-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
 
 
@@ -144,7 +151,9 @@ def simulate_pool(settings: PoolSettings) -> Pool:
         If the flow diverges.
     """
     c = settings
-    spin, fine = KolmogorovFlow(c.spin_points, c.forcing), KolmogorovFlow(c.points, c.forcing)
+    spin, fine = (
+        KolmogorovFlow(points, c.forcing, drag=c.drag, strength=c.strength) for points in (c.spin_points, c.points)
+    )
     reynolds = jnp.asarray(c.reynolds, jnp.float32)
 
     def march(flow: KolmogorovFlow, spectrum: Array, duration: float, step: float) -> Array:

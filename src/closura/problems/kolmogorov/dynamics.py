@@ -1,35 +1,45 @@
 """A coarse Kolmogorov flow with a closure in the loop.
 
-One coarse step is the pseudo-spectral solver's own (:mod:`closura.problems.kolmogorov.flow`), a few steps of RK4, and
-then the closure's correction, for which it was asked before:
+One coarse step is the solver's own, a few steps of RK4, and then the closure's correction, for which it was asked
+before:
 
     q <- G(q) - dt P(A(q))
 
 with the closure's answer A, a rate, and P the projection on velocities without divergence and without mean: neither
-can be wrong in a spectral solver, so a closure has no say there. Viscosity and forcing act on every wave by itself and
-are exact for the waves that the grid holds: what is missing is div(u u) of the waves that it does not hold, alone.
+can be wrong here, so a closure has no say there. With the pseudo-spectral solver
+(:mod:`closura.problems.kolmogorov.flow`) viscosity and forcing act on every wave by itself and are exact for the waves
+that the grid holds: what is missing is div(u u) of the waves that it does not hold, alone. The finite volumes of
+:mod:`closura.problems.kolmogorov.staggered` have an error in everything.
+
+With ``action="interpolation"`` (finite volumes only) the answer is no correction: it gives the weights by which
+velocities are interpolated to where they are carried, for all stages of the step [Kochkov2021, "learned
+interpolation"].
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from closura.numerics.fourier import Spectrum, coarsen, resolved
+from closura.numerics.fourier import Spectrum, coarsen, refine, resolved
 from closura.problems.actions import ActionForm, correction
-from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.solver import FlowSolver, Velocity
+from closura.problems.kolmogorov.staggered import StaggeredFlow
 from closura.problems.problem import Ask, Draw, Dynamics, Field, Transition
 
-Velocity = Float[Array, "2 x y"]
+FlowAction = ActionForm | Literal["interpolation"]
 Parameters = dict[str, Any]
 """``reynolds ()``."""
 
 
 def on_grid(spectrum: Spectrum, points: int) -> Complex[Array, "component kx_ ky_"]:
-    """The waves that a grid of ``points`` per side holds, without its Nyquist waves."""
-    if spectrum.shape[-2] != points:
+    """The waves that a grid of ``points`` per side holds, without its Nyquist waves (nor those of the one before)."""
+    given = spectrum.shape[-2]
+    if given < points:
+        return refine(spectrum * jnp.asarray(resolved(given), spectrum.real.dtype), points)
+    if given > points:
         spectrum = coarsen(spectrum, points)
     return spectrum * jnp.asarray(resolved(points), spectrum.real.dtype)
 
@@ -42,11 +52,11 @@ class KolmogorovDynamics(Dynamics):
     in units of ``speed`` per unit time.
     """
 
-    flow: KolmogorovFlow
+    flow: FlowSolver
     time_step: float = eqx.field(static=True)
     steps: int = eqx.field(static=True)
     bound: float = eqx.field(static=True, default=math.inf)
-    action: ActionForm = eqx.field(static=True, default="forcing")
+    action: FlowAction = eqx.field(static=True, default="forcing")
     observe_forcing: bool = eqx.field(static=True, default=True)
     speed: float = eqx.field(static=True, default=1.0)
 
@@ -70,14 +80,18 @@ class KolmogorovDynamics(Dynamics):
 
     def step(self, state: Velocity, parameters: Parameters, ask: Ask | None) -> tuple[Velocity, Velocity]:
         """Advance, then correct; the second field is the state with this correction, before the solver."""
-        spectrum = self.flow.to_spectrum(state)
         reynolds = parameters["reynolds"].astype(state.dtype)
-        following = self.flow.march(spectrum, reynolds, self.time_step / self.steps, self.steps)
+        step = self.time_step / self.steps
         if ask is None:
-            return self.flow.to_velocity(following), state
-        answer = correction(ask(self.observe(state, parameters)).astype(state.dtype), self.action, bound=self.bound)
-        taken = self.flow.project(self.flow.to_spectrum(self.time_step * self.speed * answer)).at[:, 0, 0].set(0)
-        return self.flow.to_velocity(following - taken), state - self.flow.to_velocity(taken)
+            return self.flow.advance(state, reynolds, step, self.steps), state
+        answer = ask(self.observe(state, parameters)).astype(state.dtype)
+        if self.action == "interpolation":
+            assert isinstance(self.flow, StaggeredFlow)
+            weights = jnp.clip(answer, -self.bound, self.bound)
+            return self.flow.advance(state, reynolds, step, self.steps, weights), state
+        answer = correction(answer, self.action, bound=self.bound)
+        taken = self.flow.solenoidal(self.time_step * self.speed * answer)
+        return self.flow.advance(state, reynolds, step, self.steps) - taken, state - taken
 
 
 class NextErrorReduction(eqx.Module):

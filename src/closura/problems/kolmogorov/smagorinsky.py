@@ -10,6 +10,7 @@ Weather Review 91 (1963), 99-164.
 """
 
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,13 +27,16 @@ from closura.numerics.fourier import (
     wavenumbers,
     weights_of_modes,
 )
+from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.solver import FlowSolver, Velocity
+from closura.problems.kolmogorov.staggered import StaggeredFlow
 
 
 class SmagorinskyFlow(KolmogorovFlow):
     """The solver with an eddy viscosity; ``constant`` is C, an array so that one program serves all values."""
 
-    constant: Float[Array, ""] = eqx.field(default_factory=lambda: jnp.asarray(0.1, jnp.float32))
+    constant: Float[Array, ""] = eqx.field(kw_only=True, default_factory=lambda: jnp.asarray(0.1, jnp.float32))
 
     @property
     def width(self) -> float:
@@ -66,8 +70,24 @@ class SmagorinskyFlow(KolmogorovFlow):
         return super().tendency(spectrum, reynolds) + self.eddy_stress(spectrum)
 
 
+def with_constant(flow: FlowSolver, constant: Float[Array, ""]) -> FlowSolver:
+    """The same solver with a Smagorinsky model of a given constant.
+
+    Raises
+    ------
+    TypeError
+        If the solver has no such model.
+    """
+    same: dict[str, Any] = {"drag": flow.drag, "strength": flow.strength, "constant": constant}
+    if isinstance(flow, StaggeredFlow):
+        return StaggeredSmagorinsky(flow.points, flow.forcing, flow.convection, **same)
+    if isinstance(flow, KolmogorovFlow):
+        return SmagorinskyFlow(flow.points, flow.forcing, flow.padding, flow.nyquist, **same)
+    raise TypeError(f"there is no Smagorinsky model for {type(flow).__name__}")
+
+
 def tune(
-    flow: KolmogorovFlow,
+    flow: FlowSolver,
     velocities: Float[Array, "simulation times 2 x y"],
     reynolds: float,
     time_step: float,
@@ -82,7 +102,7 @@ def tune(
     flow
         The coarse solver without a model.
     velocities
-        True velocities on the coarse grid at every coarse step: of training flow, if results are to be held out.
+        True velocities as states of that solver at every coarse step: of training flow, if results are to be held out.
     reynolds
         Reynolds number.
     time_step, steps
@@ -99,14 +119,14 @@ def tune(
 
     @jax.jit
     def correlations(constant: Float[Array, ""]) -> Float[Array, "simulation later"]:
-        model = SmagorinskyFlow(flow.points, flow.forcing, flow.padding, flow.nyquist, constant)
+        model = with_constant(flow, constant)
 
         def one(truth: Float[Array, "times 2 x y"]) -> Float[Array, " later"]:
-            def step(spectrum: Spectrum, true: Float[Array, "2 x y"]) -> tuple[Spectrum, Float[Array, ""]]:
-                spectrum = model.march(spectrum, jnp.asarray(reynolds, jnp.float32), time_step / steps, steps)
-                return spectrum, vorticity_correlation(spectrum, model.to_spectrum(true))
+            def step(velocity: Velocity, true: Velocity) -> tuple[Velocity, Float[Array, ""]]:
+                velocity = model.advance(velocity, jnp.asarray(reynolds, jnp.float32), time_step / steps, steps)
+                return velocity, vorticity_correlation(model.to_spectrum(velocity), model.to_spectrum(true))
 
-            return jax.lax.scan(step, model.to_spectrum(truth[0]), truth[1:])[1]
+            return jax.lax.scan(step, truth[0], truth[1:])[1]
 
         return jax.lax.map(one, cut)
 

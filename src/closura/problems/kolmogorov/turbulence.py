@@ -1,0 +1,32 @@
+"""The flow at a Reynolds number of 1000, where refinement is expensive: the standard test of learned closures.
+
+Forcing sin(4 y), linear drag 0.1, as in Kochkov et al. (2021, doi 10.1073/pnas.2101784118, "Kolmogorov flow"); coarse
+finite volumes of second order on 64 x 64 cells. Wavenumber 38, about, is where dissipation acts, so that 128 points per
+side of the spectral solver hold the flow; training takes that as truth, evaluations a finer one.
+"""
+
+from dataclasses import dataclass
+
+from closura.problems.kolmogorov.setup import KolmogorovConfiguration, SolverName
+from closura.problems.kolmogorov.staggered import Convection
+
+
+@dataclass(frozen=True)
+class TurbulenceConfiguration(KolmogorovConfiguration):
+    """Settings of :class:`KolmogorovConfiguration` with the defaults of this flow."""
+
+    cells: int = 64
+    fine_cells: int = 128
+    reynolds: float = 1000.0
+    drag: float = 0.1
+    solver: SolverName = "staggered"
+    convection: Convection = "quick"
+    time_step: float = 0.064
+    finer: tuple[int, ...] = (128, 256)
+    spectral: tuple[int, ...] = (64,)
+    action_bound: float = 4.0
+    chains: int = 16
+    transient: float = 40.0
+    spacing: float = 6.0
+    settle: float = 2.0
+    spin_cells: int = 64

@@ -1,0 +1,265 @@
+"""Finite volumes on a staggered grid: order, conservation, what should be exact, models, learned weights."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.numerics.fourier import coarsen, refine, resolved
+from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_truth
+from closura.problems.kept import kept_truth
+from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
+from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.setup import steps_needed, typical_speed
+from closura.problems.kolmogorov.smagorinsky import tune, with_constant
+from closura.problems.kolmogorov.staggered import StaggeredFlow
+from closura.problems.kolmogorov.target import in_points
+
+RE = jnp.float64(100.0)
+
+
+def random_spectrum(points: int, *, forcing: int = 3, seed: int = 3) -> np.ndarray:
+    """A smooth random flow with a root mean square velocity of one, on ``points``."""
+    small = KolmogorovFlow(16, forcing).random_start(seed, scale=1.2)
+    small = small / np.sqrt(np.mean(np.sum(np.fft.irfft2(small) ** 2, axis=0)))
+    return np.asarray(refine(jnp.asarray(small), points))
+
+
+def divergence(velocity) -> np.ndarray:
+    u, v = np.asarray(velocity)
+    return (u - np.roll(u, 1, 0)) + (v - np.roll(v, 1, 1))
+
+
+def random_state(points: int, **settings) -> tuple[StaggeredFlow, jnp.ndarray]:
+    flow = StaggeredFlow(points, 3, **settings)
+    return flow, flow.to_velocity(jnp.asarray(random_spectrum(points)))
+
+
+@pytest.mark.parametrize("convection", ["central2", "quick"])
+def test_second_order_against_the_spectral_solver(convection):
+    reference = KolmogorovFlow(64, 3, drag=0.1)
+    after = jax.jit(lambda s: reference.march(s, RE, 0.005, 100))(jnp.asarray(random_spectrum(64)))
+    errors = []
+    for points in (64, 128):
+        flow = StaggeredFlow(points, 3, convection, drag=0.1)
+        start = flow.to_velocity(jnp.asarray(random_spectrum(points)))
+        state = jax.jit(lambda v, flow=flow: flow.advance(v, RE, 0.005, 100))(start)
+        true = flow.to_velocity(refine(after, points) if points > 64 else after)
+        errors.append(float(jnp.linalg.norm(state - true) / jnp.linalg.norm(true)))
+        # Projections leave rounding: 4 stages x 100 steps x 1e-16, times differences of 128 points.
+        assert np.abs(divergence(state)).max() < 1e-12
+    # Second order divides the error by four; measured 3.9 and 4.4 (quick, whose third-order part still counts).
+    assert 3.5 < errors[0] / errors[1] < 5.0
+    assert errors[1] < 0.01
+
+
+def test_face_means_are_exact_and_without_divergence():
+    flow, state = random_state(32)
+    assert np.abs(divergence(state)).max() < 1e-14
+    spectrum = random_spectrum(32) * resolved(32)
+    np.testing.assert_allclose(np.asarray(flow.to_spectrum(state)), spectrum, atol=1e-11)
+    # sin(2 y) has means over faces of length d along y of sin(2 y) sin(d) / d.
+    y = 2 * np.pi * np.arange(32) / 32
+    wave = np.stack([np.broadcast_to(np.sin(2 * y), (32, 32)), np.zeros((32, 32))])
+    d = 2 * np.pi / 32
+    faces = flow.to_velocity(jnp.fft.rfft2(jnp.asarray(wave)))
+    np.testing.assert_allclose(np.asarray(faces[0]), wave[0] * np.sin(d) / d, atol=1e-13)
+    np.testing.assert_allclose(np.asarray(in_points(flow, faces)), wave, atol=1e-13)
+
+
+def test_momentum_is_kept_and_central_convection_keeps_energy():
+    flow, state = random_state(32, strength=0.0)
+    state = state + jnp.asarray([0.3, -0.2])[:, None, None]
+    change = flow.tendency(state, jnp.float64(1e30))
+    # Sums telescope: rounding of 1024 terms of size one.
+    assert np.abs(np.asarray(change.sum(axis=(1, 2)))).max() < 1e-11
+    assert abs(float(jnp.sum(state * change))) < 1e-10 * float(jnp.sum(jnp.abs(state * change)))
+    upwind = replace(flow, convection="quick")
+    # Upwinding takes energy away, and little of what convection moves around.
+    lost = -float(jnp.sum(state * upwind.tendency(state, jnp.float64(1e30))))
+    assert 0 < lost < 0.1 * float(jnp.sum(jnp.abs(state * change)))
+
+
+def test_viscosity_drag_and_forcing_of_a_shear_flow():
+    flow = StaggeredFlow(32, 3, drag=0.1)
+    d, y = flow.spacing, 2 * np.pi * np.arange(32) / 32
+    shear = jnp.asarray(np.stack([np.broadcast_to(np.sin(3 * y), (32, 32)), np.zeros((32, 32))]))
+    change = flow.tendency(shear, RE)
+    # Second differences of sin(3 y) are -(2 sin(3 d / 2) / d)^2 of it; the force is the mean over faces.
+    rate = -((2 * np.sin(1.5 * d) / d) ** 2) / 100.0 - 0.1 + np.sinc(1.5 * d / np.pi)
+    np.testing.assert_allclose(np.asarray(change[0]), rate * np.asarray(shear[0]), atol=1e-13)
+    np.testing.assert_allclose(np.asarray(change[1]), 0.0, atol=1e-13)
+
+
+def test_learned_weights_of_zero_are_no_closure_and_uniform_flow_stays():
+    flow, state = random_state(16)
+    weights = jax.random.normal(jax.random.key(0), (16, 16, 16), jnp.float64) * 0.1
+    step = jax.jit(lambda v, w: flow.step(v, RE, 0.01, w))
+    bare = jax.jit(lambda v: flow.step(v, RE, 0.01))(state)
+    # Adding zero changes nothing but, by another order of operations, the last bits.
+    np.testing.assert_allclose(np.asarray(bare), np.asarray(step(state, jnp.zeros_like(weights))), atol=1e-14)
+    assert float(jnp.abs(bare - step(state, weights)).max()) > 1e-5
+    uniform = jnp.broadcast_to(jnp.asarray([0.7, -0.4])[:, None, None], (2, 16, 16))
+    still = replace(flow, strength=0.0)
+    np.testing.assert_allclose(np.asarray(still.step(uniform, RE, 0.01, weights)), np.asarray(uniform), atol=1e-14)
+    # Momentum is kept whatever the weights.
+    assert np.abs(np.asarray(still.tendency(state, RE, weights).sum(axis=(1, 2)))).max() < 1e-12
+
+
+def test_third_order_weights_are_a_choice_of_the_learned_ones():
+    """Weights -1/16 (1, -1, -1, 1) make the interpolation fourth-order: a smooth flow's error falls."""
+    flow, state = random_state(32, strength=0.0)
+    better = jnp.broadcast_to(jnp.asarray([-1, 1, 1, -1] * 4)[:, None, None] / 16.0, (16, 32, 32))
+    reference = KolmogorovFlow(32, 3, strength=0.0)
+    inviscid = jnp.float64(1e30)
+    spectrum = jnp.asarray(random_spectrum(32))
+    true = flow.to_velocity(reference.tendency(spectrum, inviscid))
+
+    def error(weights):
+        change = flow.project(flow.tendency(state, inviscid, weights))
+        return float(jnp.linalg.norm(change - true) / jnp.linalg.norm(true))
+
+    # Differences of fluxes stay of second order, so that a part of the error remains.
+    assert error(better) < 0.7 * error(None)
+
+
+def test_smagorinsky_of_a_shear_flow_is_the_formula():
+    flow = StaggeredFlow(64, 3, strength=0.0)
+    model = with_constant(flow, jnp.float64(0.2))
+    assert isinstance(model, StaggeredSmagorinsky)
+    y = 2 * np.pi * np.arange(64) / 64
+    shear = jnp.asarray(np.stack([np.broadcast_to(np.sin(3 * y), (64, 64)), np.zeros((64, 64))]))
+    eddies = model.tendency(shear, RE) - flow.tendency(shear, RE)
+    d = flow.spacing
+    slope = 3 * np.cos(3 * (y + d / 2)) * np.sinc(1.5 * d / np.pi)
+    stress = (0.2 * d) ** 2 * np.abs(slope) * slope
+    np.testing.assert_allclose(np.asarray(eddies[0][0]), (stress - np.roll(stress, 1)) / d, atol=1e-12)
+    np.testing.assert_allclose(np.asarray(eddies[1]), 0.0, atol=1e-12)
+
+
+def test_eddy_viscosities_repeat_with_the_box_and_dissipate():
+    flow, state = random_state(32, strength=0.0)
+    for model in (with_constant(flow, jnp.float64(0.2)), StaggeredSmagorinsky(32, 3, strength=0.0, dynamic=True)):
+        eddies = model.tendency(state, RE) - flow.tendency(state, RE)
+        moved = jnp.roll(state, (5, 9), axis=(1, 2))
+        there = model.tendency(moved, RE) - flow.tendency(moved, RE)
+        np.testing.assert_allclose(np.asarray(there), np.asarray(jnp.roll(eddies, (5, 9), axis=(1, 2))), atol=1e-12)
+        assert float(jnp.sum(state * eddies)) <= 0.0
+
+
+def test_dynamic_coefficient_is_of_the_size_that_others_find():
+    """In an enstrophy cascade Smagorinsky's constant, the root of C, is 0.05 to 0.25."""
+    spectral = KolmogorovFlow(64, 4, drag=0.1)
+    start = spectral.random_start(1, scale=4.0)
+    start = jnp.asarray(start / np.sqrt(np.mean(np.sum(np.fft.irfft2(start) ** 2, axis=0))))
+    developed = jax.jit(lambda s: spectral.march(s, jnp.float64(1000.0), 0.01, 600))(start)
+    model = StaggeredSmagorinsky(32, 4, drag=0.1, dynamic=True)
+    state = model.to_velocity(coarsen(developed, 32) * jnp.asarray(resolved(32)))
+    strength = _coefficient(model, state)
+    assert 0.05 < np.sqrt(strength) < 0.25
+
+
+def _coefficient(model, state) -> float:
+    bare = StaggeredFlow(model.points, model.forcing, drag=model.drag)
+    with_one = with_constant(bare, jnp.float64(1.0))
+    unit = with_one.tendency(state, RE) - bare.tendency(state, RE)
+    own = model.tendency(state, RE) - bare.tendency(state, RE)
+    return float(jnp.sum(unit * own) / jnp.sum(unit * unit))
+
+
+def test_steps_and_speeds_of_both_solvers():
+    # 0.75 4^-5/4 sqrt(1 / (1/1000 + 0.1/16)) = 1.56: measured 1.2 to 1.5.
+    assert typical_speed(1000.0, 4, 0.1) == pytest.approx(1.56, abs=0.01)
+    # 0.7 x 2.828 / (3.75 x 1.56) x 2 pi / 64 = 0.033.
+    assert steps_needed(0.064, 64, 1000.0, 4, drag=0.1, solver="staggered") == 2
+    assert steps_needed(0.064, 256, 1000.0, 4, drag=0.1, solver="staggered") == 8
+    assert steps_needed(0.064, 64, 1000.0, 4, drag=0.1) > 2
+
+
+TINY = TurbulenceConfiguration(
+    cells=16, fine_cells=24, reynolds=40.0, forcing=2, finer=(20,), spectral=(16,), pool=4, chains=2, transient=4.0,
+    spacing=1.0, settle=0.5, spin_cells=12, time_step=0.1, maximum_steps=20,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("CLOSURA_CACHE", str(tmp_path_factory.getbasetemp() / "turbulence-cache"))
+
+
+def test_the_problem_has_rivals_and_sees_the_truth_in_face_means():
+    problem = build_problem(TINY, "train")
+    assert problem.name == "turbulence"
+    assert set(problem.rivals) == {"smagorinsky", "dynamic", "central2"}
+    assert set(problem.finer) == {"20x20", "spectral 16"}
+    store = simulate_truth(problem, 2, 3, key=jax.random.key(0))
+    truth = np.asarray(store.truth)
+    assert truth.shape == (2, 4, 2, 16, 16)
+    # float32: differences of 16 values of size one.
+    assert max(np.abs(divergence(state)).max() for one in truth for state in one) < 1e-5
+    following = problem.dynamics.step(store.state[0], {"reynolds": jnp.float32(40.0)}, None)[0]
+    assert float(jnp.linalg.norm(following - truth[0, 1]) / jnp.linalg.norm(truth[0, 1])) < 0.05
+
+
+def test_interpolation_asks_once_for_sixteen_weights_and_gradients_are_right():
+    problem = build_problem(replace(TINY, action="interpolation", precision="float64"), "train")
+    assert len(problem.decision.action) == 16
+    beginning = problem.begin(key=jax.random.key(1))
+    direction = jax.random.normal(jax.random.key(2), (16, 16, 16), jnp.float64)
+
+    @jax.jit
+    def energy(size):
+        state = beginning.state
+        for _ in range(2):
+            state = problem.dynamics.step(state, beginning.parameters, lambda seen: size * direction)[0]
+        return jnp.sum(state**2)
+
+    here = jnp.float64(0.03)
+    slope, step = float(jax.jit(jax.grad(energy))(here)), 1e-5
+    numeric = float(energy(here + step) - energy(here - step)) / (2 * step)
+    # Central differences of step 1e-5: relative error of about 1e-10 / step.
+    assert slope == pytest.approx(numeric, rel=1e-5)
+
+
+def test_spectral_solvers_have_no_interpolation():
+    with pytest.raises(ValueError, match="staggered"):
+        build_problem(KolmogorovConfiguration(action="interpolation"), "train")
+    with pytest.raises(ValueError, match="resolve forcing wavenumbers 1 to 7"):
+        StaggeredFlow(16, 9)
+    with pytest.raises(ValueError, match="even number"):
+        StaggeredFlow(15, 3)
+
+
+def test_decaying_flow_loses_energy():
+    problem = build_problem(replace(TINY, strength=0.0, drag=0.0), "test")
+    truth = np.asarray(simulate_truth(problem, 1, 10, key=jax.random.key(0)).truth)[0]
+    energy = (truth**2).mean(axis=(1, 2, 3))
+    assert np.all(np.diff(energy) < 0)
+
+
+def test_tuning_works_on_face_means():
+    flow = StaggeredFlow(16, 3)
+    model = with_constant(flow, jnp.float32(0.25))
+    state = flow.to_velocity(jnp.asarray(random_spectrum(16), jnp.complex64)).astype(jnp.float32)
+    states, onward = [state], jax.jit(lambda v: model.advance(v, jnp.float32(200.0), 0.1, 1))
+    for _ in range(12):
+        states.append(onward(states[-1]))
+    constant, means = tune(flow, jnp.stack(states)[None], 200.0, 0.1, 1, constants=(0.0, 0.1, 0.25))
+    assert constant == 0.25
+    np.testing.assert_allclose(means[2], 1.0, atol=1e-5)
+
+
+def test_kept_truth_is_read_back_and_a_damaged_file_is_replaced(tmp_path):
+    problem = build_problem(TINY, "train")
+    key = jax.random.key(5)
+    first = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    (path,) = (tmp_path / "truth").iterdir()
+    again = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    np.testing.assert_array_equal(np.asarray(first.truth), np.asarray(again.truth))
+    path.write_bytes(path.read_bytes()[:100])
+    mended = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    np.testing.assert_array_equal(np.asarray(first.truth), np.asarray(mended.truth))
+    kept_truth(problem, 2, 2, key=key, identity="another", cache=tmp_path)
+    assert len(list((tmp_path / "truth").iterdir())) == 2
