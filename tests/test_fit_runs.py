@@ -1,17 +1,27 @@
 """Runs of fits: killed and resumed they end where an uninterrupted one does; what does not fit is refused."""
 
+import json
+import os
+import shutil
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
+from closura.cli import main
 from closura.commands.fitting import parse_train_closure
+from closura.interruption import Interrupted
 from closura.learners.descent import DescentConfiguration
 from closura.reduced.convolutional import ConvolutionalRecipe
 from closura.reduced.latent_model import LatentRecipe
 from closura.reduced.model import load_model
 from closura.reduced.reconstruction import load_reconstruction
+from closura.runs.checkpoints import read_progress
 from closura.runs.configuration import to_plain
+from closura.runs.fitting import climate
 from closura.runs.fitting.closure import fit_closure
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
@@ -25,8 +35,8 @@ from closura.runs.fitting.configuration import (
 )
 from closura.runs.fitting.model import fit_model
 from closura.runs.fitting.presets import closure_preset, model_preset
-from closura.runs.folder import RunError
-from closura.trajectories import GenerationConfiguration, generate
+from closura.runs.folder import RunError, RunFolder
+from closura.trajectories import GenerationConfiguration, generate, open_flow
 
 
 @pytest.fixture(scope="module")
@@ -80,40 +90,195 @@ def kill_at(update):
     return report
 
 
-def test_a_killed_fit_of_a_closure_goes_on_to_the_same_weights(data, tmp_path):
-    c = closure_configuration(data)
-    whole = fit_closure(c, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run of a closure that nothing interrupted, and its result."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, fit_closure(closure_configuration(data), folder)
+
+
+@pytest.fixture(scope="module")
+def killed_run(data, tmp_path_factory):
+    """The same, killed after the checkpoint of update 3; to be copied."""
+    folder = tmp_path_factory.mktemp("runs") / "killed"
     with pytest.raises(Killed):
-        fit_closure(c, tmp_path / "killed", report=kill_at(4))  # after the checkpoint of update 3
-    resumed = fit_closure(c, tmp_path / "killed", resume=True)
-    first, second = (load_reconstruction(tmp_path / name / "weights.safetensors")[0] for name in ("whole", "killed"))
+        fit_closure(closure_configuration(data), folder, report=kill_at(4))
+    return folder
+
+
+@pytest.fixture
+def killed(killed_run, tmp_path):
+    return Path(shutil.copytree(killed_run, tmp_path / "killed"))
+
+
+@pytest.fixture(scope="module")
+def whole_model(data, tmp_path_factory):
+    """A run of a model that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    fit_model(model_configuration(data), folder)
+    return folder
+
+
+def same_weights(one, other, load=load_reconstruction):
+    first, second = (load(folder / "weights.safetensors")[0] for folder in (one, other))
     for name, array in first.state().items():
         np.testing.assert_array_equal(array, second.state()[name])
     assert first.facts() == second.facts()  # the calibration too
-    assert resumed.score == whole.score
-    rows = (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()
+
+
+def test_a_killed_fit_of_a_closure_goes_on_to_the_same_weights(data, whole, killed):
+    c = closure_configuration(data)
+    resumed = fit_closure(c, killed, resume=True)
+    same_weights(whole[0], killed)
+    assert resumed.score == whole[1].score
+    rows = (killed / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 6
     # A finished run that is resumed judges and calibrates again, to the same.
-    again = fit_closure(c, tmp_path / "killed", resume=True)
+    again = fit_closure(c, killed, resume=True)
     assert (again.score, again.factor) == (resumed.score, resumed.factor)
 
 
-def test_a_killed_fit_of_a_model_goes_on_to_the_same_weights(data, tmp_path):
-    c = model_configuration(data)
-    fit_model(c, tmp_path / "whole")
+def test_a_killed_fit_of_a_model_goes_on_to_the_same_weights_where_its_data_were_moved_to(data, whole_model, tmp_path):
+    c, folder, moved = model_configuration(data), tmp_path / "killed", tmp_path / "moved.zarr"
     with pytest.raises(Killed):
-        fit_model(c, tmp_path / "killed", report=kill_at(5))
-    fit_model(c, tmp_path / "killed", resume=True)
-    first, second = (load_model(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
-    for name, array in first[0].state().items():
-        np.testing.assert_array_equal(array, second[0].state()[name])
-    assert first[0].facts() == second[0].facts()
-    assert set(first[1]["climate"]) == {"0.05", "0.1"}
+        fit_model(c, folder, report=kill_at(5))
+    shutil.copytree(data, moved)
+    fit_model(replace(c, data=str(moved)), folder, resume=True)
+    same_weights(whole_model, folder, load_model)
+    _, metadata = load_model(folder / "weights.safetensors")
+    assert set(metadata["climate"]) == {"0.05", "0.1"}
+    assert metadata["data"] == str(moved)
 
 
-def test_runs_remember_what_they_have_seen(data, tmp_path):
-    fit_closure(closure_configuration(data), tmp_path / "run")
-    _, metadata = load_reconstruction(tmp_path / "run" / "weights.safetensors")
+def test_a_model_may_be_stopped_while_its_climate_is_settled(data, whole_model, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(whole_model, tmp_path / "run"))
+    energy = climate._energy
+
+    def asked(frames):
+        os.kill(os.getpid(), signal.SIGTERM)
+        monkeypatch.setattr(climate, "_energy", energy)
+        return energy(frames)
+
+    monkeypatch.setattr(climate, "_energy", asked)
+    with pytest.raises(Interrupted, match="climate was settled; continue with --resume"):
+        fit_model(model_configuration(data), folder, resume=True)
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert read_progress(folder / "checkpoints" / "last.checkpoint")["update"] == 6
+    fit_model(model_configuration(data), folder, resume=True)
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    same_weights(whole_model, folder, load_model)
+
+
+def test_a_run_goes_on_with_data_that_were_moved(data, whole, killed, tmp_path, capsys):
+    moved, gone = tmp_path / "moved.zarr", tmp_path / "gone.zarr"
+    shutil.copytree(data, moved)
+    configuration = killed / "configuration.json"
+    configuration.write_text(configuration.read_text().replace(data, str(gone)))
+    words = ["train", "kolmogorov-closure", "--run", str(killed), "--resume"]
+    refused(capsys, words, f"the run's data are no longer at {gone}: say with --data where they were moved to")
+    main([*words, "--data", str(moved)])
+    same_weights(whole[0], killed)
+    # From now on it knows where they are.
+    assert json.loads(configuration.read_text())["data"] == str(moved)
+    assert load_reconstruction(killed / "weights.safetensors")[1]["data"] == str(moved)
+
+
+def with_identities(data, path, names):
+    """A copy of a data set that says it holds other simulations."""
+    shutil.copytree(data, path)
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["identities"] = names
+    if zarr.open_group(path, mode="r").metadata.consolidated_metadata:
+        zarr.consolidate_metadata(path)
+    return str(path)
+
+
+def test_a_run_does_not_go_on_with_other_data(data, killed, tmp_path, capsys):
+    names = list(open_flow(data).identities)
+    before = (killed / "configuration.json").read_text()
+    words = ["train", "kolmogorov-closure", "--run", str(killed), "--resume", "--data"]
+    other = with_identities(data, tmp_path / "other.zarr", [names[0], "frame-0", names[2]])
+    message = f"{other} holds other simulations than {data}, which the run began with: its trajectory 1 is frame-0"
+    refused(capsys, [*words, other], message)
+    # Trajectories are known by their numbers: the same ones in another order would be split otherwise.
+    turned = with_identities(data, tmp_path / "turned.zarr", names[::-1])
+    refused(capsys, [*words, turned], f"its trajectory 0 is {names[2]}, not {names[0]}. Give the same data with --data")
+    facts = json.loads((killed / "environment.json").read_text())
+    facts["data"]["train"][0]["stop"] = 7
+    (killed / "environment.json").write_text(json.dumps(facts))
+    refused(capsys, [*words, data], "is not the data that the run began with (train differs)")
+    # A run that does not say what it has seen cannot tell.
+    (killed / "environment.json").unlink()
+    refused(capsys, [*words, other], "does not say which simulations the run has seen")
+    assert (killed / "configuration.json").read_text() == before
+
+
+def test_a_lost_checkpoint_is_not_begun_anew(data, killed):
+    (killed / "checkpoints" / "last.checkpoint").unlink()
+    before = (killed / "weights.safetensors").read_bytes()
+    with pytest.raises(RunError, match=r"last.checkpoint is missing.*--overwrite"):
+        fit_closure(closure_configuration(data), killed, resume=True)
+    assert (killed / "weights.safetensors").read_bytes() == before
+
+
+def refused(capsys, arguments, message):
+    """The command leaves with status 2 and one line."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error, error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["kolmogorov-closure", "--split.by", "interleaved"], "split: interleaved frames leak"),
+        (["kolmogorov-closure", "--split.by", "day"], "--split.by: unknown 'day'; valid: trajectory, time, interl"),
+        (["kolmogorov-closure", "--preset", "best"], "--preset: unknown 'best'; valid: paper, default, quick"),
+        (["kolmogorov-closure", "--closure", "gan"], "unknown closure 'gan'; valid: conv, gp"),
+        (["kolmogorov-closure", "--recipe.channel", "3"], "did you mean --recipe.channels? all options: closura train"),
+        (["kolmogorov-closure", "--recipe.layers", "0"], "recipe: layers must be positive and finite; got 0"),
+        (["kolmogorov-closure", "--closure", "gp", "--recipe.blocks", "1"], "at least two blocks"),
+        (["kolmogorov-closure", "--closure", "flow", "--recipe.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
+        (["kolmogorov-closure", "--judge.frames", "x"], "--judge.frames: expected a whole number; got 'x'"),
+        (["kolmogorov-closure", "--judge.frames", "0"], "judge: frames must be positive"),
+        (["kolmogorov-closure", "--filter.energy", "2"], "energy is a share between 0 and 1; got 2"),
+        (["kolmogorov-closure", "--seed", "-1"], "seed must not be negative; got -1"),
+        (["kolmogorov-closure", "--checkpoint-every", "-1"], "--checkpoint-every must not be negative"),
+        (["kolmogorov-closure", "--data"], "Missing value for argument '--data'"),
+        (["kolmogorov-closure", "more"], "unknown argument more"),
+        (["kolmogorov-closure", "--data", "DATA"], "has 3 trajectories, 0 to 2; the split names [7, 6]"),
+        (["kolmogorov-closure", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1",
+          "--filter.cutoff", "12"], "keeps all waves of 16 x 16 points"),
+        (["kolmogorov-closure", "--run", __file__], "is no folder: choose another with --run"),
+        (["kolmogorov-rom", "--recipe.blocks", "0"], "recipe: blocks must be positive and finite; got 0"),
+        (["kolmogorov-rom", "--recipe.heads", "5"], "the width must be a multiple of the heads; got 128 and 5"),
+        (["kolmogorov-rom", "--recipe.horizons", "x"], "--recipe.horizons: expected [FLOAT INT [FLOAT INT ...]]; got"),
+        (["kolmogorov-rom", "--model", "vae", "--recipe.blocks", "0"], "blocks must be positive"),
+        (["kolmogorov-rom", "--every-frames", "0"], "every_frames must be positive"),
+        (["kolmogorov-rom", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1", "--judge.time",
+          "0.01"], "choose a longer one with --judge.time"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_one_line(data, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    refused(capsys, ["train", *(data if word == "DATA" else word for word in words)], message)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_of_another_kind_is_named(data, tmp_path, capsys):
+    RunFolder(tmp_path / "run").create(closure_configuration(data))
+    words = ["--run", str(tmp_path / "run"), "--resume"]
+    refused(capsys, ["train", "kolmogorov-rom", *words], "this is a run of kolmogorov-closure: go on with closura tr")
+    refused(capsys, ["train", "kolmogorov-closure", *words, "--closure", "gp"], "closure conv; it cannot go on with gp")
+
+
+def test_runs_remember_what_they_have_seen(whole):
+    _, metadata = load_reconstruction(whole[0] / "weights.safetensors")
     assert metadata["filter"] == {"filter": "spectral", "cutoff": 3.0}
     assert [s["trajectory"] for s in metadata["train"]] == [0]
     assert [s["trajectory"] for s in metadata["test"]] == [2]
@@ -125,8 +290,6 @@ def test_configurations_travel(data):
         (closure_configuration(data), closure_fit_from_plain),
         (model_configuration(data), model_fit_from_plain),
     ):
-        import json
-
         assert decode(json.loads(json.dumps(to_plain(c)))) == c
     for name in ("conv", "gp", "vae", "diffusion", "flow"):
         assert closure_preset(name, "quick").closure == name
@@ -134,13 +297,12 @@ def test_configurations_travel(data):
     assert model_preset("latent", "default").recipe.descent.updates == 10000
 
 
-def test_other_settings_are_refused(data, tmp_path):
+def test_other_settings_are_refused(data, whole):
     c = closure_configuration(data)
-    fit_closure(c, tmp_path / "run")
     with pytest.raises(RunError, match="already holds a run"):
-        fit_closure(c, tmp_path / "run")
+        fit_closure(c, whole[0])
     with pytest.raises(RunError, match="seed"):
-        fit_closure(replace(c, seed=3), tmp_path / "run", resume=True)
+        fit_closure(replace(c, seed=3), whole[0], resume=True)
 
 
 def test_leaks_and_absent_trajectories_are_refused(data, tmp_path):

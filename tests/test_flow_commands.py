@@ -1,5 +1,6 @@
 """Commands that judge and run what was fitted to flows: arguments, files, one-line errors."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -107,6 +108,17 @@ def test_filter_options():
         (["data", "filter", "DATA", "--out", "x.zarr", "--figure", "DATA/.zattrs/s.png"], "is no folder"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "DATA"], "the data set that runs start from"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "DATA", "--overwrite"], "the data set that runs start from"),
+        (["evaluate", "kolmogorov-closure", "--closure", "CLOSURE", "--data", "DATA", "--frames", "0"], "be positive"),
+        (["evaluate", "kolmogorov-closure", "--member", "3"], "unknown option --member; did you mean --members? all"),
+        (["evaluate", "kolmogorov-closure", "--scoring", "mine"], "--scoring: unknown 'mine'; valid: fair, published"),
+        (["evaluate", "kolmogorov-rom", "--starts", "x"], "--starts: expected a whole number; got 'x'"),
+        (["rollout"], "PATH, --start, --out must be given; all options: closura rollout --help"),
+        (["data", "generate", "burgers"], "problem: unknown 'burgers'; valid: kolmogorov"),
+        (["data", "generate", "kolmogorov"], "--out must be given"),
+        (["data", "generate", "kolmogorov", "--out", "x.zarr", "--integrator", "ab2"], "unknown 'ab2'; valid: rk4, eu"),
+        (["data", "filter", "DATA", "--out", "x.zarr", "--width", "x"], "--width: expected {None}|FLOAT; got 'x'"),
+        (["data", "show", "DATA", "--all"], "unknown option --all; all options: closura data show --help"),
+        (["demo", "kolmogorov", "--closures", "gan"], "--closures: unknown 'gan'; valid: gp, conv, vae, flow, diff"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "x", "--trajectory", "1", "--trajectories", "2"], "one"),
     ],
 )  # fmt: skip
@@ -115,6 +127,20 @@ def test_wrong_input_is_one_line(world, capsys, words, message):
     filled = [named.get(w, w.replace("=CLOSURE", f"={world['closure']}")) for w in words]
     filled = [w.replace("DATA/", f"{world['data']}/") for w in filled]
     assert message in fails(capsys, filled)
+
+
+def test_boxes_without_frames_are_one_line_too(monkeypatch):
+    """Where the terminal has no other characters, boxes are drawn of spaces and hyphens."""
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    for words, message in (
+        (["--scoring", "mine"], r"--scoring: unknown 'mine'; valid: fair, published"),
+        (["--members", "x"], "--members: expected a whole number; got 'x'"),
+        (["--member", "3"], "unknown option --member; did you mean --members?"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run_evaluate_closure(words)
+    with pytest.raises(ValueError, match="PATH, --start, --out must be given"):
+        run_rollout([])
 
 
 def test_evaluate_models(world, tmp_path):

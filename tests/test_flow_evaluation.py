@@ -23,7 +23,7 @@ from closura.evaluation.flows import (
     run_model_study,
     write_rollout,
 )
-from closura.evaluation.flows.closure_study import spread_frames
+from closura.evaluation.flows.frames import spread_frames
 from closura.evaluation.flows.long_runs import fates
 from closura.evaluation.flows.model_truth import reference_trajectories
 from closura.evaluation.flows.rollouts import close

@@ -87,3 +87,12 @@ def test_inputs_and_the_way_through_json():
 def test_bad_numbers_of_points(points, message):
     with pytest.raises(ValueError, match=message):
         grid_for(flows(), SpectralCutoff(3.0), working_points=points)
+
+
+def test_missing_modes_are_those_beyond_the_cutoff_that_the_grid_resolves():
+    grid = grid_for(flows(), SpectralCutoff(3.0))
+    kx, ky = wavenumbers(grid.working_points)
+    resolved = (np.abs(kx) < 8) & (ky < 8)
+    np.testing.assert_array_equal(grid.missing_modes(), resolved & (np.hypot(kx, ky) > 3.0))
+    # A Gaussian leaves the mean alone as it is.
+    assert (~grid_for(flows(), GaussianFilter(1.0)).missing_modes() & resolved).sum() == 1

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -73,5 +74,35 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
 
         def show(progress: Row) -> None:
             bar.update(task, total=progress.total, completed=progress.done, words=words(progress))
+
+        yield show
+
+
+@contextmanager
+def work_bar(verb: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar with the time left; a line per row and fifth where there is no terminal."""
+    if not console.is_terminal:
+        said: dict[str, int] = {}
+
+        def line(name: str, done: int, total: int) -> None:
+            fifth = 5 * done // max(total, 1)
+            if fifth > said.get(name, 0):
+                said[name] = fifth
+                console.print(f"{verb} {name}: {done} of {total} {unit}".replace(" :", ":"), soft_wrap=True)
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[words]}"), BarColumn(),
+        TextColumn("{task.completed} of {task.total} " + unit), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=console) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bar.add_task(verb, total=total, words=name)
+            bar.update(tasks[name], completed=done)
 
         yield show

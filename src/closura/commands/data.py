@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 from closura.commands.console import console, fail
-from closura.commands.options import argument
+from closura.commands.options import argument, parse
 from closura.trajectories import FlowData, FlowDiverged, GenerationConfiguration, convert, generate, open_flow
 from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
@@ -60,10 +60,10 @@ class _Show:
 
 def run_generate(arguments: Sequence[str]) -> FlowData:
     """Simulate flows; the last line says what there is."""
-    parsed = tyro.cli(
+    parsed = parse(
         _Generate,
+        arguments,
         prog="closura data generate",
-        args=list(arguments),
         description="Simulate flows into a zarr store. The same command goes on with a run that was stopped.",
     )
     c, began, resumed = parsed.configuration, time.monotonic(), {"steps": 0}
@@ -85,11 +85,8 @@ def run_generate(arguments: Sequence[str]) -> FlowData:
 
 def run_convert(arguments: Sequence[str]) -> FlowData:
     """Convert files; the last line says what there is."""
-    parsed = tyro.cli(
-        _Convert,
-        prog="closura data convert",
-        args=list(arguments),
-        description="Write flows of another layout as a zarr store.",
+    parsed = parse(
+        _Convert, arguments, prog="closura data convert", description="Write flows of another layout as a zarr store."
     )
     began = time.monotonic()
     with _bar("converting", "frames") as show:
@@ -111,7 +108,7 @@ def run_convert(arguments: Sequence[str]) -> FlowData:
 
 def run_show(arguments: Sequence[str]) -> None:
     """Print what a data set holds."""
-    parsed = tyro.cli(_Show, prog="closura data show", args=list(arguments), description="What a data set holds.")
+    parsed = parse(_Show, arguments, prog="closura data show", description="What a data set holds.")
     data = open_flow(parsed.file)
     about = data.attributes
     end = data.times[-1]

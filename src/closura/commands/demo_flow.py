@@ -17,13 +17,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-import tyro
-
 from closura.commands.console import console
 from closura.commands.data import run_generate
 from closura.commands.filtering import run_filter
 from closura.commands.fitting import run_train_closure, run_train_model
 from closura.commands.flows import run_evaluate_closure, run_evaluate_model, run_rollout
+from closura.commands.options import parse
 from closura.files import write_atomically
 from closura.runs import RunFolder
 from closura.trajectories import open_flow
@@ -205,10 +204,10 @@ def run_demo_flow(arguments: Sequence[str]) -> None:
     ValueError
         If the folder holds simulations or fits of another demo; nothing has run then.
     """
-    options = tyro.cli(
+    options = parse(
         FlowDemoOptions,
+        arguments,
         prog="closura demo kolmogorov",
-        args=list(arguments),
         description="Scale separation of a chaotic flow, from data to a closed ensemble.",
     )
     if not options.closures or len(set(options.closures)) < len(options.closures):

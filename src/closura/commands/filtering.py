@@ -11,7 +11,7 @@ import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from closura.commands.console import console
-from closura.commands.options import argument
+from closura.commands.options import argument, parse
 from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reduced.spectra import ModePower
@@ -83,9 +83,7 @@ def run_filter(arguments: Sequence[str]) -> Filtered:
     FileNotFoundError, FileExistsError
         If there is no data set, or something under the new name.
     """
-    o = tyro.cli(
-        FilterOptions, prog="closura data filter", args=list(arguments), description="The large scales of a data set."
-    )
+    o = parse(FilterOptions, arguments, prog="closura data filter", description="The large scales of a data set.")
     _check_options(o)
     data = open_flow(o.file)
     if o.out.resolve() == o.file.resolve():

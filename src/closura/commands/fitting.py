@@ -1,30 +1,28 @@
 """``closura train kolmogorov-closure`` and ``kolmogorov-rom``: what is fitted to data sets of flows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from closura.commands.console import console, training_bar
-from closura.commands.options import argument, pre_parse
-from closura.reduced.model import MODELS, model_recipe
-from closura.reduced.reconstruction import find
+from closura.commands.options import argument, parse, pre_parse
+from closura.reduced.model import MODELS
 from closura.runs.configuration import Preset
 from closura.runs.fitting.closure import FitResult, fit_closure
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
     FilterConfiguration,
-    ForecastJudgeConfiguration,
-    JudgeConfiguration,
     ModelFitConfiguration,
     SplitConfiguration,
     closure_fit_from_plain,
     model_fit_from_plain,
 )
+from closura.runs.fitting.loop import CHECKPOINT_EVERY
 from closura.runs.fitting.model import ModelResult, fit_model
-from closura.runs.fitting.presets import CLOSURE_NAMES, ClosureName, closure_preset, model_preset
+from closura.runs.fitting.presets import CLOSURE_NAMES, PUBLISHED, closure_preset, model_preset
 from closura.runs.folder import RunFolder
 from closura.runs.presets import PRESETS
 from closura.runs.tracking import Tracker
@@ -37,7 +35,8 @@ class FitOptions:
     Parameters
     ----------
     data
-        The data set, a zarr folder (closura data generate kolmogorov makes one).
+        The data set, a zarr folder (closura data generate kolmogorov makes one). With --resume: where it is now, if it
+        was moved.
     preset
         Settings that belong together: "paper" is the published recipe, "default" ours, "quick" takes minutes. Other
         options change single settings.
@@ -47,6 +46,8 @@ class FitOptions:
         Go on from the folder's last checkpoint, with the folder's settings.
     overwrite
         Replace a run that is already in the folder.
+    checkpoint_every
+        Seconds between checkpoints, which judgements write too: what a kill may cost.
     trackers
         Send metrics to "wandb" or "tensorboard" too (needs closura[tracking]).
     """
@@ -56,11 +57,12 @@ class FitOptions:
     run: Path | None = None
     resume: bool = False
     overwrite: bool = False
+    checkpoint_every: float = CHECKPOINT_EVERY
     trackers: tuple[Tracker, ...] = ()
 
 
 @dataclass(frozen=True)
-class _Rest:
+class _ClosureRest:
     """Further settings.
 
     Parameters
@@ -76,84 +78,6 @@ class _Rest:
     calibrate: bool = True
     seed: int = 0
     log_every: int = 25
-
-
-def run_train_closure(arguments: Sequence[str]) -> FitResult:
-    """Parse the command's arguments and fit a closure."""
-    options, configuration = parse_train_closure(arguments)
-    folder = options.run or Path("runs") / (
-        f"kolmogorov-closure-{configuration.closure}-{Path(configuration.data).stem}-seed{configuration.seed}"
-    )
-    console.print(f"run folder: {folder}", soft_wrap=True)
-    with training_bar() as report:
-        result = fit_closure(
-            configuration,
-            folder,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            trackers=options.trackers,
-            report=report,
-        )
-    spread = f", spread x {result.factor:.2f} by calibration" if result.factor != 1 else ""
-    console.print(
-        f"validation score (CRPS) {result.score:.4g} (without a closure {result.uncorrected:.4g}){spread}, "
-        f"{result.updates} updates, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate kolmogorov-closure --closure {folder} "
-        f"--data {configuration.data}",
-        soft_wrap=True,
-        highlight=False,
-    )
-    return result
-
-
-def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFitConfiguration]:
-    """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
-    known = pre_parse(arguments, ("--preset", "--closure", "--run"), flags=("--resume",))
-    folder = known["--run"]
-    if known["--resume"] and folder and RunFolder(folder).holds_run:
-        default = RunFolder(folder, decode=closure_fit_from_plain).read_configuration()
-    else:
-        preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
-        asked = known["--closure"]
-        if asked is not None and asked not in CLOSURE_NAMES:
-            raise ValueError(f"unknown closure {asked!r}; valid: {', '.join(CLOSURE_NAMES)}")
-        default = closure_preset(asked or "conv", preset)
-    flat = tyro.conf.arg(name="")
-    kind = make_dataclass(
-        "ClosureFitArguments",
-        [
-            ("options", Annotated[FitOptions, flat]),
-            ("closure", Annotated[ClosureName, argument("the closure")]),
-            ("recipe", type(default.recipe)),
-            ("filtering", Annotated[FilterConfiguration, tyro.conf.arg(name="filter")]),
-            ("split", SplitConfiguration),
-            ("judge", JudgeConfiguration),
-            ("rest", Annotated[_Rest, flat]),
-        ],
-        frozen=True,
-    )
-    parsed: Any = tyro.cli(
-        kind,
-        prog="closura train kolmogorov-closure",
-        args=list(arguments),
-        description="Fit a closure: from filtered fields of a flow to a distribution over full ones.",
-        default=kind(
-            options=FitOptions(data=Path(default.data) if default.data else None),
-            closure=default.closure, recipe=default.recipe, filtering=default.filtering, split=default.split,
-            judge=default.judge, rest=_Rest(default.calibrate, default.seed, default.log_every),
-        ),
-    )  # fmt: skip
-    configuration = replace(
-        default,
-        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
-        # The published recipe of a closure has a name of its own.
-        closure=default.closure if parsed.closure == known["--closure"] else parsed.closure,
-        recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split,
-        judge=parsed.judge, calibrate=parsed.rest.calibrate, seed=parsed.rest.seed, log_every=parsed.rest.log_every,
-    )  # fmt: skip
-    if type(configuration.recipe) is not find(configuration.closure).recipe:
-        raise ValueError(f"a run with closure {default.closure} cannot go on with {configuration.closure}")
-    return parsed.options, configuration
 
 
 @dataclass(frozen=True)
@@ -175,75 +99,166 @@ class _ModelRest:
     log_every: int = 50
 
 
+@dataclass(frozen=True)
+class _Kind:
+    """What is particular about a kind of fit.
+
+    ``choice`` is the option, and the setting, that names what is fitted; one of ``names``, which are ``noun``.
+    """
+
+    problem: str
+    description: str
+    choice: str
+    noun: str
+    names: tuple[str, ...]
+    usual: str
+    preset: Callable[[str, Preset], Any]
+    decode: Callable[[dict[str, Any]], Any]
+    rest: type[Any]
+
+
+_CLOSURE = _Kind(
+    problem="kolmogorov-closure",
+    description="Fit a closure: from filtered fields of a flow to a distribution over full ones.",
+    choice="closure",
+    noun="closure",
+    names=CLOSURE_NAMES,
+    usual="conv",
+    preset=closure_preset,
+    decode=closure_fit_from_plain,
+    rest=_ClosureRest,
+)
+_MODEL = _Kind(
+    problem="kolmogorov-rom",
+    description="Fit a reduced-order model: from the last filtered fields of a flow to those that follow.",
+    choice="model",
+    noun="reduced-order model",
+    names=tuple(MODELS),
+    usual="latent",
+    preset=model_preset,
+    decode=model_fit_from_plain,
+    rest=_ModelRest,
+)
+
+
+def run_train_closure(arguments: Sequence[str]) -> FitResult:
+    """Parse the command's arguments and fit a closure."""
+    options, configuration = parse_train_closure(arguments)
+    folder = _folder(_CLOSURE, options, configuration)
+    result: FitResult = _fit(fit_closure, options, configuration, folder)
+    spread = f", spread x {result.factor:.2f} by calibration" if result.factor != 1 else ""
+    _say(
+        f"validation score (CRPS) {result.score:.4g} (without a closure {result.uncorrected:.4g}){spread}", result,
+        f"closura evaluate kolmogorov-closure --closure {folder} --data {configuration.data}",
+    )  # fmt: skip
+    return result
+
+
 def run_train_model(arguments: Sequence[str]) -> ModelResult:
     """Parse the command's arguments and fit a reduced-order model."""
     options, configuration = parse_train_model(arguments)
-    folder = options.run or Path("runs") / (
-        f"kolmogorov-rom-{configuration.model}-{Path(configuration.data).stem}-seed{configuration.seed}"
-    )
-    console.print(f"run folder: {folder}", soft_wrap=True)
-    with training_bar() as report:
-        result = fit_model(
-            configuration,
-            folder,
-            resume=options.resume,
-            overwrite=options.overwrite,
-            trackers=options.trackers,
-            report=report,
-        )
-    console.print(
-        f"validation score (CRPS of forecasts) {result.score:.4g}, {result.updates} updates, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate kolmogorov-rom --rom {folder} --data {configuration.data}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    folder = _folder(_MODEL, options, configuration)
+    result: ModelResult = _fit(fit_model, options, configuration, folder)
+    _say(
+        f"validation score (CRPS of forecasts) {result.score:.4g}", result,
+        f"closura evaluate kolmogorov-rom --rom {folder} --data {configuration.data}",
+    )  # fmt: skip
     return result
+
+
+def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFitConfiguration]:
+    """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
+    return _parse(_CLOSURE, arguments)
 
 
 def parse_train_model(arguments: Sequence[str]) -> tuple[FitOptions, ModelFitConfiguration]:
     """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
-    known = pre_parse(arguments, ("--preset", "--model", "--run"), flags=("--resume",))
-    folder = known["--run"]
-    if known["--resume"] and folder and RunFolder(folder).holds_run:
-        default = RunFolder(folder, decode=model_fit_from_plain).read_configuration()
-    else:
-        preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
-        default = model_preset(known["--model"] or "latent", preset)
-    flat = tyro.conf.arg(name="")
-    kind = make_dataclass(
-        "ModelFitArguments",
-        [
-            ("options", Annotated[FitOptions, flat]),
-            ("model", Annotated[str, argument(f"the model: {', '.join(MODELS)}")]),
-            ("recipe", type(default.recipe)),
-            ("filtering", Annotated[FilterConfiguration, tyro.conf.arg(name="filter")]),
-            ("split", SplitConfiguration),
-            ("judge", ForecastJudgeConfiguration),
-            ("rest", Annotated[_ModelRest, flat]),
-        ],
-        frozen=True,
-    )
-    parsed: Any = tyro.cli(
-        kind,
-        prog="closura train kolmogorov-rom",
-        args=list(arguments),
-        description="Fit a reduced-order model: from the last filtered fields of a flow to those that follow.",
-        default=kind(
-            options=FitOptions(data=Path(default.data) if default.data else None),
-            model=default.model, recipe=default.recipe, filtering=default.filtering, split=default.split,
-            judge=default.judge, rest=_ModelRest(default.every_frames, default.seed, default.log_every),
-        ),
-    )  # fmt: skip
-    if model_recipe(parsed.model) is not type(default.recipe):
-        raise ValueError(f"a run with model {default.model} cannot go on with {parsed.model}")
-    configuration = replace(
-        default,
-        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
-        model=parsed.model, recipe=parsed.recipe, filtering=parsed.filtering, split=parsed.split, judge=parsed.judge,
-        every_frames=parsed.rest.every_frames, seed=parsed.rest.seed, log_every=parsed.rest.log_every,
-    )  # fmt: skip
-    return parsed.options, configuration
+    return _parse(_MODEL, arguments)
 
 
 KINDS: dict[str, Any] = {"kolmogorov-closure": run_train_closure, "kolmogorov-rom": run_train_model}
 FitName = Literal["kolmogorov-closure", "kolmogorov-rom"]
+
+
+def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:
+    default = _defaults(kind, arguments)
+    flat = tyro.conf.arg(name="")
+    options = make_dataclass(
+        "Fit",
+        [
+            ("options", Annotated[FitOptions, flat]),
+            (kind.choice, Annotated[str, argument(f"the {kind.noun}: {', '.join(kind.names)}")]),
+            ("recipe", type(default.recipe)),
+            ("filtering", Annotated[FilterConfiguration, tyro.conf.arg(name="filter")]),
+            ("split", SplitConfiguration),
+            ("judge", type(default.judge)),
+            ("rest", Annotated[kind.rest, flat]),
+        ],
+        frozen=True,
+    )
+    own = {name: getattr(default, name) for name in (kind.choice, "recipe", "filtering", "split", "judge")}
+    further = [f.name for f in fields(kind.rest)]
+    parsed = parse(
+        options,
+        arguments,
+        prog=f"closura train {kind.problem}",
+        description=kind.description,
+        default=options(
+            options=FitOptions(data=Path(default.data) if default.data else None),
+            rest=kind.rest(**{name: getattr(default, name) for name in further}),
+            **own,
+        ),
+    )
+    if not parsed.options.checkpoint_every >= 0:
+        raise ValueError(f"--checkpoint-every must not be negative; got {parsed.options.checkpoint_every:g}")
+    configuration = replace(
+        default,
+        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
+        # What is fitted was settled with the defaults: a published recipe has a name of its own.
+        **{name: getattr(parsed, name) for name in own if name != kind.choice},
+        **{name: getattr(parsed.rest, name) for name in further},
+    )
+    return parsed.options, configuration
+
+
+def _defaults(kind: _Kind, arguments: Sequence[str]) -> Any:
+    """Settings of the preset, or of the run that goes on: they decide which options there are."""
+    known = pre_parse(arguments, ("--preset", f"--{kind.choice}", "--run"), flags=("--resume",))
+    asked, folder = known[f"--{kind.choice}"], known["--run"]
+    if asked is not None and asked not in kind.names:
+        raise ValueError(f"unknown {kind.noun} {asked!r}; valid: {', '.join(kind.names)}")
+    if known["--resume"] and folder and RunFolder(folder).holds_run:
+        default = RunFolder(folder, decode=kind.decode).read_configuration()
+        has = getattr(default, kind.choice)
+        if asked not in (None, has) and PUBLISHED.get(asked) != has:
+            raise ValueError(f"{folder} is a run with {kind.noun} {has}; it cannot go on with {asked}")
+        return default
+    preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
+    return kind.preset(asked or kind.usual, preset)
+
+
+def _folder(kind: _Kind, options: FitOptions, c: Any) -> Path:
+    name = f"{kind.problem}-{getattr(c, kind.choice)}-{Path(c.data).stem}-seed{c.seed}"
+    return options.run or Path("runs") / name
+
+
+def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folder: Path) -> Any:
+    console.print(f"run folder: {folder}", soft_wrap=True)
+    with training_bar() as report:
+        return fit(
+            configuration,
+            folder,
+            resume=options.resume,
+            overwrite=options.overwrite,
+            checkpoint_every=options.checkpoint_every,
+            trackers=options.trackers,
+            report=report,
+        )
+
+
+def _say(found: str, result: FitResult | ModelResult, judge: str) -> None:
+    console.print(
+        f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: {judge}",
+        soft_wrap=True,
+        highlight=False,
+    )

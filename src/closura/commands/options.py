@@ -1,7 +1,11 @@
 """Small pieces that several commands share."""
 
 import argparse
+import io
+import os
+import re
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from typing import Any
 
 import jax
@@ -25,6 +29,84 @@ def pre_parse(arguments: Sequence[str], names: Sequence[str], flags: Sequence[st
     except argparse.ArgumentError:
         return dict.fromkeys([*names, *flags])
     return vars(known)
+
+
+def parse(kind: Any, arguments: Sequence[str], *, prog: str, description: str, default: Any = None) -> Any:
+    """What the arguments of a command say; what they should not say is told in one line.
+
+    Parameters
+    ----------
+    kind
+        A dataclass of options, as ``tyro.cli`` takes it.
+    arguments
+        The words after the command's name.
+    prog
+        The command, for the help.
+    description
+        What it does, for the help.
+    default
+        One of ``kind`` with the defaults, where they are not those of the class.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or missing, or a value is refused; says what is valid, or how to find it.
+    SystemExit
+        After the help.
+    """
+    further = {} if default is None else {"default": default}
+    words = list(arguments)
+    if {"-h", "--help"} & set(words):
+        return tyro.cli(kind, prog=prog, args=words, description=description, **further)
+    said, width = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "100000"  # names and paths are not to be broken
+    try:
+        with redirect_stderr(said):
+            return tyro.cli(kind, prog=prog, args=words, description=description, **further)
+    except SystemExit as left:
+        if not left.code:
+            raise
+        raise ValueError(_in_a_line(said.getvalue(), prog)) from None
+    finally:
+        if width is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = width
+
+
+def _in_a_line(box: str, prog: str) -> str:
+    """What ``tyro`` refuses, out of the box that it draws, as a line.
+
+    The box has a title and sections between rules; it is drawn of spaces and hyphens where the terminal knows no more.
+    """
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()
+    rows = [line[1:].rstrip("│╮╯ ") for line in (lines[1:] if "╭" in box else lines[2:])]
+    sections: list[list[str]] = [[]]
+    for row in rows:
+        if row.strip() and set(row.strip()) <= set("─-"):
+            sections.append([])
+        elif row.strip():
+            sections[-1].append(row)
+    told = " ".join(row.strip() for row in sections[0])
+    # Options are indented by four, what they are by more.
+    listed = [[row.strip() for row in part if re.match(r" {5}\S", row)] for part in sections]
+    every = f"all options: {prog} --help"
+    if told.startswith("Missing from "):
+        return f"{', '.join(row.split(' ')[0] for row in listed[0])} must be given; {every}"
+    if unknown := re.match(r"Unrecognized options: ([^,]*)", told):
+        near = sorted({row.split(" ")[0] for part in listed[1:] for row in part if row.startswith("--")})
+        what = "option" if unknown[1].startswith("-") else "argument"
+        guess = f"did you mean {' or '.join(near)}? " if near else ""
+        return f"unknown {what} {unknown[1]}; {guess}{every}"
+    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", told):
+        valid = ", ".join(re.findall(r"'([^']*)'", choice[3])) or choice[3]
+        return f"{choice[2]}: unknown {choice[1]!r}; valid: {valid}"
+    if (value := re.match(r"Error parsing (--\S+): .*?(\['.*?\]|'[^']*'|$)", told)) and len(listed) > 1 and listed[1]:
+        wanted = listed[1][0].partition(" ")[2]
+        wanted = {"INT": "a whole number", "FLOAT": "a number"}.get(wanted, wanted)
+        return f"{value[1]}: expected {wanted}; got {value[2].strip('[]')}"
+    # Settings have lower-case names; that of the class of all options says nothing.
+    return re.sub(r"^Error parsing (?=[a-z])|^Error parsing \w+: ", "", told) or f"see {prog} --help"
 
 
 def use_precision(precision: str) -> None:

@@ -56,9 +56,13 @@ def resolved(points: int, nyquist: Nyquist = "zero") -> Bool[np.ndarray, "kx ky"
 
 
 def weights_of_modes(points: int) -> Float[np.ndarray, "1 ky"]:
-    """How often a mode of the half spectrum counts in sums over all modes: twice where its conjugate is not in it."""
-    _, ky = wavenumbers(points)
-    return np.where((ky > 0) & (ky < points // 2), 2.0, 1.0)
+    """How often a mode of the half spectrum counts in sums over all modes: twice where its conjugate is not in it.
+
+    ``points`` are those along y, the halved axis; they may be odd. Over a whole half spectrum the sum is the number of
+    grid points: the real degrees of freedom of a field.
+    """
+    ky = np.arange(points // 2 + 1)[None, :]
+    return np.where((ky > 0) & (2 * ky != points), 2.0, 1.0)
 
 
 def refine(spectrum: Complex[Array, "*batch kx ky"], points: int) -> Complex[Array, "*batch kx_ ky_"]:

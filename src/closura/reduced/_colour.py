@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.numerics.fourier import resolved, wavenumbers, weights_of_modes
+from closura.numerics.fourier import wavenumbers, weights_of_modes
 from closura.reduced.network import DilatedNetwork
 from closura.reduced.working_grid import WorkingGrid
 
@@ -87,9 +87,7 @@ def degrees_of_freedom(grid: WorkingGrid) -> float:
 
 def _counts(grid: WorkingGrid) -> np.ndarray:
     n = grid.working_points
-    keep = resolved(n)
-    if grid.filter is not None:
-        keep = keep & (grid._transfer(grid.filter) < 1 - 1e-12)
+    keep = grid.missing_modes()
     directions = np.full(keep.shape, 1.0 if grid.solenoidal else 2.0)
     directions[0, 0] = 2.0
     return keep * directions * weights_of_modes(n)

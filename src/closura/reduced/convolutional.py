@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.numerics.fourier import wavenumbers
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.network import DilatedNetwork
@@ -106,6 +106,7 @@ class ConvolutionalRecipe(LearnedRecipe):
     descent: DescentConfiguration = field(default_factory=lambda: DescentConfiguration(updates=3000, batch=8))
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=("channels", "layers"))
         if self.noise < 0 or (self.noise and self.members < 2):
             raise ValueError(f"random channels need at least two members; got noise {self.noise}, {self.members}")
         if not 0 <= self.fairness <= 1:

@@ -21,16 +21,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.reduced._colour import check_flatness
 from closura.reduced._noising import SAMPLERS, Noising, Sampler, Schedule, Target
-from closura.reduced._refiner import Refiner, stratified
-from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
+from closura.reduced._refined import RefinedClosure, refined_loss, untrained_parts
+from closura.reduced._refiner import Refiner, Work, stratified
+from closura.reduced.learned import LearnedRecipe
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
 
 
-class DiffusionClosure(LearnedReconstruction):
+class DiffusionClosure(RefinedClosure):
     """A diffusion model on a working grid."""
 
     grid: WorkingGrid
@@ -39,25 +40,24 @@ class DiffusionClosure(LearnedReconstruction):
     sampler: Sampler = eqx.field(static=True)
     sampling_steps: int = eqx.field(static=True)
 
-    def draw(self, filtered: Float[Array, "2 x y"], *, key: PRNGKeyArray) -> Float[Array, "2 X Y"]:
-        seen = self.grid.inputs(filtered)
-        mean = self.refiner.guess.mean(self.grid, seen)
+    def missed(self, seen: Float[Array, "channel X Y"], mean: Work, *, key: PRNGKeyArray) -> Work:
         first, further = jax.random.split(key)
         start = self.refiner.noise(self.grid, key=first)
 
         def answer(x: Array, step: Int[Array, ""]) -> Array:
-            return self.answer(seen, mean, x, step)
+            return self.refiner(self.grid, seen, mean, x, self.angle(step))
 
         if self.sampler == "ddim":
-            missed = self.noising.ddim(answer, start, self.sampling_steps)
-        else:
-            missed = self.noising.ancestral(answer, start, lambda key: self.refiner.noise(self.grid, key=key), further)
-        return self.refiner.close(self.grid, mean, missed)
+            return self.noising.ddim(answer, start, self.sampling_steps)
+        return self.noising.ancestral(answer, start, lambda key: self.refiner.noise(self.grid, key=key), further)
 
-    def answer(self, seen: Array, mean: Array, x: Array, step: Int[Array, ""]) -> Float[Array, "2 X Y"]:
-        """The network's answer to a noisy field after a step of noising."""
+    def noised(self, missed: Work, noise: Work, moment: Int[Array, ""]) -> tuple[Work, Work, Float[Array, ""]]:
+        return *self.noising.mix(missed, noise, moment), self.angle(moment)
+
+    def angle(self, step: Int[Array, ""]) -> Float[Array, ""]:
+        """How noisy a field is after a step of noising: 0 not at all, pi/2 entirely."""
         data_part, noise_part = self.noising.parts(step)
-        return self.refiner(self.grid, seen, mean, x, jnp.arctan2(noise_part, data_part))
+        return jnp.arctan2(noise_part, data_part)
 
     def with_sampler(self, sampler: Sampler, steps: int = 10) -> "DiffusionClosure":
         """The same closure, sampled otherwise: "ddim" in a number of steps, or "ancestral" in all.
@@ -70,23 +70,14 @@ class DiffusionClosure(LearnedReconstruction):
         check_sampler(sampler, steps)
         return DiffusionClosure(self.grid, self.refiner, self.noising, sampler, steps)
 
-    def facts(self) -> dict[str, Any]:
-        return {
-            "grid": self.grid.plain(),
-            "channels": self.refiner.network.first.kernel.shape[-1],
-            "layers": len(self.refiner.network.inner),
-            "first_guess": self.refiner.guess.network is not None,
-            "noising": {n: getattr(self.noising, n) for n in ("steps", "schedule", "target")},
-            "sampler": self.sampler,
-            "sampling_steps": self.sampling_steps,
-        }
+    def settings(self) -> dict[str, Any]:
+        noising = {name: getattr(self.noising, name) for name in ("steps", "schedule", "target")}
+        return {"noising": noising, "sampler": self.sampler, "sampling_steps": self.sampling_steps}
 
     @classmethod
     def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "DiffusionClosure":
-        grid = WorkingGrid.from_plain(facts["grid"])
-        sizes = {name: facts[name] for name in ("first_guess", "channels", "layers")}
-        refiner = Refiner(grid, **sizes, key=key)
-        return cls(grid, refiner, Noising(**facts["noising"]), facts["sampler"], facts["sampling_steps"])
+        parts = untrained_parts(facts, key=key)
+        return cls(*parts, Noising(**facts["noising"]), facts["sampler"], facts["sampling_steps"])
 
 
 @dataclass(frozen=True)
@@ -134,6 +125,7 @@ class DiffusionRecipe(LearnedRecipe):
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=("channels", "layers"))
         check_sampler(self.sampler, self.sampling_steps)
         check_flatness(self.flatness)
         _ = self.noising
@@ -159,21 +151,7 @@ class DiffusionRecipe(LearnedRecipe):
         """Square error of the network's answer at random steps, and the loss of the first guess."""
         times, draws = jax.random.split(key)
         steps = (stratified(filtered.shape[0], key=times) * self.noise_steps).astype(jnp.int32)
-
-        def one(frame: Array, residual: Array, step: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-            grid, refiner = closure.grid, closure.refiner
-            seen = grid.inputs(frame)
-            mean = refiner.guess.mean(grid, seen)
-            missed = refiner.missed(grid, mean, residual)
-            x, target = closure.noising.mix(missed, refiner.noise(grid, key=key), step)
-            answer = closure.answer(seen, jax.lax.stop_gradient(mean), x, step)
-            first = refiner.guess.loss(grid, mean, residual, self.flatness)
-            return first, refiner.square(grid, answer - target, self.flatness)
-
-        keys = jax.random.split(draws, filtered.shape[0])
-        first, later = (jnp.mean(each) for each in jax.vmap(one)(filtered, residuals, steps, keys))
-        spread = closure.refiner.guess.colour.overall(closure.grid)
-        return first + later, {"first_guess": first, "answer": later, "missed": spread}
+        return refined_loss(closure, filtered, residuals, steps, self.flatness, key=draws)
 
 
 def check_sampler(sampler: str, steps: int) -> None:

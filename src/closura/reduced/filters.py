@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.reduced.spectra import ModePower, multiplicity, radii
+from closura.numerics.fourier import weights_of_modes
+from closura.reduced.spectra import ModePower, radii
 
 Rule = Literal["published", "crossing"]
 AnyFrames = TypeVar("AnyFrames", bound=Float[Array | np.ndarray, "*frames x y"])
@@ -45,7 +46,7 @@ class Filter(eqx.Module):
 
         For the spectral cut-off, the numbers that a filtered field consists of.
         """
-        return round(float(np.sum(multiplicity(points) * (np.abs(self.transfer(points)) >= 0.5))))
+        return round(float(np.sum(weights_of_modes(points[1]) * (np.abs(self.transfer(points)) >= 0.5))))
 
     def __call__(self, frames: AnyFrames) -> AnyFrames:
         """Filter frames.

@@ -29,10 +29,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.reduced._colour import check_flatness
-from closura.reduced._refiner import Refiner, stratified
-from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
+from closura.reduced._refined import RefinedClosure, refined_loss, untrained_parts
+from closura.reduced._refiner import Refiner, Work, stratified
+from closura.reduced.learned import LearnedRecipe
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
 
@@ -40,7 +41,7 @@ Method = Literal["euler", "heun"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
-class FlowClosure(LearnedReconstruction):
+class FlowClosure(RefinedClosure):
     """A flow from noise to residuals on a working grid."""
 
     grid: WorkingGrid
@@ -48,16 +49,16 @@ class FlowClosure(LearnedReconstruction):
     method: Method = eqx.field(static=True)
     sampling_steps: int = eqx.field(static=True)
 
-    def draw(self, filtered: Float[Array, "2 x y"], *, key: PRNGKeyArray) -> Float[Array, "2 X Y"]:
-        seen = self.grid.inputs(filtered)
-        mean = self.refiner.guess.mean(self.grid, seen)
+    def missed(self, seen: Float[Array, "channel X Y"], mean: Work, *, key: PRNGKeyArray) -> Work:
         start = self.refiner.noise(self.grid, key=key)
-        missed = integrate(lambda x, t: self.velocity(seen, mean, x, t), start, self.sampling_steps, self.method)
-        return self.refiner.close(self.grid, mean, missed)
 
-    def velocity(self, seen: Array, mean: Array, x: Array, time: Float[Array, ""]) -> Float[Array, "2 X Y"]:
-        """The network's velocity at a point and a time between 0 (noise) and 1 (data)."""
-        return self.refiner(self.grid, seen, mean, x, (1 - time) * (jnp.pi / 2))
+        def velocity(x: Array, time: Float[Array, ""]) -> Array:
+            return self.refiner(self.grid, seen, mean, x, angle_at(time))
+
+        return integrate(velocity, start, self.sampling_steps, self.method)
+
+    def noised(self, missed: Work, noise: Work, moment: Float[Array, ""]) -> tuple[Work, Work, Float[Array, ""]]:
+        return (1 - moment) * noise + moment * missed, missed - noise, angle_at(moment)
 
     def with_sampler(self, method: Method, steps: int) -> "FlowClosure":
         """The same closure, integrated otherwise.
@@ -70,21 +71,17 @@ class FlowClosure(LearnedReconstruction):
         check_method(method, steps)
         return FlowClosure(self.grid, self.refiner, method, steps)
 
-    def facts(self) -> dict[str, Any]:
-        return {
-            "grid": self.grid.plain(),
-            "channels": self.refiner.network.first.kernel.shape[-1],
-            "layers": len(self.refiner.network.inner),
-            "first_guess": self.refiner.guess.network is not None,
-            "method": self.method,
-            "sampling_steps": self.sampling_steps,
-        }
+    def settings(self) -> dict[str, Any]:
+        return {"method": self.method, "sampling_steps": self.sampling_steps}
 
     @classmethod
     def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "FlowClosure":
-        grid = WorkingGrid.from_plain(facts["grid"])
-        sizes = {name: facts[name] for name in ("first_guess", "channels", "layers")}
-        return cls(grid, Refiner(grid, **sizes, key=key), facts["method"], facts["sampling_steps"])
+        return cls(*untrained_parts(facts, key=key), facts["method"], facts["sampling_steps"])
+
+
+def angle_at(time: Float[Array, ""]) -> Float[Array, ""]:
+    """How noisy a field is at a time between 0 (noise, pi/2) and 1 (data, 0)."""
+    return (1 - time) * (jnp.pi / 2)
 
 
 def integrate(
@@ -160,6 +157,7 @@ class FlowRecipe(LearnedRecipe):
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=("channels", "layers"))
         check_method(self.method, self.sampling_steps)
         check_flatness(self.flatness)
 
@@ -178,22 +176,8 @@ class FlowRecipe(LearnedRecipe):
     ) -> tuple[Float[Array, ""], Metrics]:
         """Square error of the velocity at random times [Lipman2023, eq. 23], and the loss of the first guess."""
         moments, draws = jax.random.split(key)
-
-        def one(frame: Array, residual: Array, time: Array, key: PRNGKeyArray) -> tuple[Array, Array]:
-            grid, refiner = closure.grid, closure.refiner
-            seen = grid.inputs(frame)
-            mean = refiner.guess.mean(grid, seen)
-            missed, noise = refiner.missed(grid, mean, residual), refiner.noise(grid, key=key)
-            x = (1 - time) * noise + time * missed
-            velocity = closure.velocity(seen, jax.lax.stop_gradient(mean), x, time)
-            first = refiner.guess.loss(grid, mean, residual, self.flatness)
-            return first, refiner.square(grid, velocity - (missed - noise), self.flatness)
-
         times = stratified(filtered.shape[0], key=moments)
-        keys = jax.random.split(draws, filtered.shape[0])
-        first, later = (jnp.mean(each) for each in jax.vmap(one)(filtered, residuals, times, keys))
-        spread = closure.refiner.guess.colour.overall(closure.grid)
-        return first + later, {"first_guess": first, "velocity": later, "missed": spread}
+        return refined_loss(closure, filtered, residuals, times, self.flatness, key=draws)
 
 
 register("flow", FlowRecipe, FlowClosure)

@@ -26,6 +26,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from closura.learners.state import check_ranges
 from closura.reduced.exact_gaussian_process import KernelName, SharedGaussianProcess, fit_shared
 from closura.reduced.filters import Filter
 from closura.reduced.pod import POD, fit_pod
@@ -151,6 +152,11 @@ class GaussianProcessRecipe:
     kernel: KernelName = "matern52"
     blocks: int = 5
     symmetries: bool = True
+
+    def __post_init__(self) -> None:
+        check_ranges(self, positive=("inputs", "outputs", "points"))
+        if self.blocks < 2:
+            raise ValueError(f"at least two blocks are left out in turn; got {self.blocks}")
 
     def fit(
         self,

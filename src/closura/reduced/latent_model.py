@@ -29,7 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.reduced.convolutional import ensemble_score
 from closura.reduced.denoiser import Denoiser, denoising_error
 from closura.reduced.encoding import SpectralEncoding, random_move
@@ -194,7 +194,7 @@ class LatentModel(ReducedModel):
         settings = {**facts, "encoding": SpectralEncoding.from_plain(facts["encoding"])}
         encoding = settings.pop("encoding")
         change, limit, energies = (tuple(settings.pop(name)) for name in ("change", "limit", "energies"))
-        blank = cls(encoding, change, limit, energies, **settings, key=jax.random.key(0))
+        blank = eqx.filter_eval_shape(cls, encoding, change, limit, energies, **settings, key=jax.random.key(0))
         return with_arrays(blank, arrays)
 
 
@@ -296,6 +296,13 @@ class LatentRecipe:
             yield np.stack([latents[p][b : b + length : every] for p, b in zip(parts, begins, strict=True)])
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=("width", "blocks", "heads"))
+        if self.width % self.heads:
+            raise ValueError(f"the width must be a multiple of the heads; got {self.width} and {self.heads}")
+        if self.climate_steps < 4:
+            raise ValueError(f"runs that settle the climate need at least 4 steps; got {self.climate_steps}")
+        if self.noise < 0 or min(steps for _, steps in self.horizons or ((0.0, 1),)) < 1:
+            raise ValueError(f"need noise >= 0 and horizons of at least one step; got {self.noise} and {self.horizons}")
         if self.window < 2 or self.members < 2:
             raise ValueError(f"need a window of at least 2 steps and 2 members; got {self.window} and {self.members}")
         if not self.horizons or self.horizons[0][0] != 0:

@@ -79,7 +79,7 @@ class LearnedReconstruction(Reconstruction):
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LearnedReconstruction":
-        return with_arrays(cls.untrained(facts, key=jax.random.key(0)), arrays)
+        return with_arrays(eqx.filter_eval_shape(cls.untrained, facts, key=jax.random.key(0)), arrays)
 
 
 @eqx.filter_jit

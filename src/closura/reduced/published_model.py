@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.published_transformer import PublishedTransformer
 from closura.reduced.published_vae import DenseAutoencoder, Variant
@@ -137,7 +137,7 @@ class PublishedModel(ReducedModel):
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "PublishedModel":
-        return with_arrays(cls.untrained(facts, key=jax.random.key(0)), arrays)
+        return with_arrays(eqx.filter_eval_shape(cls.untrained, facts, key=jax.random.key(0)), arrays)
 
     @classmethod
     def untrained(cls, facts: Mapping[str, Any], *, key: PRNGKeyArray) -> "PublishedModel":
@@ -244,6 +244,7 @@ class PublishedModelRecipe:
         weights = (self.state_weight, self.autoencoder_weight, self.divergence_weight, self.energy_weight)
         if self.past < 2 or self.horizon < 1 or min(weights) < 0:
             raise ValueError(f"need past >= 2, horizon >= 1 and weights >= 0; got {self}")
+        check_ranges(self, positive=("latent", "blocks", "heads"))
         if self.latent % self.heads:
             raise ValueError(f"the latents must be a multiple of the heads; got {self.latent} and {self.heads}")
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from closura.numerics.fourier import weights_of_modes
+
 FRAMES_AT_ONCE = 256
 
 
@@ -18,26 +20,14 @@ def radii(points: tuple[int, int]) -> Float[np.ndarray, "x half"]:
     return np.hypot(along_x[:, None], along_y[None, :])
 
 
-def multiplicity(points: tuple[int, int]) -> Float[np.ndarray, "x half"]:
-    """How many modes of the full spectrum each mode of the half spectrum stands for: 1 or 2.
-
-    Summed over modes, it is the number of grid points: the real degrees of freedom of a field.
-    """
-    weights = np.full((points[0], points[1] // 2 + 1), 2.0)
-    weights[:, 0] = 1.0
-    if points[1] % 2 == 0:
-        weights[:, -1] = 1.0
-    return weights
-
-
 @dataclass(frozen=True)
 class ModePower:
-    """Time-mean squared amplitude of every mode, summed with :func:`multiplicity` to the mean square of the field.
+    """Time-mean squared amplitude of every mode, whose sum with ``weights_of_modes`` is the mean square of the field.
 
     Parameters
     ----------
     sums
-        Sum over frames of ``|transform|^2 / points^2``, ``(component, x, y//2+1)``, float64, without multiplicity.
+        Sum over frames of ``|transform|^2 / points^2``, ``(component, x, y//2+1)``, float64, without those weights.
     frames
         Number of frames in the sum.
     points
@@ -74,7 +64,7 @@ class ModePower:
 
     @property
     def energy(self) -> Float[np.ndarray, "component x half"]:
-        """Mean kinetic energy per unit mass of every mode (half the mean square), multiplicity included.
+        """Mean kinetic energy per unit mass of every mode (half the mean square), with that of its conjugate.
 
         Raises
         ------
@@ -83,7 +73,7 @@ class ModePower:
         """
         if not self.frames:
             raise ValueError("no frames have been added yet: there is no mean")
-        return 0.5 * self.sums / self.frames * multiplicity(self.points)
+        return 0.5 * self.sums / self.frames * weights_of_modes(self.points[1])
 
     def shells(self) -> tuple[Float[np.ndarray, " shell"], Float[np.ndarray, "component shell"]]:
         """Energy in the shells ``j - 1/2 <= |k| < j + 1/2``, ``j = 0, 1, ...``: wavenumbers and energies."""

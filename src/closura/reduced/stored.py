@@ -27,12 +27,19 @@ def arrays_of(module: eqx.Module) -> dict[str, np.ndarray]:
 def with_arrays(blank: Module, arrays: Mapping[str, np.ndarray]) -> Module:
     """A module with the arrays that :func:`arrays_of` gave.
 
+    Parameters
+    ----------
+    blank
+        A module of the same shapes, or the shapes alone (``eqx.filter_eval_shape``), for which nothing is computed.
+    arrays
+        All its weights.
+
     Raises
     ------
     ValueError
         If names or shapes differ.
     """
-    weights, rest = eqx.partition(blank, eqx.is_inexact_array)
+    weights, rest = eqx.partition(blank, _is_weight)
     leaves, structure = jax.tree_util.tree_flatten_with_path(weights)
     places = [(jax.tree_util.keystr(path).lstrip("."), leaf) for path, leaf in leaves]
     if {name for name, _ in places} != set(arrays):
@@ -48,6 +55,11 @@ def with_arrays(blank: Module, arrays: Mapping[str, np.ndarray]) -> Module:
             raise ValueError(f"array {name}: expected shape {leaf.shape}; got {arrays[name].shape}")
     filled = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in places]
     return eqx.combine(jax.tree_util.tree_unflatten(structure, filled), rest)
+
+
+def _is_weight(leaf: Any) -> bool:
+    shape = isinstance(leaf, jax.ShapeDtypeStruct) and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return shape or eqx.is_inexact_array(leaf)
 
 
 def write_stored(

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, check_ranges
 from closura.reduced._colour import Colour, check_flatness, degrees_of_freedom
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.network import DilatedNetwork
@@ -146,6 +146,7 @@ class VariationalRecipe(LearnedRecipe):
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
 
     def __post_init__(self) -> None:
+        check_ranges(self, positive=("channels", "layers", "encoder_layers"))
         if self.latent < 1 or self.latent_points < 1:
             raise ValueError(f"expected latents and points for them; got {self.latent} on {self.latent_points} points")
         if self.divergence_weight < 0:

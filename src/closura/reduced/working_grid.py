@@ -11,7 +11,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float
 
 from closura.numerics.fourier import coarsen, divergence_free, refine, resolved, wavenumbers, weights_of_modes
 from closura.reduced.filters import Filter, from_plain
@@ -80,6 +80,17 @@ class WorkingGrid(eqx.Module):
         n = self.working_points
         return jnp.fft.irfft2(self._clean(jnp.fft.rfft2(residual)), s=(n, n))
 
+    def missing_modes(self) -> Bool[np.ndarray, "kx ky"]:
+        """Modes of the half spectrum that can be in a residual: resolved here, and not kept whole by the filter."""
+        keep = resolved(self.working_points)
+        if self.filter is None:
+            return keep
+        # The data's transfer function, at the wavenumbers of the working grid.
+        half = self.working_points // 2
+        full = self.filter.transfer((self.points, self.points))
+        transfer = np.concatenate([full[:half, : half + 1], full[self.points - half :, : half + 1]])
+        return keep & (transfer < 1 - 1e-12)
+
     def to_work(self, field: Float[Array, "component x y"]) -> Work:
         """A field on the working grid: the waves that it resolves."""
         n = self.working_points
@@ -93,17 +104,8 @@ class WorkingGrid(eqx.Module):
         return jnp.fft.irfft2(modes if n == self.working_points else refine(modes, n), s=(n, n))
 
     def _clean(self, modes: Complex[Array, "component kx ky"]) -> Complex[Array, "component kx ky"]:
-        keep = resolved(self.working_points)
-        if self.filter is not None:
-            keep &= self._transfer(self.filter) < 1 - 1e-12
-        modes = modes * jnp.asarray(keep, modes.real.dtype)
+        modes = modes * jnp.asarray(self.missing_modes(), modes.real.dtype)
         return divergence_free(modes) if self.solenoidal else modes
-
-    def _transfer(self, filtering: Filter) -> Float[np.ndarray, "X half"]:
-        # The data's transfer function, at the wavenumbers of the working grid.
-        half = self.working_points // 2
-        full = filtering.transfer((self.points, self.points))
-        return np.concatenate([full[:half, : half + 1], full[self.points - half :, : half + 1]])
 
     def plain(self) -> dict[str, Any]:
         """All settings, as JSON knows them."""

@@ -1,7 +1,7 @@
 """Closures and reduced-order models of flows, judged on data that they have not seen."""
 
-from closura.evaluation.flows.closure_study import ClosureEvaluation as ClosureEvaluation
-from closura.evaluation.flows.closure_study import ClosureStudy as ClosureStudy
+from closura.evaluation.flows.closure_results import ClosureEvaluation as ClosureEvaluation
+from closura.evaluation.flows.closure_results import ClosureStudy as ClosureStudy
 from closura.evaluation.flows.closure_study import run_closure_study as run_closure_study
 from closura.evaluation.flows.model_study import ModelEvaluation as ModelEvaluation
 from closura.evaluation.flows.model_study import run_model_study as run_model_study

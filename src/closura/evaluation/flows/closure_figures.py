@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from closura.evaluation.ensembles import Scores
 from closura.evaluation.flows import panels
-from closura.evaluation.flows.closure_study import ClosureEvaluation
+from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import positive, styles_of, symmetric
 from closura.evaluation.style import figure_settings, finish, new_figure
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
-from closura.evaluation.flows.closure_study import ClosureEvaluation, ClosureRow
+from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
 from closura.evaluation.flows.look import Block, count, percent, plain, seconds
 from closura.evaluation.metrics import plain as jsonable
 from closura.files import write_atomically

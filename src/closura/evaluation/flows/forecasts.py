@@ -7,7 +7,7 @@ import numpy as np
 
 from closura.evaluation.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
 from closura.evaluation.ensembles.predictability import Horizon
-from closura.evaluation.flows.closure_study import DIAGRAM_LEVELS
+from closura.evaluation.flows.closure_results import DIAGRAM_LEVELS
 from closura.evaluation.flows.look import nothing_is_nan
 
 THRESHOLD = 0.5

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from closura.evaluation import page
 from closura.evaluation.flows import closure_figures, closure_tables, model_figures, model_tables
-from closura.evaluation.flows.closure_study import ClosureEvaluation
+from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import Block, stand_out
 from closura.evaluation.flows.model_study import ModelEvaluation
 from closura.files import write_atomically

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.evaluation.ensembles import wasserstein
+from closura.interruption import Interrupted
 from closura.reduced.latent_model import LatentModel
 from closura.reduced.model import decode_all, latent_rollout
 from closura.runs.fitting.frames import FitData
@@ -29,6 +30,7 @@ def settle(
     *,
     disturbances: tuple[float, ...],
     steps: int,
+    stop: Callable[[], bool] = lambda: False,
     report: Callable[[float, float], None] = lambda disturbance, distance: None,
 ) -> tuple[LatentModel, dict[float, float]]:
     """The model with the disturbance that keeps its climate, and the Wasserstein-1 distance of every one.
@@ -45,8 +47,15 @@ def settle(
         Sizes that are tried.
     steps
         Length of the runs; the distance is the largest of their second and fourth quarter.
+    stop
+        Says whether to stop; asked before every size.
     report
         Is told every size and its distance, in units of energy.
+
+    Raises
+    ------
+    Interrupted
+        When asked to stop.
     """
     frames = data.filtering(data.frames(data.split.train, FRAMES))
     climate = np.sort(_energy(frames).ravel()[:: max(1, frames.size // 400_000)])
@@ -54,6 +63,8 @@ def settle(
     found: dict[float, float] = {}
     models: dict[float, LatentModel] = {}
     for size in disturbances:
+        if stop():
+            raise Interrupted("stopped before the model's climate was settled; continue with --resume")
         models[size] = LatentModel.from_state(model.state(), {**model.facts(), "disturbance": size})
         runs = latent_rollout(models[size], starts, steps, MEMBERS, key=jax.random.key(2))
         quarters = (runs[:, :, steps // 4 : steps // 2 : 10], runs[:, :, 3 * steps // 4 :: 10])

@@ -15,15 +15,14 @@ from closura.reduced.baselines import ClimatologyRecipe
 from closura.reduced.calibration import Calibrated, calibrate
 from closura.reduced.learned import LearnedRecipe
 from closura.reduced.reconstruction import Frames, Reconstruction, load_reconstruction, save_reconstruction
-from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
-from closura.runs.environment import describe_environment
 from closura.runs.fitting.configuration import ClosureFitConfiguration, closure_fit_from_plain
-from closura.runs.fitting.frames import FitData, check_same_data, fit_data
-from closura.runs.fitting.loop import Task, descend
+from closura.runs.fitting.frames import FitData
+from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
+from closura.runs.fitting.start import begin_fit, check_checkpoint, open_fit
 from closura.runs.folder import RunFolder
 from closura.runs.status import told
-from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
+from closura.runs.tracking import Tracker
 from closura.runs.training import Progress
 
 IN_MEMORY = 8000
@@ -54,37 +53,44 @@ def fit_closure(
     resume: bool = False,
     overwrite: bool = False,
     trackers: Iterable[Tracker] = (),
+    checkpoint_every: float = CHECKPOINT_EVERY,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> FitResult:
     """Fit a closure and leave a run folder behind.
+
+    ``checkpoint_every`` is the time between checkpoints, in seconds; see :func:`~closura.runs.fitting.loop.descend`.
 
     Raises
     ------
     RunError
         If the folder cannot be used as asked.
     ValueError
-        If the data or the split cannot be used.
+        If the data or the split cannot be used, or the data are not those of the run that is resumed.
     TrainingDiverged, Interrupted
         As :func:`closura.runs.train`.
     """
     c = configuration
-    run = RunFolder(folder, decode=closure_fit_from_plain)
-    run.check(c, resume=resume, overwrite=overwrite)
-    check_trackers(trackers)
-    data = fit_data(c.data, c.filtering, c.split)
-    if resume:
-        check_same_data(run.read_environment().get("data"), data)
-    if not resume:
-        run.create(c)
-    write_json(run.environment, {**describe_environment(), "data": data.facts()})
-    sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(c))
-    continues = resume and run.last.exists()
-    sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
-    run.write_status("running")
+    run, data = open_fit(c, folder, closure_fit_from_plain, resume=resume, overwrite=overwrite, trackers=trackers)
+    descends = isinstance(c.recipe, LearnedRecipe)
+    if resume and descends:
+        check_checkpoint(run)
+    task = closure_task(c, data) if descends else None
+    sinks = begin_fit(run, c, data, resume=resume, trackers=trackers)
     # What is fitted at once has no step at which to stop: there signals end it as they would anything.
-    stopping = stop_requests() if isinstance(c.recipe, LearnedRecipe) else nullcontext(lambda: False)
+    stopping = nullcontext(lambda: False) if task is None else stop_requests()
     with told(run, sinks), stopping as stop:
-        result = _fit(c, data, run, sinks, stop, resume, report)
+        if task is None:
+            closure, done = _fit_at_once(c, data)
+        else:
+            done = descend(task, run, sinks, stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
+            closure, _ = load_reconstruction(run.weights)
+        if stop():
+            raise Interrupted("stopped before calibration; continue with --resume")
+        result, row = _finish(c, data, run, closure, done)
+        if task is None:
+            for sink in sinks:
+                sink.log(row)
+            report(Progress(1, 1, "fits", row, f"{result.score:.4g}"))
     run.write_status(
         "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
     )
@@ -104,60 +110,70 @@ def score(closure: Reconstruction, filtered: Frames, full: Frames, members: int,
     return {"validation_error": float(found.crps), "relative_l2": float(found.relative_l2)}
 
 
-def _fit(
-    c: ClosureFitConfiguration,
-    data: FitData,
-    run: RunFolder,
-    sinks: list[Sink],
-    stop: Callable[[], bool],
-    resume: bool,
-    report: Callable[[Progress], None],
-) -> FitResult:
-    keys = dict(zip(("begin", "learn", "calibrate"), jax.random.split(jax.random.key(c.seed), 3), strict=True))
-    chosen = data.pairs(data.split.validation or data.split.train, c.judge.frames)
-    facts = {"configuration": to_plain(c), **data.facts()}
+def closure_task(c: ClosureFitConfiguration, data: FitData) -> Task:
+    """The training of a closure that descends on batches of pairs.
 
-    def save(path: Path, closure: Any, row: dict[str, Any]) -> None:
-        told: dict[str, Any] = {
-            name: row[name] for name in ("update", "validation_error", "relative_l2") if name in row
-        }
-        save_reconstruction(path, closure, metadata={**facts, **told})
+    Raises
+    ------
+    ValueError
+        If the recipe's sizes do not suit the data.
+    """
+    keys = _keys(c)
+    chosen = _judged(c, data)
+    grid = c.recipe.working_grid(
+        *data.pairs(data.split.train, 400), forcing=data.flow.forcing, filtering=data.filtering
+    )
+    descent = c.recipe.descent_on(grid)
+    return Task(
+        descent=descent,
+        state=descent.init(c.recipe.initial(grid, key=keys["begin"]), key=keys["learn"]),
+        batches=lambda first: data.batches(c.recipe.descent.batch, seed=c.seed, first=first),
+        judge=lambda closure: score(closure, *chosen, c.judge.members),
+        save=lambda path, closure, row: _save(c, data, path, closure, row),
+        every=c.judge.every,
+        log_every=c.log_every,
+    )
 
-    if isinstance(c.recipe, LearnedRecipe):
-        seen = data.pairs(data.split.train, 400)
-        grid = c.recipe.working_grid(*seen, forcing=data.flow.forcing, filtering=data.filtering)
-        descent = c.recipe.descent_on(grid)
-        task = Task(
-            descent=descent,
-            state=descent.init(c.recipe.initial(grid, key=keys["begin"]), key=keys["learn"]),
-            batches=lambda first: data.batches(c.recipe.descent.batch, seed=c.seed, first=first),
-            judge=lambda closure: score(closure, *chosen, c.judge.members),
-            save=save,
-            every=c.judge.every,
-            log_every=c.log_every,
-        )
-        done = descend(task, run, sinks, stop, resume=resume, report=report)
-        closure, _ = load_reconstruction(run.weights)
-    else:
-        begun = perf_counter()
-        pairs = data.pairs(data.split.train, IN_MEMORY)
-        closure = c.recipe.fit(*pairs, key=keys["learn"], forcing=data.flow.forcing, filtering=data.filtering)
-        done = {"update": 1, "seconds": perf_counter() - begun}
-    if stop():
-        raise Interrupted("stopped before calibration; continue with --resume")
+
+def _fit_at_once(c: ClosureFitConfiguration, data: FitData) -> tuple[Reconstruction, dict[str, Any]]:
+    begun = perf_counter()
+    pairs = data.pairs(data.split.train, IN_MEMORY)
+    closure = c.recipe.fit(*pairs, key=_keys(c)["learn"], forcing=data.flow.forcing, filtering=data.filtering)
+    return closure, {"update": 1, "seconds": perf_counter() - begun}
+
+
+def _finish(
+    c: ClosureFitConfiguration, data: FitData, run: RunFolder, closure: Reconstruction, done: dict[str, Any]
+) -> tuple[FitResult, dict[str, Any]]:
+    """Calibrate the closure, judge it as it is kept, and keep it and the climatology of its training frames."""
+    key, chosen = _keys(c)["calibrate"], _judged(c, data)
     if isinstance(closure, Calibrated):  # a finished run, resumed
         closure = closure.inner
     if c.calibrate and data.split.validation:
-        closure = calibrate(closure, *data.pairs(data.split.validation, CALIBRATION), key=keys["calibrate"])
+        closure = calibrate(closure, *data.pairs(data.split.validation, CALIBRATION), key=key)
     judged = score(closure, *chosen, max(c.judge.members, 2))
     row: dict[str, Any] = {"update": done["update"], **judged, "seconds": done["seconds"]}
-    if not isinstance(c.recipe, LearnedRecipe):
-        for sink in sinks:
-            sink.log(row)
-        report(Progress(1, 1, "fits", row, f"{judged['validation_error']:.4g}"))
-    save(run.weights, closure, row)
-    climate = ClimatologyRecipe(CLIMATE).fit(*data.pairs(data.split.train, 5 * CLIMATE), key=keys["calibrate"])
-    save_reconstruction(run.path / "climatology.safetensors", climate, metadata=facts)
+    _save(c, data, run.weights, closure, row)
+    climate = ClimatologyRecipe(CLIMATE).fit(*data.pairs(data.split.train, 5 * CLIMATE), key=key)
+    save_reconstruction(run.path / "climatology.safetensors", climate, metadata=_facts(c, data))
     without = float(np.mean(np.abs(chosen[0].astype(np.float64) - chosen[1])))
     factor = closure.factor if isinstance(closure, Calibrated) else 1.0
-    return FitResult(closure, judged["validation_error"], without, factor, done["update"], done["seconds"])
+    return FitResult(closure, judged["validation_error"], without, factor, done["update"], done["seconds"]), row
+
+
+def _keys(c: ClosureFitConfiguration) -> dict[str, Any]:
+    return dict(zip(("begin", "learn", "calibrate"), jax.random.split(jax.random.key(c.seed), 3), strict=True))
+
+
+def _judged(c: ClosureFitConfiguration, data: FitData) -> tuple[Frames, Frames]:
+    """The pairs that choose; training frames where there is no validation (the published split)."""
+    return data.pairs(data.split.validation or data.split.train, c.judge.frames)
+
+
+def _facts(c: ClosureFitConfiguration, data: FitData) -> dict[str, Any]:
+    return {"configuration": to_plain(c), **data.facts()}
+
+
+def _save(c: ClosureFitConfiguration, data: FitData, path: Path, closure: Any, row: dict[str, Any]) -> None:
+    figures: dict[str, Any] = {name: row[name] for name in ("update", "validation_error", "relative_l2") if name in row}
+    save_reconstruction(path, closure, metadata={**_facts(c, data), **figures})

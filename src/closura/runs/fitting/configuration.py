@@ -1,10 +1,13 @@
 """Settings of a fit to a data set of flows: which frames, which filter, what is fitted."""
 
+import math
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, get_args, get_type_hints
 
+from closura.learners.state import check_ranges
 from closura.reduced.model import model_recipe
 from closura.reduced.reconstruction import find
+from closura.runs.folder import RunError
 
 SplitBy = Literal["trajectory", "time", "interleaved"]
 FilterName = Literal["spectral", "gaussian", "box"]
@@ -39,8 +42,11 @@ class FilterConfiguration:
     def __post_init__(self) -> None:
         if self.kind not in get_args(FilterName):
             raise ValueError(f"unknown filter {self.kind!r}; valid: {', '.join(get_args(FilterName))}")
-        if self.cutoff < 0 or not 0 < self.energy < 1 or self.width <= 0:
-            raise ValueError(f"cutoff >= 0, 0 < energy < 1 and width > 0 are needed; got {self}")
+        if not 0 <= self.cutoff < math.inf:
+            raise ValueError(f"cutoff must not be negative; got {self.cutoff:g}")
+        if not 0 < self.energy < 1:
+            raise ValueError(f"energy is a share between 0 and 1; got {self.energy:g}")
+        check_ranges(self, positive=("width",))
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class SplitConfiguration:
         if self.by == "interleaved" and not self.allow_leak:
             raise ValueError(
                 "interleaved frames leak: the test frames lie 0.1 % beside training frames. Hold out trajectories or "
-                "times (split.by), or allow it by name (split.allow-leak)"
+                "times with --split.by trajectory or time, or allow it by name with --split.allow-leak"
             )
 
 
@@ -103,8 +109,7 @@ class JudgeConfiguration:
     every: int = 250
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.members, self.every) < 1:
-            raise ValueError(f"judging needs positive numbers; got {self}")
+        check_ranges(self, positive=("frames", "members", "every"))
 
 
 @dataclass(frozen=True)
@@ -148,8 +153,7 @@ class ClosureFitConfiguration:
             object.__setattr__(self, "recipe", wanted())
         if type(self.recipe) is not wanted:
             raise ValueError(f"closure {self.closure!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-        if self.log_every < 1 or self.seed < 0:
-            raise ValueError("log_every must be positive, the seed not negative")
+        _check_numbers(self, "log_every")
 
 
 def closure_fit_from_plain(plain: dict[str, Any]) -> ClosureFitConfiguration:
@@ -159,15 +163,27 @@ def closure_fit_from_plain(plain: dict[str, Any]) -> ClosureFitConfiguration:
     ------
     ValueError
         If a setting is unknown or a value is refused.
+    RunError
+        If they are settings of another kind of run.
     """
     try:
         values = dict(plain)
-        if values["name"] != "kolmogorov-closure":
-            raise ValueError(f"a run of {values['name']}, not of kolmogorov-closure")
+        _check_name(values, "kolmogorov-closure")
         values["recipe"] = build(find(values["closure"]).recipe, values["recipe"])
         return build(ClosureFitConfiguration, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a configuration of a fit: {error}") from error
+
+
+def _check_numbers(c: Any, *positive: str) -> None:
+    check_ranges(c, positive=positive)
+    if c.seed < 0:
+        raise ValueError(f"seed must not be negative; got {c.seed}")
+
+
+def _check_name(values: dict[str, Any], name: str) -> None:
+    if values["name"] != name:
+        raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
 
 
 def build(kind: type, values: dict[str, Any]) -> Any:
@@ -212,8 +228,7 @@ class ForecastJudgeConfiguration:
     every: int = 500
 
     def __post_init__(self) -> None:
-        if min(self.starts, self.members, self.every) < 1 or not self.time > 0:
-            raise ValueError(f"judging needs positive numbers; got {self}")
+        check_ranges(self, positive=("starts", "members", "time", "every"))
 
 
 @dataclass(frozen=True)
@@ -257,8 +272,7 @@ class ModelFitConfiguration:
             object.__setattr__(self, "recipe", wanted())
         if type(self.recipe) is not wanted:
             raise ValueError(f"model {self.model!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-        if self.log_every < 1 or self.seed < 0 or self.every_frames < 1:
-            raise ValueError("log_every and every_frames must be positive, the seed not negative")
+        _check_numbers(self, "log_every", "every_frames")
 
 
 def model_fit_from_plain(plain: dict[str, Any]) -> ModelFitConfiguration:
@@ -268,11 +282,12 @@ def model_fit_from_plain(plain: dict[str, Any]) -> ModelFitConfiguration:
     ------
     ValueError
         If a setting is unknown or a value is refused.
+    RunError
+        If they are settings of another kind of run.
     """
     try:
         values = dict(plain)
-        if values["name"] != "kolmogorov-rom":
-            raise ValueError(f"a run of {values['name']}, not of kolmogorov-rom")
+        _check_name(values, "kolmogorov-rom")
         values["recipe"] = build(model_recipe(values["model"]), values["recipe"])
         return build(ModelFitConfiguration, values)
     except (KeyError, TypeError) as error:

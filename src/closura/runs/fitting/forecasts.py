@@ -39,12 +39,26 @@ def frames_apart(every_frames: int, segments: Sequence[Segment]) -> int:
     return every_frames // min(steps)
 
 
-def forecast_judge(c: ModelFitConfiguration, data: FitData) -> Callable[[Any], dict[str, float]]:
+def forecast_judge(c: ModelFitConfiguration, data: FitData, window: int) -> Callable[[Any], dict[str, float]]:
     """The score of forecasts from validation frames, in units of velocity: mean over points, times and starts.
 
     Frames are compared by their waves inside the filter's cut-off, each with its velocity as weight: the same numbers
     for all models, whatever their latent vectors are. Divergence and mean velocity, which the flow has not, are left
     out. Without validation frames (the published split) training frames are taken.
+
+    Parameters
+    ----------
+    c
+        Settings of the fit.
+    data
+        Its data.
+    window
+        Steps that the model sees before a forecast.
+
+    Raises
+    ------
+    ValueError
+        If forecasts are shorter than a step, or do not fit into the validation frames.
     """
     parts = data.split.validation or data.split.train
     segment = max(parts, key=len)
@@ -52,15 +66,17 @@ def forecast_judge(c: ModelFitConfiguration, data: FitData) -> Callable[[Any], d
     every = frames_apart(c.every_frames, [segment])
     measure = _measure(data)
     weights = measure.velocity_weights()
+    step = data.flow.interval * c.every_frames
+    if round(c.judge.time / step) < 1:
+        raise ValueError(
+            f"a forecast of {c.judge.time:g} is no step of {step:g}: choose a longer one with --judge.time"
+        )
+    steps = min(round(c.judge.time / step), (len(frames) - 1) // every - window)
+    if steps < 1:
+        raise ValueError(f"{len(frames)} validation frames are too few for a window of {window} steps and a forecast")
 
     def judge(model: Any) -> dict[str, float]:
         actual = encode_all(measure, frames)
-        window = model.window
-        steps = min(round(c.judge.time / (data.flow.interval * c.every_frames)), (len(frames) - 1) // every - window)
-        if steps < 1:
-            raise ValueError(
-                f"{len(frames)} validation frames are too few for a window of {window} steps and a forecast"
-            )
         last = len(frames) - (window + steps - 1) * every - 1
         begins = np.unique(np.linspace(0, last, c.judge.starts).astype(int))
         starts = np.stack([frames[b : b + window * every : every] for b in begins])

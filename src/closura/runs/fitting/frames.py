@@ -1,7 +1,7 @@
 """The frames of a fit: opened, split, filtered, streamed in batches."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,6 +150,33 @@ def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
     return split.train, split.validation, split.test
 
 
+def check_same_simulations(stored: Mapping[str, Any], flow: FlowData) -> None:
+    """Refuse a data set that does not hold the simulations that a run has seen, each under its number.
+
+    Parameters
+    ----------
+    stored
+        :meth:`FitData.facts` of the run.
+    flow
+        The data set to go on with.
+
+    Raises
+    ------
+    ValueError
+        Names the first trajectory that is another.
+    """
+    for part in ("train", "validation", "test"):
+        for segment in stored.get(part, ()):
+            number, name = segment["trajectory"], segment["simulation"]
+            found = flow.identities[number] if number < flow.trajectories else "none"
+            if found != name:
+                raise ValueError(
+                    f"{flow.path} holds other simulations than {stored.get('data')}, which the run began with: its "
+                    f"trajectory {number} is {found}, not {name}. Give the same data with --data, or start a new run "
+                    "with another --run"
+                )
+
+
 def check_same_data(stored: Any, data: FitData) -> None:
     """Refuse to go on with other data than a run began with.
 
@@ -162,8 +189,8 @@ def check_same_data(stored: Any, data: FitData) -> None:
     for name in ("filter", "forcing", "interval", "points", "train", "validation", "test"):
         if isinstance(stored, dict) and name in stored and stored[name] != json.loads(json.dumps(facts[name])):
             raise ValueError(
-                f"{data.flow.path} is not the data that the run began with ({name} differs): start a new run, or put "
-                "the data back"
+                f"{data.flow.path} is not the data that the run began with ({name} differs): start a new run, or give "
+                "the same data with --data"
             )
 
 
@@ -174,7 +201,13 @@ def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterConfiguration) 
     if c.kind == "box":
         return BoxFilter(c.width)
     if c.cutoff:
-        return SpectralCutoff(c.cutoff)
+        asked = SpectralCutoff(c.cutoff)
+        if asked.transfer((flow.points, flow.points)).all():
+            raise ValueError(
+                f"a cut-off of {c.cutoff:g} keeps all waves of {flow.points} x {flow.points} points: nothing is left "
+                f"out; choose one below {flow.points / 2:g} with --filter.cutoff"
+            )
+        return asked
     probe = FitData(flow, Split(tuple(train), (), ()), SpectralCutoff(flow.points / 2))
     power = mode_power(probe.frames(train, POWER_FRAMES))
     return SpectralCutoff(cutoff_by_energy(power, c.energy, c.rule))

@@ -19,6 +19,9 @@ from closura.runs.folder import RunFolder
 from closura.runs.tracking import Sink
 from closura.runs.training import Progress, TrainingDiverged
 
+CHECKPOINT_EVERY = 300.0
+"""Seconds of work that a kill may cost."""
+
 
 @dataclass(frozen=True, eq=False)
 class Task:
@@ -56,9 +59,27 @@ def descend(
     stop: Callable[[], bool],
     *,
     resume: bool = False,
+    checkpoint_every: float = CHECKPOINT_EVERY,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Any]:
     """Make all updates that are left; returns ``update``, ``best``, ``seconds``.
+
+    Parameters
+    ----------
+    task
+        What is fitted.
+    run
+        Its folder.
+    sinks
+        Take rows of metrics.
+    stop
+        Says whether to stop; asked after every update.
+    resume
+        Go on from the last checkpoint, if there is one.
+    checkpoint_every
+        Seconds after which a checkpoint is written, wherever the descent stands; judgements write one in any case.
+    report
+        Is told every row.
 
     Raises
     ------
@@ -69,21 +90,31 @@ def descend(
     """
     state = task.state
     facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0}
+    rows: list[dict[str, Any]] = []
     if resume and run.last.exists():
         state, facts = load_checkpoint(run.last, state)
+        rows = facts.pop("rows", [])
     total = task.descent.configuration.updates
     update, begun = int(state.updates), time.perf_counter() - facts["seconds"]
+    saved = time.monotonic()
     batches = task.batches(update)
     while update < total:
         until = min(total, (update // task.log_every + 1) * task.log_every, (update // task.every + 1) * task.every)
-        rows: list[dict[str, Any]] = []
         while update < until:
             state, metrics = task.descent.update(state, jax.tree.map(jnp.asarray, next(batches)))
             rows.append(metrics)
             update += 1
-            if stop():
-                break
+            stopping = stop()
+            if update < until and (stopping or time.monotonic() - saved >= checkpoint_every):
+                _check_finite({"update": update, **_means(rows)}, state, run)
+                facts["update"], facts["seconds"] = update, time.perf_counter() - begun
+                # The row that has begun is kept with it: metrics are to be those of an uninterrupted fit too.
+                rows = [{name: float(value) for name, value in row.items()} for row in rows]
+                save_checkpoint(run.last, state, {**facts, "rows": rows})
+                saved = time.monotonic()
+                _leave(stopping, update, total)
         row: dict[str, Any] = {"update": update, **_means(rows)}
+        rows = []
         _check_finite(row, state, run)
         judged = update % task.every == 0 or update == total
         if judged:
@@ -100,14 +131,19 @@ def descend(
         words = f"{row['validation_error']:.4g}" if judged else ""
         report(Progress(update, total, "updates", row, words))
         stopping = stop()
-        if judged or stopping:
+        if judged or stopping or time.monotonic() - saved >= checkpoint_every:
             save_checkpoint(run.last, state, facts)
-        if stopping and update < total:
-            raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
+            saved = time.monotonic()
+        _leave(stopping, update, total)
     task.save(run.final, state.averaged, {"update": update})
     if not run.weights.exists():
         task.save(run.weights, state.averaged, {"update": update})
     return facts
+
+
+def _leave(stopping: bool, update: int, total: int) -> None:
+    if stopping and update < total:
+        raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")
 
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float]:

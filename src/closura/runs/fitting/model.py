@@ -14,18 +14,17 @@ from closura.reduced.encoding import SpectralEncoding
 from closura.reduced.filters import SpectralCutoff
 from closura.reduced.latent_model import LatentModel, LatentRecipe, encode_all
 from closura.reduced.model import ReducedModel, load_model, save_model
-from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
-from closura.runs.environment import describe_environment
 from closura.runs.fitting.climate import settle
 from closura.runs.fitting.configuration import ModelFitConfiguration, model_fit_from_plain
 from closura.runs.fitting.forecasts import forecast_judge, frames_apart
-from closura.runs.fitting.frames import FitData, check_same_data, fit_data
-from closura.runs.fitting.loop import Task, descend
+from closura.runs.fitting.frames import FitData
+from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.published_model import published_task
+from closura.runs.fitting.start import begin_fit, check_checkpoint, open_fit
 from closura.runs.folder import RunFolder
 from closura.runs.status import told
-from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
+from closura.runs.tracking import Tracker
 from closura.runs.training import Progress, TrainingDiverged
 
 ENCODED = 1000
@@ -48,38 +47,31 @@ def fit_model(
     resume: bool = False,
     overwrite: bool = False,
     trackers: Iterable[Tracker] = (),
+    checkpoint_every: float = CHECKPOINT_EVERY,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> ModelResult:
     """Fit a reduced-order model and leave a run folder behind.
+
+    ``checkpoint_every`` is the time between checkpoints, in seconds; see :func:`~closura.runs.fitting.loop.descend`.
 
     Raises
     ------
     RunError
         If the folder cannot be used as asked.
     ValueError
-        If the data, the split or the filter cannot be used.
+        If the data, the split or the filter cannot be used, or the data are not those of the run that is resumed.
     TrainingDiverged, Interrupted
         As :func:`closura.runs.train`.
     """
     c = configuration
-    run = RunFolder(folder, decode=model_fit_from_plain)
-    run.check(c, resume=resume, overwrite=overwrite)
-    check_trackers(trackers)
-    data = fit_data(c.data, c.filtering, c.split)
+    run, data = open_fit(c, folder, model_fit_from_plain, resume=resume, overwrite=overwrite, trackers=trackers)
     if resume:
-        check_same_data(run.read_environment().get("data"), data)
+        check_checkpoint(run)
     task = published_task(c, data) if c.model == "vae" else latent_task(c, data)
-    if not resume:
-        run.create(c)
-    write_json(run.environment, {**describe_environment(), "data": data.facts()})
-    sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(c))
-    continues = resume and run.last.exists()
-    sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
-    run.write_status("running")
-    with told(run, sinks):
-        with stop_requests() as stop:
-            facts = descend(task, run, sinks, stop, resume=resume, report=report)
-        facts.update(_settle(c, data, run, task.judge))
+    sinks = begin_fit(run, c, data, resume=resume, trackers=trackers)
+    with told(run, sinks), stop_requests() as stop:
+        facts = descend(task, run, sinks, stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
+        facts.update(_settle(c, data, run, task.judge, stop))
     run.write_status("finished", **facts)
     best = facts["best"]
     return ModelResult(
@@ -88,7 +80,11 @@ def fit_model(
 
 
 def _settle(
-    c: ModelFitConfiguration, data: FitData, run: RunFolder, judge: Callable[[Any], dict[str, float]]
+    c: ModelFitConfiguration,
+    data: FitData,
+    run: RunFolder,
+    judge: Callable[[Any], dict[str, float]],
+    stop: Callable[[], bool],
 ) -> dict[str, Any]:
     """Choose how far runs of a latent model are moved back to the flow, and keep the model, judged anew, with it.
 
@@ -96,13 +92,15 @@ def _settle(
     ------
     TrainingDiverged
         If long runs are finite with no size.
+    Interrupted
+        When asked to stop; the weights, not settled yet, and the last checkpoint stay.
     """
     model, metadata = load_model(run.weights)
     recipe = c.recipe
     if not isinstance(model, LatentModel) or not recipe.back or not recipe.disturbances:
         return {}
     settled, distances = settle(
-        model, data, c.every_frames, disturbances=recipe.disturbances, steps=recipe.climate_steps
+        model, data, c.every_frames, disturbances=recipe.disturbances, steps=recipe.climate_steps, stop=stop
     )
     if not np.isfinite(min(distances.values())):
         raise TrainingDiverged(f"no long run of the model is finite; {run.weights} is the best by its forecasts")
@@ -111,7 +109,7 @@ def _settle(
         "climate": {f"{size:g}": distance for size, distance in distances.items()},
         "validation_error": figures["validation_error"],
     }
-    save_model(run.weights, settled, metadata={**metadata, **told})
+    save_model(run.weights, settled, metadata={**metadata, "data": str(data.flow.path), **told})
     return {"climate": told["climate"], "best": figures["validation_error"]}
 
 
@@ -154,7 +152,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
         descent=descent,
         state=descent.init(recipe.initial(encoding, latents, every, key=begin), key=learn),
         batches=lambda first: recipe.batches(latents, every, seed=c.seed, first=first),
-        judge=forecast_judge(c, data),
+        judge=forecast_judge(c, data, recipe.window),
         save=save,
         every=c.judge.every,
         log_every=c.log_every,

@@ -110,7 +110,7 @@ def published_task(c: ModelFitConfiguration, data: FitData) -> Task:
         descent=descent,
         state=descent.init(model, key=learn),
         batches=batches,
-        judge=forecast_judge(c, data),
+        judge=forecast_judge(c, data, model.window),
         save=save,
         every=c.judge.every,
         log_every=c.log_every,

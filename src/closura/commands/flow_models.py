@@ -1,0 +1,170 @@
+"""``closura evaluate kolmogorov-rom``: reduced-order models side by side, forecasts and long runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from closura.commands.console import console, work_bar
+from closura.commands.flow_inputs import (
+    check_places,
+    flow_data,
+    leak_note,
+    load_closure,
+    named_runs,
+    one_each,
+    settings_of,
+)
+from closura.commands.options import parse
+from closura.evaluation.flows import (
+    ModelEvaluation,
+    ModelStudy,
+    ModelSubject,
+    choose_starts,
+    load_model_subject,
+    model_tables,
+    publish_models,
+    run_model_study,
+)
+from closura.evaluation.flows.frames import read_frames
+from closura.evaluation.flows.look import print_blocks
+from closura.evaluation.flows.model_study import LYAPUNOV, climate_frames
+from closura.evaluation.flows.rollouts import check_closure
+from closura.evaluation.flows.subjects import check_fits, choose_stretches, leaks
+from closura.trajectories import open_flow
+
+CLIMATE = 200
+"""Training frames of the climatology row."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What to judge, from where.
+
+    Parameters
+    ----------
+    rom
+        Run folders of reduced-order models; NAME=PATH gives another name.
+    data
+        The data set, a zarr folder.
+    closure
+        A closure's run folder: closes the runs.
+    json
+        File for the numbers.
+    out
+        Folder for table.json, table.csv, figures and report.html.
+    trajectories
+        Trajectories of the data set (default: those that no model has seen in training or validation).
+    allow_leak
+        Judge on trajectories that were named although a model has seen them.
+    steps
+        Steps of each run; forecasts are judged as far as the data go, the rest by its statistics.
+    members
+        Members of each ensemble.
+    starts
+        Starts per trajectory, spread over its first half; a single one is at its beginning.
+    slice
+        Steps of the slices of long runs; no more than --steps.
+    lyapunov
+        Leading Lyapunov exponent per unit of time (default: 0.068 at Reynolds number 34 with forcing 4, else unknown);
+        0 leaves Lyapunov times out.
+    seed
+        Seed of all noise.
+    """
+
+    rom: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    data: Path | None = None
+    closure: str | None = None
+    json: Path | None = None
+    out: Path | None = None
+    trajectories: tuple[int, ...] = ()
+    allow_leak: bool = False
+    steps: int = 1600
+    members: int = 20
+    starts: int = 4
+    slice: int = 200
+    lyapunov: float | None = None
+    seed: int = 0
+
+
+def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
+    """Parse the command's arguments, judge reduced-order models, and write what was asked for.
+
+    Raises
+    ------
+    ValueError
+        If anything that was asked for cannot be done; one line with a remedy.
+    FileNotFoundError
+        If there is no data set, model or closure.
+    """
+    options = parse(
+        ModelOptions,
+        one_each(arguments, "--rom"),
+        prog="closura evaluate kolmogorov-rom",
+        description="Reduced-order models side by side: forecasts of held-out flows, and long runs.",
+    )
+    if not options.rom:
+        raise ValueError("which models? give --rom RUN [RUN ...], runs of closura train kolmogorov-rom")
+    check_places(options.json, options.out)
+    data = flow_data(options.data)
+    for name in ("members", "steps", "slice", "starts"):
+        least = 2 if name == "members" else 1
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} must be at least {least}; got {getattr(options, name)}")
+    if options.slice > options.steps:
+        raise ValueError(
+            f"--slice {options.slice} is longer than the runs of --steps {options.steps}: give --slice "
+            f"{options.steps} or less, or more --steps"
+        )
+    if options.lyapunov is not None and options.lyapunov < 0:
+        raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov:g}")
+    models = [load_model_subject(name, path) for name, path in named_runs(options.rom)]
+    for model in models:
+        check_fits(model.name, model.metadata, data)
+    closure = None if options.closure is None else load_closure(options.closure)
+    judged: list[Any] = [*models, *([closure] if closure is not None else [])]
+    if closure is not None:
+        check_closure(models[0], closure, data)
+    stretches = choose_stretches(judged, data, options.trajectories or None, allow_leak=options.allow_leak)
+    starts = choose_starts(models, data, stretches, options.starts, options.steps)
+    reynolds = {float(data.reynolds[s.trajectory]) for s in stretches}
+    known = LYAPUNOV.get(reynolds.pop()) if len(reynolds) == 1 and data.forcing == 4 else None
+    lyapunov = known if options.lyapunov is None else options.lyapunov or None
+    study = ModelStudy(
+        data, stretches, starts, options.steps, options.members, options.slice, closure, lyapunov, options.seed
+    )
+    notes = leak_note(leaks(judged, data, stretches))
+    climate = climate_frames(models[0], closure.climatology if closure else None, _training_frames)
+    settings = settings_of("kolmogorov-rom", arguments)
+    with work_bar("running", "steps") as report:
+        evaluation = run_model_study(study, models, climate=climate, notes=notes, settings=settings, report=report)
+    print_blocks(model_tables.blocks(evaluation), evaluation.models, console)
+    if options.json:
+        model_tables.write_json(evaluation, options.json)
+    if options.out:
+        with console.status("drawing figures, writing the report"):
+            published = publish_models(evaluation, options.out)
+        console.print(f"report: {published.report}", soft_wrap=True)
+    return evaluation
+
+
+def _training_frames(model: ModelSubject) -> np.ndarray | None:
+    """Some full training frames of a model, if its data are still where they were."""
+    try:
+        data = open_flow(str(model.metadata.get("data", "")))
+    except (OSError, ValueError):
+        return None
+    segments = list(model.metadata.get("train", ()))
+    frames = []
+    for segment in segments:
+        trajectory = int(segment["trajectory"])
+        if trajectory >= data.trajectories or data.identities[trajectory] != segment["simulation"]:
+            return None
+        numbers = np.arange(segment["start"], min(segment["stop"], data.frames), segment["step"])
+        count = min(len(numbers), max(1, CLIMATE // len(segments)))
+        chosen = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
+        frames.append(read_frames(data, trajectory, np.unique(chosen)))
+    return np.concatenate(frames) if frames else None

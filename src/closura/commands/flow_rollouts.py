@@ -1,0 +1,110 @@
+"""``closura rollout``: an ensemble of a reduced-order model, closed or not, as a data set of flows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from closura.commands.console import console, work_bar
+from closura.commands.flow_inputs import flow_data, load_closure
+from closura.commands.options import parse
+from closura.evaluation.flows import Rollout, load_model_subject, write_rollout
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    """An ensemble of a reduced-order model.
+
+    Parameters
+    ----------
+    run
+        The model's run folder.
+    start
+        The data set, a zarr folder, whose filtered frames runs start from.
+    out
+        The zarr folder to write: a trajectory for each member of each start. Not the one that runs start from.
+    steps
+        Steps, and frames that are written.
+    members
+        Members per start.
+    closure
+        A closure's run folder: every member gets one of its samples per frame.
+    trajectory
+        Start from this trajectory (default 0).
+    trajectories
+        Start from several.
+    first_frame
+        First frame of the window that runs start from.
+    seed
+        Seed of all noise.
+    overwrite
+        Replace a data set of flows that is there.
+    """
+
+    run: tyro.conf.Positional[Path]
+    start: Path
+    out: Path
+    steps: int = 1600
+    members: int = 50
+    closure: str | None = None
+    trajectory: int | None = None
+    trajectories: tuple[int, ...] = ()
+    first_frame: int = 0
+    seed: int = 0
+    overwrite: bool = False
+
+
+def run_rollout(arguments: Sequence[str]) -> Rollout:
+    """Parse the command's arguments and write an ensemble of a reduced-order model; the last lines say what there is.
+
+    Raises
+    ------
+    ValueError
+        If the start does not fit the model; one line with a remedy.
+    FileExistsError, FileNotFoundError
+        If the output is there, or an input is not.
+    Interrupted
+        If asked to stop; nothing is left under the output's name.
+    """
+    options = parse(
+        RolloutOptions,
+        arguments,
+        prog="closura rollout",
+        description="Write an ensemble of a reduced-order model, closed or not, as a data set of flows.",
+    )
+    if options.trajectory is not None and options.trajectories:
+        raise ValueError("one start or several: give --trajectory or --trajectories")
+    trajectories = options.trajectories or (options.trajectory if options.trajectory is not None else 0,)
+    model = load_model_subject(options.run.resolve().name, options.run)
+    closure = None if options.closure is None else load_closure(options.closure)
+    with work_bar("running", "frames") as report:
+        result = write_rollout(
+            model,
+            flow_data(options.start, "--start"),
+            options.out,
+            trajectories=trajectories,
+            first_frame=options.first_frame,
+            steps=options.steps,
+            members=options.members,
+            closure=closure,
+            seed=options.seed,
+            overwrite=options.overwrite,
+            report=lambda done, total: report("", done, total),
+        )
+    for note in result.notes:
+        console.print(note, soft_wrap=True)
+    end = result.steps * result.data.interval
+    console.print(
+        f"{result.data.path}: {result.starts} x {result.members} members of {result.steps} steps (t = {end:g}), "
+        f"{'closed, ' if closure else ''}{result.data.points} x {result.data.points} points",
+        soft_wrap=True,
+    )
+    if result.diverged:
+        first = min(result.diverged.values())
+        console.print(
+            f"{len(result.diverged)} of {result.data.trajectories} members are not finite, from frame {first} at the "
+            "earliest; they are kept, and listed in the attribute 'diverged'",
+            soft_wrap=True,
+        )
+    return result

@@ -1,0 +1,49 @@
+"""Frames that are judged: which, read from a data set, and how energetic they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from closura.evaluation.ensembles import kinetic_energy
+from closura.evaluation.flows.subjects import Stretch
+from closura.trajectories import FlowData
+
+
+def spread_frames(stretch: Stretch, count: int | None, every: int | None) -> np.ndarray:
+    """Numbers of the judged frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on.
+
+    Raises
+    ------
+    ValueError
+        If both are given, or a number is not positive.
+    """
+    if count is not None and every is not None:
+        raise ValueError("frames are spread evenly or taken at a distance: give --frames or --every")
+    given = count if count is not None else every
+    if given is not None and given < 1:
+        raise ValueError(f"--frames and --every must be positive; got {given}")
+    available = np.asarray(stretch.frames)
+    if every is not None:
+        return available[::every]
+    wanted = min(100 if count is None else count, len(available))
+    return available[((np.arange(wanted) + 0.5) * len(available) / wanted).astype(int)]
+
+
+def read_frames(data: FlowData, trajectory: int, numbers: np.ndarray) -> np.ndarray:
+    """Single frames of a trajectory, float32 or float64 as they are kept; each chunk is read once."""
+    step, parts = data.chunk_frames, []
+    for chunk in np.unique(numbers // step):
+        own = numbers[numbers // step == chunk]
+        low, high = int(own.min()), int(own.max()) + 1
+        parts.append(data.read(trajectory, low, high)[own - low])
+    return np.concatenate(parts)
+
+
+def energy_range(data: FlowData, trajectories: Sequence[int]) -> tuple[float, float]:
+    """A range for histograms that holds the kinetic energy at all points, with room to spare."""
+    largest = max(
+        float(kinetic_energy(data.read(i, first, first + 1)).max())
+        for i in trajectories
+        for first in np.linspace(0, data.frames - 1, min(8, data.frames)).astype(int).tolist()
+    )
+    return 0.0, float(max(4.0, np.ceil(2 * largest)))
