@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 PROBLEMS = (
-    *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov"),
+    *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov", "turbulence"),
     *("kolmogorov-closure", "kolmogorov-rom"),
 )
 
@@ -15,6 +15,7 @@ closura: learn what a coarse simulation grid cannot resolve
   closura demo kolmogorov               a chaotic flow: data, closures, a reduced-order model, in minutes
   closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
   closura evaluate PROBLEM              methods side by side on held-out simulations
+  closura benchmark PROBLEM             error against cost: all classical methods, grids and steps, and closures
   closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
@@ -33,7 +34,8 @@ Problems:
   burgers-2d    scalar inviscid Burgers in two dimensions (BPTTS)
   euler-1d      Euler equations of an ideal gas in one dimension (BPTTS)
   euler-2d      Euler equations of an ideal gas in two dimensions (BPTTS)
-  kolmogorov    two-dimensional turbulence under a sinusoidal force
+  kolmogorov    two-dimensional flow under a sinusoidal force, Reynolds number 34
+  turbulence    the same at 1000, with finite volumes as coarse solver
   kolmogorov-closure, kolmogorov-rom    fitted to data sets of it: closures that give back the small scales, and
                 reduced-order models of the large ones
 
@@ -88,6 +90,7 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
 
 def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
     # Imported here: `closura --help` should not wait for JAX.
+    from closura.commands.benchmark import run_benchmark_command
     from closura.commands.demo import run_demo
     from closura.commands.downloads import run_data, run_models
     from closura.commands.evaluation import run_evaluate
@@ -100,6 +103,7 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
         "demo": run_demo,
         "train": run_train,
         "evaluate": run_evaluate,
+        "benchmark": run_benchmark_command,
         "rollout": run_rollout,
         "report": run_report,
         "interpret": run_interpret,

@@ -3,6 +3,7 @@
 from closura.closures.adaptive import StencilClosure as StencilClosure
 from closura.closures.adaptive import StencilHead as StencilHead
 from closura.closures.adaptive import StencilPolicy as StencilPolicy
+from closura.closures.aligned import AlignedClosure as AlignedClosure
 from closura.closures.closure import Closure as Closure
 from closura.closures.compact import compact as compact
 from closura.closures.convolution import convolve as convolve

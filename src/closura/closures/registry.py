@@ -7,6 +7,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from closura.closures.adaptive import StencilClosure, StencilPolicy
+from closura.closures.aligned import AlignedClosure
 from closura.closures.closure import Closure
 from closura.closures.compact import compact
 from closura.closures.ircnn import ircnn
@@ -16,7 +17,7 @@ from closura.closures.weights_policy import WeightsPolicy, weighing_agents
 from closura.decision import Decision
 
 AnyPolicy = Policy | StencilPolicy | WeightsPolicy
-AnyClosure = Closure | StencilClosure | WeightsClosure | AnyPolicy
+AnyClosure = Closure | StencilClosure | AlignedClosure | WeightsClosure | AnyPolicy
 
 CLOSURES: dict[str, Callable[..., AnyClosure]] = {"ircnn": ircnn, "compact": compact, "weights": weighing_agents}
 AT_INTERFACES: tuple[str, ...] = ("weights",)

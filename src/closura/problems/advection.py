@@ -253,3 +253,15 @@ class AdvectionDraw(eqx.Module):
         """Draw both from ``key``."""
         for_image, for_velocity = jax.random.split(key)
         return Draw(self.image(for_image), self.velocity(for_velocity))
+
+
+class MixedVelocity(eqx.Module):
+    """One of several families of velocities at each draw, all equally likely."""
+
+    families: tuple[Callable[..., Float[Array, "axis *grid"]], ...]
+
+    def __call__(self, key: Key[Scalar, ""]) -> Float[Array, "axis *grid"]:
+        """Draw a family, and a velocity of it."""
+        for_family, for_velocity = jax.random.split(key)
+        which = jax.random.randint(for_family, (), 0, len(self.families), jnp.int32)
+        return jax.lax.switch(which, self.families, for_velocity)

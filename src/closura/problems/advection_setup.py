@@ -10,17 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.decision import Decision
+from closura.fields.collages import Collages
 from closura.fields.datasets import DATASETS, load_images
 from closura.fields.images import ImageSampler
 from closura.fields.synthetic import SyntheticImages
-from closura.fields.velocities import make_velocity
+from closura.fields.velocities import VelocitySampler, make_velocity
 from closura.grids import Grid
 from closura.numerics import block_mean, check_time_step, courant_limit, courant_number, subsample
 from closura.problems.actions import ActionForm, action_channels
-from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget
+from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget, MixedVelocity
+from closura.problems.characteristics import Characteristics, MeanTarget
 from closura.problems.flux_form import FaceVelocity, FluxFormSolver, restrict_faces
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
-from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.problem import Dynamics, EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
 
 Split = Literal["train", "validation", "test"]
 
@@ -31,6 +33,15 @@ RIVALS = {
     "spectral": ("spectral", "rk4"),
 }
 """Classical schemes on the same coarse grid with the same time step: ACGS is the paper's rival."""
+
+BASES = {"upwind1": ("upwind1", "forward-euler"), "upwind3": RIVALS["upwind3"], "upwind5": RIVALS["upwind5"]}
+"""Solvers that a closure may correct; the first is the paper's, called CGS."""
+
+TRUTHS = {
+    "fine": "on {0} x {0}",
+    "exact": "exact, along characteristics",
+    "mean": "the mean of that on {0} x {0} and the exact one",
+}
 
 ACTION_BOUND = 1.0
 """The published environment clips actions to [-1, 1]; the paper does not mention it."""
@@ -54,12 +65,20 @@ class AdvectionConfiguration:
     images
         Family of initial fields.
     velocity
-        Family of velocities.
+        Family of velocities: "train", "vortex", or "mixed", of which one half are published train velocities and the
+        other half periodic ones, to learn on.
     published_velocity
         Velocities as the published code samples them: odd wave numbers, which jump at the seam, and grid
         points that include both ends. Otherwise smooth periodic ones.
     published_boundary
         The published two-cell difference at the last row and column.
+    base
+        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS, as published), upwind3 or upwind5
+        with RK4.
+    truth
+        "fine": the published fine solver, central differences on ``ratio`` times more points, with a dispersion of its
+        own; "exact": the solution along characteristics (:mod:`closura.problems.characteristics`); "mean": the mean of
+        both, for a closure that is to be near to either.
     form
         "advective": differences of psi times the velocity, as published, which do not conserve the total of psi;
         "flux": finite volumes that conserve it to round-off, with means over cells as coarse fields.
@@ -81,10 +100,12 @@ class AdvectionConfiguration:
     cells: int = 64
     ratio: int = 4
     courant: float = 0.25
-    images: Literal["synthetic", "mnist", "fashion-mnist"] = "synthetic"
-    velocity: Literal["train", "vortex"] = "train"
+    images: Literal["synthetic", "mnist", "fashion-mnist", "collages"] = "synthetic"
+    velocity: Literal["train", "vortex", "mixed"] = "train"
     published_velocity: bool = False
     published_boundary: bool = False
+    base: Literal["upwind1", "upwind3", "upwind5"] = "upwind1"
+    truth: Literal["fine", "exact", "mean"] = "fine"
     form: Literal["advective", "flux"] = "advective"
     action: ActionForm = "forcing"
     mass_weight: float = 0.0
@@ -101,7 +122,7 @@ def paper(configuration: AdvectionConfiguration) -> AdvectionConfiguration:
 
 def image_source(
     name: str, split: Split, shape: tuple[int, int], *, data_dir: str | Path | None, dtype: type
-) -> tuple[ImageSampler | SyntheticImages, str]:
+) -> tuple[ImageSampler | SyntheticImages | Collages, str]:
     """The sampler of a family of initial fields and where its images come from.
 
     Raises
@@ -109,6 +130,8 @@ def image_source(
     FileNotFoundError, ValueError
         If image files are missing or damaged, or the family has no such split.
     """
+    if name == "collages":
+        return Collages(shape, dtype=dtype), f"generated collages, {split} set by its own random keys"
     if name == "synthetic":
         return SyntheticImages(shape, dtype=dtype), f"generated, {split} set by its own random keys"
     found = load_images(name, split, data_dir=data_dir)
@@ -133,7 +156,7 @@ def advection(
     ------
     ValueError
         If a size is not usable, a name unknown, the time step unstable for coarse or fine solver, or the flux form
-        is asked for with published velocities or boundary.
+        is asked for with published velocities or boundary, or with the exact truth.
     FileNotFoundError
         If image files are missing.
     """
@@ -150,21 +173,33 @@ def advection(
     time_step = c.courant * coarse.spacing[0]
 
     in_flux_form = c.form == "flux"
-    if in_flux_form and (c.published_velocity or c.published_boundary):
+    if in_flux_form and (c.published_velocity or c.published_boundary or c.velocity == "mixed"):
         raise ValueError(
             "the flux form conserves on a periodic grid, but the published velocities jump at its seam and the "
-            "published boundary is no flux: leave out published_velocity and published_boundary, or form"
+            "published boundary is no flux: leave out published_velocity, published_boundary and velocity mixed, or "
+            "form"
         )
-    if c.form not in ("advective", "flux"):
-        raise ValueError(f"unknown form {c.form!r}; valid: advective, flux")
+    for name, value, valid in (
+        ("form", c.form, ("advective", "flux")), ("base", c.base, tuple(BASES)), ("truth", c.truth, tuple(TRUTHS)),
+    ):  # fmt: skip
+        if value not in valid:
+            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
+    if in_flux_form and c.truth != "fine":
+        raise ValueError(
+            "the exact truth has values at points, the flux form means over cells: leave out truth or form"
+        )
 
     def solver(grid: Grid, scheme: str, integrator: str, substeps: int = 1) -> AdvectionSolver | FluxFormSolver:
         kind = FluxFormSolver if in_flux_form else AdvectionSolver
         return kind(grid, scheme, integrator, time_step, substeps=substeps)
 
-    base = solver(coarse, "upwind1", "forward-euler")
-    if isinstance(base, AdvectionSolver):
-        base = replace(base, published_boundary=c.published_boundary)
+    def based_on(name: str) -> AdvectionSolver | FluxFormSolver:
+        found = solver(coarse, *BASES[name])
+        if isinstance(found, AdvectionSolver) and name == "upwind1":
+            return replace(found, published_boundary=c.published_boundary)
+        return found
+
+    base = based_on(c.base)
     truth = solver(fine, "central2", "rk4", c.ratio)
     # Both components of all velocity families stay within one.
     fastest = np.ones((2, *coarse.shape))
@@ -172,7 +207,12 @@ def advection(
     check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, truth.scheme, truth.integrator)
 
     image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
-    sampler = make_velocity(c.velocity, (fine.shape[0], fine.shape[1]), published=c.published_velocity, dtype=dtype)
+    shape = (fine.shape[0], fine.shape[1])
+    sampler: VelocitySampler | MixedVelocity
+    if c.velocity == "mixed":
+        sampler = MixedVelocity(tuple(make_velocity("train", shape, published=p, dtype=dtype) for p in (True, False)))
+    else:
+        sampler = make_velocity(c.velocity, shape, published=c.published_velocity, dtype=dtype)
     velocity = FaceVelocity(sampler) if in_flux_form else sampler
     # A rival that the time step makes unstable would be no rival.
     number = courant_number(fastest, coarse, time_step)
@@ -188,34 +228,45 @@ def advection(
         )
 
     dynamics = corrected(base, ACTION_BOUND)
-    target = AdvectionTarget(truth, c.ratio, restrict)
+    simulated = AdvectionTarget(truth, c.ratio, restrict)
+    # In the seam of a periodic velocity a straight line is off by less than 1e-3 of it, over one fine spacing.
+    seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
+    exact = Characteristics(time_step, c.ratio, seam)
+    target: Target = {"fine": simulated, "exact": exact, "mean": MeanTarget((simulated, exact))}[c.truth]
+    others: dict[str, Dynamics] = {name: corrected(solver(coarse, *rivals[name])) for name in stable if name != c.base}
+    if c.base != "upwind1":
+        others = {"CGS": corrected(based_on("upwind1")), **others}
     # Velocities at faces are another observation: networks made for one form are refused by the other.
     seen = ("psi", "u at faces", "v at faces") if in_flux_form else ("psi", "u", "v")
     channels, acts_on = action_channels(c.action, ("psi",), (0,), coarse.boundary)
     quantities = (Quantity("mass", total(0)),)
     kind = "published" if c.published_velocity else "periodic"
+    kind = "published and periodic" if c.velocity == "mixed" else kind
+    trusted = TRUTHS[c.truth].format(fine.shape[0])
     return Problem(
         name="advection",
         begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1, quantities=quantities),
         dynamics=dynamics,
         target=target,
-        rivals={name: corrected(solver(coarse, *rivals[name])) for name in stable},
+        rivals=others,
         reward=SquaredErrorReduction(quantities, (c.mass_weight,)),
         error=mean_absolute_error,
-        decision=Decision(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION),
+        decision=Decision(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION, velocity=(1, 2)),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
         grid=coarse,
         components=("psi",),
         quantities=quantities,
+        names=("CGS" if c.base == "upwind1" else c.base, "FGS" if c.truth == "fine" else "truth"),
         origin="upper",  # initial fields are images
         description=(
             ("images", c.images),
             ("split", f"{split}: {source}"),
             ("velocity", f"{c.velocity} ({kind} family)"),
-            ("grid", f"{c.cells} x {c.cells}, truth on {fine.shape[0]} x {fine.shape[1]}"),
+            ("grid", f"{c.cells} x {c.cells}, truth {trusted}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("field", "psi (dimensionless, 0 to 1)"),
+            *((("corrected solver", f"{c.base}, {base.integrator}"),) if c.base != "upwind1" else ()),
             *((("form", "flux form, means over cells"),) if in_flux_form else ()),
             *((("action", c.action),) if c.action != "forcing" else ()),
             *((("left out", f"{', '.join(unstable)}: unstable at this time step"),) if unstable else ()),

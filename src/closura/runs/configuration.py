@@ -38,6 +38,10 @@ class CompactConfiguration:
         Whether the head answers with a stencil's weights or with the action itself.
     by_speed
         Measure velocities and weights of stencils in units of the local speed.
+    view
+        "grid": convolutions; "flow": every cell turns its neighbourhood to where its velocity comes from.
+    look
+        How far a closure with view "flow" sees the field, in cells; 0: velocities only.
     """
 
     channels: int = 48
@@ -47,6 +51,8 @@ class CompactConfiguration:
     activation: str = "relu"
     output: Literal["stencil", "action"] = "stencil"
     by_speed: bool = False
+    view: Literal["grid", "flow"] = "grid"
+    look: int = 2
 
 
 @dataclass(frozen=True)

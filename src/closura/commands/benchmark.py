@@ -1,0 +1,279 @@
+"""``closura benchmark``: error against cost, of classical methods on all grids and steps and of closures."""
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, make_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from closura.closures import AnyClosure
+from closura.commands.console import console
+from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.settings import trained_settings
+from closura.evaluation.fronts import (
+    BENCHMARKS,
+    CELL_SUITES,
+    FRACTIONS,
+    Fronts,
+    Ladder,
+    Suite,
+    front_figure,
+    law_suite,
+    page,
+    print_fronts,
+    run_benchmark,
+    write_csv,
+    write_json,
+)
+from closura.evaluation.laws import LAW_PROBLEMS, SHIPPED, learned
+from closura.files import write_atomically
+from closura.interop import load_closure
+from closura.problems import OF_THE_CLOSURE, Dynamics, Problem, as_trained, build_problem, judged_on
+from closura.runs.configuration import to_plain
+from closura.runs.environment import describe_environment
+from closura.runs.presets import problem_preset
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What to run and where the results go.
+
+    Parameters
+    ----------
+    grids
+        Points per side of the classical methods' grids (default: the problem's usual ones).
+    courant
+        Courant numbers of their time steps; those beyond a scheme's limit are left out (default: 1/4, 1/2 and 0.9 of
+        each scheme's own limit).
+    schemes
+        Classical schemes (default: all that the problem knows).
+    closure
+        A run folder, a weights file (.safetensors, or the published .npz and .pt), or the name of an agent that comes
+        with closura; may be given several times. NAME=PATH gives it another name.
+    preset
+        "paper": the published physics; "default": ours.
+    simulations
+        Number of held-out simulations (default 100; quick 4).
+    times
+        Times at which errors are taken, in units of simulated time (default: the problem's usual ones).
+    reference
+        Name of the contender that all are compared with (default: the best classical one on the coarse grid).
+    scale
+        "quick": few simulations, small grids, a truth on a smaller grid, for a look.
+    batch
+        Simulations per call, where several are advanced together.
+    repetitions
+        Timed loops of each contender (default 9; quick 3).
+    clock
+        "wall", or on a busy processor "processor": the time that this process had on it (pin it to one core).
+    seed
+        Seed of the beginnings.
+    data_dir
+        Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
+    json
+        File for all numbers.
+    out
+        Folder for table.md, table.csv, fronts.json and a figure per truth and time.
+    """
+
+    grids: tuple[int, ...] = ()
+    courant: tuple[float, ...] = ()
+    schemes: tuple[str, ...] = ()
+    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    preset: Literal["paper", "default"] = "default"
+    simulations: int | None = None
+    times: tuple[float, ...] = ()
+    reference: str | None = None
+    scale: Literal["full", "quick"] = "full"
+    batch: int = 8
+    repetitions: int | None = None
+    clock: Literal["wall", "processor"] = "wall"
+    seed: int = 0
+    data_dir: Path | None = None
+    json: Path | None = None
+    out: Path | None = None
+
+
+def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
+    """Parse the command's arguments, run, print the table and write what was asked for.
+
+    Raises
+    ------
+    ValueError
+        If anything that was asked for cannot be done; one line with a remedy.
+    FileNotFoundError
+        If there is no closure at a path, or images are missing.
+    """
+    options, configuration = parse_benchmark(arguments)
+    quick = options.scale == "quick"
+    simulations = options.simulations if options.simulations is not None else (4 if quick else 100)
+    repetitions = options.repetitions if options.repetitions is not None else (3 if quick else 9)
+    if simulations < 1 or options.batch < 1 or repetitions < 1 or options.seed < 0:
+        raise ValueError(
+            "need at least one simulation, a batch of one and one repetition, and a seed that is not negative; got "
+            f"{simulations}, {options.batch}, {repetitions} and {options.seed}"
+        )
+    ladder = Ladder(
+        options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
+    )
+    use_precision("float64" if configuration is None else configuration.precision)
+    make = _law_suite if configuration is None else partial(_cell_suite, configuration)
+    suite = make(arguments, options, ladder, simulations)
+    settings = {
+        "command": "closura benchmark " + shlex.join(arguments),
+        "problem": arguments[0] if configuration is None else to_plain(configuration),
+        "preset": options.preset,
+        "seed": options.seed,
+        "environment": describe_environment(),
+    }
+    with console.status("simulating") as status:
+        found = run_benchmark(
+            suite, batch=options.batch, repetitions=repetitions, clock=options.clock,
+            reference=options.reference, settings=settings, report=lambda what: status.update(f"running {what}"),
+        )  # fmt: skip
+    print_fronts(found, console)
+    if options.json:
+        write_json(found, options.json)
+    if options.out:
+        publish(found, options.out)
+        console.print(f"tables and figures: {options.out}", soft_wrap=True)
+    return found
+
+
+def publish(fronts: Fronts, folder: Path) -> None:
+    """Write tables and figures of a benchmark into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "table.md", page(fronts))
+    write_csv(fronts, folder / "table.csv")
+    write_json(fronts, folder / "fronts.json")
+    several = len(fronts.suite.times) > 1
+    for truth in fronts.suite.truths:
+        for time, label in enumerate(fronts.suite.times):
+            suffix = f"-t{label}" if several else ""
+            front_figure(fronts, truth, folder / f"front-{truth}{suffix}.png", time=time)
+
+
+def _cell_suite(
+    configuration: Any, arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladder, simulations: int
+) -> Suite:
+    """The suite of a problem whose closures stand in cells."""
+    problem = build_problem(configuration, "test", data_dir=options.data_dir)
+    given = [name for name in OF_THE_CLOSURE if any(_is_option(a, name) for a in arguments)]
+    closures: dict[str, AnyClosure] = {}
+    own: dict[str, Dynamics] = {}
+    for text in options.closure:
+        name, path = named_closure(text)
+        _check_name(name, closures)
+        closures[name], dynamics = _loaded(path, configuration, problem, given)
+        if dynamics is not None:
+            own[name] = dynamics
+    return CELL_SUITES[problem.name](
+        problem, configuration, ladder, closures, own, simulations=simulations, key=evaluation_key(options.seed)
+    )
+
+
+def _loaded(
+    path: Path, configuration: Any, problem: Problem, given: Sequence[str]
+) -> tuple[AnyClosure, Dynamics | None]:
+    """A closure, and the solver that it was trained to correct where that is not the problem's."""
+    trained = trained_settings(path)
+    if trained is None:
+        return load_closure(path, problem.decision), None
+    if trained.name != problem.name:
+        raise ValueError(f"{path} was trained on {trained.name}: closura benchmark {trained.name} judges it")
+    settings = as_trained(configuration, trained.problem, keep=given)
+    if settings == configuration:
+        return load_closure(path, problem.decision), None
+    # Only its solver and decision are needed: no images.
+    images = {"images": "synthetic"} if hasattr(settings, "images") else {}
+    theirs = build_problem(replace(settings, **images), "test")
+    return load_closure(path, theirs.decision), theirs.dynamics
+
+
+def _law_suite(arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladder, simulations: int) -> Suite:
+    """The suite of a conservation law."""
+    problem = LAW_PROBLEMS[arguments[0]]
+    closures: dict[str, Callable[..., Any]] = {}
+    for text in options.closure:
+        name, path = (text, text) if text in SHIPPED else named_closure(text)
+        _check_name(name, closures)
+        closures[name] = partial(learned, name, path, problem.law)
+    return law_suite(problem, ladder, closures, simulations=simulations, seed=options.seed)
+
+
+def _check_name(name: str, others: Any) -> None:
+    if name in others:
+        raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
+
+
+def _is_option(argument: str, name: str) -> bool:
+    return argument.split("=", 1)[0].removeprefix("--no-").lstrip("-").replace("-", "_") == name
+
+
+def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
+    """The options, and the problem's settings (None for conservation laws): preset, first run folder, options."""
+    name = arguments[0] if arguments else ""
+    if name not in BENCHMARKS and not {"-h", "--help"} & set(arguments):
+        raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}")
+    default = _default(name, arguments) if name in CELL_SUITES else None
+    kind = _arguments(default)
+    start = {"name": name or BENCHMARKS[0], "options": BenchmarkOptions()}
+    parsed = parse(
+        kind,
+        arguments,
+        prog="closura benchmark",
+        description="Error against cost: classical methods on all grids and steps, and closures.",
+        default=kind(**start) if default is None else kind(**start, problem=_without_step(default)),
+    )
+    if default is None:
+        return parsed.options, None
+    return parsed.options, replace(default, **vars(parsed.problem))
+
+
+def _default(name: str, arguments: Sequence[str]) -> Any:
+    """The preset's settings, with the grid, or all physics, of the first closure that says how it was trained."""
+    preset: Any = pre_parse(arguments, ("--preset",))["--preset"]
+    preset = preset if preset in ("paper", "default") else "default"
+    default = problem_preset(name, preset)
+    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
+    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
+    for text in closures[:1]:
+        training = trained_settings(named_closure(text)[1])
+        if training is not None and training.name == name:
+            trained = training.problem
+            default = replace(default, cells=trained.cells, ratio=trained.ratio)
+            if preset == "default":
+                default = judged_on(trained)
+    return default
+
+
+def _settings_class(kind: Any) -> Any:
+    """Settings of a problem without its Courant number: here ``--courant`` are those of the classical methods."""
+    if kind not in _MADE:
+        kept: list[Any] = [(f.name, f.type, f) for f in fields(kind) if f.name != "courant"]
+        _MADE[kind] = make_dataclass(kind.__name__, kept, frozen=True, namespace={"__doc__": kind.__doc__})
+    return _MADE[kind]
+
+
+def _without_step(configuration: Any) -> Any:
+    kept = {f.name: getattr(configuration, f.name) for f in fields(configuration) if f.name != "courant"}
+    return _settings_class(type(configuration))(**kept)
+
+
+_MADE: dict[Any, Any] = {}
+_FLAT = tyro.conf.arg(name="")
+_Name = Annotated[
+    tyro.conf.Positional[Literal["advection", "burgers", "burgers-1d", "euler-1d"]], argument("the problem")
+]
+
+
+def _arguments(configuration: Any) -> Any:
+    """The arguments of ``closura benchmark`` for one problem."""
+    parts: list[Any] = [("name", _Name), ("options", Annotated[BenchmarkOptions, _FLAT])]
+    if configuration is not None:
+        parts.append(("problem", Annotated[_settings_class(type(configuration)), _FLAT]))
+    return make_dataclass("BenchmarkArguments", parts, frozen=True)

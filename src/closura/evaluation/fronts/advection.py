@@ -1,0 +1,162 @@
+"""The front of advection: every scheme on every grid from the same images and velocities, and closures.
+
+The published truth, second-order central differences with RK4 on the fine grid, is not converged. The second truth is
+exact, along characteristics (:mod:`closura.problems.characteristics`). Both read the same fine initial data; between
+their points psi, an enlarged image, is linear, and the velocity cubic.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key, Scalar
+
+from closura.evaluation.fronts.cells import Scheme, cell_suite, climb, contender, held_out_draws, own_steps, truth
+from closura.evaluation.fronts.contender import Ladder, Suite
+from closura.evaluation.fronts.own import TargetStep
+from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
+from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
+from closura.grids import Grid
+from closura.numerics import courant_limit, subsample
+from closura.problems.advection import AdvectionSolver
+from closura.problems.advection_setup import RIVALS, AdvectionConfiguration
+from closura.problems.characteristics import Characteristics
+from closura.problems.problem import Ask, Draw, Dynamics, Problem
+
+GRIDS = (16, 32, 64, 128, 256)
+STEP = 50
+"""The published comparison time, in coarse steps after the burn-in."""
+CGS, TRUTH, CHECK, CHECK_COURANT = "CGS", "central2", "upwind5", 1.0
+PAIRS = {CGS: ("upwind1", "forward-euler"), **RIVALS, TRUTH: (TRUTH, "rk4")}
+"""Classical methods: the paper's coarse solver, its rivals here, and the scheme of the published truth."""
+REMARKS = (
+    "All start from the same fine initial data, restricted to their grid by taking every k-th point, as the problem "
+    "does; grids finer than those data get psi interpolated linearly and the velocity cubically.",
+    "Errors are taken on the published coarse grid: finer fields restricted by taking every k-th point, coarser ones "
+    "interpolated by cubics.",
+    "Courant numbers are the largest over the points of |u| dt/dx + |v| dt/dy, of each simulation's own velocity.",
+)
+
+Psi = Float[Array, "1 x y"]
+
+
+class AdvectionStepper(Stepper):
+    """A scheme on a grid. The velocity is multiplied by the time step, so that one compiled solver serves all steps."""
+
+    steady: ClassVar[bool] = True
+    solver: AdvectionSolver
+    psi_to_own: Transfer
+    velocity_to_own: Transfer
+    to_comparison: Transfer
+
+    @staticmethod
+    def of(
+        fine: int, n: int, coarse: int, pair: tuple[str, str], published_boundary: bool, seam: bool
+    ) -> "AdvectionStepper":
+        """On ``n`` points per side, from ``fine`` ones, compared on ``coarse`` ones."""
+        solver = AdvectionSolver(Grid((n, n)), *pair, time_step=1.0, published_boundary=published_boundary)
+        return AdvectionStepper(
+            solver,
+            transfer(fine, n, subsample, kind="linear", centred=False),
+            transfer(fine, n, subsample, kind="cubic", centred=False, seam=seam),
+            transfer(n, coarse, subsample, kind="cubic", centred=False),
+        )
+
+    def start(self, draw: Draw) -> tuple[Psi, Float[Array, "2 x y"]]:
+        """Both fields on the own grid."""
+        return self.psi_to_own(draw.initial), self.velocity_to_own(draw.parameters)
+
+    def rate(self, state: Psi, parameters: Float[Array, "2 x y"]) -> Float[Array, ""]:
+        """``max (|u| / dx + |v| / dy)``."""
+        return jnp.max(sum(jnp.abs(u) / h for u, h in zip(parameters, self.solver.grid.spacing, strict=True)))
+
+    def prepare(self, parameters: Float[Array, "2 x y"], dt: Float[Array, ""]) -> Float[Array, "2 x y"]:
+        """The way that points move in a step."""
+        return dt.astype(parameters.dtype) * parameters
+
+    def step(self, state: Psi, prepared: Float[Array, "2 x y"]) -> Psi:
+        """One step."""
+        return self.solver(state, prepared)
+
+    def observe(self, state: Psi) -> Seen:
+        """On the comparison grid."""
+        return self.to_comparison(state)
+
+
+def advection_suite(
+    problem: Problem,
+    configuration: AdvectionConfiguration,
+    ladder: Ladder,
+    closures: Mapping[str, Ask],
+    own: Mapping[str, Dynamics],
+    *,
+    simulations: int,
+    key: Key[Scalar, ""],
+) -> Suite:
+    """The benchmark of advection.
+
+    Parameters
+    ----------
+    problem, configuration
+        The problem, built for the test split, and its settings.
+    ladder
+        Grids, time steps, schemes, times.
+    closures
+        By name; each corrects ``own[name]``, or the problem's coarse solver.
+    simulations, key
+        How many, and the key of their beginnings.
+
+    Raises
+    ------
+    ValueError
+        If the problem is in flux form, a grid cannot be compared, a scheme is unknown, or times fit no step.
+    """
+    c, coarse = configuration, problem.grid.shape[0]
+    if c.form != "advective":
+        raise ValueError(f"the benchmark of advection is that of the advective form; got --form {c.form}")
+    fine = coarse * c.ratio
+    grids = ladder.grids or GRIDS[: -1 if ladder.quick else None]
+    check_grids(grids, coarse)
+    # As the problem: the published train family, which the mixed one draws from too, jumps at the seam.
+    seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
+
+    @lru_cache
+    def stepper(name: str, n: int) -> AdvectionStepper:
+        published = c.published_boundary and name == CGS
+        return AdvectionStepper.of(fine, n, coarse, PAIRS[name], published, seam)
+
+    schemes = {name: Scheme(courant_limit(*pair), partial(stepper, name)) for name, pair in PAIRS.items()}
+    times = ladder.times or ((STEP + getattr(problem.begin, "burn_in", 0)) * problem.time_step,)
+    length = problem.time_step / c.ratio
+    published = truth(
+        "published", TRUTH, stepper(TRUTH, fine), by_step(length, times), times[-1], fine, f"dt {length:.3g}"
+    )
+    exact = truth(
+        "exact", "characteristics", TargetStep(Characteristics(problem.time_step, c.ratio, seam), problem.dynamics),
+        by_step(problem.time_step, times, exact=True), times[-1], coarse, f"dt {problem.time_step:.3g}",
+    )  # fmt: skip
+    contenders = climb(
+        schemes, ladder, grids, times, lambda name, n: frozenset({"published"} if (name, n) == (TRUTH, fine) else ())
+    )
+    if 2 * fine not in grids and not ladder.quick:
+        rule, courant = f"C {CHECK_COURANT:.3g}", by_courant(CHECK_COURANT, times)
+        contenders.append(
+            contender(
+                f"check {2 * fine} {rule}", CHECK, stepper(CHECK, 2 * fine), courant, times[-1], kind="classical",
+                points=2 * fine, rule=rule, work_key=f"{CHECK} {2 * fine}",
+                note="how near a simulation comes to the exact truth",
+            )
+        )  # fmt: skip
+    contenders += own_steps(problem, ladder, closures, own, times)
+    return cell_suite(
+        problem,
+        held_out_draws(problem, simulations, key=key),
+        contenders,
+        {
+            "published": (published, f"{' + '.join(PAIRS[TRUTH])} on {fine} x {fine}, dt = {length:.4g}"),
+            "exact": (exact, "along characteristics"),
+        },
+        times,
+        remarks=REMARKS,
+    )

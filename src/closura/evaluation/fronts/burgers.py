@@ -1,0 +1,155 @@
+"""The front of vector Burgers: every scheme on every grid from the same fields, and closures.
+
+The first truth is the problem's own, which closures were trained on; the second fifth-order upwind on twice its points.
+Grids that divide the fine one get
+means over blocks, as the problem does; others the trigonometric interpolant of the fine field at the middle of their
+cells, as the problem's finer rivals.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache, partial
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, Scalar
+
+from closura.evaluation.fronts.cells import Scheme, cell_suite, climb, held_out_draws, own_steps, truth
+from closura.evaluation.fronts.contender import Ladder, Suite
+from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
+from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
+from closura.grids import Grid
+from closura.numerics import block_mean, courant_limit, get_integrator
+from closura.numerics.stability import symbol_limit
+from closura.problems.burgers import BurgersDynamics, BurgersSolver
+from closura.problems.burgers_setup import INTEGRATOR, BurgersConfiguration
+from closura.problems.problem import Ask, Draw, Dynamics, Problem
+
+STEPS = (50, 200)
+"""Usual comparison times, in coarse steps after the burn-in; for a look the first one."""
+REMARKS = (
+    "All start from the same fine initial fields: means over blocks on grids that divide the fine one, as the problem "
+    "does, elsewhere the trigonometric interpolant at the middle of the cells.",
+    "Errors are taken on the problem's coarse grid: finer fields restricted by means over blocks, coarser ones "
+    "interpolated trigonometrically.",
+    "Courant numbers count advection and diffusion, (max(|u| + |v|) / dx + s 4 nu / dx^2) dt, of each simulation's own "
+    "field at every step; s makes the limit that of diffusion alone where the field is at rest.",
+)
+
+Velocity = Float[Array, "2 x y"]
+
+
+class BurgersStepper(Stepper):
+    """A scheme on a grid, with steps that follow the field."""
+
+    steady: ClassVar[bool] = False
+    solver: BurgersSolver
+    to_own: Transfer
+    to_comparison: Transfer
+    diffusion: float = eqx.field(static=True)
+
+    @staticmethod
+    def of(fine: int, n: int, coarse: int, scheme: str, published_switch: bool) -> "BurgersStepper":
+        """On ``n`` points per side, from ``fine`` ones, compared on ``coarse`` ones."""
+        integrator = INTEGRATOR[scheme]
+        solver = BurgersSolver(Grid((n, n)), scheme, integrator, 1.0, published_switch=published_switch)
+        # -8 nu dt / dx^2 is the largest diffusive factor in two dimensions; the limit of 4 nu dt / dx^2 is half of
+        # what the integrator allows on the negative real axis.
+        angles = np.linspace(-np.pi, np.pi, 65)
+        alone = 2 * symbol_limit((2 - 2 * np.cos(angles)).astype(np.complex128), get_integrator(integrator))
+        return BurgersStepper(
+            solver,
+            transfer(fine, n, block_mean, kind="trigonometric", centred=True),
+            transfer(n, coarse, block_mean, kind="trigonometric", centred=True),
+            courant_limit(scheme, integrator) / alone,
+        )
+
+    def start(self, draw: Draw) -> tuple[Velocity, Float[Array, ""]]:
+        """The field on the own grid, and the viscosity."""
+        field = self.to_own(draw.initial)
+        return field, draw.parameters["viscosity"].astype(field.dtype)
+
+    def rate(self, state: Velocity, parameters: Float[Array, ""]) -> Float[Array, ""]:
+        """Advection and diffusion together."""
+        spacing = self.solver.grid.spacing[0]
+        fastest = jnp.max(jnp.sum(jnp.abs(state), axis=0))
+        return fastest / spacing + self.diffusion * 4 * parameters / spacing**2
+
+    def prepare(self, parameters: Float[Array, ""], dt: Float[Array, ""]) -> tuple[Array, Array]:
+        """Viscosity and time step."""
+        return parameters, dt.astype(parameters.dtype)
+
+    def step(self, state: Velocity, prepared: tuple[Array, Array]) -> Velocity:
+        """One step."""
+        viscosity, dt = prepared
+        return get_integrator(self.solver.integrator).step(lambda q: self.solver.tendency(q, viscosity), state, dt)
+
+    def observe(self, state: Velocity) -> Seen:
+        """On the comparison grid."""
+        return self.to_comparison(state)
+
+
+def burgers_suite(
+    problem: Problem,
+    configuration: BurgersConfiguration,
+    ladder: Ladder,
+    closures: Mapping[str, Ask],
+    own: Mapping[str, Dynamics],
+    *,
+    simulations: int,
+    key: Key[Scalar, ""],
+) -> Suite:
+    """The benchmark of vector Burgers; parameters as :func:`closura.evaluation.fronts.advection.advection_suite`.
+
+    Raises
+    ------
+    ValueError
+        If a grid cannot be compared, a scheme is unknown, or times fit no step.
+    """
+    c, coarse = configuration, problem.grid.shape[0]
+    fine = coarse * c.ratio
+    usual = (coarse // 2, coarse, 2 * coarse, 4 * coarse) if coarse % 2 == 0 else (coarse, 2 * coarse, 4 * coarse)
+    grids = ladder.grids or usual[: 3 if ladder.quick else None]
+    check_grids(grids, coarse)
+    assert isinstance(problem.dynamics, BurgersDynamics)
+    names = {"CGS" if scheme == "upwind1" else scheme: scheme for scheme in INTEGRATOR}
+
+    @lru_cache
+    def stepper(scheme: str, n: int, switched: bool) -> BurgersStepper:
+        return BurgersStepper.of(fine, n, coarse, scheme, switched and scheme == "upwind1")
+
+    schemes = {
+        name: Scheme(courant_limit(scheme, INTEGRATOR[scheme]), partial(stepper, scheme, switched=c.published_switch))
+        for name, scheme in names.items()
+    }
+    burn_in = getattr(problem.begin, "burn_in", 0)
+    steps = STEPS[: 1 if ladder.quick else None]
+    times = ladder.times or tuple((step + burn_in) * problem.time_step for step in steps)
+    length = problem.time_step / c.fine_steps
+    trusted = next(name for name, scheme in names.items() if scheme == c.truth)
+    trained = truth(
+        "own", trusted, stepper(c.truth, fine, c.published_switch), by_step(length, times), times[-1], fine,
+        f"dt {length:.3g}",
+    )  # fmt: skip
+    courant, sharp = 0.9 * schemes["upwind5"].limit, 2 * fine
+    converged = truth(
+        "converged", "upwind5", stepper("upwind5", sharp, False), by_courant(courant, times), times[-1], sharp,
+        f"C {courant:.3g}",
+    )  # fmt: skip
+    contenders = climb(
+        schemes, ladder, grids, times,
+        lambda name, n: frozenset({"own"} if (names[name], n) == (c.truth, fine) else ()),
+    )  # fmt: skip
+    contenders += own_steps(problem, ladder, closures, own, times)
+    return cell_suite(
+        problem,
+        held_out_draws(problem, simulations, key=key),
+        contenders,
+        {
+            "own": (trained, f"{c.truth} + {INTEGRATOR[c.truth]} on {fine} x {fine}, dt = {length:.4g}"),
+            "converged": (converged, f"upwind5 + rk4 on {sharp} x {sharp}, C {courant:.3g}"),
+        },
+        times,
+        remarks=REMARKS,
+    )

@@ -1,0 +1,120 @@
+"""The front drawn: error against cost, one figure per truth and time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from closura.evaluation.fronts.benchmark import CALLS, Fronts
+from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
+
+# Colours after Paul Tol's schemes; families are told apart by marks too.
+_COLOURS = ("#CC3311", "#EE7733", "#BBAA00", "#228833", "#882299", "#777777", "#AA6644", "#EE99AA", "#000000")
+_CLOSURES = ("#0077BB", "#33BBEE", "#224488", "#66CCEE")
+_MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_TITLES = {"single": "one simulation at a time", "batched": "{} simulations per call"}
+
+
+def front_figure(fronts: Fronts, truth: str, path: str | Path | None = None, *, time: int = -1) -> Figure:
+    """Error against milliseconds per unit of simulated time, both logarithmic: down and left is better.
+
+    One colour and mark per method; points of one method and grid are joined and labelled with their points per side.
+    Points that no other dominates are joined by the black line. Closures are large stars. Contenders that lost a
+    simulation are drawn hollow where they have a typical error, and are not drawn where they have none.
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw.
+    """
+    suite = fronts.suite
+    names = [name for name in fronts.points if _drawable(fronts, name, truth, time)]
+    if not names:
+        raise ValueError(f"no contender has a finite error by {truth} and a cost; nothing to draw")
+    scale = 100.0 if suite.percent else 1.0
+    with figure_settings():
+        figure = new_figure(11.0, 4.8)
+        axes = list(figure.subplots(1, 2, sharey=True))
+        for panel, call in zip(axes, CALLS, strict=True):
+            panel.set_xscale("log")
+            panel.set_yscale("log")
+            _points(panel, fronts, truth, call, time, names, scale)
+            _line(panel, fronts, truth, call, time, scale)
+            panel.set_title(_TITLES[call].format(fronts.settings.get("batch", "several")), fontsize=10)
+            panel.set_xlabel("ms per unit of simulated time and simulation")
+        _limits(axes, fronts, truth, time, names, scale)
+        unit = " (%)" if suite.percent else ""
+        axes[0].set_ylabel(f"{suite.measure}{unit} at t = {suite.times[time]}")
+        missing = len(fronts.ranked(truth)) - len(names)
+        title = f"{suite.problem}, n = {suite.simulations}; truth: {truth} ({suite.words[truth]})"
+        figure.suptitle(title + (f"; {missing} contenders that diverged are not drawn" if missing else ""), fontsize=10)
+        axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        return finish(figure, path)
+
+
+def _drawable(fronts: Fronts, name: str, truth: str, time: int) -> bool:
+    if name not in fronts.ranked(truth):
+        return False
+    error, cost = fronts.error(name, truth, time), fronts.points[name].cost
+    return bool(np.isfinite(error) and error > 0 and all(np.isfinite(cost[call].median) for call in CALLS))
+
+
+def _points(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, names: Sequence[str], scale: float) -> None:
+    learned, classical = _families(fronts)
+    for family in (*classical, *learned):
+        closure = family in learned
+        index = (learned if closure else classical).index(family)
+        colour = (_CLOSURES if closure else _COLOURS)[index % len(_CLOSURES if closure else _COLOURS)]
+        mark, size = ("*", 11.0) if closure else (_MARKS[index % len(_MARKS)], 4.5)
+        own = [name for name in names if fronts.points[name].contender.family == family]
+        if not own:
+            continue
+        label: str | None = family
+        for grid in sorted({fronts.points[name].contender.points for name in own}):
+            here = [name for name in own if fronts.points[name].contender.points == grid]
+            found = sorted((fronts.points[n].cost[call].median, scale * fronts.error(n, truth, time), n) for n in here)
+            axes.plot(
+                [x for x, _, _ in found], [y for _, y, _ in found], color=colour, linewidth=0.7, alpha=0.6, zorder=2
+            )
+            for x, y, name in found:
+                lost = fronts.points[name].diverged > 0
+                axes.plot(
+                    x, y, color=colour, marker=mark, markersize=size, linestyle="none", zorder=4 if closure else 3,
+                    markerfacecolor="white" if lost else colour, label=label, markeredgewidth=0.8,
+                )  # fmt: skip
+                label = None
+            x, y, _ = found[0]
+            axes.annotate(
+                str(grid), (x, y), xytext=(-3, -3), textcoords="offset points", fontsize=6.5, color=colour, ha="right",
+                va="top", zorder=5,
+            )  # fmt: skip
+
+
+def _families(fronts: Fronts) -> tuple[list[str], list[str]]:
+    """Closures and classical methods in an order that all figures of a benchmark share; what only truths use last."""
+    found = sorted((p.contender for p in fronts.points.values()), key=lambda c: c.kind == "truth")
+    learned = list(dict.fromkeys(c.family for c in found if c.kind == "closure"))
+    return learned, list(dict.fromkeys(c.family for c in found if c.family not in learned))
+
+
+def _line(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, scale: float) -> None:
+    front = fronts.front(truth, call, time)
+    costs = [fronts.points[name].cost[call].median for name in front]
+    errors = [scale * fronts.error(name, truth, time) for name in front]
+    # Steps: until the next point is affordable, the error stays.
+    axes.step(costs, errors, where="post", color="black", linewidth=1.3, zorder=2.5, label="front")
+
+
+def _limits(axes: Sequence[Axes], fronts: Fronts, truth: str, time: int, names: Sequence[str], scale: float) -> None:
+    errors = [scale * fronts.error(name, truth, time) for name in names]
+    low, high = min(errors), max(errors)
+    # A contender that all but blew up would press the others together.
+    high = min(high, 30 * float(np.median(errors)))
+    for panel, call in zip(axes, CALLS, strict=True):
+        costs = [fronts.points[name].cost[call].median for name in names]
+        panel.set_xlim(min(costs) / 1.8, max(costs) * 1.5)
+        panel.set_ylim(low / 1.5, high * 1.4)
+        plain_log_axis(panel, "x")
+        plain_log_axis(panel, "y")

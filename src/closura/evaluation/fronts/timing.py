@@ -1,0 +1,130 @@
+"""What a step costs: time inside compiled loops, of one simulation and of several per call, in turns.
+
+All contenders are timed one after the other, and again, so that a disturbance of the machine hits all of them.
+Compilation and the first call do not count. A loop has as many steps as take about the wanted time, so the cost of a
+call is spread over them.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PyTree
+
+from closura.evaluation.fronts.contender import Work
+
+MOST_STEPS = 5000
+"""Steps in one timed loop at most."""
+
+Clock = Literal["wall", "processor"]
+CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""Wall time, or processor time of this process: on one core the wall time that it would have to itself."""
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Milliseconds of a step of one simulation: quartiles over repetitions."""
+
+    lower: float
+    median: float
+    upper: float
+
+
+class StepTimes(NamedTuple):
+    """Alone, and as its share of a call that advances several simulations together."""
+
+    single: StepTime
+    batched: StepTime
+
+
+@eqx.filter_jit
+def _repeat(
+    advance: Callable[[Any, Any], Any], state: PyTree[Array], context: PyTree[Array], count: Int[Array, ""]
+) -> PyTree[Array]:
+    """``count`` steps in a compiled loop; the number may change without compiling again."""
+    return jax.lax.fori_loop(0, count, lambda _, s: advance(s, context), state)
+
+
+class _Together(eqx.Module):
+    """A step of several simulations."""
+
+    advance: Callable[[Any, Any], Any]
+
+    def __call__(self, states: PyTree[Array], contexts: PyTree[Array]) -> PyTree[Array]:
+        return jax.vmap(self.advance)(states, contexts)
+
+
+class _Case(NamedTuple):
+    call: Callable[[], Any]
+    steps: int
+
+
+def _case(advance: Callable[[Any, Any], Any], state: Any, context: Any, members: int, seconds: float) -> _Case:
+    """A loop that takes about ``seconds``; its steps are counted once per member."""
+    loop = partial(_repeat, advance, state, context)
+    count = 1
+    jax.block_until_ready(loop(jnp.asarray(count, jnp.int32)))
+    for _ in range(2):  # once more, because the first count is mostly the cost of a call
+        begun = time.perf_counter()
+        jax.block_until_ready(loop(jnp.asarray(count, jnp.int32)))
+        count = int(np.clip(seconds * count / (time.perf_counter() - begun), 1, MOST_STEPS))
+    return _Case(partial(loop, jnp.asarray(count, jnp.int32)), count * members)
+
+
+def time_steps(
+    works: Mapping[str, Callable[[int], Work]],
+    *,
+    batch: int,
+    repetitions: int,
+    seconds: float = 0.03,
+    clock: Clock = "wall",
+    report: Callable[[str], None] = lambda _: None,
+) -> dict[str, StepTimes]:
+    """Time all works in turns.
+
+    Parameters
+    ----------
+    works
+        ``works[key](members) -> Work``.
+    batch
+        Simulations per call, for the batched times.
+    repetitions
+        Loops per work and kind of call.
+    seconds
+        About how long a loop takes.
+    clock
+        "wall", or on a busy processor (never on a GPU) "processor", see :data:`CLOCKS`.
+
+    Raises
+    ------
+    ValueError
+        If a number is below 1, or the clock is unknown or cannot see the device.
+    """
+    if clock not in CLOCKS:
+        raise ValueError(f"unknown clock {clock!r}; valid: {', '.join(CLOCKS)}")
+    if clock == "processor" and jax.default_backend() != "cpu":
+        raise ValueError(f"processor time says nothing of a {jax.default_backend()}: take --clock wall")
+    if batch < 1 or repetitions < 1:
+        raise ValueError(f"--batch and --repetitions must be at least 1; got {batch} and {repetitions}")
+    cases: dict[tuple[str, str], _Case] = {}
+    for key, make in works.items():
+        report(f"compiling {key}")
+        made = make(batch)
+        first = jax.tree.map(lambda x: x[0], (made.states, made.contexts))
+        cases[key, "single"] = _case(made.advance, first[0], first[1], 1, seconds)
+        cases[key, "batched"] = _case(_Together(made.advance), made.states, made.contexts, batch, seconds)
+    found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
+    for repetition in range(repetitions):
+        report(f"timing, turn {repetition + 1} of {repetitions}")
+        for which, case in cases.items():
+            begun = CLOCKS[clock]()
+            jax.block_until_ready(case.call())
+            found[which].append(1e3 * (CLOCKS[clock]() - begun) / case.steps)
+    quartiles = {case: StepTime(*(float(q) for q in np.percentile(each, (25, 50, 75)))) for case, each in found.items()}
+    return {key: StepTimes(quartiles[key, "single"], quartiles[key, "batched"]) for key in works}

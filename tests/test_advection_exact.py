@@ -1,0 +1,151 @@
+"""The exact truth of advection, the solvers that closures correct, and settings that older runs do not know."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.fields.velocities import vortex_field
+from closura.grids import Grid
+from closura.problems import AdvectionConfiguration, Draw, advection, as_trained, judged_on, simulate_truth
+from closura.problems.advection import AdvectionDynamics, AdvectionSolver, AdvectionTarget
+from closura.problems.advection_setup import paper
+from closura.problems.characteristics import Characteristics, MeanTarget, bilinear, cubic
+from closura.runs.configuration import from_plain
+from closura.runs.presets import train_preset
+
+SMALL = AdvectionConfiguration(cells=16, ratio=4)
+RUNS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+@eqx.filter_jit
+def follow(target: Any, draw: Draw, steps: int) -> jax.Array:
+    """What a target shows after some coarse steps (it takes no notice of the coarse state)."""
+    none = jnp.zeros_like(target.observe(target.start(draw)))
+    velocity = jnp.zeros((2, *none.shape[1:]), none.dtype)
+    return target.observe(
+        jax.lax.fori_loop(0, steps, lambda _, state: target.advance(state, none, velocity), target.start(draw))
+    )
+
+
+def smooth(n: int) -> jax.Array:
+    """A smooth periodic field ``(1, n, n)`` in float64."""
+    x = 2 * np.pi * np.arange(n) / n
+    return jnp.asarray(np.sin(x)[:, None] * np.cos(x)[None] + 0.3 * np.cos(2 * x)[:, None], jnp.float64)[None]
+
+
+def test_a_uniform_velocity_shifts_the_field() -> None:
+    """By 3 and -5 fine points in six steps of 1/128: bilinear values at grid points are the points' own."""
+    field = jax.random.uniform(jax.random.key(0), (1, 32, 32), jnp.float64)
+    speed = jnp.asarray([3.0, -5.0], jnp.float64) * 128 / 6 / 32
+    draw = Draw(field, jnp.broadcast_to(speed[:, None, None], (2, 32, 32)))
+    shown = follow(Characteristics(1 / 128, 1), draw, 6)
+    # Positions of size 32 are exact to 1e-14; slopes are at most 1 per point.
+    np.testing.assert_allclose(shown, jnp.roll(field, (3, -5), (1, 2)), atol=1e-11)
+
+
+def test_fine_simulations_converge_to_the_exact_solution() -> None:
+    """The distance of the published fine solver, of second order, falls by four when its spacing is halved."""
+    distances = []
+    for n in (64, 128, 256):
+        draw = Draw(smooth(n), vortex_field((n, n), 0.8, dtype=jnp.float64))
+        exact = follow(Characteristics(1 / 64, n // 16), draw, 12)
+        solver = AdvectionSolver(Grid((n, n)), "central2", "rk4", 1 / 64, n // 16)
+        fine = follow(AdvectionTarget(solver, n // 16), draw, 12)
+        distances.append(float(jnp.mean(jnp.abs(fine - exact))))
+    # Bilinear initial values are of second order as well; 3.6 instead of 4 leaves room for both.
+    assert distances[0] > 3.6 * distances[1] > 3.6**2 * distances[2]
+    assert distances[2] < 2e-3
+
+
+def test_cubic_values_do_not_cross_the_seam() -> None:
+    """A cubic that jumps between its ends is met inside, and a straight line joins the ends."""
+    x = jnp.arange(8, dtype=jnp.float64)
+    field = jnp.broadcast_to((x**3 - 4 * x)[:, None], (8, 8))[None]
+    at = jnp.asarray([[0.3, 3.7, 6.9, 7.0, 7.25], [0.0, 1.5, 7.5, 2.0, 7.9]], jnp.float64)[:, :, None]
+    p = np.asarray(at[0])
+    inside = p**3 - 4 * p
+    line = (1 - (p - 7)) * (7**3 - 28)
+    np.testing.assert_allclose(cubic(field, at, seam=True)[0], np.where(p < 7, inside, line), atol=1e-10)
+    # Across the end a periodic field is smooth: fourth order, (2 pi / 32)^4 / 24 at the most.
+    wave = jnp.sin(2 * jnp.pi * jnp.arange(32, dtype=jnp.float64) / 32)
+    at = jnp.asarray([[31.5], [30.9]], jnp.float64)[:, :, None]
+    value = cubic(jnp.broadcast_to(wave[:, None], (32, 32))[None], at, seam=False)
+    np.testing.assert_allclose(value, np.sin(2 * np.pi * 31.5 / 32), atol=6e-5)
+    np.testing.assert_allclose(bilinear(smooth(16), jnp.asarray([[3.0], [5.0]], jnp.float64)), smooth(16)[:, 3:4, 5])
+
+
+@pytest.mark.parametrize("velocity", ["train", "vortex"])
+def test_time_steps_and_precision_of_the_exact_solution(velocity: Any) -> None:
+    """On the published velocities, 100 steps: four times shorter time steps change errors of half a percent little."""
+    problem = advection(paper(AdvectionConfiguration(velocity=velocity, truth="exact")), "test")
+    shown, finer = [], problem.target
+    assert isinstance(finer, Characteristics)
+    assert finer.seam == (velocity == "train")
+    shorter = replace(finer, time_step=finer.time_step / 4)
+    draw = problem.begin.draw(key=jax.random.key(3))  # type: ignore[attr-defined]
+    for target, steps, dtype in ((finer, 100, jnp.float32), (shorter, 400, jnp.float64)):
+        wide = Draw(draw.initial.astype(dtype), draw.parameters.astype(dtype))
+        shown.append(np.asarray(follow(target, wide, steps), np.float64))
+    # Compared with 1.5e-2 between the exact solution and the best coarse scheme: less than a hundredth.
+    assert np.abs(shown[0] - shown[1]).mean() < 1e-4
+
+
+def test_the_truth_is_a_setting() -> None:
+    stores = {}
+    for truth in ("fine", "exact", "mean"):
+        problem = advection(replace(SMALL, truth=truth), "test")
+        stores[truth] = simulate_truth(problem, 2, 6, key=jax.random.key(1))
+        assert problem.names == ("CGS", "FGS" if truth == "fine" else "truth")
+    mean = (stores["fine"].truth + stores["exact"].truth) / 2
+    np.testing.assert_allclose(stores["mean"].truth, mean, atol=1e-6)  # float32
+    apart = float(jnp.mean(jnp.abs(stores["fine"].truth - stores["exact"].truth)))
+    assert 0 < apart < 0.02
+    np.testing.assert_array_equal(stores["fine"].state, stores["exact"].state)
+    assert isinstance(advection(replace(SMALL, truth="mean"), "test").target, MeanTarget)
+
+
+def test_the_corrected_solver_is_a_setting() -> None:
+    usual = advection(SMALL, "test")
+    for base in ("upwind3", "upwind5"):
+        problem = advection(replace(SMALL, base=base), "test")
+        assert problem.names[0] == base
+        assert base not in problem.rivals
+        assert set(problem.rivals) == {"CGS", *usual.rivals} - {base}
+        assert isinstance(problem.dynamics, AdvectionDynamics)
+        solver = problem.dynamics.solver
+        assert solver == usual.rivals[base].solver  # type: ignore[attr-defined]
+        assert problem.rivals["CGS"].solver == usual.dynamics.solver  # type: ignore[attr-defined]
+    flux = advection(replace(SMALL, base="upwind5", form="flux"), "test")
+    assert flux.names[0] == "upwind5"
+
+
+def test_settings_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="unknown base 'upwind9'; valid: upwind1, upwind3, upwind5"):
+        advection(replace(SMALL, base="upwind9"), "test")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown truth 'best'; valid: fine, exact, mean"):
+        advection(replace(SMALL, truth="best"), "test")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="values at points"):
+        advection(replace(SMALL, truth="exact", form="flux"), "test")
+
+
+def test_the_base_belongs_to_the_closure_and_the_truth_to_the_problem() -> None:
+    settings = replace(SMALL, base="upwind5", truth="exact")
+    assert judged_on(settings) == replace(SMALL, truth="exact")
+    assert as_trained(replace(SMALL, truth="fine"), settings) == replace(SMALL, base="upwind5")
+
+
+def test_configurations_of_older_runs_load() -> None:
+    plain = json.loads((RUNS / "compact-mnist" / "configuration.json").read_text())
+    assert "base" not in plain["problem"]
+    assert "view" not in plain["compact"]
+    loaded = from_plain(plain)
+    assert isinstance(loaded.problem, AdvectionConfiguration)
+    assert (loaded.problem.base, loaded.problem.truth, loaded.compact.view) == ("upwind1", "fine", "grid")
+    assert train_preset("paper", problem="advection").problem == paper(AdvectionConfiguration(images="mnist"))

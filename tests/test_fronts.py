@@ -1,0 +1,398 @@
+"""Fronts of error against cost: dominance, pairing, grids, steps, and errors that agree with ``closura evaluate``."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.evaluation import evaluate
+from closura.evaluation.fronts import (
+    CELL_SUITES,
+    Contender,
+    Ladder,
+    Suite,
+    Work,
+    law_suite,
+    on_front,
+    paired,
+    run_benchmark,
+)
+from closura.evaluation.fronts.advection import AdvectionStepper
+from closura.evaluation.fronts.burgers import BurgersStepper
+from closura.evaluation.fronts.contender import Outcome
+from closura.evaluation.fronts.front import typical_error
+from closura.evaluation.fronts.laws import held_out_conditions
+from closura.evaluation.fronts.records import as_json, read_json, write_json
+from closura.evaluation.fronts.stepping import by_courant, by_step, run
+from closura.evaluation.fronts.tables import important, markdown
+from closura.evaluation.fronts.transfer import check_grids, interpolate, interpolation, transfer
+from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, run_study
+from closura.grids import Grid
+from closura.numerics import block_mean, courant_limit, get_integrator, subsample
+from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
+from closura.problems.advection import AdvectionSolver
+from closura.problems.burgers import BurgersSolver
+from closura.problems.characteristics import cubic
+from closura.problems.problem import Draw
+
+KEY = jax.random.key(3)
+ADVECTION = AdvectionConfiguration(cells=16, ratio=2)
+BURGERS = BurgersConfiguration(cells=16, ratio=2)
+
+
+def suite_of(configuration, ladder, closures=None, simulations=3):
+    problem = build_problem(configuration, "test")
+    found = CELL_SUITES[problem.name](
+        problem, configuration, ladder, closures or {}, {}, simulations=simulations, key=KEY
+    )
+    return problem, found
+
+
+def contender(suite, name):
+    return next(c for c in suite.contenders if c.name == name)
+
+
+def errors(suite, name, truth="published"):
+    one = contender(suite, name)
+    return suite.error(one.run(suite.draws).fields, suite.truths[truth](one))
+
+
+@pytest.fixture(scope="module")
+def advection():
+    ladder = Ladder(schemes=("upwind5", "central2"), grids=(8, 32, 64), courant=(0.5,))
+    return suite_of(ADVECTION, ladder, {"nudge": nudge})
+
+
+def nudge(observed):
+    """A closure of no merit: it takes a little of the field away."""
+    return 0.01 * observed[:1]
+
+
+# --- the front --------------------------------------------------------------------------------------------------------
+
+
+def test_front_by_hand():
+    cost = [1.0, 2.0, 3.0, 2.0, 5.0, 0.5, np.nan]
+    error = [9.0, 5.0, 6.0, 4.0, 1.0, np.inf, 0.0]
+    # 2 is dear and wrong, 1 costs as much as 3 and errs more, 5 diverged, 6 was not timed.
+    assert on_front(cost, error).tolist() == [True, False, False, True, True, False, False]
+
+
+def test_equal_points_share_the_front():
+    assert on_front([1.0, 1.0], [2.0, 2.0]).tolist() == [True, True]
+    assert on_front([1.0, 2.0], [2.0, 2.0]).tolist() == [True, False]
+
+
+def test_no_point_off_the_front_is_undominated():
+    rng = np.random.default_rng(0)
+    cost, error = rng.uniform(size=(2, 60))
+    front = on_front(cost.tolist(), error.tolist())
+    for i in range(60):
+        dominated = np.any((cost <= cost[i]) & (error <= error[i]) & ((cost < cost[i]) | (error < error[i])))
+        assert front[i] == (not dominated)
+
+
+def test_typical_errors():
+    e = np.asarray([1.0, 4.0, 16.0])
+    assert typical_error(e, "mean") == 7.0
+    assert typical_error(e, "median") == 4.0
+    assert typical_error(e, "geometric") == pytest.approx(4.0, rel=1e-12)
+    lost = np.asarray([1.0, np.nan, 2.0])
+    assert typical_error(lost, "mean") == typical_error(lost, "geometric") == np.inf
+    assert typical_error(lost, "median") == 2.0  # a lost one is the largest
+
+
+def test_pairing():
+    rng = np.random.default_rng(1)
+    reference = rng.uniform(1, 2, 40)
+    found = paired(reference - 0.5, reference, "mean")
+    # The same difference everywhere: no spread, whatever the errors' own spread is.
+    assert np.allclose(found[:3], -0.5, atol=1e-12)
+    assert (found.better, found.not_finite) == (40, 0)
+    noisy = paired(reference + rng.normal(0.1, 0.2, 40), reference, "mean")
+    assert noisy.low < noisy.value < noisy.high
+    # Bootstrap and normal theory agree to a few percent of the width at n = 40.
+    assert noisy.high - noisy.low == pytest.approx(2 * 1.96 * 0.2 / np.sqrt(40), rel=0.35)
+
+
+def test_pairing_is_the_same_every_time():
+    a, b = np.random.default_rng(1).uniform(1, 2, (2, 40))
+    assert paired(a, b, "median") == paired(a, b, "median")
+
+
+def test_pairing_of_ratios_and_of_lost_simulations():
+    a, b = np.asarray([1.0, 2.0, 3.0]), np.asarray([2.0, 4.0, 6.0])
+    assert np.allclose(paired(a, b, "geometric")[:3], 0.5, rtol=1e-12)
+    lost = paired(np.asarray([1.0, np.inf]), np.asarray([2.0, 1.0]), "mean")
+    assert np.isnan(lost.value)
+    assert (lost.better, lost.not_finite) == (1, 1)
+
+
+# --- grids ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["linear", "cubic", "trigonometric"])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize(("n", "m"), [(8, 16), (16, 12), (9, 27)])
+def test_interpolation_keeps_constants_and_converges(kind, centred, n, m):
+    matrix = interpolation(n, m, kind, centred=centred)
+    assert np.allclose(matrix.sum(axis=1), 1, atol=1e-12)
+    offset = 0.5 if centred else 0.0
+    here, there = (np.arange(n) + offset) / n, (np.arange(m) + offset) / m
+    wave = matrix @ np.sin(2 * np.pi * here)
+    # Eight points of a wave: h^2/8 f'' = 0.077, 3 h^4/128 f'''' = 0.009, and round-off.
+    bound = {"linear": 0.08, "cubic": 0.01, "trigonometric": 1e-12}[kind]
+    assert np.max(np.abs(wave - np.sin(2 * np.pi * there))) < bound
+
+
+@pytest.mark.parametrize("seam", [False, True])
+def test_velocities_on_finer_grids_are_those_of_the_exact_truth(seam):
+    """The interpolant that contenders on finer grids get is the one that characteristics follow."""
+    field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8)))
+    ours = interpolate(field, jnp.asarray(interpolation(8, 24, "cubic", centred=False, seam=seam)))
+    places = jnp.asarray(np.stack(np.meshgrid(np.arange(24) / 3, np.arange(24) / 3, indexing="ij")))
+    assert np.allclose(ours, cubic(field, places, seam=seam), atol=1e-12)
+
+
+def test_transfers_restrict_as_the_problem_does():
+    field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 12)), jnp.float32)
+    for restrict, centred in ((subsample, False), (block_mean, True)):
+        down = transfer(12, 4, restrict, kind="cubic", centred=centred)(field)
+        assert np.array_equal(down, restrict(field, 3))
+        assert transfer(12, 12, restrict, kind="cubic", centred=centred)(field) is field
+    assert transfer(12, 24, subsample, kind="cubic", centred=False)(field).dtype == jnp.float32
+    # Points that both grids have keep their values.
+    assert np.allclose(transfer(12, 24, subsample, kind="cubic", centred=False)(field)[:, ::2, ::2], field, atol=1e-6)
+
+
+def test_grids_that_cannot_be_compared():
+    check_grids((16, 32, 64, 192), 64)
+    with pytest.raises(ValueError, match="a grid of 96 points per side cannot be compared on 64"):
+        check_grids((64, 96), 64)
+
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+
+def smooth_draw(n, velocity):
+    x = np.arange(n) / n
+    wave = np.sin(2 * np.pi * x)[:, None] + np.cos(2 * np.pi * x)[None]
+    return Draw(jnp.asarray(wave[None], jnp.float64), velocity)
+
+
+def test_steps_by_courant_number_are_equal_and_land_on_the_times():
+    velocity = jnp.stack([jnp.full((32, 32), 0.5), jnp.full((32, 32), -0.25)])
+    draw = smooth_draw(32, velocity)
+    stepper = AdvectionStepper.of(32, 16, 16, ("upwind5", "rk4"), False, False)
+    draws = jax.tree.map(lambda x: x[None], draw)
+    found = run(stepper, by_courant(1.0, (0.1, 0.25)), 0.25, 0, draws)
+    # Rate 0.75 * 16 = 12: 1.2 and 1.8 steps become 2 and 2.
+    assert found.frequency.tolist() == [4 / 0.25]
+    assert not found.failed.any()
+    psi, v = draw.initial[:, ::2, ::2], velocity[:, ::2, ::2]
+    first = AdvectionSolver(Grid((16, 16)), "upwind5", "rk4", 0.1, substeps=2)(psi, v)
+    second = AdvectionSolver(Grid((16, 16)), "upwind5", "rk4", 0.15, substeps=2)(first, v)
+    # The same steps, with the time step on the velocity instead of the tendency: round-off of float64.
+    assert np.allclose(found.fields[0, 0], first, atol=1e-13)
+    assert np.allclose(found.fields[0, 1], second, atol=1e-13)
+
+
+def test_steps_that_follow_the_field_land_on_the_times():
+    x = 2 * np.pi * (np.arange(16) + 0.5) / 16
+    field = np.stack([np.sin(x)[:, None] + 0 * x[None], 0.3 * np.cos(x)[None] + 0 * x[:, None]])
+    viscosity = jnp.asarray(0.01, jnp.float64)
+    draws = jax.tree.map(lambda a: jnp.asarray(a)[None], Draw(jnp.asarray(field), {"viscosity": viscosity}))
+    stepper = BurgersStepper.of(16, 16, 16, "upwind3", False)
+    found = run(stepper, by_courant(0.1, (0.05, 0.1)), 0.1, 0, draws)
+    # max(|u| + |v|) <= 1.3, plus diffusion: at least 16 * 0.1 / 0.1 steps, at most 40.
+    assert 160 < found.frequency[0] < 400
+    solver = BurgersSolver(Grid((16, 16)), "upwind3", "rk4", 0.05, 100)
+    true = solver(solver(jnp.asarray(field), viscosity), viscosity)
+    # RK4 with steps of 0.004 and of 0.0005 differ by (0.004 * 16)^4 / 100 or less.
+    assert np.allclose(found.fields[0, 1], true, atol=1e-6)
+
+
+def test_simulations_that_blow_up_are_counted():
+    velocity = jnp.ones((2, 16, 16))
+    rng = np.random.default_rng(0)
+    draw = Draw(jnp.asarray(rng.uniform(size=(1, 16, 16))), velocity)
+    still = Draw(draw.initial, 0.01 * velocity)
+    draws = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw, still)
+    stepper = AdvectionStepper.of(16, 16, 16, ("upwind5", "rk4"), False, False)
+    # Two fixed steps per unit: Courant number 16 in the first simulation, 0.16 in the second.
+    found = run(stepper, by_step(0.5, (8.0,)), 8.0, 0, draws)
+    assert found.failed.tolist() == [True, False]
+    # A Courant number beyond all bounds is no endless loop either.
+    gone = run(stepper, by_courant(1e-9, (8.0,)), 8.0, 0, draws)
+    assert gone.failed.all()
+
+
+def test_times_between_own_steps_are_refused():
+    with pytest.raises(ValueError, match=r"no multiple of the coarse time step 0.25.*0.25 and 0.5"):
+        by_step(0.25, (0.3,), exact=True)
+    with pytest.raises(ValueError, match="the first 2 steps in"):
+        by_step(0.25, (0.25,), exact=True, before=1)
+    assert by_step(0.25, (0.5, 1.0), exact=True, before=1).counts.tolist() == [1, 2]
+    assert by_step(0.25, (0.3,)).counts.tolist() == [2]
+
+
+def test_ladders():
+    ladder = Ladder()
+    assert ladder.steps(2.0) == (1.8, 1.0, 0.5)
+    assert ladder.steps(0.0) == ()  # never stable
+    assert Ladder(courant=(0.25, 1.0, 1.5)).steps(1.2) == (1.0, 0.25)
+    with pytest.raises(ValueError, match="unknown scheme 'b'; valid: a, c"):
+        Ladder(schemes=("b",)).chosen(("a", "c"))
+    for wrong in ({"courant": (-1.0,)}, {"times": (0.2, 0.1)}, {"grids": (2,)}, {"grids": (16, 16)}):
+        with pytest.raises(ValueError, match=r"--\w+ |grids need"):
+            Ladder(**wrong)
+
+
+# --- problems ---------------------------------------------------------------------------------------------------------
+
+
+def test_advection_agrees_with_evaluate(advection):
+    """The coarse solver, and a closure after the burn-in, have the errors that ``closura evaluate`` gives them."""
+    problem, suite = advection
+    known = evaluate(replace(problem, rivals={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
+    for name, other in (("CGS 16 dt 0.0156", "CGS"), ("nudge, burnt in", "nudge")):
+        # Another order of operations in float32, 51 steps.
+        assert np.allclose(errors(suite, name)[:, 0], known.methods[other].error[:, -1], rtol=1e-4)
+
+
+def test_burgers_agrees_with_evaluate():
+    """Without a burn-in so do the rivals."""
+    problem, suite = suite_of(BURGERS, Ladder(schemes=("upwind5",), grids=(16,), times=(0.140625, 0.28125)))
+    few = replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={})
+    known = evaluate(few, {}, simulations=3, steps=10, key=KEY, timing=False)
+    assert problem.time_step == 0.028125
+    for scheme in ("CGS", "upwind5"):
+        found = errors(suite, f"{scheme} 16 dt 0.0281", "own")
+        assert np.allclose(found, known.methods[scheme].error[:, [5, 10]], rtol=2e-4)
+
+
+def test_conservation_laws_agree_with_evaluate():
+    law = LAW_PROBLEMS["burgers-1d"]
+    suite = law_suite(law, Ladder(grids=(32,), courant=(0.5,), schemes=("weno5-js",)), {}, simulations=3, seed=0)
+    how = {"integrator": law.integrator, "splitting": law.splitting, "projection": "component"}
+    methods = {name: classical(name, law.law, **how) for name in ("weno5-js",)}
+    initial = {c.name: c for c in held_out_conditions(law, 3, 0)}
+    known = run_study(Study(law, initial, (32,), Steps(courant=0.5), law.time), methods)
+    for name in methods:
+        for cells in (32,):
+            theirs = [known.error(name, each, cells, "l2") for each in initial]
+            assert np.allclose(errors(suite, f"{name} {cells} C 0.5", "exact")[:, 0], theirs, rtol=1e-12)
+
+
+def test_published_and_exact_truths_of_advection(advection):
+    _, suite = advection
+    assert list(suite.truths) == ["published", "exact"]
+    assert np.all(errors(suite, "truth: published", "published") == 0)
+    apart = errors(suite, "truth: published", "exact")
+    assert np.array_equal(apart, errors(suite, "truth: exact", "published"))
+    e = {n: errors(suite, f"upwind5 {n} C 0.5", "exact").mean() for n in (8, 64)}
+    # Finer grids come nearer to the exact truth, and nearer than the published one, central differences on 32 points.
+    assert e[8] > 4 * e[64]
+    assert e[64] < 0.5 * apart.mean()
+    # Near the published truth by sharing its grid: that is no merit.
+    kin = contender(suite, "central2 32 C 0.5")
+    assert kin.kin == {"published"}
+    assert errors(suite, kin.name).mean() < 0.2 * errors(suite, kin.name, "exact").mean()
+
+
+# --- all together -----------------------------------------------------------------------------------------------------
+
+
+def toy(name, error, cost, kind="classical", kin=frozenset(), points=8):
+    """A contender with given errors, whose step is ``cost`` multiplications of a small matrix."""
+    fields = np.asarray(error, np.float64).reshape(-1, 1, 1, 1)
+
+    def work(draws, members):
+        def advance(state, context):
+            return jax.lax.fori_loop(0, cost, lambda _, s: jnp.tanh(s @ context), state)
+
+        eye = jnp.broadcast_to(jnp.eye(64, dtype=jnp.float32), (members, 64, 64))
+        return Work(advance, eye, eye)
+
+    lost = ~np.isfinite(fields[:, 0, 0, 0])
+    return Contender(
+        name,
+        name,
+        kind,
+        points,
+        "C 1",
+        lambda draws: Outcome(fields, np.full(len(fields), 10.0), lost),
+        work,
+        name,
+        kin,
+    )
+
+
+def toy_suite(*contenders):
+    zero = np.zeros((3, 1, 1, 1))
+    return Suite(
+        "toy", None, 3, ("1",), contenders, {"zero": lambda _: zero}, {"zero": "nothing"},
+        lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], 8,
+    )  # fmt: skip
+
+
+def test_benchmark_of_given_errors_and_costs():
+    suite = toy_suite(
+        toy("cheap", [4.0, 5.0, 6.0], 1),
+        toy("good", [1.0, 2.0, 3.0], 50),
+        toy("dominated", [2.0, 3.0, 4.0], 1000),
+        toy("lost", [1.0, np.nan, 0.0], 1),
+        toy("closure", [1.0, 1.0, 1.0], 1500, "closure"),
+        toy("the truth", [0.0, 0.0, 0.0], 1, "truth", frozenset({"zero"})),
+    )
+    found = run_benchmark(suite, batch=2, repetitions=3, seconds=0.02)
+    assert found.reference == "good"  # the best classical one; neither truth nor closure
+    for call in ("single", "batched"):
+        assert found.front("zero", call) == ["cheap", "good", "closure"]
+    assert found.points["lost"].diverged == 1
+    assert found.error("lost", "zero") == np.inf
+    cost = found.points["dominated"].cost["single"]
+    assert 0 < cost.lower <= cost.median <= cost.upper
+    # Ten steps per unit of time, each of them 1500 products rather than 50.
+    assert found.points["closure"].cost["single"].median > 5 * found.points["good"].cost["single"].median
+    assert found.paired("closure", "zero").value == pytest.approx(-1.0)
+    assert {"the truth", "cheap", "good", "closure"} <= set(important(found))
+    plain = {c["name"]: c for c in as_json(found)["contenders"]}
+    assert plain["lost"]["errors"]["zero"]["1"]["per_simulation"] == [1.0, None, 0.0]
+    assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
+    assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
+    assert plain["the truth"]["errors"]["zero"]["1"]["front"] == []
+
+
+def test_a_benchmark_comes_back_from_its_file(tmp_path):
+    suite = toy_suite(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
+    found = run_benchmark(suite, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
+    again = read_json(write_json(found, tmp_path / "fronts.json"))
+    assert as_json(again) == as_json(found)
+    assert markdown(again, everyone=True) == markdown(found, everyone=True)
+    with pytest.raises(ValueError, match="cannot be run again"):
+        again.suite.contenders[0].run(None)
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no benchmark"):
+        read_json(tmp_path / "other.json")
+
+
+def test_what_a_benchmark_refuses():
+    one = toy("one", [1.0, 1.0, 1.0], 1)
+    with pytest.raises(ValueError, match="two contenders are called one"):
+        toy_suite(one, one)
+    with pytest.raises(ValueError, match="no contender is called 'two'; valid: one"):
+        run_benchmark(toy_suite(one), reference="two")
+    with pytest.raises(ValueError, match="must be at least 1"):
+        run_benchmark(toy_suite(one), batch=0)
+
+
+def test_rk4_diffusion_limit():
+    """Where the field is at rest, the largest Courant number is that of diffusion alone."""
+    stepper = BurgersStepper.of(16, 16, 16, "upwind5", False)
+    rate = stepper.rate(jnp.zeros((2, 16, 16)), jnp.asarray(0.01))
+    dt = courant_limit("upwind5", "rk4") / float(rate)
+    factor = get_integrator("rk4").stability_polynomial
+    assert abs(np.polynomial.polynomial.polyval(-8 * 0.01 * dt * 16**2, factor)) == pytest.approx(1, abs=1e-3)
