@@ -70,7 +70,7 @@ def cell_problem(images: str, velocity: str, truth: str, data_dir: Path | None) 
     problem = advection(settings, "test", data_dir=data_dir)
     ninth = AdvectionSolver(problem.grid, upwind(9), "rk4", problem.time_step)  # type: ignore[arg-type]
     usual = problem.rivals["upwind5"]
-    extra = {"upwind9": replace(usual, solver=ninth), "upwind9, limited": replace(usual, solver=Limited(ninth))}
+    extra = {"upwind9": replace(usual, solver=ninth), "upwind9, limited": replace(usual, solver=Limited(ninth))}  # type: ignore[call-arg]
     rivals = {name: rival for name, rival in problem.rivals.items() if name != "spectral"}
     return settings, replace(problem, rivals={**rivals, **extra})
 

@@ -122,7 +122,7 @@ def test_what_is_refused() -> None:
         ({"view": "flow", "radius": 0}, "radius of at least 1"), ({"view": "flow", "activation": "glu"}, "activation"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
-            compact(PERIODIC, key=key, **options)  # type: ignore[arg-type]
+            compact(PERIODIC, key=key, **options)
     with pytest.raises(ValueError, match="learner bptts"):
         compact(PERIODIC, view="flow", stochastic=True, key=key)
     for decision in (replace(PERIODIC, velocity=()), replace(PERIODIC, boundary=("periodic", "outflow"))):
@@ -144,7 +144,7 @@ def test_weights_travel(tmp_path: Path) -> None:
 def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     """Generated images, which it was trained on, with vortices, which it was not: at step 50 against the exact truth.
 
-    By BOUND over 100 simulations of the benchmark; 8 simulations scatter by a few percent.
+    By a fifth and more over the simulations of the benchmark; a few of them scatter by a few percent.
     """
     name, path = named_closure("advection")
     trained = trained_settings(path)
@@ -158,7 +158,7 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     problem, own = advection(settings, "test"), advection(as_trained(settings, trained.problem), "test")
     closure = load_closure(path, own.decision)
     result = evaluate(
-        replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}), {name: closure}, simulations=8, steps=50,
+        replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}), {name: closure}, simulations=6, steps=50,
         key=jax.random.key(11), timing=False, dynamics={name: own.dynamics}, bases={name: "upwind5"},
     )  # fmt: skip
     errors = {key: method.error[:, -1] for key, method in result.methods.items()}

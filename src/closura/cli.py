@@ -103,10 +103,10 @@ def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
         "demo": run_demo,
         "train": run_train,
         "evaluate": run_evaluate,
-        "benchmark": run_benchmark_command,
         "rollout": run_rollout,
         "report": run_report,
         "interpret": run_interpret,
         "data": run_data,
         "models": run_models,
+        "benchmark": run_benchmark_command,
     }

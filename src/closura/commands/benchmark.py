@@ -29,7 +29,8 @@ from closura.evaluation.fronts import (
     write_csv,
     write_json,
 )
-from closura.evaluation.laws import LAW_PROBLEMS, SHIPPED, learned
+from closura.evaluation.laws import LAW_PROBLEMS, learned
+from closura.evaluation.laws.methods import AGENTS
 from closura.files import write_atomically
 from closura.interop import load_closure
 from closura.problems import OF_THE_CLOSURE, Dynamics, Problem, as_trained, build_problem, judged_on
@@ -166,7 +167,7 @@ def _cell_suite(
     closures: dict[str, AnyClosure] = {}
     own: dict[str, Dynamics] = {}
     for text in options.closure:
-        name, path = named_closure(text)
+        name, path = _named(text)
         _check_name(name, closures)
         closures[name], dynamics = _loaded(path, configuration, problem, given)
         if dynamics is not None:
@@ -199,10 +200,17 @@ def _law_suite(arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladd
     problem = LAW_PROBLEMS[arguments[0]]
     closures: dict[str, Callable[..., Any]] = {}
     for text in options.closure:
-        name, path = (text, text) if text in SHIPPED else named_closure(text)
+        name, path = _named(text)
         _check_name(name, closures)
         closures[name] = partial(learned, name, path, problem.law)
     return law_suite(problem, ladder, closures, simulations=simulations, seed=options.seed)
+
+
+def _named(text: str) -> tuple[str, Path]:
+    """Name and path of a closure; agents of the package go by their name, also as ``NAME=AGENT``."""
+    name, path = named_closure(text)
+    agent = AGENTS / f"{path}.safetensors"
+    return name, agent if not path.exists() and path.name == str(path) and agent.exists() else path
 
 
 def _check_name(name: str, others: Any) -> None:
@@ -242,7 +250,7 @@ def _default(name: str, arguments: Sequence[str]) -> Any:
     closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
     closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
     for text in closures[:1]:
-        training = trained_settings(named_closure(text)[1])
+        training = trained_settings(_named(text)[1])
         if training is not None and training.name == name:
             trained = training.problem
             default = replace(default, cells=trained.cells, ratio=trained.ratio)

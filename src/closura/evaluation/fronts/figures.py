@@ -71,7 +71,7 @@ def _points(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, names:
         own = [name for name in names if fronts.points[name].contender.family == family]
         if not own:
             continue
-        label: str | None = family
+        axes.plot([], [], color=colour, marker=mark, markersize=size, linestyle="none", label=family)
         for grid in sorted({fronts.points[name].contender.points for name in own}):
             here = [name for name in own if fronts.points[name].contender.points == grid]
             found = sorted((fronts.points[n].cost[call].median, scale * fronts.error(n, truth, time), n) for n in here)
@@ -82,9 +82,8 @@ def _points(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, names:
                 lost = fronts.points[name].diverged > 0
                 axes.plot(
                     x, y, color=colour, marker=mark, markersize=size, linestyle="none", zorder=4 if closure else 3,
-                    markerfacecolor="white" if lost else colour, label=label, markeredgewidth=0.8,
+                    markerfacecolor="white" if lost else colour, markeredgewidth=0.8,
                 )  # fmt: skip
-                label = None
             x, y, _ = found[0]
             axes.annotate(
                 str(grid), (x, y), xytext=(-3, -3), textcoords="offset points", fontsize=6.5, color=colour, ha="right",
