@@ -17,9 +17,10 @@ from closura.problems.kolmogorov import beginnings
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, developed_states, move
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, NextErrorReduction, relative_l2
 from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.kolmogorov.setup import pool_settings, steps_needed
+from closura.problems.kolmogorov.setup import pool_settings
 from closura.problems.kolmogorov.smagorinsky import SmagorinskyFlow, first_below, tune
 from closura.problems.kolmogorov.smagorinsky import vorticity_correlation as spectral_correlation
+from closura.problems.kolmogorov.time_steps import steps_needed
 from closura.reduced.symmetries import Symmetry
 from closura.runs.training import closure_options
 from closura.runs.validation import prepare_validation, validation_error
@@ -284,6 +285,19 @@ def test_steps_of_the_integrator_follow_the_stable_range():
     assert steps_needed(0.2, 12, 34.0, 4) == 2
     # Viscosity limits slow flows: 0.7 * 2.785 * 1 / (2 * 31^2) = 0.00101.
     assert steps_needed(0.2, 64, 1.0, 4) == 198
+
+
+def test_coarse_steps_are_those_of_the_coarse_solver_alone():
+    """The transient of the pool may run on as many points as the coarse grid has: its steps are its own."""
+    c = replace(TINY, cells=12, finer=(16,))
+    forced = replace(c, coarse_steps=7)
+    assert c.spin_cells == c.cells
+    assert pool_settings(forced, "train") == pool_settings(c, "train") == pool_settings(TINY, "train")
+    usual, other = build_problem(c, "train"), build_problem(forced, "train")
+    assert (usual.dynamics.steps, other.dynamics.steps) == (steps_needed(0.2, 12, 15.0, 2), 7)
+    assert {rival.steps for rival in other.rivals.values()} == {7}
+    assert other.finer["16x16"].steps == usual.finer["16x16"].steps == steps_needed(0.2, 16, 15.0, 2)
+    assert other.target.steps == usual.target.steps
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, b
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.kolmogorov.setup import steps_needed, typical_speed
 from closura.problems.kolmogorov.smagorinsky import tune, with_constant
 from closura.problems.kolmogorov.staggered import StaggeredFlow
 from closura.problems.kolmogorov.target import in_points
+from closura.problems.kolmogorov.time_steps import steps_needed, typical_speed
 
 RE = jnp.float64(100.0)
 
@@ -179,7 +179,7 @@ def test_steps_and_speeds_of_both_solvers():
 
 
 TINY = TurbulenceConfiguration(
-    cells=16, fine_cells=24, reynolds=40.0, forcing=2, finer=(20,), spectral=(16,), pool=4, chains=2, transient=4.0,
+    cells=16, fine_cells=24, reynolds=40.0, forcing=2, finer=(20,), others=("spectral 16",), pool=4, chains=2, transient=4.0,
     spacing=1.0, settle=0.5, spin_cells=12, time_step=0.1, maximum_steps=20,
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from closura.problems.burgers import BurgersSolver as BurgersSolver
 from closura.problems.burgers import BurgersTarget as BurgersTarget
 from closura.problems.burgers_setup import BurgersConfiguration as BurgersConfiguration
 from closura.problems.burgers_setup import burgers as burgers
-from closura.problems.kolmogorov.setup import KolmogorovConfiguration as KolmogorovConfiguration
+from closura.problems.kolmogorov.configuration import KolmogorovConfiguration as KolmogorovConfiguration
 from closura.problems.kolmogorov.setup import kolmogorov as kolmogorov
 from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration as TurbulenceConfiguration
 from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduction

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
-from closura.problems.kolmogorov.setup import KolmogorovConfiguration, kolmogorov
+from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
+from closura.problems.kolmogorov.setup import kolmogorov
 from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration
 from closura.problems.laws.setup import (
     Burgers1DConfiguration,
@@ -96,6 +97,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 
 OF_THE_CLOSURE = (
     *("base", "solver", "convection", "action", "action_bound", "observe_viscosity", "observe_forcing", "speed"),
+    "orientations",
     *("observe_sizes", "positivity", "overshoot"),
     *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
 )

@@ -1,6 +1,6 @@
-"""Presets of the Kolmogorov flow with a closure in the loop."""
+"""Presets of the flows with a closure in the loop: ``kolmogorov`` and ``turbulence``."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
@@ -23,48 +23,133 @@ TURBULENCE_NETWORK = CompactConfiguration(channels=24, layers=3, wide_layers=1)
 """Finite volumes are corrected by stencils, which is the form that their errors have; few channels, because 64 x 64
 cells are many."""
 
+STEPS = 4
+"""Length of the episodes that PPO and A2C learn from."""
 
-def turbulence_preset(
-    preset: Preset, *, learner: LearnerName | None = None, closure: ClosureName | None = None
-) -> TrainConfiguration:
-    """All settings of a training on the flow at a Reynolds number of 1000; see :func:`flow_preset`.
+UNPUBLISHED = {
+    "kolmogorov": "nothing was published for kolmogorov",
+    "turbulence": "closura repeats no published training on turbulence",
+}
+"""Why there is no preset "paper"."""
 
-    Truth is kept on disk: 32 simulations of ten units of time, which other trainings on the same flow find there.
+
+@dataclass(frozen=True)
+class ByTrial:
+    """What a training by PPO or A2C has of its own.
+
+    Parameters
+    ----------
+    physics
+        The flow, with episodes of :data:`STEPS` steps.
+    updates, environments
+        Rounds of learning, and simulations in each.
+    truth
+        The store of true trajectories, as long as an episode.
+    every
+        Updates between validations.
     """
-    base = flow_preset(preset, learner=learner, closure=closure)
-    physics, quick = turbulence_physics(preset), preset == "quick"
-    base = replace(
-        base, name="turbulence", problem=physics, compact=TURBULENCE_NETWORK,
-        truth=TruthConfiguration(
-            slots=8 if quick else 32, steps=60 if quick else 160, blocks=4, renew_every=0, keep=True
+
+    physics: KolmogorovConfiguration
+    updates: int
+    environments: int
+    truth: TruthConfiguration
+    every: int
+
+
+@dataclass(frozen=True)
+class FlowPreset:
+    """The settings of a flow's preset; ``by_trial`` replaces some where the learner is PPO or A2C."""
+
+    physics: KolmogorovConfiguration
+    network: CompactConfiguration
+    truth: TruthConfiguration
+    validation: ValidationConfiguration
+    gradients: BPTTSConfiguration
+    by_trial: ByTrial
+
+
+def _short(flow: KolmogorovConfiguration, **changes: Any) -> KolmogorovConfiguration:
+    # Four steps from the truth: the error that a correction is paid for is then mostly the one that the last step made,
+    # which the state tells, and not what has piled up, which it does not. Nothing is gained by looking further ahead.
+    return replace(flow, minimum_steps=STEPS, maximum_steps=STEPS, **changes)
+
+
+def _kolmogorov() -> dict[Preset, FlowPreset]:
+    usual = KolmogorovConfiguration()
+    small = replace(usual, fine_cells=48, pool=32, transient=60.0)
+    return {
+        "default": FlowPreset(
+            usual, NETWORK,
+            TruthConfiguration(slots=64, steps=300, blocks=8, renew_every=500),
+            ValidationConfiguration(simulations=32, steps=150, every=100),
+            BPTTSConfiguration(
+                updates=6000, batch=16, horizons=(4, 16, 32, 64), fractions=(0.15, 0.25, 0.3, 0.3), error_limit=1.0
+            ),
+            ByTrial(
+                _short(usual, pool=256, spacing=10.0), updates=3000, environments=128,
+                truth=TruthConfiguration(slots=3072, steps=STEPS, blocks=8, renew_every=0), every=100,
+            ),
         ),
-        validation=ValidationConfiguration(simulations=4 if quick else 8, steps=30 if quick else 62, every=100),
-    )  # fmt: skip
-    if base.learner == "bptts":
-        learning = BPTTSConfiguration(
-            updates=200 if quick else 3000, batch=4, horizons=(4, 8) if quick else (4, 16, 32),
-            fractions=(0.5, 0.5) if quick else (0.2, 0.5, 0.3), error_limit=1.0,
-        )  # fmt: skip
-        return replace(base, learning=learning)
-    by_trial: Any = base.learning
-    learning_by_trial: Any = replace(
-        by_trial, updates=50 if quick else 600, environments=32, minibatch=32 if base.learner == "ppo" else 128
-    )
-    return replace(
-        base, learning=learning_by_trial, problem=replace(physics, minimum_steps=4, maximum_steps=4),
-        truth=replace(base.truth, slots=128 if quick else 512, steps=4),
-    )  # fmt: skip
+        "quick": FlowPreset(
+            small, NETWORK,
+            TruthConfiguration(slots=32, steps=150, blocks=4, renew_every=0),
+            ValidationConfiguration(simulations=16, steps=100, every=100),
+            BPTTSConfiguration(updates=600, batch=8, horizons=(4, 16), fractions=(0.4, 0.6), error_limit=1.0),
+            ByTrial(
+                _short(small, pool=64, spacing=10.0), updates=200, environments=128,
+                truth=TruthConfiguration(slots=512, steps=STEPS, blocks=8, renew_every=0), every=50,
+            ),
+        ),
+    }  # fmt: skip
+
+
+def _turbulence() -> dict[Preset, FlowPreset]:
+    # Truth is kept on disk: 32 simulations of ten units of time, which other trainings on the same flow find there.
+    usual = TurbulenceConfiguration()
+    small = replace(usual, cells=32, fine_cells=64, time_step=0.128, finer=(64,), others=("spectral 32",))
+    stored = TruthConfiguration(slots=32, steps=160, blocks=4, renew_every=0, keep=True)
+    return {
+        "default": FlowPreset(
+            usual, TURBULENCE_NETWORK, stored,
+            ValidationConfiguration(simulations=8, steps=62, every=100),
+            BPTTSConfiguration(
+                updates=3000, batch=4, horizons=(4, 16, 32), fractions=(0.2, 0.5, 0.3), error_limit=1.0
+            ),
+            ByTrial(
+                _short(usual), updates=600, environments=32,
+                truth=replace(stored, slots=512, steps=STEPS), every=100,
+            ),
+        ),
+        "quick": FlowPreset(
+            small, TURBULENCE_NETWORK, replace(stored, slots=8, steps=60),
+            ValidationConfiguration(simulations=4, steps=30, every=100),
+            BPTTSConfiguration(updates=200, batch=4, horizons=(4, 8), fractions=(0.5, 0.5), error_limit=1.0),
+            ByTrial(
+                _short(small), updates=50, environments=32,
+                truth=replace(stored, slots=128, steps=STEPS), every=100,
+            ),
+        ),
+    }  # fmt: skip
+
+
+FLOW_PRESETS = {"kolmogorov": _kolmogorov(), "turbulence": _turbulence()}
 
 
 def flow_preset(
-    preset: Preset, *, learner: LearnerName | None = None, closure: ClosureName | None = None
+    preset: Preset,
+    *,
+    problem: str = "kolmogorov",
+    learner: LearnerName | None = None,
+    closure: ClosureName | None = None,
 ) -> TrainConfiguration:
     """All settings of a training.
 
     Parameters
     ----------
     preset
-        ``default``: what learns best. ``quick``: minutes. There is no published training: ``paper`` is refused.
+        ``default``: what learns best. ``quick``: minutes. closura repeats no published training: ``paper`` is refused.
+    problem
+        "kolmogorov", or "turbulence", the flow at a Reynolds number of 1000.
     learner, closure
         Another learner or network than the preset's.
 
@@ -76,70 +161,27 @@ def flow_preset(
     learner, closure = learner or "bptts", closure or "compact"
     if learner not in LEARNING:
         raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
-    physics = flow_physics(preset)
-    quick = preset == "quick"
+    if preset == "paper":
+        raise ValueError(f"{UNPUBLISHED[problem]}: choose preset default or quick")
+    settings = FLOW_PRESETS[problem][preset]
     base = TrainConfiguration(
-        name="kolmogorov", problem=physics, closure=closure, compact=NETWORK, learner=learner,
-        learning=LEARNING[learner](),
-        truth=TruthConfiguration(slots=32, steps=150, blocks=4, renew_every=0)
-        if quick
-        else TruthConfiguration(slots=64, steps=300, blocks=8, renew_every=500),
-        validation=ValidationConfiguration(
-            simulations=16 if quick else 32, steps=100 if quick else 150, every=100
-        ),
+        name=problem, problem=settings.physics, closure=closure, compact=settings.network, learner="bptts",
+        learning=settings.gradients, truth=settings.truth, validation=settings.validation,
     )  # fmt: skip
     if learner == "bptts":
-        learning = BPTTSConfiguration(
-            updates=600 if quick else 6000,
-            batch=8 if quick else 16,
-            horizons=(4, 16) if quick else (4, 16, 32, 64),
-            fractions=(0.4, 0.6) if quick else (0.15, 0.25, 0.3, 0.3),
-            error_limit=1.0,
-        )
-        return replace(base, learning=learning)
-    # Four steps from the truth: the error that a correction is paid for is then mostly the one that the last step made,
-    # which the state tells, and not what has piled up, which it does not. Nothing is gained by looking further ahead.
+        return base
+    trial = settings.by_trial
     kind = PPOConfiguration if learner == "ppo" else A2CConfiguration
-    frames = 512
     return replace(
         base,
-        problem=replace(physics, pool=64 if quick else 256, spacing=10.0, minimum_steps=4, maximum_steps=4),
+        problem=trial.physics,
+        learner=learner,
         learning=kind(
-            updates=200 if quick else 3000, environments=frames // 4, steps=4, discount=0.0, trace=0.0,
-            learning_rate=2e-3, minibatch=frames // 4 if learner == "ppo" else frames,
+            updates=trial.updates, environments=trial.environments, steps=STEPS, discount=0.0, trace=0.0,
+            learning_rate=2e-3, minibatch=trial.environments if learner == "ppo" else STEPS * trial.environments,
             epochs=2 if learner == "ppo" else 1,
         ),
-        truth=TruthConfiguration(slots=512 if quick else 3072, steps=4, blocks=8, renew_every=0),
-        validation=replace(base.validation, every=50 if quick else 100),
+        truth=trial.truth,
+        validation=replace(settings.validation, every=trial.every),
         initial_std=0.03,
     )  # fmt: skip
-
-
-def turbulence_physics(preset: Preset) -> TurbulenceConfiguration:
-    """The settings of the flow at a Reynolds number of 1000 in a preset.
-
-    Raises
-    ------
-    ValueError
-        If the preset is "paper".
-    """
-    if preset == "paper":
-        raise ValueError("closura repeats no published training on turbulence: choose preset default or quick")
-    if preset == "quick":
-        return TurbulenceConfiguration(cells=32, fine_cells=64, time_step=0.128, finer=(64,), spectral=(32,))
-    return TurbulenceConfiguration()
-
-
-def flow_physics(preset: Preset) -> KolmogorovConfiguration:
-    """The problem's settings in a preset.
-
-    Raises
-    ------
-    ValueError
-        If the preset is "paper".
-    """
-    if preset == "paper":
-        raise ValueError("nothing was published for kolmogorov: choose preset default or quick")
-    if preset == "quick":
-        return KolmogorovConfiguration(fine_cells=48, pool=32, transient=60.0)
-    return KolmogorovConfiguration()

@@ -1,5 +1,6 @@
 """Presets: settings that belong together, under a name."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from closura.runs.configuration import (
     TrainConfiguration,
     ValidationConfiguration,
 )
-from closura.runs.flow_presets import flow_physics, flow_preset, turbulence_physics, turbulence_preset
+from closura.runs.flow_presets import FLOW_PRESETS, flow_preset
 from closura.runs.law_presets import law_preset
 from closura.runs.truth_bank import TruthConfiguration
 
@@ -41,27 +42,17 @@ _PUBLISHED = OnPolicyConfiguration(
 )
 
 
-def problem_preset(problem: str, preset: str) -> Any:
+def problem_preset(problem: str, preset: Preset) -> Any:
     """Settings of a problem: the published physics, ours, or a small quick one.
+
+    They are those of the preset's training with its own learner.
 
     Raises
     ------
     ValueError
-        If the problem is unknown.
+        If a name is unknown, or the problem has no such preset.
     """
-    kind = family(problem)
-    if problem == "kolmogorov":
-        return flow_physics(preset)  # type: ignore[arg-type]
-    if problem == "turbulence":
-        return turbulence_physics(preset)  # type: ignore[arg-type]
-    if preset == "paper":
-        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
-        return kind.published(usual)
-    if kind.agents == "interfaces":
-        return law_preset(preset, problem=problem).problem  # type: ignore[arg-type]
-    if preset == "quick" and problem == "advection":
-        return AdvectionConfiguration(cells=32)
-    return kind.configuration()
+    return train_preset(preset, problem=problem).problem
 
 
 def train_preset(
@@ -93,23 +84,34 @@ def train_preset(
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
-    if family(problem).agents == "interfaces":
-        return law_preset(preset, problem=problem, learner=learner, closure=closure)
-    if problem == "kolmogorov":
-        return flow_preset(preset, learner=learner, closure=closure)
-    if problem == "turbulence":
-        return turbulence_preset(preset, learner=learner, closure=closure)
+    family(problem)  # refuses an unknown name
+    return TRAININGS[problem](preset, problem=problem, learner=learner, closure=closure)
+
+
+def _transport_preset(
+    preset: Preset, *, problem: str, learner: LearnerName | None, closure: ClosureName | None
+) -> TrainConfiguration:
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
     if learner not in LEARNING:
         raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
     base = TrainConfiguration(
-        name=problem, problem=problem_preset(problem, preset), closure=closure, learner=learner,
+        name=problem, problem=_physics(problem, preset), closure=closure, learner=learner,
         learning=LEARNING[learner](),
     )  # fmt: skip
     if learner == "bptts":
         return _bptts(base, preset)
     return _on_policy(base, preset)
+
+
+def _physics(problem: str, preset: Preset) -> AdvectionConfiguration | BurgersConfiguration:
+    kind = family(problem)
+    if preset == "paper":
+        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
+        return kind.published(usual)
+    if preset == "quick" and problem == "advection":
+        return AdvectionConfiguration(cells=32)
+    return kind.configuration()
 
 
 def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
@@ -190,3 +192,12 @@ def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
         truth=TruthConfiguration(slots=256, steps=100, blocks=16, renew_every=100),
         validation=ValidationConfiguration(every=50),
     )
+
+
+TRAININGS: dict[str, Callable[..., TrainConfiguration]] = {
+    "advection": _transport_preset,
+    "burgers": _transport_preset,
+    **dict.fromkeys(("burgers-1d", "burgers-2d", "euler-1d", "euler-2d"), law_preset),
+    **dict.fromkeys(FLOW_PRESETS, flow_preset),
+}
+"""What makes the settings of a training, by the problem's name."""

@@ -31,6 +31,7 @@ over 2 pi, unit of velocity that of the forcing (times unit time).
     }
 """
 
+from fractions import Fraction
 from typing import Literal, get_args
 
 import equinox as eqx
@@ -40,9 +41,10 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from closura.numerics.fourier import Nyquist, Spectrum, divergence_free, refine, resolved, wavenumbers
-from closura.problems.kolmogorov.solver import FlowSolver
+from closura.problems.kolmogorov.filtered import Stage, filtered_convection
+from closura.problems.kolmogorov.solver import FlowSolver, runge_kutta
 
-Padding = Literal["3/2", "2"]
+Padding = Literal["3/2", "2", "none"]
 FlowIntegrator = Literal["rk4", "euler"]
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
 FLOW_INTEGRATORS: tuple[FlowIntegrator, ...] = get_args(FlowIntegrator)
@@ -60,7 +62,8 @@ class KolmogorovFlow(FlowSolver):
     forcing
         Wavenumber n of the forcing.
     padding
-        Points of the grid of products over ``points``: "3/2" is enough, "2" is KolSol's.
+        Points of the grid of products over ``points``: "3/2" is enough, "2" is KolSol's. "none": products on the grid
+        itself, shifted in every other stage, and filtered (:mod:`closura.problems.kolmogorov.filtered`).
     nyquist
         Rule for Nyquist waves: "zero", or "kolsol" to repeat KolSol to rounding.
     drag
@@ -90,7 +93,8 @@ class KolmogorovFlow(FlowSolver):
     @property
     def fine_points(self) -> int:
         """Points per side of the grid on which products are taken (even)."""
-        exact = 2 * self.points if self.padding == "2" else 3 * self.points // 2
+        factor = {"3/2": Fraction(3, 2), "2": Fraction(2), "none": Fraction(1)}[self.padding]
+        exact = int(self.points * factor)
         return exact + exact % 2
 
     def to_spectrum(self, velocity: Float[Array, "2 x y"]) -> Spectrum:
@@ -105,8 +109,13 @@ class KolmogorovFlow(FlowSolver):
         """Divergence-free part, without the waves that the rule for Nyquist waves leaves out."""
         return divergence_free(spectrum) * jnp.asarray(resolved(self.points, self.nyquist), spectrum.real.dtype)
 
-    def convection(self, spectrum: Spectrum) -> Spectrum:
-        """-div(u u), up to a gradient, free of aliases; ``spectrum`` may hold any waves."""
+    def convection(self, spectrum: Spectrum, stage: Stage = 0) -> Spectrum:
+        """-div(u u), up to a gradient; free of aliases but with padding "none", where aliases depend on the stage.
+
+        ``spectrum`` may hold any waves.
+        """
+        if self.padding == "none":
+            return filtered_convection(spectrum, stage, self.nyquist)
         real = spectrum.real.dtype
         n, m = self.points, self.fine_points
         keep = resolved(n, self.nyquist)
@@ -120,13 +129,13 @@ class KolmogorovFlow(FlowSolver):
         along_x, along_y = jnp.asarray(kx * scale, real), jnp.asarray(ky * scale, real)
         return -1j * jnp.stack([along_x * rows[0] + along_y * rows[1], along_x * rows[1]])
 
-    def tendency(self, spectrum: Spectrum, reynolds: Float[Array, ""]) -> Spectrum:
-        """d(spectrum)/dt: projected convection and forcing, viscosity and drag."""
+    def tendency(self, spectrum: Spectrum, reynolds: Float[Array, ""], stage: Stage = 0) -> Spectrum:
+        """d(spectrum)/dt in a stage of a step: projected convection and forcing, viscosity and drag."""
         real = spectrum.real.dtype
         kx, ky = wavenumbers(self.points)
         force = np.zeros((self.points, self.points // 2 + 1), np.complex128)
         force[0, self.forcing] = -0.5j * self.strength * self.points**2
-        driven = self.convection(spectrum).at[0].add(jnp.asarray(force, spectrum.dtype))
+        driven = self.convection(spectrum, stage).at[0].add(jnp.asarray(force, spectrum.dtype))
         square = jnp.asarray(kx**2 + ky**2, real)
         damped = divergence_free(driven) - square * spectrum / reynolds.astype(real)
         return damped - self.drag * spectrum if self.drag else damped
@@ -150,18 +159,7 @@ class KolmogorovFlow(FlowSolver):
         if integrator == "euler":
             return spectrum + time_step * self.tendency(spectrum, reynolds)
 
-        # One tendency in a loop over the stages: compiled once, and a quarter of the program.
-        def stage(
-            carry: tuple[Spectrum, Spectrum], weights: Float[Array, "2"]
-        ) -> tuple[tuple[Spectrum, Spectrum], None]:
-            point, total = carry
-            slope = self.tendency(point, reynolds)
-            return (spectrum + weights[0] * slope, total + weights[1] * slope), None
-
-        real = spectrum.real.dtype
-        onward = time_step * jnp.asarray([[0.5, 1 / 6], [0.5, 1 / 3], [1.0, 1 / 3], [0.0, 1 / 6]], real)
-        (_, following), _ = jax.lax.scan(stage, (spectrum, spectrum), onward)
-        return following
+        return runge_kutta(lambda point, stage: self.tendency(point, reynolds, stage), spectrum, time_step)
 
     def march(
         self,

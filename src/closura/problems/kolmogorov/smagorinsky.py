@@ -28,6 +28,7 @@ from closura.numerics.fourier import (
     weights_of_modes,
 )
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
+from closura.problems.kolmogorov.filtered import Stage
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.solver import FlowSolver, Velocity
 from closura.problems.kolmogorov.staggered import StaggeredFlow
@@ -65,9 +66,9 @@ class SmagorinskyFlow(KolmogorovFlow):
         kx, ky = (jnp.asarray(k, real) for k in wavenumbers(n))
         return divergence_free(1j * jnp.stack([kx * stress[0] + ky * stress[1], kx * stress[1] - ky * stress[0]]))
 
-    def tendency(self, spectrum: Spectrum, reynolds: Float[Array, ""]) -> Spectrum:
+    def tendency(self, spectrum: Spectrum, reynolds: Float[Array, ""], stage: Stage = 0) -> Spectrum:
         """The solver's own and the model's."""
-        return super().tendency(spectrum, reynolds) + self.eddy_stress(spectrum)
+        return super().tendency(spectrum, reynolds, stage) + self.eddy_stress(spectrum)
 
 
 def with_constant(flow: FlowSolver, constant: Float[Array, ""]) -> FlowSolver:

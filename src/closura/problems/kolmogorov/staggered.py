@@ -30,6 +30,7 @@ a velocity without divergence has none on this grid either.
 """
 
 import math
+from functools import partial
 from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
@@ -38,8 +39,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from closura.numerics import pad_all
 from closura.numerics.fourier import Spectrum, resolved, wavenumbers
-from closura.problems.kolmogorov.solver import FlowSolver, Velocity
+from closura.problems.kolmogorov.solver import FlowSolver, Velocity, runge_kutta
 
 Convection = Literal["central2", "quick"]
 CONVECTIONS: tuple[Convection, ...] = get_args(Convection)
@@ -120,27 +122,19 @@ class StaggeredFlow(FlowSolver):
 
     def interpolate(self, padded: Padded) -> Interpolated:
         """The mean of both neighbours, in centres and corners."""
-        n = self.points + 1
-
-        def at(component: int, i: int, j: int) -> Float[Array, "x1 y1"]:
-            return padded[component, HALO + i : HALO + i + n, HALO + j : HALO + j + n]
-
+        u, v = partial(_at, padded, 0), partial(_at, padded, 1)
         return Interpolated(
-            0.5 * (at(0, -1, 0) + at(0, 0, 0)),
-            0.5 * (at(1, 0, -1) + at(1, 0, 0)),
-            0.5 * (at(0, -1, -1) + at(0, -1, 0)),
-            0.5 * (at(1, -1, -1) + at(1, 0, -1)),
+            0.5 * (u(-1, 0) + u(0, 0)),
+            0.5 * (v(0, -1) + v(0, 0)),
+            0.5 * (u(-1, -1) + u(-1, 0)),
+            0.5 * (v(-1, -1) + v(0, -1)),
         )
 
     def strain(self, padded: Padded) -> tuple[Float[Array, "x1 y1"], Float[Array, "x1 y1"]]:
         """``du/dx - dv/dy`` in centres and ``du/dy + dv/dx`` in corners, of the same points as the fluxes."""
-        n, d = self.points + 1, self.spacing
-
-        def at(component: int, i: int, j: int) -> Float[Array, "x1 y1"]:
-            return padded[component, HALO + i : HALO + i + n, HALO + j : HALO + j + n]
-
-        along = (at(0, 0, 0) - at(0, -1, 0)) - (at(1, 0, 0) - at(1, 0, -1))
-        across = (at(0, -1, 0) - at(0, -1, -1)) + (at(1, 0, -1) - at(1, -1, -1))
+        u, v, d = partial(_at, padded, 0), partial(_at, padded, 1), self.spacing
+        along = (u(0, 0) - u(-1, 0)) - (v(0, 0) - v(0, -1))
+        across = (u(-1, 0) - u(-1, -1)) + (v(0, -1) - v(-1, -1))
         return along / d, across / d
 
     def carried(self, padded: Padded, at: Interpolated) -> tuple[Float[Array, "x1 y1"], ...]:
@@ -149,16 +143,10 @@ class StaggeredFlow(FlowSolver):
         uv = at.u_corner * at.v_corner
         if self.convection == "central2":
             return uu, uv, uv, vv
-        n = self.points + 1
 
         def third(component: int, axis: int, first: tuple[int, int], speed: Array) -> Float[Array, "x1 y1"]:
             # -speed/16 (curvature on both sides) + |speed|/16 (their difference): quadratic upstream interpolation.
-            i, j = first
-            step = (1, 0) if axis == 0 else (0, 1)
-            q = [
-                padded[component, HALO + i + k * step[0] :, HALO + j + k * step[1] :][:n, :n]
-                for k in (-1, 0, 1, 2)
-            ]  # fmt: skip
+            q = _four_across(padded, component, axis, first)
             left, right = q[0] - 2 * q[1] + q[2], q[1] - 2 * q[2] + q[3]
             return -speed / 16 * (left + right) + jnp.abs(speed) / 16 * (right - left)
 
@@ -230,16 +218,7 @@ class StaggeredFlow(FlowSolver):
         weights: Float[Array, "16 x y"] | None = None,
     ) -> Velocity:
         """One step of classical Runge-Kutta."""
-
-        def stage(
-            carry: tuple[Velocity, Velocity], factors: Float[Array, "2"]
-        ) -> tuple[tuple[Velocity, Velocity], None]:
-            point, total = carry
-            slope = self.project(self.tendency(point, reynolds, weights))
-            return (velocity + factors[0] * slope, total + factors[1] * slope), None
-
-        onward = time_step * jnp.asarray([[0.5, 1 / 6], [0.5, 1 / 3], [1.0, 1 / 3], [0.0, 1 / 6]], velocity.dtype)
-        return jax.lax.scan(stage, (velocity, velocity), onward)[0][1]
+        return runge_kutta(lambda point, _: self.project(self.tendency(point, reynolds, weights)), velocity, time_step)
 
     def advance(
         self,
@@ -267,7 +246,6 @@ map).
 
 
 def _reweigh(padded: Padded, at: Interpolated, weights: Float[Array, "16 x y"]) -> Interpolated:
-    n = at.u_centre.shape[0] - 1
     changes = weights.reshape(4, 4, *weights.shape[1:])
     changes = changes - changes.mean(axis=1, keepdims=True)
     # Corners are the upper ones of cells from -1 on, centres those of cells up to n.
@@ -275,11 +253,8 @@ def _reweigh(padded: Padded, at: Interpolated, weights: Float[Array, "16 x y"]) 
     for_corners = jnp.pad(changes[2:], [(0, 0), (0, 0), (1, 0), (1, 0)], mode="wrap")
 
     def add(value: Array, component: int, axis: int, first: tuple[int, int], by: Array) -> Array:
-        i, j = first
-        step = (1, 0) if axis == 0 else (0, 1)
-        for k in range(4):
-            a, b = HALO + i + (k - 1) * step[0], HALO + j + (k - 1) * step[1]
-            value = value + by[k] * padded[component, a : a + n + 1, b : b + n + 1]
+        for k, neighbour in enumerate(_four_across(padded, component, axis, first)):
+            value = value + by[k] * neighbour
         return value
 
     return Interpolated(
@@ -291,5 +266,16 @@ def _reweigh(padded: Padded, at: Interpolated, weights: Float[Array, "16 x y"]) 
 
 
 def _wrap(field: Velocity) -> Padded:
-    rows = jnp.concatenate([field[:, -HALO:], field, field[:, :HALO]], axis=1)
-    return jnp.concatenate([rows[:, :, -HALO:], rows, rows[:, :, :HALO]], axis=2)
+    return pad_all(field, HALO, ("periodic", "periodic"))
+
+
+def _at(padded: Padded, component: int, i: int, j: int) -> Float[Array, "x1 y1"]:
+    """A component in cells i to i + n along x and j to j + n along y, of n cells per side."""
+    n = padded.shape[1] - 2 * HALO + 1
+    return padded[component, HALO + i : HALO + i + n, HALO + j : HALO + j + n]
+
+
+def _four_across(padded: Padded, component: int, axis: int, first: tuple[int, int]) -> list[Float[Array, "x1 y1"]]:
+    """The four values along an axis around each place; ``first`` is the cell before the first place."""
+    i, j = first
+    return [_at(padded, component, i + k, j) if axis == 0 else _at(padded, component, i, j + k) for k in (-1, 0, 1, 2)]

@@ -6,8 +6,9 @@ side of the spectral solver hold the flow; training takes that as truth, evaluat
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from closura.problems.kolmogorov.setup import KolmogorovConfiguration, SolverName
+from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, SolverName
 from closura.problems.kolmogorov.staggered import Convection
 
 
@@ -23,10 +24,12 @@ class TurbulenceConfiguration(KolmogorovConfiguration):
     convection: Convection = "quick"
     time_step: float = 0.064
     finer: tuple[int, ...] = (128, 256)
-    spectral: tuple[int, ...] = (64,)
+    others: tuple[str, ...] = ("spectral 64",)
     action_bound: float = 4.0
     chains: int = 16
     transient: float = 40.0
     spacing: float = 6.0
     settle: float = 2.0
     spin_cells: int = 64
+
+    problem: ClassVar[str] = "turbulence"

@@ -1,0 +1,177 @@
+"""Settings of the Kolmogorov flow with a closure in the loop."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import jax
+
+from closura.problems.kolmogorov.dynamics import FlowAction
+from closura.problems.kolmogorov.staggered import Convection
+
+SolverName = Literal["spectral", "filtered", "staggered"]
+
+SCHEMES: dict[str, tuple[SolverName, Convection]] = {
+    "spectral": ("spectral", "central2"),
+    "filtered": ("filtered", "central2"),
+    "central2": ("staggered", "central2"),
+    "quick": ("staggered", "quick"),
+}
+"""Solver and convection by the name of a rival; spectral solvers have one convection."""
+
+
+@dataclass(frozen=True)
+class KolmogorovConfiguration:
+    """Settings of the coarse Kolmogorov flow.
+
+    Lengths are in units of the box over 2 pi, velocities in units of the forcing's strength times unit time.
+
+    Parameters
+    ----------
+    cells
+        Coarse points per side (even).
+    fine_cells
+        Points per side of the truth (even).
+    reynolds
+        Reynolds number: one over the viscosity.
+    forcing
+        Wavenumber of the forcing.
+    strength
+        Strength of the forcing; 0: decaying flow, from random fields with a root mean square velocity of 1.
+    drag
+        Rate of the linear drag.
+    solver
+        The coarse solver: "spectral", free of aliases; "filtered", spectral without padding
+        (:mod:`~closura.problems.kolmogorov.filtered`), at less than half the cost; or "staggered", finite volumes of
+        second order. The truth is always "spectral".
+    convection
+        Interpolation of the finite volumes: "central2" or "quick".
+    time_step
+        Coarse time step: the closure is asked once in each.
+    coarse_steps, fine_steps
+        Steps of RK4 that a coarse time step is taken in, on either grid; 0: as many as stability needs.
+    smagorinsky
+        Constant of the Smagorinsky model, a rival; the default is tuned on training flow (see ``tune``).
+    finer
+        Points per side of rivals on finer grids: the coarse solver without a closure.
+    others
+        Rivals by other solvers, each a scheme and its points per side: "central2 256", "quick 64", "spectral 64",
+        "filtered 96".
+    observe_forcing
+        Show the closure the phase of the forcing, sin(n y) and cos(n y).
+    speed
+        Unit of velocity in which a closure sees and answers.
+    action
+        "forcing", "mean-free" or "flux"; all are projected on velocities without divergence and mean. Or
+        "interpolation", the weights of the staggered solver's interpolation.
+    action_bound
+        Actions, in units of speed per time, are clipped to this size.
+    pool
+        States of developed flow that simulations begin from, per split; each in a random symmetric form.
+    chains
+        Simulations that the pool comes from.
+    transient
+        Time before the first state of a chain.
+    spacing
+        Time between states of a chain.
+    settle
+        Time on the fine grid before a state joins the pool.
+    spin_cells
+        Points per side of the transient's grid.
+    minimum_steps
+        Shortest episode of learning.
+    maximum_steps
+        Longest episode of learning.
+    error_threshold
+        Relative error that ends an episode once it has its shortest length.
+    precision
+        Of fields: "float32" or "float64" (networks always work in float32).
+    """
+
+    cells: int = 12
+    fine_cells: int = 64
+    reynolds: float = 34.0
+    forcing: int = 4
+    strength: float = 1.0
+    drag: float = 0.0
+    solver: SolverName = "spectral"
+    convection: Convection = "central2"
+    time_step: float = 0.2
+    coarse_steps: int = 0
+    fine_steps: int = 0
+    smagorinsky: float = 0.16
+    finer: tuple[int, ...] = (16, 24)
+    others: tuple[str, ...] = ()
+    observe_forcing: bool = True
+    speed: float = 1.0
+    action: FlowAction = "forcing"
+    action_bound: float = 2.0
+    pool: int = 64
+    chains: int = 8
+    transient: float = 100.0
+    spacing: float = 20.0
+    settle: float = 4.0
+    spin_cells: int = 32
+    minimum_steps: int = 8
+    maximum_steps: int = 400
+    error_threshold: float = 0.5
+    precision: Literal["float32", "float64"] = "float32"
+
+    problem: ClassVar[str] = "kolmogorov"
+
+    @property
+    def ratio(self) -> float:
+        """Fine points per coarse point and side."""
+        return self.fine_cells / self.cells
+
+
+def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
+    """Solver, convection and points per side of a rival that is called "scheme points".
+
+    Raises
+    ------
+    ValueError
+        If the name is none.
+    """
+    scheme, _, points = name.partition(" ")
+    if scheme not in SCHEMES or not points.isdecimal():
+        raise ValueError(
+            f'unknown rival {name!r}: expected a scheme and its points per side, as in "central2 256"; '
+            f"valid schemes: {', '.join(SCHEMES)}"
+        )
+    return *SCHEMES[scheme], int(points)
+
+
+def check_settings(c: KolmogorovConfiguration) -> None:
+    """Refuse settings that no problem can be built from.
+
+    Raises
+    ------
+    ValueError
+        With the first setting that is wrong.
+    """
+    if c.precision not in ("float32", "float64"):
+        raise ValueError(f"unknown precision {c.precision!r}; valid: float32, float64")
+    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
+    positive = ("reynolds", "time_step", "speed", "action_bound", "spacing", "error_threshold")
+    wrong = [name for name in positive if not 0 < getattr(c, name) < math.inf]
+    wrong += [
+        name
+        for name in ("smagorinsky", "transient", "settle", "drag", "strength")
+        if not 0 <= getattr(c, name) < math.inf
+    ]
+    wrong += [name for name in ("coarse_steps", "fine_steps") if getattr(c, name) < 0]
+    if wrong:
+        said = ", ".join(f"{name} {getattr(c, name)}" for name in wrong)
+        raise ValueError(f"settings must be positive, or at least zero where that has a meaning; got {said}")
+    if c.solver not in get_args(SolverName):
+        raise ValueError(f"unknown solver {c.solver!r}; valid: {', '.join(get_args(SolverName))}")
+    if c.action == "interpolation" and c.solver != "staggered":
+        raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
+    if not c.cells < c.fine_cells:
+        raise ValueError(f"the truth needs more points than the coarse grid; got {c.fine_cells} and {c.cells}")
+    named = [scheme_of(name)[2] for name in c.others]
+    odd = [points for points in (c.cells, c.fine_cells, c.spin_cells, *c.finer, *named) if points < 4 or points % 2]
+    if odd:
+        raise ValueError(f"grids need an even number of points, at least 4; got {', '.join(map(str, odd))}")
