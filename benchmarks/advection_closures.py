@@ -24,7 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.closures import named_closure
+from closura.commands.evaluation import evaluation_key
 from closura.commands.settings import trained_settings
 from closura.evaluation import Evaluation, evaluate
 from closura.evaluation.metrics import plain, student_t_quantile

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.closures import named_closure
+from closura.commands.evaluation import evaluation_key
 from closura.evaluation import Evaluation, evaluate, paired_difference, summary
 from closura.evaluation.metrics import plain
 from closura.interop import load_closure

@@ -1,19 +1,46 @@
 """Shapes and types are checked at run time in all tests; each option gives its reason."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 # Both precisions are tested in one process; code under test names its dtypes, so float32 stays float32.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# A program is compiled once in all worker processes and in the commands that tests start, not in each: most of the time
+# of the tests goes into compiling. Nothing is kept from one run of the tests to the next.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="closura-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+
 from jaxtyping import install_import_hook
 
 install_import_hook("closura", "beartype.beartype")
 
+import gc
 from pathlib import Path
 
+import jax
 import pytest
+
+MANY_MAPPINGS = 20_000
+"""Of memory. A process of Linux may have 65,530 (vm.max_map_count), every compiled program takes some, and a process
+that gets no more dies without a word."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_mappings():
+    """Programs of files that are done are let go before there are too many."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

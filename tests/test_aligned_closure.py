@@ -12,7 +12,7 @@ import pytest
 
 from closura.closures import AlignedClosure, build, compact
 from closura.closures.aligned import turn_of, turned_neighbours
-from closura.commands.evaluation import named_closure
+from closura.commands.closures import named_closure
 from closura.commands.settings import trained_settings
 from closura.decision import Decision
 from closura.evaluation import evaluate

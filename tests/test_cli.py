@@ -112,10 +112,10 @@ def test_mistakes_are_named_with_what_is_valid(
     cases = [
         (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, rollout, report, interpret, data, models"),
         (["train"], "which problem?"),
-        (["train", "navier-stokes"], "'advection'"),
-        (["train", "advection", "--closure", "big"], "'compact', 'ircnn'"),
-        (["train", "advection", "--learner", "sarsa"], "'bptts', 'ppo', 'a2c'"),
-        (["train", "advection", "--preset", "fast"], "'paper', 'default', 'quick'"),
+        (["train", "navier-stokes"], "unknown 'navier-stokes'; valid: advection, burgers, "),
+        (["train", "advection", "--closure", "big"], "--closure: unknown 'big'; valid: compact, ircnn, weights"),
+        (["train", "advection", "--learner", "sarsa"], "--learner: unknown 'sarsa'; valid: bptts, ppo, a2c"),
+        (["train", "advection", "--preset", "fast"], "--preset: unknown 'fast'; valid: paper, default, quick"),
         (["train", "advection", "--run", there], "already holds a run: continue it with --resume"),
         (["train", "advection", "--run", there, "--resume", "--seed", "9"], "seed: 0 -> 9"),
         (["train", "advection", "--courant", "0.9", "--run", str(tmp_path / "a")], "Courant number 1.8"),
@@ -124,10 +124,13 @@ def test_mistakes_are_named_with_what_is_valid(
         (["evaluate", "advection", "--closure", str(tmp_path)], "weights.safetensors"),
         (["evaluate", "advection", "--closure", f"CGS={there}"], "cannot be called CGS"),
         (["evaluate", "advection", "--simulations", "0"], "at least one simulation"),
-        (["evaluate", "advection", "--images", "cats"], "'synthetic', 'mnist', 'fashion-mnist'"),
+        (
+            ["evaluate", "advection", "--images", "cats"],
+            "--images: unknown 'cats'; valid: synthetic, mnist",
+        ),
         (["evaluate", "advection", "--start", str(tmp_path / "none.zarr")], "none.zarr"),
-        (["data", "fetch", "cifar"], "'mnist', 'fashion-mnist'"),
-        (["models", "get", "gpt"], "closure-rl-advection"),
+        (["data", "fetch", "cifar"], "unknown 'cifar'; valid: mnist, fashion-mnist"),
+        (["models", "get", "gpt"], "unknown 'gpt'; valid: closure-rl-advection"),
     ]
     for arguments, message in cases:
         assert message in refused(capsys, *arguments), arguments
@@ -153,6 +156,41 @@ def test_errors_are_printed_as_they_are_written(
     assert "runs[bold]" in shown
     shown = printed_error(capsys, "evaluate", "advection", "--closure", str(tmp_path / "[/bold]none"))
     assert f"{tmp_path / '[/bold]none'}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "advection", "--learnin.updates", "5"], "unknown option --learnin.updates; did you mean "),
+        (["train", "advection", "--cells", "many"], "--cells: expected a whole number; got 'many'"),
+        (["train", "kolmogorov", "--seeds", "1"], "unknown option --seeds"),
+        (["evaluate", "advection", "--simulation", "5"], "unknown option --simulation; did you mean --simulations"),
+        (["evaluate", "turbulence", "--times", "5"], "unknown option --times"),
+        (["evaluate", "burgers-1d", "--method", "weno5-js"], "unknown option --method; did you mean --methods"),
+        (["data", "fetch", "mnist", "--force"], "unknown option --force; all options: closura data fetch --help"),
+        (["data", "fetch"], "must be given; all options: closura data fetch --help"),
+        (["models", "put", "closure-rl-advection"], "unknown 'put'; valid: get"),
+        (["demo", "--simulations", "few"], "--simulations: expected a whole number; got 'few'"),
+        (["interpret", "w.npz", "--term", "5"], "unknown option --term; did you mean --terms"),
+        (["report", "run", "--simulation", "5"], "unknown option --simulation; did you mean --simulations"),
+    ],
+)
+def test_wrong_words_are_told_in_one_line(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    shown = printed_error(capsys, *arguments)
+    assert shown.startswith("error: ")
+    assert shown.count("\n") == 1
+    assert shown.endswith("\n")
+    assert said in shown
+
+
+def test_settings_that_a_run_cannot_go_on_with_are_told_in_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = printed_error(capsys, "train", "advection", "--run", str(run), "--resume", "--seed", "9", "--cells", "32")
+    assert shown == (
+        f"error: {run} was started with other settings; resume without these options, or start a new run: "
+        "problem.cells: 16 -> 32; seed: 0 -> 9\n"
+    )
 
 
 def check_demo(out: Path, shown: str) -> None:

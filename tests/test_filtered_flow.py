@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from closura.numerics.fourier import divergence_free
-from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
+from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_truth
 from closura.problems.kolmogorov.configuration import scheme_of
 from closura.problems.kolmogorov.filtered import FASTEST, filtered_convection, smooth_filter
 from closura.problems.kolmogorov.flow import KolmogorovFlow
@@ -127,3 +127,19 @@ def test_unknown_rivals_are_refused(name):
 def test_the_default_flow_names_its_rivals_well():
     for name in TurbulenceConfiguration().others:
         scheme_of(name)
+
+
+def test_the_truth_may_be_filtered_too_and_is_the_same_where_it_is_resolved():
+    settings = replace(SMALL, reynolds=20.0, solver="spectral", others=(), finer=(), time_step=0.1, fine_steps=8)
+    padded, filtered = (
+        build_problem(replace(settings, fine_solver=solver), "validation") for solver in ("spectral", "filtered")
+    )
+    assert filtered.target.flow.padding == "none"
+    ends = [simulate_truth(each, 1, 10, key=jax.random.key(0)).truth[0, -1] for each in (padded, filtered)]
+    # Float32, and waves at the end of 24 points hold a hundred thousandth of this flow.
+    assert relative(ends[1], ends[0]) < 1e-3
+
+
+def test_too_few_coarse_steps_are_refused():
+    with pytest.raises(ValueError, match=r"1 coarse steps .* stability needs about"):
+        build_problem(replace(SMALL, time_step=1.0, coarse_steps=1), "validation")

@@ -58,9 +58,9 @@ def test_the_parts_of_a_preset_fit_together(problem, preset, learner):
         ("kolmogorov", "quick", "bptts", 600, 8, 32, (16, 100, 100)),
         ("kolmogorov", "default", "ppo", 3000, 128, 3072, (32, 150, 100)),
         ("kolmogorov", "quick", "a2c", 200, 128, 512, (16, 100, 50)),
-        ("turbulence", "default", "bptts", 3000, 4, 32, (8, 62, 100)),
+        ("turbulence", "default", "bptts", 3000, 12, 32, (16, 46, 100)),
         ("turbulence", "quick", "bptts", 200, 4, 8, (4, 30, 100)),
-        ("turbulence", "default", "ppo", 600, 32, 512, (8, 62, 100)),
+        ("turbulence", "default", "ppo", 600, 32, 512, (16, 46, 100)),
         ("turbulence", "quick", "ppo", 50, 32, 128, (4, 30, 100)),
     ],
 )

@@ -15,8 +15,9 @@ from closura.numerics.fourier import coarsen, divergence_free, wavenumbers
 from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_truth, with_store
 from closura.problems.kolmogorov import beginnings
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, developed_states, move
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, NextErrorReduction, relative_l2
+from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, relative_l2
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.rewards import NextErrorReduction
 from closura.problems.kolmogorov.setup import pool_settings
 from closura.problems.kolmogorov.smagorinsky import SmagorinskyFlow, first_below, tune
 from closura.problems.kolmogorov.smagorinsky import vorticity_correlation as spectral_correlation

@@ -1,4 +1,4 @@
-"""The agents that come with the package, held to what the documentation says of them.
+"""The agents and closures that come with the package, held to what the documentation says of them.
 
 None of these initial conditions was in training or validation. Fast tests take one grid and no shifts; the slow one is
 the documentation's own protocol. Bounds leave a few percent to other compilers' round-off and to the sub-cell places of
@@ -7,15 +7,21 @@ shocks, which move single errors by several percent.
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
+from closura.commands.closures import named_closure
 from closura.commands.laws import run_evaluate_law
+from closura.commands.settings import trained_settings
+from closura.evaluation import evaluate
 from closura.evaluation.laws.methods import AGENTS
-from closura.interop import read_header
+from closura.interop import load_closure, read_header
+from closura.problems import BurgersConfiguration, as_trained, burgers
 from closura.problems.laws.setup import RANDOM
 
 SIX = ("smooth-sine", "rarefaction", "accelshock", "other-sine", "gaussian", "tophat")
@@ -96,6 +102,30 @@ def test_the_agent_of_burgers_stands_on_euler_with_the_limiter(tmp_path: Path) -
         "--initial", "sod,lax", "--positivity",
     )  # fmt: skip
     assert not any(found["burgers-1d"][name]["64"]["diverged"] for name in ("sod", "lax"))
+
+
+def test_the_closure_of_vector_burgers_is_ahead_of_the_scheme_that_it_corrects() -> None:
+    """At published step 50, t = 1.5, on held-out fields.
+
+    By 60 % and more: over 100 of them it is 70 to 80 %, and simulations scatter by a factor of two.
+    """
+    name, path = named_closure("burgers")
+    trained = trained_settings(path)
+    assert name == "burgers"
+    assert trained is not None
+    assert trained.problem.base == "upwind5"
+    assert trained.problem.orientations == 2
+    assert path.stat().st_size < 100_000
+    settings = BurgersConfiguration()
+    problem, own = burgers(settings, "test"), burgers(as_trained(settings, trained.problem), "test")
+    result = evaluate(
+        replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={}),
+        {name: load_closure(path, own.decision)}, simulations=6, steps=100, key=jax.random.key(11), timing=False,
+        dynamics={name: own.dynamics}, bases={name: "upwind5"},
+    )  # fmt: skip
+    errors = {key: method.error[:, -1] for key, method in result.methods.items()}
+    assert (errors[name] < errors["upwind5"]).all()
+    assert np.median(errors[name]) < 0.4 * np.median(errors["upwind5"])
 
 
 @pytest.mark.slow

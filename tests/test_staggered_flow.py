@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from closura.numerics.fourier import coarsen, refine, resolved
-from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_truth
+from closura.problems import (
+    KolmogorovConfiguration,
+    TurbulenceConfiguration,
+    build_problem,
+    simulate_truth,
+    truth_identity,
+)
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
@@ -179,8 +185,9 @@ def test_steps_and_speeds_of_both_solvers():
 
 
 TINY = TurbulenceConfiguration(
-    cells=16, fine_cells=24, reynolds=40.0, forcing=2, finer=(20,), others=("spectral 16",), pool=4, chains=2, transient=4.0,
-    spacing=1.0, settle=0.5, spin_cells=12, time_step=0.1, maximum_steps=20,
+    cells=16, fine_cells=24, reynolds=40.0, forcing=2, solver="staggered", coarse_steps=0, observe_forcing=True,
+    finer=(20,), others=("spectral 16",), pool=4, chains=2, transient=4.0, spacing=1.0,
+    settle=0.5, spin_cells=12, time_step=0.1, maximum_steps=20,
 )  # fmt: skip
 
 
@@ -263,3 +270,15 @@ def test_kept_truth_is_read_back_and_a_damaged_file_is_replaced(tmp_path):
     np.testing.assert_array_equal(np.asarray(first.truth), np.asarray(mended.truth))
     kept_truth(problem, 2, 2, key=key, identity="another", cache=tmp_path)
     assert len(list((tmp_path / "truth").iterdir())) == 2
+
+
+def test_truth_is_shared_by_what_only_corrects_it_differently():
+    usual = TurbulenceConfiguration(solver="filtered")
+    name = truth_identity(usual, "test")
+    for same in ({"solver": "spectral"}, {"coarse_steps": 5}, {"action_bound": 1.0}, {"finer": ()}, {"others": ()}):
+        assert truth_identity(replace(usual, **same), "test") == name
+    names = {truth_identity(replace(usual, **other), "test") for other in (
+        {"reynolds": 900.0}, {"fine_cells": 256}, {"time_step": 0.128}, {"cells": 32}, {"drag": 0.2}, {"pool": 32},
+        {"solver": "staggered"},
+    )}  # fmt: skip
+    assert len(names | {name, truth_identity(usual, "train")}) == 9

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from closura.closures import AnyClosure
+from closura.commands.closures import default_settings, given_settings, named_closures, own_problem, own_settings
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key, named_closure
-from closura.commands.options import argument, parse, pre_parse, use_precision
-from closura.commands.settings import trained_settings
+from closura.commands.evaluation import evaluation_key
+from closura.commands.options import argument, parse, use_precision
+from closura.commands.turbulence import FLOWS
 from closura.evaluation.fronts import (
     BENCHMARKS,
     CELL_SUITES,
@@ -22,6 +23,7 @@ from closura.evaluation.fronts import (
     Ladder,
     Suite,
     front_figure,
+    horizon_figure,
     law_suite,
     page,
     print_fronts,
@@ -30,13 +32,11 @@ from closura.evaluation.fronts import (
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS, learned
-from closura.evaluation.laws.methods import AGENTS
 from closura.files import write_atomically
 from closura.interop import load_closure
-from closura.problems import OF_THE_CLOSURE, Dynamics, Problem, as_trained, build_problem, judged_on
+from closura.problems import Dynamics, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.presets import problem_preset
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ def publish(fronts: Fronts, folder: Path) -> None:
         for time, label in enumerate(fronts.suite.times):
             suffix = f"-t{label}" if several else ""
             front_figure(fronts, truth, folder / f"front-{truth}{suffix}.png", time=time)
+        if fronts.suite.horizons:
+            horizon_figure(fronts, truth, folder / f"follow-{truth}.png")
 
 
 def _cell_suite(
@@ -163,63 +165,28 @@ def _cell_suite(
 ) -> Suite:
     """The suite of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
-    given = [name for name in OF_THE_CLOSURE if any(_is_option(a, name) for a in arguments)]
+    given = given_settings(arguments)
     closures: dict[str, AnyClosure] = {}
     own: dict[str, Dynamics] = {}
-    for text in options.closure:
-        name, path = _named(text)
-        _check_name(name, closures)
-        closures[name], dynamics = _loaded(path, configuration, problem, given)
-        if dynamics is not None:
-            own[name] = dynamics
+    known = FLOWS if problem.name in FLOWS else (problem.name,)
+    for name, path in named_closures(options.closure).items():
+        settings = own_settings(path, configuration, given, known, command="benchmark")
+        theirs = problem if settings is None else own_problem(settings)
+        closures[name] = load_closure(path, theirs.decision)
+        if theirs is not problem:
+            own[name] = theirs.dynamics
     return CELL_SUITES[problem.name](
         problem, configuration, ladder, closures, own, simulations=simulations, key=evaluation_key(options.seed)
     )
 
 
-def _loaded(
-    path: Path, configuration: Any, problem: Problem, given: Sequence[str]
-) -> tuple[AnyClosure, Dynamics | None]:
-    """A closure, and the solver that it was trained to correct where that is not the problem's."""
-    trained = trained_settings(path)
-    if trained is None:
-        return load_closure(path, problem.decision), None
-    if trained.name != problem.name:
-        raise ValueError(f"{path} was trained on {trained.name}: closura benchmark {trained.name} judges it")
-    settings = as_trained(configuration, trained.problem, keep=given)
-    if settings == configuration:
-        return load_closure(path, problem.decision), None
-    # Only its solver and decision are needed: no images.
-    images = {"images": "synthetic"} if hasattr(settings, "images") else {}
-    theirs = build_problem(replace(settings, **images), "test")
-    return load_closure(path, theirs.decision), theirs.dynamics
-
-
 def _law_suite(arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladder, simulations: int) -> Suite:
     """The suite of a conservation law."""
     problem = LAW_PROBLEMS[arguments[0]]
-    closures: dict[str, Callable[..., Any]] = {}
-    for text in options.closure:
-        name, path = _named(text)
-        _check_name(name, closures)
-        closures[name] = partial(learned, name, path, problem.law)
+    closures: dict[str, Callable[..., Any]] = {
+        name: partial(learned, name, path, problem.law) for name, path in named_closures(options.closure).items()
+    }
     return law_suite(problem, ladder, closures, simulations=simulations, seed=options.seed)
-
-
-def _named(text: str) -> tuple[str, Path]:
-    """Name and path of a closure; agents of the package go by their name, also as ``NAME=AGENT``."""
-    name, path = named_closure(text)
-    agent = AGENTS / f"{path}.safetensors"
-    return name, agent if not path.exists() and path.name == str(path) and agent.exists() else path
-
-
-def _check_name(name: str, others: Any) -> None:
-    if name in others:
-        raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
-
-
-def _is_option(argument: str, name: str) -> bool:
-    return argument.split("=", 1)[0].removeprefix("--no-").lstrip("-").replace("-", "_") == name
 
 
 def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
@@ -227,7 +194,7 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     name = arguments[0] if arguments else ""
     if name not in BENCHMARKS and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}")
-    default = _default(name, arguments) if name in CELL_SUITES else None
+    default = default_settings(name, arguments) if name in CELL_SUITES else None
     kind = _arguments(default)
     start = {"name": name or BENCHMARKS[0], "options": BenchmarkOptions()}
     parsed = parse(
@@ -240,23 +207,6 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     if default is None:
         return parsed.options, None
     return parsed.options, replace(default, **vars(parsed.problem))
-
-
-def _default(name: str, arguments: Sequence[str]) -> Any:
-    """The preset's settings, with the grid, or all physics, of the first closure that says how it was trained."""
-    preset: Any = pre_parse(arguments, ("--preset",))["--preset"]
-    preset = preset if preset in ("paper", "default") else "default"
-    default = problem_preset(name, preset)
-    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
-    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
-    for text in closures[:1]:
-        training = trained_settings(_named(text)[1])
-        if training is not None and training.name == name:
-            trained = training.problem
-            default = replace(default, cells=trained.cells, ratio=trained.ratio)
-            if preset == "default":
-                default = judged_on(trained)
-    return default
 
 
 def _settings_class(kind: Any) -> Any:
@@ -275,7 +225,8 @@ def _without_step(configuration: Any) -> Any:
 _MADE: dict[Any, Any] = {}
 _FLAT = tyro.conf.arg(name="")
 _Name = Annotated[
-    tyro.conf.Positional[Literal["advection", "burgers", "burgers-1d", "euler-1d"]], argument("the problem")
+    tyro.conf.Positional[Literal["advection", "burgers", "kolmogorov", "turbulence", "burgers-1d", "euler-1d"]],
+    argument("the problem"),
 ]
 
 

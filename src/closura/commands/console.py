@@ -79,30 +79,35 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
 
 
 @contextmanager
-def work_bar(verb: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar with the time left; a line per row and fifth where there is no terminal."""
+def work_bar(verb: str, unit: str, *, lines: int = 5) -> Iterator[Callable[..., None]]:
+    """A progress bar with the time left; where there is no terminal, ``lines`` lines for each name.
+
+    It is told the name of what is worked at, what is done, what there is to do, and, where there is more to say, how
+    that stands in words.
+    """
     if not console.is_terminal:
         said: dict[str, int] = {}
 
-        def line(name: str, done: int, total: int) -> None:
-            fifth = 5 * done // max(total, 1)
-            if fifth > said.get(name, 0):
-                said[name] = fifth
-                console.print(f"{verb} {name}: {done} of {total} {unit}".replace(" :", ":"), soft_wrap=True)
+        def line(name: str, done: int, total: int, words: str = "") -> None:
+            part = lines * done // max(total, 1)
+            if part > said.get(name, 0):
+                said[name] = part
+                text = f"{verb} {name}: {done} of {total} {unit}  {words}".replace(" :", ":")
+                console.print(text.rstrip(), soft_wrap=True)
 
         yield line
         return
     columns = (
-        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[words]}"), BarColumn(),
-        TextColumn("{task.completed} of {task.total} " + unit), TimeElapsedColumn(), TextColumn("left"),
-        TimeRemainingColumn(),
+        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[name]}"), BarColumn(),
+        TextColumn("{task.completed} of {task.total} " + unit), TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         tasks: dict[str, Any] = {}
 
-        def show(name: str, done: int, total: int) -> None:
+        def show(name: str, done: int, total: int, words: str = "") -> None:
             if name not in tasks:
-                tasks[name] = bar.add_task(verb, total=total, words=name)
-            bar.update(tasks[name], completed=done)
+                tasks[name] = bar.add_task(verb, total=total, name=name, words=words)
+            bar.update(tasks[name], completed=done, words=words)
 
         yield show

@@ -1,28 +1,26 @@
 """``closura data generate``, ``convert`` and ``show``: data sets of simulated flows."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 from rich import box
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from closura.commands.console import console, fail
+from closura.commands.console import console, fail, work_bar
 from closura.commands.options import argument, parse
-from closura.trajectories import FlowData, FlowDiverged, GenerationConfiguration, convert, generate, open_flow
+from closura.trajectories import (
+    FlowData,
+    FlowDiverged,
+    GenerationConfiguration,
+    GenerationProgress,
+    convert,
+    generate,
+    open_flow,
+)
 from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
 from closura.trajectories.statistics import Moments, moments_of_trajectories, pooled
@@ -67,11 +65,11 @@ def run_generate(arguments: Sequence[str]) -> FlowData:
         description="Simulate flows into a zarr store. The same command goes on with a run that was stopped.",
     )
     c, began, resumed = parsed.configuration, time.monotonic(), {"steps": 0}
-    with _bar("simulating", "steps") as show:
+    with work_bar("simulating", "steps", lines=10) as show:
 
-        def report(progress: object) -> None:
-            resumed["steps"] = progress.resumed  # type: ignore[attr-defined]
-            show(progress.step, progress.steps, f"{progress.frames} of {c.frames} frames")  # type: ignore[attr-defined]
+        def report(progress: GenerationProgress) -> None:
+            resumed["steps"] = progress.resumed
+            show("", progress.step, progress.steps, f"{progress.frames} of {c.frames} frames")
 
         try:
             data = generate(c, parsed.out, overwrite=parsed.overwrite, report=report)
@@ -89,7 +87,7 @@ def run_convert(arguments: Sequence[str]) -> FlowData:
         _Convert, arguments, prog="closura data convert", description="Write flows of another layout as a zarr store."
     )
     began = time.monotonic()
-    with _bar("converting", "frames") as show:
+    with work_bar("converting", "frames", lines=10) as show:
         data = convert(
             parsed.sources,
             parsed.layout,
@@ -100,7 +98,7 @@ def run_convert(arguments: Sequence[str]) -> FlowData:
             interval=parsed.interval,
             precision=parsed.precision,
             overwrite=parsed.overwrite,
-            report=lambda done, total: show(done, total, ""),
+            report=lambda done, total: show("", done, total),
         )
     _say_what_there_is(data, f"{time.monotonic() - began:.0f} s")
     return data
@@ -153,30 +151,3 @@ def _short(value: float) -> str:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-@contextmanager
-def _bar(verb: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar with the time left; a line per tenth where there is no terminal."""
-    if not console.is_terminal:
-        said = {"tenth": 0}
-
-        def line(done: int, total: int, words: str) -> None:
-            tenth = 10 * done // max(total, 1)
-            if tenth > said["tenth"]:
-                said["tenth"] = tenth
-                console.print(f"{verb}: {done} of {total} {unit}  {words}".rstrip(), soft_wrap=True)
-
-        yield line
-        return
-    columns = (
-        SpinnerColumn(), TextColumn(verb), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-        TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(verb, total=None, words="compiling")
-
-        def show(done: int, total: int, words: str) -> None:
-            bar.update(task, total=total, completed=done, words=words)
-
-        yield show

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import tyro
-
 from closura.commands.console import console, training_bar
 from closura.commands.evaluation import evaluation_key, training_of
+from closura.commands.options import parse
 from closura.evaluation import evaluate, print_table, publish, summary
 from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
@@ -54,10 +53,10 @@ def run_demo(arguments: Sequence[str]) -> None:
 
         run_demo_flow(arguments[1:])
         return
-    options = tyro.cli(
+    options = parse(
         DemoOptions,
+        arguments,
         prog="closura demo",
-        args=list(arguments),
         description="Learn a closure of advection from synthetic images in a few minutes, judge it, draw it.",
     )
     if options.simulations < 1:

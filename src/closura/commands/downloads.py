@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from closura.commands.console import console
-from closura.commands.options import argument
+from closura.commands.options import argument, parse
 from closura.fields import fetch
 from closura.interop.published import fetch_published
 
@@ -64,11 +64,11 @@ def run_data(arguments: Sequence[str]) -> None:
 
 def run_fetch(arguments: Sequence[str]) -> None:
     """Download a data set into the cache."""
-    parsed = tyro.cli(_Data, prog="closura data fetch", args=list(arguments), description="Download images.")
+    parsed = parse(_Data, arguments, prog="closura data fetch", description="Download images.")
     console.print(f"{parsed.name}: {fetch(parsed.name)}", soft_wrap=True)
 
 
 def run_models(arguments: Sequence[str]) -> None:
     """Download published weights into the cache."""
-    parsed = tyro.cli(_Models, prog="closura models", args=list(arguments), description="Download weights.")
+    parsed = parse(_Models, arguments, prog="closura models", description="Download weights.")
     console.print(f"{parsed.name}: {fetch_published(parsed.name)}", soft_wrap=True)

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,9 +12,18 @@ import jax
 import tyro
 
 from closura.closures import AnyClosure
+from closura.commands.closures import (
+    default_settings,
+    given_settings,
+    named_closure,
+    named_closures,
+    own_problem,
+    own_settings,
+)
 from closura.commands.console import console
-from closura.commands.options import argument, pre_parse, use_precision
-from closura.commands.settings import physics_of, trained_settings
+from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.results import write_results
+from closura.commands.settings import physics_of
 from closura.evaluation import (
     evaluate,
     load_simulations,
@@ -24,26 +34,12 @@ from closura.evaluation import (
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS
-from closura.evaluation.laws.methods import AGENTS
 from closura.interop import load_closure
-from closura.problems import (
-    OF_THE_CLOSURE,
-    PROBLEMS,
-    Problem,
-    ProblemName,
-    as_trained,
-    build_problem,
-    family,
-    judged_on,
-)
+from closura.problems import PROBLEMS, Problem, ProblemName, build_problem, family
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.presets import problem_preset
 from closura.runs.tracking import read_metrics
-
-PACKAGED = ("advection",)
-"""Closures that come with the package, beside the agents of conservation laws."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +49,8 @@ class EvaluateOptions:
     Parameters
     ----------
     closure
-        A run folder, a weights file (.safetensors, or the published .npz and .pt), or "advection", which comes with
-        the package; may be given several times. NAME=PATH gives it another name in the table.
+        A run folder, a weights file (.safetensors, or the published .npz and .pt), or "advection" or "burgers", which
+        come with the package; may be given several times. NAME=PATH gives it another name in the table.
     preset
         "paper": the published physics, oversights included; "default": ours.
     simulations
@@ -127,8 +123,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
     else:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": physics_of(configuration), "seed": str(options.seed)}
-    given = [name for name in OF_THE_CLOSURE if any(_is_option(a, name) for a in arguments)]
-    closures, own = _closures(options, configuration, problem, given)
+    closures, own = _closures(options, configuration, problem, given_settings(arguments))
     command = "closura evaluate " + shlex.join(arguments)
     settings = {
         "command": command,
@@ -156,14 +151,12 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             report=lambda name: status.update(f"simulating {name}"),
         )
     print_table(result, console=console)
-    if options.json:
-        write_json(result, options.json)
-    if options.out:
-        with console.status("drawing figures, writing the report"):
-            published = publish(
-                result, options.out, title=f"Closures of {problem.name}", training=training_of(options.closure)
-            )
-        console.print(f"report: {published.report}", soft_wrap=True)
+    write_results(
+        options.json,
+        options.out,
+        partial(write_json, result),
+        lambda out: publish(result, out, title=f"Closures of {problem.name}", training=training_of(options.closure)),
+    )
     return result
 
 
@@ -176,50 +169,17 @@ def _closures(
     """
     closures: dict[str, AnyClosure] = {}
     own: dict[str, Problem] = {}
-    for text in options.closure:
-        name, path = named_closure(text)
-        if name in closures:
-            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
-        trained, decision = trained_settings(path), problem.decision
-        if trained is not None:
-            if trained.name != problem.name:
-                raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
-            settings = as_trained(configuration, trained.problem, keep=given)
-            if settings != configuration:
-                # Only its solver and decision are needed: no images.
-                images = {"images": "synthetic"} if hasattr(settings, "images") else {}
-                own[name] = build_problem(replace(settings, **images), "test")
-                decision = own[name].decision
-        closures[name] = load_closure(path, decision)
+    for name, path in named_closures(options.closure).items():
+        settings = own_settings(path, configuration, given, (problem.name,))
+        if settings is not None:
+            own[name] = own_problem(settings)
+        closures[name] = load_closure(path, own.get(name, problem).decision)
     return closures, own
-
-
-def _is_option(argument: str, name: str) -> bool:
-    option = f"--{name.replace('_', '-')}"
-    return argument.split("=", 1)[0] in (option, f"--{name}")
 
 
 def evaluation_key(seed: int) -> jax.Array:
     """The key of held-out beginnings: never one that training with the same seed uses."""
     return jax.random.fold_in(jax.random.key(seed), 0x7E57)
-
-
-def named_closure(text: str) -> tuple[str, Path]:
-    """Split ``NAME=PATH``; without a name it is that of the run folder or file.
-
-    :data:`PACKAGED` are paths too, where there is no file or folder of that name.
-    """
-    name, separator, rest = text.partition("=")
-    if separator and not Path(text).exists():
-        return name, _packaged(rest)
-    path = _packaged(text)
-    if path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run):
-        return (path if path.is_dir() else path.parent).resolve().name, path
-    return path.stem, path
-
-
-def _packaged(text: str) -> Path:
-    return AGENTS / f"{text}.safetensors" if text in PACKAGED and not Path(text).exists() else Path(text)
 
 
 def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
@@ -241,26 +201,15 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     Grid and ratio default to those that the first closure was trained on, and so does the physics with the preset
     "default"; with ``--start`` all of it is that of the saved simulations.
     """
-    known = pre_parse(arguments, ("--preset",))
-    preset: Any = known["--preset"] if known["--preset"] in ("paper", "default") else "default"
     name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
-    default = problem_preset(name, preset)
-    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
-    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
-    for text in closures[:1]:
-        training = trained_settings(named_closure(text)[1])
-        if training is not None and training.name == name:
-            trained = training.problem
-            default = replace(default, cells=trained.cells, ratio=trained.ratio)
-            if preset == "default":
-                default = judged_on(trained)
+    default = default_settings(name, arguments)
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:
         default = _saved_problem(started, name)
-    parsed = tyro.cli(
+    parsed = parse(
         _arguments(type(default)),
+        arguments,
         prog="closura evaluate",
-        args=list(arguments),
         description="Methods side by side from the same held-out beginnings.",
         default=_arguments(type(default))(name=name, options=EvaluateOptions(), problem=default),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from closura.commands.flow_inputs import (
     settings_of,
 )
 from closura.commands.options import parse
+from closura.commands.results import write_results
 from closura.evaluation.flows import (
     ClosureEvaluation,
     ClosureStudy,
@@ -158,10 +160,7 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
     with work_bar("scoring", "frames") as report:
         evaluation = run_closure_study(study, subjects, notes=notes, settings=settings, report=report)
     print_blocks(closure_tables.blocks(evaluation), evaluation.closures, console)
-    if options.json:
-        closure_tables.write_json(evaluation, options.json)
-    if options.out:
-        with console.status("drawing figures, writing the report"):
-            published = publish_closures(evaluation, options.out)
-        console.print(f"report: {published.report}", soft_wrap=True)
+    write_results(
+        options.json, options.out, partial(closure_tables.write_json, evaluation), partial(publish_closures, evaluation)
+    )
     return evaluation

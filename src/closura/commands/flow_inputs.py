@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from closura.commands.evaluation import named_closure
+from closura.commands.closures import named_closure
 from closura.commands.filtering import check_output
 from closura.evaluation.flows import ClosureSubject, load_closure_subject
 from closura.evaluation.flows.subjects import ROWS

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from closura.commands.flow_inputs import (
     settings_of,
 )
 from closura.commands.options import parse
+from closura.commands.results import write_results
 from closura.evaluation.flows import (
     ModelEvaluation,
     ModelStudy,
@@ -142,12 +144,9 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
     with work_bar("running", "steps") as report:
         evaluation = run_model_study(study, models, climate=climate, notes=notes, settings=settings, report=report)
     print_blocks(model_tables.blocks(evaluation), evaluation.models, console)
-    if options.json:
-        model_tables.write_json(evaluation, options.json)
-    if options.out:
-        with console.status("drawing figures, writing the report"):
-            published = publish_models(evaluation, options.out)
-        console.print(f"report: {published.report}", soft_wrap=True)
+    write_results(
+        options.json, options.out, partial(model_tables.write_json, evaluation), partial(publish_models, evaluation)
+    )
     return evaluation
 
 

@@ -11,9 +11,10 @@ import tyro
 from rich import box
 from rich.table import Table
 
+from closura.commands.closures import named_closure
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key, named_closure
-from closura.commands.options import argument, pre_parse, use_precision
+from closura.commands.evaluation import evaluation_key
+from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.commands.settings import trained_settings
 from closura.files import write_atomically
 from closura.interop import load_closure
@@ -170,10 +171,10 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
             f"evaluate {name} --closure {path or 'RUN_OR_WEIGHTS'} --out FOLDER draws the weights that they answer with"
         )
     kind = _arguments(PROBLEMS[name].configuration)
-    parsed: Any = tyro.cli(
+    parsed = parse(
         kind,
+        arguments,
         prog="closura interpret",
-        args=list(arguments),
         description="A closure's action beside the optimal one, and as an equation.",
         default=kind(closure=path or "RUN_OR_WEIGHTS", options=InterpretOptions(problem=name), settings=settings),
     )

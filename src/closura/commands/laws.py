@@ -5,14 +5,16 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tyro
 
+from closura.commands.closures import named_closure
 from closura.commands.console import console
-from closura.commands.evaluation import named_closure
-from closura.commands.options import use_precision
+from closura.commands.options import parse, use_precision
+from closura.commands.results import write_results
 from closura.evaluation.laws import (
     LAW_PROBLEMS,
     SCHEME_NAMES,
@@ -168,12 +170,12 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
         if options.out:
             evaluation = replace(evaluation, traces=traces or trace(study, methods, report=told))
     print_tables(evaluation, console)
-    if options.json:
-        write_json(evaluation, options.json)
-    if options.out:
-        with console.status("drawing figures, writing the report"):
-            published = publish(evaluation, options.out, trainings=_trainings(options.closure))
-        console.print(f"report: {published.report}", soft_wrap=True)
+    write_results(
+        options.json,
+        options.out,
+        partial(write_json, evaluation),
+        lambda out: publish(evaluation, out, trainings=_trainings(options.closure)),
+    )
     return evaluation
 
 
@@ -183,7 +185,7 @@ def _trainings(closures: Sequence[str]) -> dict[str, Training]:
     for text in closures:
         name, path = named_closure(text)
         run = RunFolder(path if path.is_dir() else path.parent)
-        if text not in SHIPPED and run.holds_run and run.metrics.exists():
+        if run.holds_run and run.metrics.exists():
             physics = run.read_configuration().problem
             rewarded = isinstance(physics, LawConfiguration) and follows_state(physics)
             found[name] = Training(read_metrics(run.metrics), "minus the summed reward" if rewarded else "error")
@@ -196,10 +198,10 @@ def parse_evaluate_law(arguments: Sequence[str]) -> tuple[LawProblem, LawOptions
     if name not in LAW_PROBLEMS:
         raise ValueError(f"unknown problem {name!r}; valid: {', '.join(LAW_PROBLEMS)}")
     problem = LAW_PROBLEMS[name]
-    options = tyro.cli(
+    options = parse(
         LawOptions,
+        arguments[1:],
         prog=f"closura evaluate {name}",
-        args=list(arguments[1:]),
         description=(
             f"The {problem.title}: schemes and closures from the same initial conditions. Initial conditions: "
             f"{', '.join(problem.names)}; by default {','.join(problem.usual)}."
@@ -228,11 +230,11 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
     if unknown:
         hint = f" ({unknown[0]} is a closure: --closure {unknown[0]})" if unknown[0] in SHIPPED else ""
         raise ValueError(f"unknown method {unknown[0]!r}{hint}; valid: {', '.join(SCHEME_NAMES)}")
-    closures = [(text, None) if text in SHIPPED else named_closure(text) for text in options.closure]
+    closures = [named_closure(text) for text in options.closure]
     check_names([*names, *(name for name, _ in closures)])
     methods = {name: classical(name, problem.law, **how) for name in names}
     for name, path in closures:
-        methods[name] = learned(name, path or name, problem.law, r=options.r, **how)
+        methods[name] = learned(name, path, problem.law, r=options.r, **how)
     if options.positivity:
         limited = {name: replace(method.dynamics, positivity=True) for name, method in methods.items()}
         methods = {name: method._replace(dynamics=limited[name]) for name, method in methods.items()}

@@ -100,7 +100,9 @@ def _in_a_line(box: str, prog: str) -> str:
         return f"unknown {what} {unknown[1]}; {guess}{every}"
     if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", told):
         valid = ", ".join(re.findall(r"'([^']*)'", choice[3])) or choice[3]
-        return f"{choice[2]}: unknown {choice[1]!r}; valid: {valid}"
+        # An argument without an option has a name that the person never wrote.
+        where = f"{choice[2]}: " if choice[2].startswith("-") else ""
+        return f"{where}unknown {choice[1]!r}; valid: {valid}"
     if (value := re.match(r"Error parsing (--\S+): .*?(\['.*?\]|'[^']*'|$)", told)) and len(listed) > 1 and listed[1]:
         wanted = listed[1][0].partition(" ")[2]
         wanted = {"INT": "a whole number", "FLOAT": "a number"}.get(wanted, wanted)

@@ -10,10 +10,11 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from closura.commands.closures import named_closure
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key, named_closure
+from closura.commands.evaluation import evaluation_key
 from closura.commands.laws import run_evaluate_law
-from closura.commands.options import argument, use_precision
+from closura.commands.options import argument, parse, use_precision
 from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
@@ -88,10 +89,10 @@ class _Run(NamedTuple):
 
 def run_report(arguments: Sequence[str]) -> Path:
     """Parse the command's arguments, judge the runs and write the report."""
-    parsed = tyro.cli(
+    parsed = parse(
         _Arguments,
+        arguments,
         prog="closura report",
-        args=list(arguments),
         description="What runs have learned, judged on held-out simulations, in one HTML file.",
     )
     options = parsed.options

@@ -9,7 +9,7 @@ import tyro
 
 from closura.closures import CLOSURES
 from closura.commands.console import console, training_bar
-from closura.commands.options import argument, pre_parse, use_precision
+from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.problems import PROBLEMS, ProblemName, family
 from closura.runs import (
     CompactConfiguration,
@@ -114,10 +114,10 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
         default = train_preset(preset, problem=name, learner=learner, closure=closure)
     kind = _arguments(type(default.problem), type(default.learning))
-    parsed = tyro.cli(
+    parsed = parse(
         kind,
+        arguments,
         prog="closura train",
-        args=list(arguments),
         description="Learn a closure.",
         default=kind(
             name=default.name, options=RunOptions(), problem=default.problem, closure=default.closure,

@@ -1,36 +1,35 @@
 """``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
 
-import json
 import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
 
 from closura.closures import AnyClosure
+from closura.commands.closures import default_settings, given_settings, named_closures, own_settings
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key, named_closure
-from closura.commands.options import argument, use_precision
-from closura.commands.settings import trained_settings
+from closura.commands.evaluation import evaluation_key
+from closura.commands.options import argument, parse, use_precision
+from closura.commands.results import write_results
 from closura.evaluation.turbulence import TurbulenceEvaluation, print_tables, publish, run_study, write_json
 from closura.interop import load_closure
 from closura.problems import (
-    OF_THE_CLOSURE,
     KolmogorovConfiguration,
     Problem,
-    as_trained,
     build_problem,
-    judged_on,
     simulate_truth,
+    truth_identity,
 )
-from closura.problems.kolmogorov.setup import coarse_solver, steps_of
+from closura.problems.kolmogorov.rivals import coarse_solver
 from closura.problems.kolmogorov.smagorinsky import tune
+from closura.problems.kolmogorov.time_steps import coarse_steps_of
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.presets import problem_preset
 
 FLOWS = ("kolmogorov", "turbulence")
 
@@ -124,18 +123,11 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
             lyapunov=options.lyapunov,
             timing=options.timing,
             settings=settings,
-            identity=json.dumps(["test", arguments[0], to_plain(replace(configuration, finer=(), spectral=()))])
-            if options.keep
-            else None,
+            identity=truth_identity(configuration, "test") if options.keep else None,
             report=lambda what: status.update(f"simulating {what}"),
         )
     print_tables(evaluation, console)
-    if options.json:
-        write_json(evaluation, options.json)
-    if options.out:
-        with console.status("drawing figures, writing the report"):
-            published = publish(evaluation, options.out)
-        console.print(f"report: {published.report}", soft_wrap=True)
+    write_results(options.json, options.out, partial(write_json, evaluation), partial(publish, evaluation))
     return evaluation
 
 
@@ -146,48 +138,29 @@ def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int =
     # The key of nothing else: another training flow than the one that closures see, of the same chains.
     store = simulate_truth(problem, simulations, max(1, round(time / c.time_step)), key=evaluation_key(1 << 20))
     flow = coarse_solver(c)
-    return tune(flow, store.truth, c.reynolds, c.time_step, steps_of(c, flow))[0]
+    return tune(flow, store.truth, c.reynolds, c.time_step, coarse_steps_of(c, flow))[0]
 
 
 def _closures(
     options: TurbulenceOptions, configuration: KolmogorovConfiguration, arguments: Sequence[str]
 ) -> tuple[dict[str, Path], dict[str, KolmogorovConfiguration]]:
     """Paths of closures by name, and the settings of those whose own differ from the evaluation's."""
-    given = [name for name in OF_THE_CLOSURE if any(_is_option(a, name) for a in arguments)]
-    paths: dict[str, Path] = {}
+    paths = named_closures(options.closure)
+    given = given_settings(arguments)
     own: dict[str, KolmogorovConfiguration] = {}
-    for text in options.closure:
-        name, path = named_closure(text)
-        if name in paths:
-            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
+    for name, path in paths.items():
         if not path.exists():
             raise FileNotFoundError(f"there is no closure at {path}: expected a run folder or a file of weights")
-        paths[name] = path
-        trained = trained_settings(path)
-        if trained is None:
-            continue
-        if trained.name not in FLOWS:
-            raise ValueError(f"{path} was trained on {trained.name}: closura evaluate {trained.name} judges it")
-        settings = as_trained(configuration, trained.problem, keep=given)
-        if settings != configuration:
+        settings = own_settings(path, configuration, given, FLOWS)
+        if settings is not None:
             own[name] = settings
     return paths, own
-
-
-def _is_option(argument: str, name: str) -> bool:
-    return argument.split("=", 1)[0].removeprefix("--no-").lstrip("-").replace("-", "_") == name
 
 
 def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, KolmogorovConfiguration]:
     """The options, and the flow: that of the first closure's training unless options say otherwise."""
     flow = arguments[0] if arguments and arguments[0] in FLOWS else "kolmogorov"
-    default: Any = problem_preset(flow, "default")
-    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
-    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
-    for text in closures[:1]:
-        training = trained_settings(named_closure(text)[1])
-        if training is not None and training.name == flow:
-            default = judged_on(training.problem)
+    default = default_settings(flow, arguments)
     flat = tyro.conf.arg(name="")
     name = Annotated[tyro.conf.Positional[Literal["kolmogorov", "turbulence"]], argument("the problem")]
     kind: Any = make_dataclass(
@@ -199,10 +172,10 @@ def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, Ko
         ],
         frozen=True,
     )
-    parsed = tyro.cli(
+    parsed = parse(
         kind,
+        arguments,
         prog="closura evaluate",
-        args=list(arguments),
         description="Coarse models of a turbulent flow from the same held-out starts.",
         default=kind(name=flow, options=TurbulenceOptions(), problem=default),
     )

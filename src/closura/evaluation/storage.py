@@ -4,8 +4,6 @@ The dimension of the methods is called ``solver``: ``sel(method=...)`` means som
 """
 
 import json
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +16,7 @@ from jaxtyping import Float, Int, Shaped
 
 from closura.evaluation.metrics import plain
 from closura.evaluation.results import Evaluation
+from closura.files import replaced_folder
 
 FORMAT = "closura simulations"
 FORMAT_VERSION = 1
@@ -161,23 +160,11 @@ def save_simulations(path: str | Path, simulations: Simulations, *, overwrite: b
         except ValueError as error:
             raise FileExistsError(f"{path} exists and is not a folder of simulations: {error}") from error
     path.parent.mkdir(parents=True, exist_ok=True)
-    mark = secrets.token_hex(4)
-    temporary, old = (path.with_name(f".{path.name}.{mark}.{part}") for part in ("new", "old"))
     dataset = _dataset(simulations)
-    try:
-        # Format 2: fixed-length text and consolidated metadata are part of it, not extensions.
-        encoding = {name: _encoding(array) for name, array in dataset.variables.items()}
+    # Format 2: fixed-length text and consolidated metadata are part of it, not extensions.
+    encoding = {name: _encoding(array) for name, array in dataset.variables.items()}
+    with replaced_folder(path) as temporary:
         dataset.to_zarr(temporary, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return path
 
 

@@ -122,7 +122,7 @@ def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
     Raises
     ------
     ValueError
-        If the action is not subtracted from the state.
+        If the action is not subtracted from the state, or the dynamics ask more than once a step.
     """
     decision = problem.decision
     size = 0.125 * decision.bound if math.isfinite(decision.bound) else decision.scale
@@ -136,6 +136,11 @@ def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
         raise ValueError(
             f"interpretation needs actions that are subtracted from the state, times a number; those of "
             f"{problem.name!r} do something else"
+        )
+    if problem.dynamics.asks != 1:
+        raise ValueError(
+            f"interpretation needs dynamics that ask once a step; those of {problem.name!r} ask "
+            f"{problem.dynamics.asks} times (where these are orientations: set orientations to 1)"
         )
     # What was found in float32 is one of these.
     return next((exact for exact in (1.0, problem.time_step) if math.isclose(scale, exact, rel_tol=1e-5)), scale)

@@ -37,6 +37,7 @@ from closura.problems.registry import as_trained as as_trained
 from closura.problems.registry import build_problem as build_problem
 from closura.problems.registry import family as family
 from closura.problems.registry import judged_on as judged_on
+from closura.problems.registry import truth_identity as truth_identity
 from closura.problems.stored import TruthStore as TruthStore
 from closura.problems.stored import simulate_truth as simulate_truth
 from closura.problems.stored import with_store as with_store

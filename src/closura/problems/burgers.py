@@ -13,6 +13,7 @@ Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery 
 Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -87,10 +88,42 @@ def _switched_by_itself(velocity: Velocity, grid: Grid) -> Velocity:
     return change
 
 
+Turn = tuple[bool, bool, bool]
+"""One of the eight ways to turn and mirror the plane: x reversed, y reversed, then the axes exchanged."""
+
+ORIENTATIONS: dict[int, tuple[Turn, ...]] = {
+    1: ((False, False, False),),
+    2: ((False, False, False), (True, True, False)),
+    8: tuple(itertools.product((False, True), (False, True), (False, True))),
+}
+"""Groups of turns by their size: none, half a turn, all."""
+
+
+def turned(field: Float[Array, "c x y"], turn: Turn, *, back: bool = False) -> Float[Array, "c x y"]:
+    """A velocity (the first two components; any others are scalars) in another orientation, or ``back`` from there.
+
+    A component changes its sign where its axis is reversed, and components change places with the axes. On a grid of
+    means over cells reversing an axis maps cells onto cells.
+    """
+
+    def exchanged(q: Array) -> Array:
+        return jnp.swapaxes(jnp.concatenate([q[1::-1], q[2:]]), 1, 2) if turn[2] else q
+
+    if back:
+        field = exchanged(field)
+    for axis in (0, 1):
+        if turn[axis]:
+            field = jnp.flip(field, axis + 1).at[axis].multiply(-1)
+    return field if back else exchanged(field)
+
+
 class BurgersDynamics(Dynamics):
     """The coarse solver with a forcing: ``q <- G(clip(q - dt A, -3, 3))``.
 
     ``A`` is the closure's answer, clipped to ``[-bound, bound]``, as its form says (:mod:`closura.problems.actions`).
+    With several ``orientations`` it is the mean of the answers to the field turned by each, turned back: then it
+    commutes with these turns, as the equation does. A field that is turned by half makes the opposite mean: the
+    mean that a closure makes of both alike is an error, and nothing damps a mean.
 
     The closure observes ``(u, v)`` in float32, and the viscosity in units of ``reference`` as a third, uniform
     channel with ``observe_viscosity``.
@@ -102,11 +135,12 @@ class BurgersDynamics(Dynamics):
     observe_viscosity: bool = eqx.field(static=True, default=False)
     reference: float = eqx.field(static=True, default=1.0)
     action: ActionForm = eqx.field(static=True, default="forcing")
+    orientations: int = eqx.field(static=True, default=1)
 
     @property
     def asks(self) -> int:
-        """One."""
-        return 1
+        """One per orientation."""
+        return self.orientations
 
     def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
         """Means over blocks of the fine initial state; the parameters as they are."""
@@ -124,8 +158,13 @@ class BurgersDynamics(Dynamics):
         """Act, then advance."""
         acted = state
         if ask is not None:
-            answer = ask(self.observe(state, parameters)).astype(state.dtype)
-            forced = state - self.solver.time_step * correction(answer, self.action, bound=self.bound)
+            seen = self.observe(state, parameters)
+            parts = []
+            for turn in ORIENTATIONS[self.orientations]:
+                answer = ask(turned(seen, turn)).astype(state.dtype)
+                parts.append(turned(correction(answer, self.action, bound=self.bound), turn, back=True))
+            forcing = sum(parts[1:], start=parts[0]) / len(parts) if len(parts) > 1 else parts[0]
+            forced = state - self.solver.time_step * forcing
             acted = jnp.clip(forced, -STATE_BOUND, STATE_BOUND)
         return self.solver(acted, parameters["viscosity"]), acted
 

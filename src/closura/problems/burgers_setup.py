@@ -13,7 +13,7 @@ from closura.fields.waves import RandomWaves
 from closura.grids import Grid
 from closura.problems.actions import ActionForm, action_channels
 from closura.problems.advection_setup import Split
-from closura.problems.burgers import BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
+from closura.problems.burgers import ORIENTATIONS, BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
 from closura.problems.burgers_finer import FinerTarget
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
@@ -68,6 +68,9 @@ class BurgersConfiguration:
         "mean-free" and "flux" never do (what the solver does to them remains).
     action_bound
         Actions, in units of velocity per time, are clipped to this size (published: 1).
+    orientations
+        Ask the closure in so many orientations of the grid and take the mean of its answers: 1; 2, as it is and turned
+        by half; 8, all turns and mirrorings. The mean commutes with them, as the equation does (bptts only).
     burn_in
         Coarse steps before the first observation (published: 1).
     minimum_steps
@@ -95,6 +98,7 @@ class BurgersConfiguration:
     published_switch: bool = False
     action: ActionForm = "forcing"
     action_bound: float = 20.0
+    orientations: Literal[1, 2, 8] = 1
     burn_in: int = 0
     minimum_steps: int = 20
     maximum_steps: int = 400
@@ -143,9 +147,10 @@ def burgers(
     for name, value, valid in (
         ("base", c.base, tuple(INTEGRATOR)), ("truth", c.truth, tuple(INTEGRATOR)),
         ("initial", c.initial, ("waves", "published")), ("precision", c.precision, ("float32", "float64")),
+        ("number of orientations", c.orientations, tuple(ORIENTATIONS)),
     ):  # fmt: skip
         if value not in valid:
-            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
+            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(map(str, valid))}")
     if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
@@ -163,8 +168,9 @@ def burgers(
         return BurgersSolver(coarse, scheme, INTEGRATOR[scheme], time_step, published_switch=switch)
 
     dynamics = BurgersDynamics(
-        solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, REFERENCE_VISCOSITY, c.action
-    )
+        solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, REFERENCE_VISCOSITY, c.action,
+        c.orientations,
+    )  # fmt: skip
     fine_switch = c.published_switch and c.truth == "upwind1"
     trusted = BurgersSolver(fine, c.truth, INTEGRATOR[c.truth], time_step, c.fine_steps, fine_switch)
     target = BurgersTarget(trusted, c.ratio)

@@ -87,8 +87,8 @@ class RunFolder:
             changed = differences(stored, json.loads(json.dumps(to_plain(configuration))))
             if changed:
                 raise RunError(
-                    f"{self.path} was started with other settings; resume without these options, or start a "
-                    "new run:\n  " + "\n  ".join(changed)
+                    f"{self.path} was started with other settings; resume without these options, or start a new run: "
+                    f"{'; '.join(changed)}"
                 )
             return
         if self.holds_run and not overwrite:

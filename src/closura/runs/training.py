@@ -1,6 +1,5 @@
 """The training loop: the same for every learner, interruptible at any moment, repeatable to the bit."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from closura.interruption import Interrupted as Interrupted
 from closura.interruption import stop_requests
 from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
-from closura.problems import Problem, build_problem, judged_on, with_store
+from closura.problems import Problem, build_problem, truth_identity, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
@@ -182,9 +181,7 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     problem = build_problem(c.problem, "train", data_dir=data_dir)
     held_out = build_problem(c.problem, "validation", data_dir=data_dir)
     validation = prepare_validation(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
-    # The solver decides how the coarse grid represents the truth.
-    seen_by = getattr(c.problem, "solver", None)
-    identity = json.dumps(["train", c.name, seen_by, to_plain(judged_on(c.problem))], sort_keys=True)
+    identity = truth_identity(c.problem, "train")
     bank = TruthBank(problem, c.truth, key=keys["truth"], identity=identity) if c.truth.slots else None
     learner = LEARNERS[c.learner](c.learning)
     closure = build_closure(c, problem, key=keys["closure"])

@@ -1,7 +1,5 @@
 """Writing data sets of flows: a zarr store that is filled frame by frame."""
 
-import secrets
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +12,7 @@ import numpy as np
 import zarr
 from jaxtyping import Float
 
+from closura.files import replaced_folder
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation
 
@@ -139,22 +138,10 @@ def new_flow(path: str | Path, description: FlowDescription, *, overwrite: bool 
     """
     path = Path(path)
     check_free(path, overwrite=overwrite)
-    mark = secrets.token_hex(4)
-    temporary, old = (path.with_name(f".{path.name}.{mark}.{part}") for part in ("new", "old"))
-    try:
+    with replaced_folder(path) as temporary:
         writer = FlowWriter.create(temporary, description)
         yield writer
         writer.finish()
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    except BaseException:
-        if old.exists() and not path.exists():
-            old.rename(path)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

@@ -5,11 +5,13 @@ from closura.evaluation.fronts.benchmark import Point as Point
 from closura.evaluation.fronts.benchmark import run_benchmark as run_benchmark
 from closura.evaluation.fronts.contender import FRACTIONS as FRACTIONS
 from closura.evaluation.fronts.contender import Contender as Contender
+from closura.evaluation.fronts.contender import Horizon as Horizon
 from closura.evaluation.fronts.contender import Ladder as Ladder
 from closura.evaluation.fronts.contender import Outcome as Outcome
 from closura.evaluation.fronts.contender import Suite as Suite
 from closura.evaluation.fronts.contender import Work as Work
 from closura.evaluation.fronts.figures import front_figure as front_figure
+from closura.evaluation.fronts.figures import horizon_figure as horizon_figure
 from closura.evaluation.fronts.front import on_front as on_front
 from closura.evaluation.fronts.front import paired as paired
 from closura.evaluation.fronts.laws import law_suite as law_suite

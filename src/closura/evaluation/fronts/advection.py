@@ -5,15 +5,14 @@ exact, along characteristics (:mod:`closura.problems.characteristics`). Both rea
 their points psi, an enlarged image, is linear, and the velocity cubic.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key, Scalar
+from jaxtyping import Array, Float
 
-from closura.evaluation.fronts.cells import Scheme, cell_suite, climb, contender, held_out_draws, own_steps, truth
-from closura.evaluation.fronts.contender import Ladder, Suite
+from closura.evaluation.fronts.cells import Parts, Scheme, climb, contender, truth
+from closura.evaluation.fronts.contender import Ladder
 from closura.evaluation.fronts.own import TargetStep
 from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
 from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
@@ -22,7 +21,7 @@ from closura.numerics import courant_limit, subsample
 from closura.problems.advection import AdvectionSolver
 from closura.problems.advection_setup import RIVALS, AdvectionConfiguration
 from closura.problems.characteristics import Characteristics
-from closura.problems.problem import Ask, Draw, Dynamics, Problem
+from closura.problems.problem import Draw, Problem
 
 GRIDS = (16, 32, 64, 128, 256)
 STEP = 50
@@ -84,28 +83,8 @@ class AdvectionStepper(Stepper):
         return self.to_comparison(state)
 
 
-def advection_suite(
-    problem: Problem,
-    configuration: AdvectionConfiguration,
-    ladder: Ladder,
-    closures: Mapping[str, Ask],
-    own: Mapping[str, Dynamics],
-    *,
-    simulations: int,
-    key: Key[Scalar, ""],
-) -> Suite:
-    """The benchmark of advection.
-
-    Parameters
-    ----------
-    problem, configuration
-        The problem, built for the test split, and its settings.
-    ladder
-        Grids, time steps, schemes, times.
-    closures
-        By name; each corrects ``own[name]``, or the problem's coarse solver.
-    simulations, key
-        How many, and the key of their beginnings.
+def advection_parts(problem: Problem, configuration: AdvectionConfiguration, ladder: Ladder) -> Parts:
+    """The benchmark of advection: parameters as of :func:`closura.evaluation.fronts.cells.cell_suite`.
 
     Raises
     ------
@@ -148,15 +127,8 @@ def advection_suite(
                 note="how near a simulation comes to the exact truth",
             )
         )  # fmt: skip
-    contenders += own_steps(problem, ladder, closures, own, times)
-    return cell_suite(
-        problem,
-        held_out_draws(problem, simulations, key=key),
-        contenders,
-        {
-            "published": (published, f"{' + '.join(PAIRS[TRUTH])} on {fine} x {fine}, dt = {length:.4g}"),
-            "exact": (exact, "along characteristics"),
-        },
-        times,
-        remarks=REMARKS,
-    )
+    truths = {
+        "published": (published, f"{' + '.join(PAIRS[TRUTH])} on {fine} x {fine}, dt = {length:.4g}"),
+        "exact": (exact, "along characteristics"),
+    }
+    return Parts(contenders, truths, times, REMARKS)

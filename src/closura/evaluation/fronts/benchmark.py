@@ -32,6 +32,8 @@ class Point:
         By kind of call: milliseconds per unit of simulated time and simulation.
     diverged
         Number of simulations.
+    horizons
+        By truth and name, ``(simulation,)``: for how long each simulation is good.
     """
 
     contender: Contender
@@ -39,6 +41,7 @@ class Point:
     frequency: float
     cost: Mapping[str, StepTime]
     diverged: int
+    horizons: Mapping[str, Mapping[str, Float[np.ndarray, " simulation"]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,16 @@ class Fronts:
         own, other = (self.points[n].errors[truth][:, time] for n in (name, self.reference))
         return paired(own, other, self.suite.typical)
 
+    def horizon(self, name: str, truth: str, which: str) -> float:
+        """For how long a contender is good, on average."""
+        return float(self.points[name].horizons[truth][which].mean())
+
+    def longer(self, name: str, truth: str, which: str) -> Paired:
+        """By how much longer than the reference a contender is good; ``better`` counts the longer ones."""
+        own, other = (self.points[n].horizons[truth][which] for n in (name, self.reference))
+        shorter = paired(-own, -other, "mean")
+        return shorter._replace(value=-shorter.value, low=-shorter.high, high=-shorter.low)
+
     def ranked(self, truth: str) -> list[str]:
         """Contenders that may stand on a truth's front: all but the truth itself and those that share its grid."""
         return [name for name, point in self.points.items() if truth not in point.contender.kin]
@@ -80,6 +93,13 @@ class Fronts:
         names = [name for name in self.ranked(truth)]
         costs = [self.points[name].cost[call].median for name in names]
         chosen = on_front(costs, [self.error(name, truth, time) for name in names])
+        return [name for _, name in sorted((c, n) for c, n, on in zip(costs, names, chosen, strict=True) if on)]
+
+    def longest(self, truth: str, call: str, which: str) -> list[str]:
+        """Names of the contenders that nothing as cheap is good for longer than, the cheapest first."""
+        names = self.ranked(truth)
+        costs = [self.points[name].cost[call].median for name in names]
+        chosen = on_front(costs, [-self.horizon(name, truth, which) for name in names])
         return [name for _, name in sorted((c, n) for c, n, on in zip(costs, names, chosen, strict=True) if on)]
 
 
@@ -127,29 +147,33 @@ def run_benchmark(
     times = time_steps(works, report=report, **timing)
     points = {}
     for contender in suite.contenders:
-        errors, frequency, diverged = outcomes[contender.name]
+        errors, frequency, diverged, horizons = outcomes[contender.name]
         step = times[contender.work_key]
         cost = {
             call: StepTime(*(frequency * t for t in (s.lower, s.median, s.upper)))
             for call, s in zip(CALLS, step, strict=True)
         }
-        points[contender.name] = Point(contender, errors, frequency, cost, diverged)
+        points[contender.name] = Point(contender, errors, frequency, cost, diverged, horizons)
     found = Fronts(suite, points, reference or "", {**(settings or {}), **timing})
     return Fronts(suite, points, reference or _best_classical(found), found.settings)
 
 
-def _judged(suite: Suite, contender: Contender) -> tuple[dict[str, np.ndarray], float, int]:
-    """Errors by truth, steps per unit of time, and the number of diverged simulations."""
+Judged = tuple[dict[str, np.ndarray], float, int, dict[str, dict[str, np.ndarray]]]
+
+
+def _judged(suite: Suite, contender: Contender) -> Judged:
+    """Errors by truth, steps per unit of time, the number of diverged simulations, and horizons by truth."""
     outcome = contender.run(suite.draws)
-    errors = {}
+    errors, horizons = {}, {}
     with np.errstate(all="ignore"):
         for name, truth in suite.truths.items():
             found = np.asarray(suite.error(outcome.fields, truth(contender)), np.float64)
             errors[name] = np.where(np.isfinite(found), found, np.inf)
+            horizons[name] = {each.name: each.of(outcome.fields, truth(contender)) for each in suite.horizons}
     failed = outcome.failed | ~np.isfinite(next(iter(errors.values()))).all(axis=1)
     kept = outcome.frequency[~failed]
     frequency = float(kept.mean()) if kept.size else float("nan")
-    return errors, frequency, int(failed.sum())
+    return errors, frequency, int(failed.sum()), horizons
 
 
 def _check_reference(suite: Suite, reference: str | None) -> None:

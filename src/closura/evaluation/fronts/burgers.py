@@ -6,17 +6,16 @@ means over blocks, as the problem does; others the trigonometric interpolant of 
 cells, as the problem's finer rivals.
 """
 
-from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, Scalar
+from jaxtyping import Array, Float
 
-from closura.evaluation.fronts.cells import Scheme, cell_suite, climb, held_out_draws, own_steps, truth
-from closura.evaluation.fronts.contender import Ladder, Suite
+from closura.evaluation.fronts.cells import Parts, Scheme, climb, truth
+from closura.evaluation.fronts.contender import Ladder
 from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
 from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
 from closura.grids import Grid
@@ -24,7 +23,7 @@ from closura.numerics import block_mean, courant_limit, get_integrator
 from closura.numerics.stability import symbol_limit
 from closura.problems.burgers import BurgersDynamics, BurgersSolver
 from closura.problems.burgers_setup import INTEGRATOR, BurgersConfiguration
-from closura.problems.problem import Ask, Draw, Dynamics, Problem
+from closura.problems.problem import Draw, Problem
 
 STEPS = (50, 200)
 """Usual comparison times, in coarse steps after the burn-in; for a look the first one."""
@@ -90,17 +89,8 @@ class BurgersStepper(Stepper):
         return self.to_comparison(state)
 
 
-def burgers_suite(
-    problem: Problem,
-    configuration: BurgersConfiguration,
-    ladder: Ladder,
-    closures: Mapping[str, Ask],
-    own: Mapping[str, Dynamics],
-    *,
-    simulations: int,
-    key: Key[Scalar, ""],
-) -> Suite:
-    """The benchmark of vector Burgers; parameters as :func:`closura.evaluation.fronts.advection.advection_suite`.
+def burgers_parts(problem: Problem, configuration: BurgersConfiguration, ladder: Ladder) -> Parts:
+    """The benchmark of vector Burgers: parameters as of :func:`closura.evaluation.fronts.cells.cell_suite`.
 
     Raises
     ------
@@ -141,15 +131,8 @@ def burgers_suite(
         schemes, ladder, grids, times,
         lambda name, n: frozenset({"own"} if (names[name], n) == (c.truth, fine) else ()),
     )  # fmt: skip
-    contenders += own_steps(problem, ladder, closures, own, times)
-    return cell_suite(
-        problem,
-        held_out_draws(problem, simulations, key=key),
-        contenders,
-        {
-            "own": (trained, f"{c.truth} + {INTEGRATOR[c.truth]} on {fine} x {fine}, dt = {length:.4g}"),
-            "converged": (converged, f"upwind5 + rk4 on {sharp} x {sharp}, C {courant:.3g}"),
-        },
-        times,
-        remarks=REMARKS,
-    )
+    truths = {
+        "own": (trained, f"{c.truth} + {INTEGRATOR[c.truth]} on {fine} x {fine}, dt = {length:.4g}"),
+        "converged": (converged, f"upwind5 + rk4 on {sharp} x {sharp}, C {courant:.3g}"),
+    }
+    return Parts(contenders, truths, times, REMARKS)

@@ -8,11 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Key, Scalar
+from jaxtyping import Array, Key, Scalar
 
 from closura.evaluation.fronts.contender import Contender, Ladder, Outcome, Suite
 from closura.evaluation.fronts.own import OwnStep
-from closura.evaluation.fronts.stepping import Schedule, Stepper, by_courant, by_step, run, work
+from closura.evaluation.fronts.stepping import Schedule, Seen, Stepper, by_courant, by_step, run, work
 from closura.evaluation.fronts.transfer import transfer
 from closura.numerics import subsample
 from closura.problems.problem import Ask, Draw, Dynamics, Problem, SimulatedBegin
@@ -37,7 +37,13 @@ def held_out_draws(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) 
     if not isinstance(begin, SimulatedBegin):
         raise ValueError(f"{problem.name} here begins from stored simulations, which hold no fine initial data")
     draw = begin.draw
-    return eqx.filter_jit(lambda keys: jax.lax.map(lambda k: draw(key=k), keys))(jax.random.split(key, simulations))
+    # As their beginnings: where initial data follow a schedule, the number of a simulation decides.
+    member = getattr(draw, "member", lambda number, key: draw(key=key))
+    numbers = jnp.arange(simulations, dtype=jnp.int32)
+    found: Draw = eqx.filter_jit(lambda items: jax.lax.map(lambda item: member(item[0], key=item[1]), items))(
+        (numbers, jax.random.split(key, simulations))
+    )
+    return found
 
 
 def contender(
@@ -79,19 +85,23 @@ def own_steps(
     closures: Mapping[str, Ask],
     own: Mapping[str, Dynamics],
     times: Sequence[float],
+    *,
+    seen: Callable[[Dynamics], Callable[[Array], Seen]] | None = None,
 ) -> list[Contender]:
     """What ``closura evaluate`` compares: the coarse solver, its rivals and closures at the problem's own time step.
 
     Each closure stands on the solver that it was trained to correct, and acts from the first step; where the problem
     burns in, each has a second row that begins as ``closura evaluate`` does, after steps of the coarse solver alone.
-    Rivals are those that the ladder asks for.
+    Rivals are those that the ladder asks for. ``seen(dynamics)`` says how states of a solver are compared (default: as
+    they are).
     """
     n, base = problem.grid.shape[0], problem.names[0]
     alone = transfer(n, n, subsample, kind="linear", centred=False)
     rule, burn_in = f"dt {problem.time_step:.3g}", getattr(problem.begin, "burn_in", 0)
 
     def one(name: str, dynamics: Dynamics, ask: Ask | None, before: int, **facts: Any) -> Contender:
-        stepper = OwnStep(dynamics, ask, problem.dynamics, alone, before)
+        see = alone if seen is None else seen(dynamics)
+        stepper = OwnStep(dynamics, ask, problem.dynamics, see, before)
         schedule = by_step(problem.time_step, times, exact=True, before=before)
         return contender(
             name, stepper=stepper, schedule=schedule, end=times[-1], before=before, points=n, rule=rule, **facts
@@ -134,16 +144,53 @@ def truth(name: str, family: str, stepper: Stepper, schedule: Schedule, end: flo
     return Contender(**{**vars(made), "run": once})
 
 
+class Parts(NamedTuple):
+    """What a problem's benchmark has of its own.
+
+    ``contenders`` are its classical methods, ``truths`` by name what errors are measured against and how it is called
+    in words, ``times`` the times of comparison, ``remarks`` what has to be known to read the tables.
+    """
+
+    contenders: Sequence[Contender]
+    truths: Mapping[str, tuple[Contender, str]]
+    times: tuple[float, ...]
+    remarks: tuple[str, ...]
+
+
 def cell_suite(
+    parts: Callable[[Problem, Any, Ladder], Parts],
     problem: Problem,
-    draws: Draw,
-    contenders: Sequence[Contender],
-    truths: Mapping[str, tuple[Contender, str]],
-    times: Sequence[float],
+    configuration: Any,
+    ladder: Ladder,
+    closures: Mapping[str, Ask],
+    own: Mapping[str, Dynamics],
     *,
-    remarks: tuple[str, ...],
+    simulations: int,
+    key: Key[Scalar, ""],
 ) -> Suite:
-    """The suite of a problem whose errors are taken on its coarse grid."""
+    """The suite of a problem whose errors are taken on its coarse grid.
+
+    Parameters
+    ----------
+    parts
+        Makes what the problem has of its own, of the problem, its settings and the ladder.
+    problem, configuration
+        The problem, built for the test split, and its settings.
+    ladder
+        Grids, time steps, schemes, times.
+    closures
+        By name; each corrects ``own[name]``, or the problem's coarse solver.
+    simulations, key
+        How many, and the key of their beginnings.
+
+    Raises
+    ------
+    ValueError
+        If a grid cannot be compared, a scheme is unknown, times fit no step, or as ``parts`` does.
+    """
+    made = parts(problem, configuration, ladder)
+    contenders = [*made.contenders, *own_steps(problem, ladder, closures, own, made.times)]
+    draws = held_out_draws(problem, simulations, key=key)
     errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
 
     def of(contender: Contender) -> Callable[[Contender], np.ndarray]:
@@ -152,15 +199,15 @@ def cell_suite(
     return Suite(
         problem=problem.name,
         draws=draws,
-        simulations=jax.tree.leaves(draws)[0].shape[0],
-        times=tuple(f"{time:.4g}" for time in times),
-        contenders=(*(one for one, _ in truths.values()), *contenders),
-        truths={name: of(one) for name, (one, _) in truths.items()},
-        words={name: words for name, (_, words) in truths.items()},
+        simulations=simulations,
+        times=tuple(f"{time:.4g}" for time in made.times),
+        contenders=(*(one for one, _ in made.truths.values()), *contenders),
+        truths={name: of(one) for name, (one, _) in made.truths.items()},
+        words={name: words for name, (_, words) in made.truths.items()},
         error=lambda fields, true: np.asarray(errors(jnp.asarray(fields), jnp.asarray(true)), np.float64),
         coarse=problem.grid.shape[0],
         typical=problem.typical,
         percent=problem.percent,
         measure="relative MAE",
-        remarks=remarks,
+        remarks=made.remarks,
     )

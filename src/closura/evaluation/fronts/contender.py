@@ -81,6 +81,17 @@ class Contender:
     note: str = ""
 
 
+class Horizon(NamedTuple):
+    """For how long simulations are good: of a chaotic flow, which no error at a late time says.
+
+    ``of(fields, truth) -> (simulation,)`` are times, which end at ``end``: longer ones are not known. Longer is better.
+    """
+
+    name: str
+    of: Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " simulation"]]
+    end: float
+
+
 @dataclass(frozen=True, eq=False)
 class Suite:
     """A problem's benchmark.
@@ -103,7 +114,7 @@ class Suite:
     words
         What each truth is, in words.
     error
-        ``error(fields, truth) -> (simulation, time)``.
+        ``error(fields, truth) -> (simulation, time)``. Fields may be of more times than errors are taken at.
     coarse
         Points per side of the problem's published coarse grid.
     typical
@@ -114,6 +125,8 @@ class Suite:
         Name of the error: "relative MAE".
     remarks
         What a reader must know of this benchmark: how grids are compared, what was left out.
+    horizons
+        For how long simulations are good, beside their errors.
     """
 
     problem: str
@@ -129,6 +142,7 @@ class Suite:
     percent: bool = True
     measure: str = "relative MAE"
     remarks: tuple[str, ...] = field(default=())
+    horizons: tuple[Horizon, ...] = ()
 
     def __post_init__(self) -> None:
         names = [contender.name for contender in self.contenders]

@@ -1,6 +1,6 @@
-"""The front drawn: error against cost, one figure per truth and time."""
+"""The front drawn: error, or for how long simulations are good, against cost."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,51 +30,105 @@ def front_figure(fronts: Fronts, truth: str, path: str | Path | None = None, *, 
         If there is nothing to draw.
     """
     suite = fronts.suite
-    names = [name for name in fronts.points if _drawable(fronts, name, truth, time)]
+    names = [name for name in fronts.ranked(truth) if _timed(fronts, name) and fronts.error(name, truth, time) > 0]
+    names = [name for name in names if np.isfinite(fronts.error(name, truth, time))]
     if not names:
         raise ValueError(f"no contender has a finite error by {truth} and a cost; nothing to draw")
     scale = 100.0 if suite.percent else 1.0
+    value = {name: scale * fronts.error(name, truth, time) for name in fronts.ranked(truth)}
+    front = {call: fronts.front(truth, call, time) for call in CALLS}
     with figure_settings():
-        figure = new_figure(11.0, 4.8)
-        axes = list(figure.subplots(1, 2, sharey=True))
-        for panel, call in zip(axes, CALLS, strict=True):
-            panel.set_xscale("log")
+        figure, axes = _panels(fronts, names, value, front)
+        # A contender that all but blew up would press the others together.
+        errors = [value[name] for name in names]
+        high = min(max(errors), 30 * float(np.median(errors)))
+        for panel in axes:
             panel.set_yscale("log")
-            _points(panel, fronts, truth, call, time, names, scale)
-            _line(panel, fronts, truth, call, time, scale)
-            panel.set_title(_TITLES[call].format(fronts.settings.get("batch", "several")), fontsize=10)
-            panel.set_xlabel("ms per unit of simulated time and simulation")
-        _limits(axes, fronts, truth, time, names, scale)
+            panel.set_ylim(min(errors) / 1.5, high * 1.4)
+            plain_log_axis(panel, "y")
         unit = " (%)" if suite.percent else ""
         axes[0].set_ylabel(f"{suite.measure}{unit} at t = {suite.times[time]}")
-        missing = len(fronts.ranked(truth)) - len(names)
-        title = f"{suite.problem}, n = {suite.simulations}; truth: {truth} ({suite.words[truth]})"
-        figure.suptitle(title + (f"; {missing} contenders that diverged are not drawn" if missing else ""), fontsize=10)
-        axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-        return finish(figure, path)
+        return _finished(figure, axes, fronts, truth, names, path)
 
 
-def _drawable(fronts: Fronts, name: str, truth: str, time: int) -> bool:
-    if name not in fronts.ranked(truth):
-        return False
-    error, cost = fronts.error(name, truth, time), fronts.points[name].cost
-    return bool(np.isfinite(error) and error > 0 and all(np.isfinite(cost[call].median) for call in CALLS))
+def horizon_figure(fronts: Fronts, truth: str, path: str | Path | None = None, *, which: str | None = None) -> Figure:
+    """For how long simulations are good against milliseconds per unit of simulated time: up and left is better.
+
+    Marks as of :func:`front_figure`; simulations that diverged count with the time until then. ``which`` is the name of
+    a horizon, usually the last one.
+
+    Raises
+    ------
+    ValueError
+        If the benchmark has no horizons, or nothing has a cost.
+    """
+    suite = fronts.suite
+    names = [name for name in fronts.ranked(truth) if _timed(fronts, name)]
+    if not suite.horizons or not names:
+        raise ValueError(f"the benchmark of {suite.problem} says of nothing for how long it is good; nothing to draw")
+    chosen = next(each for each in suite.horizons if each.name == (which or suite.horizons[-1].name))
+    value = {name: fronts.horizon(name, truth, chosen.name) for name in names}
+    front = {call: fronts.longest(truth, call, chosen.name) for call in CALLS}
+    with figure_settings():
+        figure, axes = _panels(fronts, names, value, front)
+        for panel in axes:
+            panel.set_ylim(0, 1.08 * max(value.values()))
+            if max(value.values()) > 0.9 * chosen.end:
+                panel.axhline(chosen.end, color="#999999", linewidth=0.7, linestyle=":")
+        axes[0].set_ylabel(f"time with {chosen.name}")
+        return _finished(figure, axes, fronts, truth, names, path)
 
 
-def _points(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, names: Sequence[str], scale: float) -> None:
+def _timed(fronts: Fronts, name: str) -> bool:
+    return all(np.isfinite(fronts.points[name].cost[call].median) for call in CALLS)
+
+
+def _panels(
+    fronts: Fronts, names: Sequence[str], value: Mapping[str, float], front: Mapping[str, Sequence[str]]
+) -> tuple[Figure, list[Axes]]:
+    """A panel for each kind of call: all points, the front, and costs along the axis."""
+    figure = new_figure(11.0, 4.8)
+    axes = list(figure.subplots(1, 2, sharey=True))
+    for panel, call in zip(axes, CALLS, strict=True):
+        panel.set_xscale("log")
+        cost = {name: fronts.points[name].cost[call].median for name in names}
+        _points(panel, fronts, cost, value)
+        # Steps: until the next point is affordable, nothing is better.
+        panel.step(
+            [cost[name] for name in front[call] if name in cost], [value[name] for name in front[call] if name in cost],
+            where="post", color="black", linewidth=1.3, zorder=2.5, label="front",
+        )  # fmt: skip
+        panel.set_xlim(min(cost.values()) / 1.8, max(cost.values()) * 1.5)
+        plain_log_axis(panel, "x")
+        panel.set_title(_TITLES[call].format(fronts.settings.get("batch", "several")), fontsize=10)
+        panel.set_xlabel("ms per unit of simulated time and simulation")
+    return figure, axes
+
+
+def _finished(
+    figure: Figure, axes: Sequence[Axes], fronts: Fronts, truth: str, names: Sequence[str], path: str | Path | None
+) -> Figure:
+    suite, missing = fronts.suite, len(fronts.ranked(truth)) - len(names)
+    title = f"{suite.problem}, n = {suite.simulations}; truth: {truth} ({suite.words[truth]})"
+    figure.suptitle(title + (f"; {missing} contenders that diverged are not drawn" if missing else ""), fontsize=10)
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return finish(figure, path)
+
+
+def _points(axes: Axes, fronts: Fronts, cost: Mapping[str, float], value: Mapping[str, float]) -> None:
     learned, classical = _families(fronts)
     for family in (*classical, *learned):
         closure = family in learned
         index = (learned if closure else classical).index(family)
         colour = (_CLOSURES if closure else _COLOURS)[index % len(_CLOSURES if closure else _COLOURS)]
         mark, size = ("*", 11.0) if closure else (_MARKS[index % len(_MARKS)], 4.5)
-        own = [name for name in names if fronts.points[name].contender.family == family]
+        own = [name for name in cost if fronts.points[name].contender.family == family]
         if not own:
             continue
         axes.plot([], [], color=colour, marker=mark, markersize=size, linestyle="none", label=family)
         for grid in sorted({fronts.points[name].contender.points for name in own}):
             here = [name for name in own if fronts.points[name].contender.points == grid]
-            found = sorted((fronts.points[n].cost[call].median, scale * fronts.error(n, truth, time), n) for n in here)
+            found = sorted((cost[name], value[name], name) for name in here)
             axes.plot(
                 [x for x, _, _ in found], [y for _, y, _ in found], color=colour, linewidth=0.7, alpha=0.6, zorder=2
             )
@@ -96,24 +150,3 @@ def _families(fronts: Fronts) -> tuple[list[str], list[str]]:
     found = sorted((p.contender for p in fronts.points.values()), key=lambda c: c.kind == "truth")
     learned = list(dict.fromkeys(c.family for c in found if c.kind == "closure"))
     return learned, list(dict.fromkeys(c.family for c in found if c.family not in learned))
-
-
-def _line(axes: Axes, fronts: Fronts, truth: str, call: str, time: int, scale: float) -> None:
-    front = fronts.front(truth, call, time)
-    costs = [fronts.points[name].cost[call].median for name in front]
-    errors = [scale * fronts.error(name, truth, time) for name in front]
-    # Steps: until the next point is affordable, the error stays.
-    axes.step(costs, errors, where="post", color="black", linewidth=1.3, zorder=2.5, label="front")
-
-
-def _limits(axes: Sequence[Axes], fronts: Fronts, truth: str, time: int, names: Sequence[str], scale: float) -> None:
-    errors = [scale * fronts.error(name, truth, time) for name in names]
-    low, high = min(errors), max(errors)
-    # A contender that all but blew up would press the others together.
-    high = min(high, 30 * float(np.median(errors)))
-    for panel, call in zip(axes, CALLS, strict=True):
-        costs = [fronts.points[name].cost[call].median for name in names]
-        panel.set_xlim(min(costs) / 1.8, max(costs) * 1.5)
-        panel.set_ylim(low / 1.5, high * 1.4)
-        plain_log_axis(panel, "x")
-        plain_log_axis(panel, "y")

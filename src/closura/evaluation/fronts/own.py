@@ -1,5 +1,6 @@
 """A problem's own solvers as steppers: dynamics, alone or with a closure, and targets, at its coarse time step."""
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
@@ -7,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from closura.evaluation.fronts.stepping import Seen, State, Stepper
-from closura.evaluation.fronts.transfer import Transfer
 from closura.problems.problem import Ask, Draw, Dynamics, Target
 
 
@@ -21,7 +21,7 @@ class OwnStep(Stepper):
     dynamics: Dynamics
     ask: Ask | None
     leader: Dynamics
-    to_comparison: Transfer
+    to_comparison: Callable[[Array], Seen]
     burn_in: int = eqx.field(static=True, default=0)
 
     def start(self, draw: Draw) -> tuple[State, PyTree[Array]]:

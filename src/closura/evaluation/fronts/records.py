@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from closura.evaluation.fronts.benchmark import CALLS, Fronts, Point
-from closura.evaluation.fronts.contender import Contender, Suite
+from closura.evaluation.fronts.contender import Contender, Horizon, Suite
 from closura.evaluation.fronts.timing import StepTime
 from closura.evaluation.metrics import plain, spread
 from closura.files import write_atomically
@@ -49,14 +49,32 @@ def as_json(fronts: Fronts) -> dict[str, Any]:
                     call: {k: short(v) for k, v in vars(cost).items()} for call, cost in point.cost.items()
                 },
                 "errors": errors,
+                **({"horizons": _horizons(fronts, name)} if suite.horizons else {}),
             }
         )  # fmt: skip
     return {
         "problem": suite.problem, "simulations": suite.simulations, "times": list(suite.times), "coarse": suite.coarse,
         "measure": suite.measure, "percent": suite.percent, "typical": suite.typical, "truths": dict(suite.words),
         "reference": fronts.reference, "remarks": list(suite.remarks), "settings": plain(dict(fronts.settings)),
+        **({"horizons": {each.name: short(each.end) for each in suite.horizons}} if suite.horizons else {}),
         "contenders": contenders,
     }  # fmt: skip
+
+
+def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
+    """By truth and name; those that reach the end are lower bounds."""
+    found: dict[str, Any] = {}
+    for truth in fronts.suite.truths:
+        found[truth] = {}
+        for each in fronts.suite.horizons:
+            times = fronts.points[name].horizons[truth][each.name]
+            found[truth][each.name] = {
+                "mean": short(float(times.mean())), "std": short(float(times.std())),
+                "median": short(float(np.median(times))), "at_the_end": int((times >= each.end * (1 - 1e-9)).sum()),
+                "paired": {k: short(v) for k, v in fronts.longer(name, truth, each.name)._asdict().items()},
+                "per_simulation": [short(t) for t in times],
+            }  # fmt: skip
+    return found
 
 
 def write_json(fronts: Fronts, path: str | Path) -> Path:
@@ -87,6 +105,7 @@ def read_json(path: str | Path) -> Fronts:
             truths=dict.fromkeys(found["truths"], _gone), words=found["truths"], error=_gone, coarse=found["coarse"],
             typical=found["typical"], percent=found["percent"], measure=found["measure"],
             remarks=tuple(found["remarks"]),
+            horizons=tuple(Horizon(name, _gone, end) for name, end in found.get("horizons", {}).items()),
         )  # fmt: skip
         return Fronts(suite, points, found["reference"], found["settings"])
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
@@ -107,7 +126,11 @@ def _point(each: dict[str, Any], times: list[str]) -> Point:
         for call, quartiles in each["milliseconds_per_unit_of_time"].items()
     }
     frequency = _numbers([each["steps_per_unit_of_time"]], math.nan)[0]
-    return Point(contender, errors, frequency, cost, each["diverged"])
+    horizons = {
+        truth: {name: np.asarray(found["per_simulation"], np.float64) for name, found in by_name.items()}
+        for truth, by_name in each.get("horizons", {}).items()
+    }
+    return Point(contender, errors, frequency, cost, each["diverged"], horizons)
 
 
 def _numbers(values: list[float | None], missing: float) -> list[float]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from closura.evaluation.fronts.benchmark import CALLS, Fronts
+from closura.evaluation.fronts.contender import Horizon
 from closura.evaluation.fronts.front import Paired
 from closura.evaluation.fronts.records import short
 from closura.evaluation.fronts.timing import StepTime
@@ -40,6 +41,7 @@ def headings(fronts: Fronts) -> list[str]:
         "method", "grid", "step",
         *(f"error by {name}{unit}" for name in suite.truths),
         f"{differs} the reference by {truth}, 95 %",
+        *(f"{each.name} for" for each in suite.horizons),
         "ms per unit of time", "ms, batched", "diverged", "front",
     ]  # fmt: skip
 
@@ -57,6 +59,7 @@ def row(fronts: Fronts, name: str, time: int = -1) -> list[str]:
         _paired(fronts.paired(name, next(iter(suite.truths)), time), suite.typical, scale)
         if name != fronts.reference
         else "the reference",
+        *(_how_long(fronts, name, each) for each in suite.horizons),
         _quartiles(point.cost["single"]),
         _quartiles(point.cost["batched"]),
         f"{point.diverged} of {suite.simulations}" if point.diverged else "",
@@ -153,7 +156,8 @@ def print_fronts(fronts: Fronts, console: Console) -> None:
     title = f"{suite.problem}: {suite.measure} at t = {suite.times[-1]}, n = {suite.simulations}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     unit, scale = (" (%)", 100.0) if suite.percent else ("", 1.0)
-    for heading in ("contender", *(f"by {truth}{unit}" for truth in truths), "ms per time", "batched", "lost", "front"):
+    middle = [*(f"by {truth}{unit}" for truth in truths), *(each.name for each in suite.horizons)]
+    for heading in ("contender", *middle, "ms per time", "batched", "lost", "front"):
         table.add_column(escape(heading), justify="left" if heading in ("contender", "front") else "right")
     for name in important(fronts):
         point = fronts.points[name]
@@ -161,6 +165,7 @@ def print_fronts(fronts: Fronts, console: Console) -> None:
         cells = [
             name if name != fronts.reference else f"{name} (reference)",
             *(number(scale * fronts.error(name, truth)) for truth in truths),
+            *(_how_long(fronts, name, each) for each in suite.horizons),
             *(number(point.cost[call].median) for call in CALLS),
             str(point.diverged) if point.diverged else "",
             ", ".join(on),
@@ -203,6 +208,13 @@ def _paired(found: Paired, typical: str, scale: float) -> str:
     if typical == "geometric":
         return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
     return f"{scale * found.value:+.3g} [{scale * found.low:+.3g}, {scale * found.high:+.3g}]"
+
+
+def _how_long(fronts: Fronts, name: str, horizon: Horizon) -> str:
+    """Mean and standard deviation by the first truth; a lower bound where simulations were good to the end."""
+    times = fronts.points[name].horizons[next(iter(fronts.suite.truths))][horizon.name]
+    at_least = "≥ " if (times >= horizon.end * (1 - 1e-9)).any() else ""
+    return f"{at_least}{number(float(times.mean()))} ± {number(float(times.std()), 2)}"
 
 
 def _typical(kind: str) -> str:

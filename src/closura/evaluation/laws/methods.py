@@ -17,6 +17,8 @@ from closura.problems.problem import Ask
 AGENTS = Path(__file__).parents[2] / "agents"
 """Weights that come with the package."""
 SHIPPED = ("burgers-1d", "euler-1d")
+"""Those that weigh stencils."""
+PACKAGED = ("advection", "burgers", *SHIPPED)
 SMALLEST_R, LARGEST_R = 2, 5
 
 
@@ -116,14 +118,14 @@ def _trained_with(path: Path) -> tuple[bool, bool]:
 
 
 def shipped(path: str | Path) -> Path:
-    """The file behind the name of an agent that comes with the package; other paths as they are.
+    """The file behind the name of a closure that comes with the package; other paths as they are.
 
     Raises
     ------
     FileNotFoundError
-        If this installation has no such agent.
+        If this installation does not have it.
     """
-    if str(path) in SHIPPED and not Path(path).exists():
+    if str(path) in PACKAGED and not Path(path).exists():
         file = AGENTS / f"{path}.safetensors"
         if not file.exists():
             raise FileNotFoundError(

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, get_args
 import jax
 
 from closura.problems.kolmogorov.dynamics import FlowAction
+from closura.problems.kolmogorov.rewards import RewardName
 from closura.problems.kolmogorov.staggered import Convection
 
 SolverName = Literal["spectral", "filtered", "staggered"]
@@ -43,7 +44,10 @@ class KolmogorovConfiguration:
     solver
         The coarse solver: "spectral", free of aliases; "filtered", spectral without padding
         (:mod:`~closura.problems.kolmogorov.filtered`), at less than half the cost; or "staggered", finite volumes of
-        second order. The truth is always "spectral".
+        second order.
+    fine_solver
+        The solver of the truth: "spectral", or "filtered", which is as good and costs a third where the flow has no
+        waves at the end of the fine grid.
     convection
         Interpolation of the finite volumes: "central2" or "quick".
     time_step
@@ -66,6 +70,13 @@ class KolmogorovConfiguration:
         "interpolation", the weights of the staggered solver's interpolation.
     action_bound
         Actions, in units of speed per time, are clipped to this size.
+    reward
+        What learners that explore are paid for (:mod:`~closura.problems.kolmogorov.rewards`): "error", less error
+        against the truth; or without a true trajectory "spectrum", a truer energy spectrum, each cell for its share;
+        "shared-spectrum", the same sum for all cells.
+    reward_band
+        Of rewards by the spectrum: deviations of a shell's logarithmic energy up to so many of the standard deviations
+        that true flow has are not counted.
     pool
         States of developed flow that simulations begin from, per split; each in a random symmetric form.
     chains
@@ -96,6 +107,7 @@ class KolmogorovConfiguration:
     drag: float = 0.0
     solver: SolverName = "spectral"
     convection: Convection = "central2"
+    fine_solver: Literal["spectral", "filtered"] = "spectral"
     time_step: float = 0.2
     coarse_steps: int = 0
     fine_steps: int = 0
@@ -106,6 +118,8 @@ class KolmogorovConfiguration:
     speed: float = 1.0
     action: FlowAction = "forcing"
     action_bound: float = 2.0
+    reward: RewardName = "error"
+    reward_band: float = 0.0
     pool: int = 64
     chains: int = 8
     transient: float = 100.0
@@ -158,7 +172,7 @@ def check_settings(c: KolmogorovConfiguration) -> None:
     wrong = [name for name in positive if not 0 < getattr(c, name) < math.inf]
     wrong += [
         name
-        for name in ("smagorinsky", "transient", "settle", "drag", "strength")
+        for name in ("smagorinsky", "transient", "settle", "drag", "strength", "reward_band")
         if not 0 <= getattr(c, name) < math.inf
     ]
     wrong += [name for name in ("coarse_steps", "fine_steps") if getattr(c, name) < 0]
@@ -167,6 +181,10 @@ def check_settings(c: KolmogorovConfiguration) -> None:
         raise ValueError(f"settings must be positive, or at least zero where that has a meaning; got {said}")
     if c.solver not in get_args(SolverName):
         raise ValueError(f"unknown solver {c.solver!r}; valid: {', '.join(get_args(SolverName))}")
+    if c.reward not in get_args(RewardName):
+        raise ValueError(f"unknown reward {c.reward!r}; valid: {', '.join(get_args(RewardName))}")
+    if c.fine_solver not in ("spectral", "filtered"):
+        raise ValueError(f"unknown solver of the truth {c.fine_solver!r}; valid: spectral, filtered")
     if c.action == "interpolation" and c.solver != "staggered":
         raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
     if not c.cells < c.fine_cells:

@@ -27,7 +27,7 @@ from closura.numerics.fourier import Spectrum, coarsen, refine, resolved
 from closura.problems.actions import ActionForm, correction
 from closura.problems.kolmogorov.solver import FlowSolver, Velocity
 from closura.problems.kolmogorov.staggered import StaggeredFlow
-from closura.problems.problem import Ask, Draw, Dynamics, Field, Transition
+from closura.problems.problem import Ask, Draw, Dynamics, Field
 
 FlowAction = ActionForm | Literal["interpolation"]
 Parameters = dict[str, Any]
@@ -92,21 +92,6 @@ class KolmogorovDynamics(Dynamics):
         answer = correction(answer, self.action, bound=self.bound)
         taken = self.flow.solenoidal(self.time_step * self.speed * answer)
         return self.flow.advance(state, reynolds, step, self.steps) - taken, state - taken
-
-
-class NextErrorReduction(eqx.Module):
-    """Reward per cell: by how much the correction lowers the squared error at the end of the step.
-
-    ``r = |q* - g'|^2 - |q' - g'|^2``, summed over components, in units of the truth's mean square: q* is what the step
-    would have led to without the correction, q' the next state, g' the truth there. The correction enters after the
-    solver's step, so that ``q* = q' - (acted - q)`` holds exactly.
-    """
-
-    def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
-        after, truth = transition.next_state, transition.next_truth
-        before = after - (transition.acted - transition.state)
-        gained = jnp.sum(jnp.square(before - truth) - jnp.square(after - truth), axis=0)
-        return gained / jnp.mean(jnp.sum(jnp.square(truth), axis=0))
 
 
 def rms_size(field: Field) -> Float[Array, ""]:

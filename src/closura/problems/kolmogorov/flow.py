@@ -144,7 +144,7 @@ class KolmogorovFlow(FlowSolver):
         self,
         spectrum: Spectrum,
         reynolds: Float[Array, ""],
-        time_step: float,
+        time_step: float | Float[Array, ""],
         integrator: FlowIntegrator = "rk4",
     ) -> Spectrum:
         """Advance by one step: "rk4" (classical), or "euler" (forward; the published data).

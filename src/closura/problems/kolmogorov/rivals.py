@@ -6,12 +6,12 @@ import jax.numpy as jnp
 
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, SolverName, scheme_of
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
-from closura.problems.kolmogorov.flow import KolmogorovFlow, Padding
+from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.smagorinsky import with_constant
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import CONVECTIONS, Convection, StaggeredFlow
 from closura.problems.kolmogorov.target import FinerFlow
-from closura.problems.kolmogorov.time_steps import steps_of
+from closura.problems.kolmogorov.time_steps import PADDING_OF, steps_of
 from closura.problems.problem import Target
 
 
@@ -23,8 +23,7 @@ def coarse_solver(c: KolmogorovConfiguration, points: int | None = None) -> Flow
 def _solver(c: KolmogorovConfiguration, solver: SolverName, convection: Convection, points: int) -> FlowSolver:
     if solver == "staggered":
         return StaggeredFlow(points, c.forcing, convection, drag=c.drag, strength=c.strength)
-    padding: Padding = "none" if solver == "filtered" else "3/2"
-    return KolmogorovFlow(points, c.forcing, padding, drag=c.drag, strength=c.strength)
+    return KolmogorovFlow(points, c.forcing, PADDING_OF[solver], drag=c.drag, strength=c.strength)
 
 
 def coarse_models(c: KolmogorovConfiguration, dtype: Any) -> dict[str, FlowSolver]:

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from closura.decision import Decision
@@ -11,12 +12,14 @@ from closura.grids import Grid
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, PoolSettings, developed_states
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, check_settings
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, NextErrorReduction, relative_l2, rms_size
+from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, on_grid, relative_l2, rms_size
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
 from closura.problems.kolmogorov.rivals import coarse_models, coarse_solver, finer_flows
+from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import STENCILS
 from closura.problems.kolmogorov.target import KolmogorovTarget
-from closura.problems.kolmogorov.time_steps import coarse_steps_of, fine_steps_of, steps_of
+from closura.problems.kolmogorov.time_steps import PADDING_OF, coarse_steps_of, fine_steps_of, steps_of
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
 
 SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
@@ -59,7 +62,7 @@ def kolmogorov(
     complex_dtype: Any = {"float32": jnp.complex64, "float64": jnp.complex128}[c.precision]
     coarse = coarse_solver(c)
     steps, fine_steps = coarse_steps_of(c, coarse), fine_steps_of(c)
-    fine = KolmogorovFlow(c.fine_cells, c.forcing, drag=c.drag, strength=c.strength)
+    fine = KolmogorovFlow(c.fine_cells, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
     dynamics = KolmogorovDynamics(
         coarse, c.time_step, steps, c.action_bound, c.action, c.observe_forcing, c.speed
     )  # fmt: skip
@@ -83,7 +86,7 @@ def kolmogorov(
         target=target,
         rivals={name: KolmogorovDynamics(flow, c.time_step, steps) for name, flow in coarse_models(c, dtype).items()},
         finer=finer_flows(c, coarse),
-        reward=NextErrorReduction(),
+        reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, coarse, dtype),
         error=relative_l2,
         decision=Decision(
             observed, channels, grid.boundary, acts_on, c.action_bound,
@@ -119,6 +122,14 @@ def pool_settings(c: KolmogorovConfiguration, split: str) -> PoolSettings:
         states=c.pool, chains=c.chains, transient=c.transient, spacing=c.spacing,
         settle=c.settle if spin < c.fine_cells else 0.0, seed=SEEDS[split], drag=c.drag, strength=c.strength,
     )  # fmt: skip
+
+
+def _spectrum_gain(c: KolmogorovConfiguration, coarse: FlowSolver, dtype: Any) -> SpectrumGain:
+    """The reward by the spectrum of the training split's flow, whatever split the problem is of."""
+    pool = developed_states(pool_settings(c, "train"))
+    seen = jax.vmap(lambda state: on_grid(state, coarse.points))(jnp.asarray(pool))
+    mean, spread = (x.astype(dtype) for x in spectrum_of(seen, coarse))
+    return SpectrumGain(mean, c.reward_band * spread, shared=c.reward == "shared-spectrum")
 
 
 def _in_words(c: KolmogorovConfiguration) -> str:

@@ -56,7 +56,7 @@ class FlowSolver(eqx.Module):
 def runge_kutta(
     tendency: Callable[[Inexact[Array, "component x y"], Int[Array, ""]], Inexact[Array, "component x y"]],
     state: Inexact[Array, "component x y"],
-    time_step: float,
+    time_step: float | Float[Array, ""],
 ) -> Inexact[Array, "component x y"]:
     """One step of the classical Runge-Kutta method, of a velocity or a spectrum.
 

@@ -214,7 +214,7 @@ class StaggeredFlow(FlowSolver):
         self,
         velocity: Velocity,
         reynolds: Float[Array, ""],
-        time_step: float,
+        time_step: float | Float[Array, ""],
         weights: Float[Array, "16 x y"] | None = None,
     ) -> Velocity:
         """One step of classical Runge-Kutta."""

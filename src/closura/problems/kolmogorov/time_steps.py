@@ -4,12 +4,16 @@ import math
 
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, SolverName
 from closura.problems.kolmogorov.filtered import FASTEST
-from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.flow import KolmogorovFlow, Padding
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import StaggeredFlow
 
 SAFETY = 0.7
 """Time steps over the largest stable one."""
+
+
+PADDING_OF: dict[SolverName, Padding] = {"spectral": "3/2", "filtered": "none"}
+"""Of the spectral solvers."""
 
 
 def typical_speed(reynolds: float, forcing: int, drag: float = 0.0, strength: float = 1.0) -> float:
@@ -66,10 +70,22 @@ def steps_of(c: KolmogorovConfiguration, flow: FlowSolver) -> int:
 
 
 def coarse_steps_of(c: KolmogorovConfiguration, coarse: FlowSolver) -> int:
-    """In how many steps of RK4 the coarse solver takes the coarse time step: as the settings say, or as it needs."""
-    return c.coarse_steps or steps_of(c, coarse)
+    """In how many steps of RK4 the coarse solver takes the coarse time step: as the settings say, or as it needs.
+
+    Raises
+    ------
+    ValueError
+        If the settings say less than half of what stability needs: no flow would live.
+    """
+    needed = steps_of(c, coarse)
+    if c.coarse_steps and 2 * c.coarse_steps < needed:
+        raise ValueError(
+            f"{c.coarse_steps} coarse steps in a time step of {c.time_step:g} are too few on {coarse.points} points: "
+            f"stability needs about {needed}; set coarse_steps to 0 to have as many as needed"
+        )
+    return c.coarse_steps or needed
 
 
 def fine_steps_of(c: KolmogorovConfiguration) -> int:
     """In how many steps of RK4 the truth takes the coarse time step: as the settings say, or as it needs."""
-    return c.fine_steps or steps_of(c, KolmogorovFlow(c.fine_cells, c.forcing))
+    return c.fine_steps or steps_of(c, KolmogorovFlow(c.fine_cells, c.forcing, PADDING_OF[c.fine_solver]))

@@ -1,0 +1,107 @@
+"""Closures that commands are given: their names, how they were trained, and what they correct."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from closura.commands.options import pre_parse
+from closura.commands.settings import trained_settings
+from closura.evaluation.laws.methods import shipped
+from closura.problems import OF_THE_CLOSURE, Problem, as_trained, build_problem, judged_on
+from closura.runs import RunFolder
+from closura.runs.presets import problem_preset
+
+
+def named_closure(text: str) -> tuple[str, Path]:
+    """Split ``NAME=PATH``; without a name it is that of the run folder or file.
+
+    Names of closures that come with the package are paths too, where there is no file or folder of that name.
+    """
+    name, separator, rest = text.partition("=")
+    if separator and not Path(text).exists():
+        return name, shipped(rest)
+    path = shipped(text)
+    if path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run):
+        return (path if path.is_dir() else path.parent).resolve().name, path
+    return path.stem, path
+
+
+def named_closures(texts: Sequence[str]) -> dict[str, Path]:
+    """Paths by name.
+
+    Raises
+    ------
+    ValueError
+        If two have one name.
+    """
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, path = named_closure(text)
+        if name in found:
+            raise ValueError(f"two closures are called {name}: give one another name with --closure NAME=PATH")
+        found[name] = path
+    return found
+
+
+def default_settings(name: str, arguments: Sequence[str]) -> Any:
+    """Settings of a problem before options change them.
+
+    They are the preset's; with the preset "default" all physics, else the grid, is that of the first closure that says
+    how it was trained.
+    """
+    preset: Any = pre_parse(arguments, ("--preset",))["--preset"]
+    preset = preset if preset in ("paper", "default") else "default"
+    default = problem_preset(name, preset)
+    closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]
+    closures += [a.removeprefix("--closure=") for a in arguments if a.startswith("--closure=")]
+    training = trained_settings(named_closure(closures[0])[1]) if closures else None
+    if training is None or training.name != name:
+        return default
+    trained: Any = training.problem
+    return judged_on(trained) if preset == "default" else replace(default, cells=trained.cells, ratio=trained.ratio)
+
+
+def given_settings(arguments: Sequence[str]) -> list[str]:
+    """Settings that belong to a closure, but that the command line decides."""
+    options = [word.split("=", 1)[0].removeprefix("--") for word in arguments if word.startswith("--")]
+    said = {option.removeprefix("no-").replace("-", "_") for option in options}
+    return [name for name in OF_THE_CLOSURE if name in said]
+
+
+def own_settings(
+    path: Path, configuration: Any, given: Collection[str], problems: Collection[str], *, command: str = "evaluate"
+) -> Any:
+    """Settings of the problem that a closure was trained to correct; None where they are those of ``configuration``.
+
+    Parameters
+    ----------
+    path
+        A run folder, or a file of weights.
+    configuration
+        Settings of the problem that it is judged on.
+    given
+        Settings that are not the training's, see :func:`given_settings`.
+    problems
+        Names of the problems that it may have been trained on.
+    command
+        The command that judges closures of others.
+
+    Raises
+    ------
+    ValueError
+        If it was trained on another problem.
+    """
+    trained = trained_settings(path)
+    if trained is None:
+        return None
+    if trained.name not in problems:
+        raise ValueError(f"{path} was trained on {trained.name}: closura {command} {trained.name} judges it")
+    settings = as_trained(configuration, trained.problem, keep=given)
+    return None if settings == configuration else settings
+
+
+def own_problem(settings: Any) -> Problem:
+    """The problem of a closure's own settings, for its solver and decision alone: no images are needed."""
+    images = {"images": "synthetic"} if hasattr(settings, "images") else {}
+    return build_problem(replace(settings, **images), "test")
