@@ -42,6 +42,7 @@ import numpy as np
 
 from closura.closures import build
 from closura.environment import Environment
+from closura.learners.batches import by_groups
 from closura.learners.bptts import BPTTS, BPTTSConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection, simulate_truth, with_store
 
@@ -332,7 +333,9 @@ def gradient(turns: int, quick: bool) -> list[Row]:
 
             def loss(weights: Any, episodes: Any, static: Any = static) -> jax.Array:
                 whole = eqx.combine(weights, static)
-                return jnp.mean(jax.vmap(lambda e: learner.window(stored, whole, e, 8).loss)(episodes))
+                return jnp.mean(
+                    by_groups(lambda e: learner.window(stored, whole, e, 8).loss, episodes, stored.grid.size)
+                )
 
             name = f"{label}, {count} simulation{'s' * (count > 1)}"
             for kind, function in (("rollout", jax.jit(loss)), ("gradient", jax.jit(jax.grad(loss)))):

@@ -15,6 +15,7 @@ from closura import cli
 from closura.environment import Environment
 from closura.fields import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
 from closura.grids import Grid
+from closura.interpretation.collect import action_scale
 from closura.numerics import block_mean
 from closura.problems import (
     PROBLEMS,
@@ -112,10 +113,13 @@ def test_answers_in_several_orientations(size: int, form: str) -> None:
 
 
 def test_one_action_is_not_enough_for_several_orientations() -> None:
-    environment = Environment(burgers(BurgersConfiguration(cells=12, orientations=2)))
+    problem = burgers(BurgersConfiguration(cells=12, orientations=2))
+    environment = Environment(problem)
     episode = environment.reset(key=jax.random.key(0))
-    with pytest.raises(ValueError, match="asks 2 times a step"):
+    with pytest.raises(ValueError, match="asks 2 times a step.*set orientations to 1.*learn with bptts"):
         environment.step(episode, jnp.zeros((2, 12, 12), jnp.float32))
+    with pytest.raises(ValueError, match="ask once a step"):
+        action_scale(problem, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("switch", [False, True])

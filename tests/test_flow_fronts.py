@@ -200,6 +200,11 @@ def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
     assert rules == [f"C {share * limits('spectral').carried:.3g}" for share in (1.4, 0.9)]
     lost = run(FlowStepper(solver(SMALL, "central2", 12), 12), by_courant(40.0, (20.0, 40.0)), 40.0, 0, suite.draws)
     assert lost.failed.all()
+    # A flow that is too fast is not marched on in ever more steps.
+    slow = FlowStepper(solver(SMALL, "central2", 12), 12, fastest=1e-3)
+    stopped = run(slow, by_courant(0.4, (20.0, 40.0)), 40.0, 0, suite.draws)
+    assert stopped.failed.all()
+    assert stopped.frequency.max() == 0
 
 
 def test_a_benchmark_of_the_flow_comes_back_from_its_file(suite, tmp_path):
@@ -254,7 +259,7 @@ def test_the_command(tmp_path, capsys, problem):
 
 def test_bad_input_is_one_line(capsys, cache):
     for arguments, words in (
-        (("--schemes", "upwind5"), "unknown scheme 'upwind5'; valid: spectral, filtered"),
+        (("--schemes", "upwind5"), "unknown scheme 'upwind5'; valid: central2, quick, spectral, filtered"),
         (("--times", "0.3"), "no multiple of the coarse time step 0.2"),
         (("--grids", "8"), "8 cells per side resolve forcing wavenumbers 1 to 3; got 4"),
     ):

@@ -116,6 +116,19 @@ def test_taking_surplus_energy_out_is_paid_and_putting_more_in_costs():
     assert float(jnp.sum(paid[:6])) > 0
 
 
+def test_shells_count_by_their_weights():
+    before, change = noise(12, 1.0), noise(13, 0.2)
+    reference = shell_energies(jnp.fft.rfft2(noise(14, 1.0)))
+    paid = transition(before, change)
+    alone = [SpectrumGain(reference, 0.0, jnp.eye(7)[k])(paid) for k in range(7)]
+    weights = jnp.asarray([3.0, 0.5, 1.0, 0.0, 2.0, 0.1, 0.4])
+    together = sum(float(w) * each for w, each in zip(weights, alone, strict=True))
+    # D is a sum over shells: float64 rounding.
+    np.testing.assert_allclose(
+        np.asarray(SpectrumGain(reference, 0.0, weights)(paid)), np.asarray(together), atol=1e-12
+    )
+
+
 def test_within_the_band_nothing_counts():
     before = noise(5, 1.0)
     reference = 1.1 * shell_energies(jnp.fft.rfft2(before))  # ln 1.1 = 0.095
@@ -128,7 +141,7 @@ def test_within_the_band_nothing_counts():
 def test_no_correction_earns_nothing_and_float32_stays(shared):
     before = noise(6, 1.0, jnp.float32)
     reference = shell_energies(jnp.fft.rfft2(noise(7, 1.0, jnp.float32)))
-    reward = SpectrumGain(reference, 0.1 * jnp.ones(7, jnp.float32), shared)
+    reward = SpectrumGain(reference, 0.1 * jnp.ones(7, jnp.float32), shared=shared)
     nothing = reward(transition(before, jnp.zeros_like(before)))
     assert nothing.dtype == jnp.float32
     assert float(jnp.max(jnp.abs(nothing))) == 0.0
@@ -148,7 +161,7 @@ def test_lost_simulations_do_not_hide():
 
 @pytest.mark.parametrize("solver", ["spectral", "staggered"])
 def test_problems_pay_what_their_settings_say(solver):
-    c = replace(TINY, solver=solver, reward="spectrum", reward_band=0.5)
+    c = replace(TINY, solver=solver, reward="spectrum", reward_band=0.5, reward_weights="spread")
     problem, held_out = build_problem(c, "train"), build_problem(c, "test")
     # Every split is paid by the statistics of the training split.
     np.testing.assert_array_equal(np.asarray(problem.reward.reference), np.asarray(held_out.reward.reference))
@@ -160,6 +173,9 @@ def test_problems_pay_what_their_settings_say(solver):
     alone, _ = problem.dynamics.step(beginning.state, beginning.parameters, None)
     # float32 fields of order one.
     np.testing.assert_allclose(np.asarray(without_correction(step)), np.asarray(alone), atol=2e-6)
+    assert float(jnp.mean(problem.reward.weights)) == pytest.approx(1.0, rel=1e-6)
+    # What fluctuates least counts most.
+    assert int(jnp.argmax(problem.reward.weights)) == int(jnp.argmin(problem.reward.band))
     shared = build_problem(replace(c, reward="shared-spectrum"), "train").reward(step)
     # Float32, in which the two forms round differently.
     assert float(jnp.mean(problem.reward(step))) == pytest.approx(float(shared[0, 0]), rel=1e-3, abs=1e-6)

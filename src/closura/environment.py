@@ -95,7 +95,8 @@ class Environment(eqx.Module):
         if self.problem.dynamics.asks != 1:
             raise ValueError(
                 f"{self.problem.name!r} asks {self.problem.dynamics.asks} times a step, so one action is not "
-                "enough: use step_asking with a callable, or an integrator with one stage (forward-euler)"
+                "enough, and ppo and a2c cannot learn on it: set orientations to 1, or the integrator to one with one "
+                "stage (forward-euler); learn with bptts; or use step_asking with a callable"
             )
         return self.step_asking(episode, lambda observation: action)
 

@@ -28,6 +28,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
+from closura.learners.batches import by_groups
 from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
 from closura.problems.problem import Problem, Transition
 
@@ -197,7 +198,7 @@ class BPTTS(Learner):
 
         def loss(weights: PyTree[Array], episodes: EnvironmentState) -> tuple[Float[Array, ""], _Window]:
             closure = eqx.combine(weights, static)
-            windows = jax.vmap(lambda e: self.window(problem, closure, e, horizon))(episodes)
+            windows = by_groups(lambda e: self.window(problem, closure, e, horizon), episodes, problem.grid.size)
             return jnp.mean(windows.loss), windows
 
         if c.clip == "simulation":

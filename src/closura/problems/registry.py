@@ -99,7 +99,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 OF_THE_CLOSURE = (
     *("base", "solver", "convection", "coarse_steps"),
     *("action", "action_bound", "observe_viscosity", "observe_forcing", "speed"),
-    *("orientations", "reward", "reward_band"),
+    *("orientations", "reward", "reward_band", "reward_weights"),
     *("observe_sizes", "positivity", "overshoot"),
     *("mass_weight", "minimum_steps", "maximum_steps", "error_threshold"),
 )
@@ -118,7 +118,7 @@ OF_THE_RIVALS = ("finer", "others", "smagorinsky")
 
 
 # Rewards of the flow came later: without them, truth that is kept from before keeps its name.
-NO_PART_OF_TRUTH = (*OF_THE_RIVALS, "reward", "reward_band")
+NO_PART_OF_TRUTH = (*OF_THE_RIVALS, "reward", "reward_band", "reward_weights")
 """Settings of a problem that the text which names its truth leaves out."""
 
 

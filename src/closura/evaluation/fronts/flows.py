@@ -29,7 +29,7 @@ from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.staggered import CONVECTIONS
 from closura.problems.kolmogorov.target import KolmogorovTarget
-from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of
+from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
 from closura.problems.problem import Ask, Draw, Dynamics, Problem
 from closura.problems.registry import truth_identity
 
@@ -53,6 +53,8 @@ Beyond the limit some live: it is that of the shortest wave at the highest speed
 FARTHEST = 2.0
 """Time steps over the limit that may be asked for."""
 THRESHOLDS = (0.95, 0.8)
+LOST = 25.0
+"""A flow is lost where it is so many times as fast as it typically is; two or three times are usual."""
 LARGEST = 1e6
 """Faster fields follow nothing."""
 REMARKS = (
@@ -94,9 +96,11 @@ def flow_suite(
     times = tuple(look * problem.time_step for look in looks)
     grids = ladder.grids or usual_grids(c)[: -2 if ladder.quick else None]
 
+    fastest = LOST * typical_speed(c.reynolds, c.forcing, c.drag, c.strength)
+
     @lru_cache
     def stepper(name: str, n: int) -> FlowStepper:
-        return FlowStepper(solver(c, name, n), c.cells)
+        return FlowStepper(solver(c, name, n), c.cells, fastest)
 
     made: list[Contender] = []
     for name in ladder.chosen(tuple(METHODS)):

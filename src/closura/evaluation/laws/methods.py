@@ -18,7 +18,7 @@ AGENTS = Path(__file__).parents[2] / "agents"
 """Weights that come with the package."""
 SHIPPED = ("burgers-1d", "euler-1d")
 """Those that weigh stencils."""
-PACKAGED = ("advection", "burgers", *SHIPPED)
+PACKAGED = ("advection", "burgers", "turbulence", "turbulence-volumes", *SHIPPED)
 SMALLEST_R, LARGEST_R = 2, 5
 
 

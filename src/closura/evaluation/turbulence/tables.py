@@ -77,6 +77,7 @@ def _numbers(evaluation: TurbulenceEvaluation, name: str, model: Model) -> dict[
             "of_mean_without_model": float(times.mean() / max(np.mean([h.time for h in reference]), 1e-12)),
             "longer_than_without_model": int((times > [h.time for h in reference]).sum()),
             "median_gain": float(np.median(gain)),
+            "of_each_start": [round(float(t), 6) for t in times],
         }
     errors = {f"{evaluation.times[index]:g}": _errors(model.error[:, index]) for index in _moments(evaluation)}
     flow = None if model.flow is None else {**_flow(model.flow), **_differences(evaluation, model.flow)}

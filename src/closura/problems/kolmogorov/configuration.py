@@ -77,6 +77,9 @@ class KolmogorovConfiguration:
     reward_band
         Of rewards by the spectrum: deviations of a shell's logarithmic energy up to so many of the standard deviations
         that true flow has are not counted.
+    reward_weights
+        Of rewards by the spectrum: all shells alike ("equal"), or each in units of the spread that its logarithmic
+        energy has in true flow ("spread").
     pool
         States of developed flow that simulations begin from, per split; each in a random symmetric form.
     chains
@@ -120,6 +123,7 @@ class KolmogorovConfiguration:
     action_bound: float = 2.0
     reward: RewardName = "error"
     reward_band: float = 0.0
+    reward_weights: Literal["equal", "spread"] = "equal"
     pool: int = 64
     chains: int = 8
     transient: float = 100.0
@@ -185,6 +189,8 @@ def check_settings(c: KolmogorovConfiguration) -> None:
         raise ValueError(f"unknown reward {c.reward!r}; valid: {', '.join(get_args(RewardName))}")
     if c.fine_solver not in ("spectral", "filtered"):
         raise ValueError(f"unknown solver of the truth {c.fine_solver!r}; valid: spectral, filtered")
+    if c.reward_weights not in ("equal", "spread"):
+        raise ValueError(f"unknown weights of the reward {c.reward_weights!r}; valid: equal, spread")
     if c.action == "interpolation" and c.solver != "staggered":
         raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
     if not c.cells < c.fine_cells:

@@ -97,7 +97,7 @@ class SpectrumGain(eqx.Module):
 
     With the distance
 
-        D(q) = mean over shells of d_k^2 ,   d_k = ln E_k(q) - ln E_k ,   k = floor(|k|) = 1, 2, .. ,
+        D(q) = mean over shells of w_k d_k^2 ,   d_k = ln E_k(q) - ln E_k ,   k = floor(|k|) = 1, 2, .. ,
 
     the correction c = q' - q* gains D(q*) - D(q'). With a ``band`` only what leaves it counts: the size of d_k less the
     band, at least zero. ``shared``: every cell is paid the whole gain, and has to find out among all others what it
@@ -116,12 +116,15 @@ class SpectrumGain(eqx.Module):
         Mean energies of the shells of true flow, all positive (:func:`spectrum_of`).
     band
         Deviations of the logarithm that are not counted, for each shell: true flow has some at any time.
+    weights
+        Of the shells, w_k.
     shared
         Which form.
     """
 
     reference: Float[Array, " shell"]
     band: Float[Array, " shell"] | float = 0.0
+    weights: Float[Array, " shell"] | float = 1.0
     shared: bool = eqx.field(static=True, default=False)
 
     def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
@@ -141,7 +144,7 @@ class SpectrumGain(eqx.Module):
         little = jnp.abs(growth) < 1e-3
         part = (counted - outside) / jnp.where(little, 1.0, growth)
         part = jnp.where(little, self._outside(deviation + growth / 2) != 0, part)
-        per_growth = -(outside + counted) * part / growth.size
+        per_growth = -jnp.asarray(self.weights, growth.dtype) * (outside + counted) * part / growth.size
         if self.shared:
             return jnp.broadcast_to(jnp.sum(per_growth * growth), after.shape[1:]).astype(after.dtype)
         # growth / share, with its limit where hardly anything is gained.

@@ -129,7 +129,13 @@ def _spectrum_gain(c: KolmogorovConfiguration, coarse: FlowSolver, dtype: Any) -
     pool = developed_states(pool_settings(c, "train"))
     seen = jax.vmap(lambda state: on_grid(state, coarse.points))(jnp.asarray(pool))
     mean, spread = (x.astype(dtype) for x in spectrum_of(seen, coarse))
-    return SpectrumGain(mean, c.reward_band * spread, shared=c.reward == "shared-spectrum")
+    weights = jnp.square(1 / spread)
+    return SpectrumGain(
+        mean,
+        c.reward_band * spread,
+        weights / jnp.mean(weights) if c.reward_weights == "spread" else jnp.ones_like(mean),
+        c.reward == "shared-spectrum",
+    )
 
 
 def _in_words(c: KolmogorovConfiguration) -> str:
