@@ -116,7 +116,7 @@ def test_one_action_is_not_enough_for_several_orientations() -> None:
     problem = burgers(BurgersConfiguration(cells=12, orientations=2))
     environment = Environment(problem)
     episode = environment.reset(key=jax.random.key(0))
-    with pytest.raises(ValueError, match="asks 2 times a step.*set orientations to 1.*learn with bptts"):
+    with pytest.raises(ValueError, match=r"asks 2 times a step.*set orientations to 1.*learn with bptts"):
         environment.step(episode, jnp.zeros((2, 12, 12), jnp.float32))
     with pytest.raises(ValueError, match="ask once a step"):
         action_scale(problem, key=jax.random.key(0))
