@@ -144,8 +144,8 @@ def test_diffusion_at_rest_is_stable_at_the_limit_and_not_far_beyond(scheme):
 
 
 def test_usual_grids_hold_the_forcing():
-    assert usual_grids(TurbulenceConfiguration()) == (32, 48, 64, 96, 128, 192, 256)
-    assert usual_grids(KolmogorovConfiguration()) == (10, 12, 18, 24, 36, 48)
+    assert usual_grids(TurbulenceConfiguration()) == (32, 48, 64, 80, 96, 128, 192, 256)
+    assert usual_grids(KolmogorovConfiguration()) == (10, 12, 16, 18, 24, 36, 48)
 
 
 def test_draws_are_those_of_evaluate(problem, suite):

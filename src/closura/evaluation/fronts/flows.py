@@ -43,7 +43,7 @@ class Watch(NamedTuple):
 
 
 WATCHES = {"turbulence": Watch((16, 32, 64), 4, 160), "kolmogorov": Watch((25, 50, 125), 5, 500)}
-FACTORS = (1 / 2, 3 / 4, 1, 3 / 2, 2, 3, 4)
+FACTORS = (1 / 2, 3 / 4, 1, 5 / 4, 3 / 2, 2, 3, 4)
 """Usual grids over the coarse one."""
 SHARES = (0.5, 0.9, 1.4)
 """Time steps that are tried over the limit of linear stability, the first on small grids alone.
