@@ -111,7 +111,7 @@ def test_closure_names_and_problems(capsys, compact):
     ("arguments", "words"),
     [
         ((), "which problem? closura benchmark PROBLEM"),
-        (("burgers-2d",), "valid: advection, burgers, burgers-1d, euler-1d"),
+        (("burgers-2d",), "valid: advection, burgers, kolmogorov, turbulence, burgers-1d, euler-1d"),
         (("advection", *SMALL, "--schemes", "upwnd5"), "unknown scheme 'upwnd5'; valid: CGS, ACGS"),
         (("advection", *SMALL, "--grids", "24"), "a grid of 24 points per side cannot be compared on 16"),
         (("advection", *SMALL, "--courant", "-1"), "--courant takes positive numbers"),

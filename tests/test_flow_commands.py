@@ -113,7 +113,7 @@ def test_filter_options():
         (["evaluate", "kolmogorov-closure", "--scoring", "mine"], "--scoring: unknown 'mine'; valid: fair, published"),
         (["evaluate", "kolmogorov-rom", "--starts", "x"], "--starts: expected a whole number; got 'x'"),
         (["rollout"], "PATH, --start, --out must be given; all options: closura rollout --help"),
-        (["data", "generate", "burgers"], "problem: unknown 'burgers'; valid: kolmogorov"),
+        (["data", "generate", "burgers"], "error: unknown 'burgers'; valid: kolmogorov"),
         (["data", "generate", "kolmogorov"], "--out must be given"),
         (["data", "generate", "kolmogorov", "--out", "x.zarr", "--integrator", "ab2"], "unknown 'ab2'; valid: rk4, eu"),
         (["data", "filter", "DATA", "--out", "x.zarr", "--width", "x"], "--width: expected {None}|FLOAT; got 'x'"),
