@@ -33,6 +33,7 @@ from closura.problems.burgers_setup import published
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition
 from closura.runs.folder import FITS
+from closura.runs.presets import train_preset
 
 NU = 0.05
 
@@ -312,3 +313,9 @@ def test_settings_that_make_no_sense(name: str, value: float | str) -> None:
     object.__setattr__(configuration, name, value)
     with pytest.raises(ValueError, match=r"need|must be|unknown"):
         burgers(configuration)
+
+
+def test_learners_that_explore_refuse_orientations_at_once():
+    usual = train_preset("quick", problem="burgers", learner="ppo")
+    with pytest.raises(ValueError, match=r"2 orientations ask as often: set orientations to 1, or learn by bptts"):
+        replace(usual, problem=replace(usual.problem, orientations=2))

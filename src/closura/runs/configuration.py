@@ -203,6 +203,11 @@ class TrainConfiguration:
                 f"{get_integrator(self.problem.integrator).stages} times: set integrator to forward-euler (the trained "
                 "agents can be run with any)"
             )
+        elif isinstance(self.problem, BurgersConfiguration) and self.problem.orientations > 1:
+            raise ValueError(
+                f"{self.learner} takes one action a step, and {self.problem.orientations} orientations ask as often: "
+                "set orientations to 1, or learn by bptts"
+            )
         if self.log_every < 1 or self.keep_every < 0 or self.transitions < 0 or self.initial_std < 0:
             raise ValueError("log_every must be positive; keep_every, transitions, initial_std not negative")
 
