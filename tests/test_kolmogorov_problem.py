@@ -333,6 +333,8 @@ def test_speed_is_the_unit_of_observation_and_answer(problem, beginning):
     scaled = twice.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
     plain = one.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
     np.testing.assert_allclose(np.asarray(scaled), np.asarray(plain), atol=1e-6)
+    # A closure's answer is a multiple of the decision's scale, which must not change with the unit.
+    assert build_problem(replace(TINY, speed=2.0), "train").decision.scale == problem.decision.scale
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,10 @@ SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
 """First seed of each split's chains."""
 
 TYPICAL_RATE = 0.06
-"""Size of a useful correction, in velocity per time: root mean square of what 12 points miss at Reynolds number 34."""
+"""Size of a useful correction, in units of speed per time: what 12 points miss at Reynolds number 34, root mean square.
+
+In these units it is the same for a flow that is another one enlarged, so that a closure of one serves the other.
+"""
 
 TYPICAL_WEIGHT = 0.05
 """Size of a useful change of an interpolation weight: third-order weights differ from those of the mean by 1/8."""
@@ -90,7 +93,7 @@ def kolmogorov(
         error=relative_l2,
         decision=Decision(
             observed, channels, grid.boundary, acts_on, c.action_bound,
-            scale=TYPICAL_WEIGHT if weights else TYPICAL_RATE / c.speed,
+            scale=TYPICAL_WEIGHT if weights else TYPICAL_RATE,
             unit=1.0 if weights else c.time_step, velocity=(0, 1),
         ),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
