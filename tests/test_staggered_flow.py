@@ -12,6 +12,7 @@ from closura.problems import (
     KolmogorovConfiguration,
     TurbulenceConfiguration,
     build_problem,
+    judged_on,
     simulate_truth,
     truth_identity,
 )
@@ -282,3 +283,10 @@ def test_truth_is_shared_by_what_only_corrects_it_differently():
         {"solver": "staggered"},
     )}  # fmt: skip
     assert len(names | {name, truth_identity(usual, "train")}) == 9
+
+
+def test_the_usual_number_of_steps_is_for_the_usual_time_step_and_grid():
+    usual = TurbulenceConfiguration()
+    assert judged_on(replace(usual, coarse_steps=0)).coarse_steps == usual.coarse_steps == 3
+    for other in ({"time_step": 0.128}, {"cells": 96}):
+        assert judged_on(replace(usual, coarse_steps=6, **other)).coarse_steps == 0

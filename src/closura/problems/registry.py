@@ -110,6 +110,10 @@ def judged_on(configuration: Any) -> Any:
     """Settings of a problem without those that belong to a closure: equal ones share truth and rivals."""
     usual = type(configuration)()
     ours = {name: getattr(usual, name) for name in OF_THE_CLOSURE if hasattr(configuration, name)}
+    if isinstance(configuration, KolmogorovConfiguration) and (
+        (configuration.time_step, configuration.cells) != (usual.time_step, usual.cells)
+    ):
+        ours["coarse_steps"] = 0  # the usual number is for the usual time step and grid: as many as stability needs
     return replace(configuration, **ours)
 
 
