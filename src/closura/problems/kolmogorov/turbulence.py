@@ -26,6 +26,7 @@ class TurbulenceConfiguration(KolmogorovConfiguration):
     convection: Convection = "quick"
     time_step: float = 0.064
     coarse_steps: int = 3
+    smagorinsky: float = 0.06
     finer: tuple[int, ...] = (96,)
     others: tuple[str, ...] = ("spectral 64", "central2 64", "quick 64", "central2 128", "quick 128", "central2 256")
     observe_forcing: bool = False  # the spectral solvers know the forcing exactly, and other flows have another one
