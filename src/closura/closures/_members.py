@@ -24,6 +24,11 @@ from closura.closures.convolution import uses_blocks
 POINTS_PER_TURN = 4096
 
 
+def largest_divisor(number: int, limit: int) -> int:
+    """The largest divisor of a number that does not exceed a limit of at least 1: groups of equal size."""
+    return max(n for n in range(1, min(limit, number) + 1) if number % n == 0)
+
+
 def apply_by_member(function: Callable[[Any, Array], Any], module: eqx.Module, observation: Array) -> Any:
     """``function(module, observation)``, fast under ``vmap`` and ``grad`` on CPUs.
 
@@ -73,7 +78,7 @@ def _in_turn(function: Callable[..., Any], group: int) -> Callable[..., Any]:
     def rule(axis_size: int, in_batched: Any, *arguments: Any) -> tuple[Any, Any]:
         leaves, structure = jax.tree.flatten(arguments)
         batched = jax.tree.leaves(in_batched)
-        size = max(n for n in range(1, min(group, axis_size) + 1) if axis_size % n == 0)
+        size = largest_divisor(axis_size, group)
         turns = axis_size // size
 
         def merge(moving: list[Array]) -> list[Array]:

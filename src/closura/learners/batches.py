@@ -7,10 +7,8 @@ import jax
 from jax import lax
 from jaxtyping import Array, PyTree
 
+from closura.closures._members import POINTS_PER_TURN, largest_divisor
 from closura.closures.convolution import uses_blocks
-
-POINTS_PER_TURN = 4096
-"""Grid points that fill a turn: smaller grids take turns in groups."""
 
 
 def by_groups(function: Callable[[Any], Any], batch: PyTree[Array], points: int) -> PyTree[Array]:
@@ -29,8 +27,7 @@ def by_groups(function: Callable[[Any], Any], batch: PyTree[Array], points: int)
         Grid points of a member.
     """
     members = jax.tree.leaves(batch)[0].shape[0]
-    largest = max(1, POINTS_PER_TURN // points) if uses_blocks() else members
-    group = max(n for n in range(1, members + 1) if members % n == 0 and n <= largest)
+    group = largest_divisor(members, max(1, POINTS_PER_TURN // points) if uses_blocks() else members)
     if group == members:
         return jax.vmap(function)(batch)
     turns = jax.tree.map(lambda x: x.reshape(members // group, group, *x.shape[1:]), batch)

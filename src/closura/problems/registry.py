@@ -121,11 +121,6 @@ OF_THE_RIVALS = ("finer", "others", "smagorinsky")
 """Settings of a problem that change its rivals alone."""
 
 
-# Rewards of the flow came later: without them, truth that is kept from before keeps its name.
-NO_PART_OF_TRUTH = (*OF_THE_RIVALS, "reward", "reward_band", "reward_weights")
-"""Settings of a problem that the text which names its truth leaves out."""
-
-
 def truth_identity(configuration: Any, split: str) -> str:
     """Text that tells the truth of these settings and split from all others; settings with equal truth share it."""
     apart = (*OF_THE_CLOSURE, *OF_THE_RIVALS)
