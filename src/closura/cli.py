@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Callable, Sequence
 
+from closura.streams import lasting_streams
+
 PROBLEMS = (
     *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov", "turbulence"),
     *("kolmogorov-closure", "kolmogorov-rom"),
@@ -48,7 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     Leaves with status 0, 1 (a training that diverged), 2 (input that cannot be used) or 130 (interrupted).
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with lasting_streams():
+        _main(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _main(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE, end="")
         return

@@ -1,0 +1,44 @@
+"""Seeds: each of them its own random key, whatever the width of JAX's integers."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Key, Scalar
+
+LIMIT = 2**63
+"""Seeds lie below it, so that they fit into the signed integers of files."""
+
+
+def check_seed(seed: Any, name: str = "seed") -> int:
+    """The seed as an integer.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number from 0 to 2^63 - 1.
+    """
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool | np.bool_) or not 0 <= number < LIMIT:
+        raise ValueError(f"{name} must be a whole number from 0 to 2^63 - 1; got {seed!r}")
+    return number
+
+
+def key_of(seed: int) -> Key[Scalar, ""]:
+    """The random key of a seed; below 2^32 that of ``jax.random.key(seed)``.
+
+    ``jax.random.key`` itself keeps 32 bits of a seed unless JAX runs with 64, so that 2^32 and 0 would be one.
+
+    Raises
+    ------
+    ValueError
+        If the seed is no whole number from 0 to 2^63 - 1.
+    """
+    number = check_seed(seed)
+    data = jnp.asarray(np.asarray([number >> 32, number & 0xFFFFFFFF], np.uint32))
+    return jax.random.wrap_key_data(data, impl="threefry2x32")
