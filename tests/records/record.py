@@ -1,0 +1,288 @@
+"""Records of results: what tiny trainings, fits and evaluations of every kind give, as numbers.
+
+``python tests/records/record.py make`` writes ``records.json`` beside this file; ``compare`` makes them again and lists
+every number that differs. Weights have to be the same to the bit, other numbers to ``TOLERANCE``; figures, times, paths
+and versions do not count. Everything goes through the command line, so that it outlives changes of the code behind.
+A change that is meant to change results makes the records anew, and says which and why.
+
+Floating-point results depend on the processor and on JAX's version: compare where the records were made, or make them
+with the older code first (``--file``).
+"""
+
+import argparse
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("records.json")
+TOLERANCE = 1e-9
+"""Relative, of numbers that are no weights: sums of other order."""
+
+VOLATILE = {
+    *("environment", "command", "created", "closura_version", "seconds", "milliseconds_per_unit_of_time", "cost", "data"),
+    *("milliseconds", "ms_per_step", "settings", "configuration", "machine", "timing", "paths", "source", "out"),
+}
+"""Entries of JSON files that are no results."""
+
+NETWORK = ("--compact.channels", "4", "--compact.layers", "2", "--compact.radius", "1")
+TRIAL = ("--learning.environments", "2", "--learning.steps", "4", "--learning.minibatch", "4")
+WINDOWS = ("--learning.horizons", "2", "--learning.fractions", "1", "--learning.batch", "2")
+TWENTY = (
+    *("--learning.updates", "20", "--log-every", "10", "--validation.every", "10", "--validation.simulations", "2"),
+    *("--validation.steps", "4"),
+)
+STORE = ("--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8", "--truth.renew-every", "10")
+NO_STORE = ("--truth.slots", "0")
+FLOW = (
+    *("--cells", "12", "--fine-cells", "24", "--reynolds", "15", "--forcing", "2", "--finer", "16", "--pool", "4"),
+    *("--chains", "2", "--transient", "4", "--spacing", "1", "--settle", "0.6", "--spin-cells", "12"),
+)
+LEARNING = {"bptts": WINDOWS, "ppo": TRIAL, "a2c": TRIAL}
+EPISODES = ("--minimum-steps", "3", "--maximum-steps", "6")
+
+Step = tuple[str, tuple[str, ...]]
+
+
+def transport(problem: str, physics: tuple[str, ...]) -> list[Step]:
+    """Trainings and evaluations of advection or Burgers."""
+    steps: list[Step] = []
+    for learner, how in LEARNING.items():
+        episodes = () if learner == "bptts" else EPISODES
+        for closure in ("compact", "ircnn"):
+            network = NETWORK if closure == "compact" else ()
+            words = ("--learner", learner, "--closure", closure, "--preset", "quick", *how, *episodes)
+            steps.append(train(problem, f"{learner}-{closure}", *physics, *words, *network, *TWENTY, *STORE))
+    quick = ("--preset", "quick", *physics, *WINDOWS, *NETWORK, *TWENTY, *STORE)
+    steps.append(train(problem, "upwind5", *quick, "--base", "upwind5"))
+    if problem == "advection":
+        steps.append(train(problem, "flux", *quick, "--action", "flux"))
+        steps.append(train(problem, "aligned", *quick, "--compact.view", "flow"))
+    else:
+        steps.append(train(problem, "orientations", *quick, "--orientations", "2"))
+    steps += [
+        evaluate(problem, *physics, "--closure", "runs/bptts-compact", "--closure", "runs/ppo-ircnn", "--closure", "fifth=runs/upwind5", "--simulations", "3", "--steps", "6"),  # fmt: skip
+        ("benchmark", ("benchmark", problem, *physics, "--simulations", "2", "--repetitions", "1", "--batch", "2", "--grids", "6", "--schemes", "upwind5", "--closure", "one=runs/bptts-compact", "--json", "JSON")),  # fmt: skip
+        ("interpret", ("interpret", "runs/bptts-compact", "--simulations", "4", "--step", "3", "--out", "interpreted")),
+        ("report", ("report", "runs/bptts-compact", "runs/a2c-compact", "--simulations", "2", "--steps", "4", "--out", "report.html", "--no-timing")),  # fmt: skip
+    ]
+    return steps
+
+
+def law(problem: str) -> list[Step]:
+    """Trainings and evaluations of a conservation law."""
+    cells = ("--cells", "16") if problem.endswith("2d") else ("--cells", "32")
+    steps: list[Step] = []
+    agents = ("--weights.hidden", "8", "8")
+    for learner, how in LEARNING.items():
+        store = ("--truth.slots", "2", "--truth.blocks", "2", "--truth.steps", "8") if learner == "bptts" else NO_STORE
+        words = ("--preset", "quick", "--learner", learner, *cells, "--steps", "8", *how, *agents, *TWENTY, *store)
+        steps.append(train(problem, learner, *words))
+    named = {"burgers-1d": "smooth_sine,shock", "euler-1d": "sod,lax"}.get(problem)
+    if named:
+        steps.append(train(problem, "paper", "--preset", "paper", *cells, *agents, "--steps", "6", *TWENTY, "--learning.horizons", "6"))  # fmt: skip
+        common = ("--initial", named, "--cells", "32", "--methods", "weno5-js,teno5", "--time", "0.05")
+        steps.append(evaluate(problem, *common, "--closure", "runs/bptts", "--closure", "runs/ppo"))
+        steps.append(("benchmark", ("benchmark", problem, "--grids", "32", "64", "--simulations", "2", "--schemes", "weno5-js", "--times", "0.05", "--repetitions", "1", "--closure", "one=runs/bptts", "--json", "JSON")))  # fmt: skip
+        steps.append(("report", ("report", "runs/bptts", "--out", "report.html", "--no-timing")))
+    return steps
+
+
+def flow(problem: str) -> list[Step]:
+    """Trainings and evaluations of a flow with a closure in the loop."""
+    steps: list[Step] = []
+    for learner, how in LEARNING.items():
+        episodes = () if learner == "bptts" else ("--minimum-steps", "4", "--maximum-steps", "4")
+        store = (*STORE[:-2], "--truth.renew-every", "0")
+        words = ("--preset", "quick", "--learner", learner, *FLOW, *how, *episodes, *NETWORK, *TWENTY, *store)
+        steps.append(train(problem, learner, *words))
+    quick = ("--preset", "quick", *FLOW, *WINDOWS, *NETWORK, *TWENTY, *STORE)
+    steps.append(train(problem, "staggered", *quick, "--solver", "staggered"))
+    steps.append(train(problem, "spectrum", *quick, "--reward", "spectrum", "--learning.loss", "reward"))
+    steps += [
+        evaluate(problem, *FLOW, "--closure", "runs/bptts", "--closure", "runs/ppo", "--simulations", "2", "--time", "2", "--long", "2"),
+        ("benchmark", ("benchmark", problem, *FLOW, "--simulations", "2", "--repetitions", "1", "--batch", "2", "--times", "1", "2", "--scale", "quick", "--grids", "12", "--schemes", "quick", "--closure", "one=runs/bptts", "--json", "JSON")),
+        ("report", ("report", "runs/bptts", "--simulations", "2", "--steps", "4", "--out", "report.html", "--no-timing")),
+    ]  # fmt: skip
+    return steps
+
+
+def fits() -> list[Step]:
+    """Data sets, closures and reduced-order models that are fitted to them."""
+    split = ("--split.held-out", "2", "--split.validation", "1")
+    data = ("--data", "flow.zarr", "--filter.cutoff", "3", *split)
+    descent = ("--recipe.descent.updates", "20", "--recipe.descent.batch", "4", "--recipe.descent.warmup", "5")
+    steps: list[Step] = [
+        ("generate", ("data", "generate", "kolmogorov", "--reynolds", "20", "--grid", "16", "--trajectories", "3", "--duration", "12", "--interval", "0.12", "--transient", "6", "--dt", "0.02", "--out", "flow.zarr")),
+    ]  # fmt: skip
+    for closure in ("gp", "conv", "vae", "diffusion", "flow"):
+        how = ("--recipe.points", "200") if closure == "gp" else descent
+        judge = ("--judge.frames", "4", "--judge.members", "2", "--judge.every", "10", "--log-every", "10")
+        words = ("--closure", closure, "--preset", "quick", *data, *how, *judge)
+        steps.append(train("kolmogorov-closure", closure, *words))
+    judge = ("--judge.starts", "2", "--judge.members", "2", "--judge.time", "1", "--judge.every", "10", "--log-every", "10")
+    for model in ("latent", "vae"):
+        words = ("--model", model, "--preset", "quick", *data, *descent, *judge)
+        steps.append(train("kolmogorov-rom", f"rom-{model}", *words))
+    shown = ("--data", "flow.zarr", "--members", "3")
+    steps += [
+        evaluate("kolmogorov-closure", *shown, "--closure", "runs/gp", "runs/conv", "runs/flow", "--frames", "4"),
+        evaluate("kolmogorov-rom", *shown, "--rom", "runs/rom-latent", "--starts", "2", "--steps", "8", "--slice", "8"),
+    ]
+    return steps
+
+
+def train(problem: str, name: str, *words: str) -> Step:
+    """A training in ``runs/NAME``."""
+    return f"train {name}", ("train", problem, *words, "--run", f"runs/{name}")
+
+
+def evaluate(problem: str, *words: str) -> Step:
+    """An evaluation whose numbers are recorded."""
+    timing = () if problem in ("kolmogorov-closure", "kolmogorov-rom") else ("--no-timing",)
+    return "evaluate", ("evaluate", problem, *words, "--json", "JSON", *timing)
+
+
+GROUPS: dict[str, list[Step]] = {
+    "advection": transport("advection", ("--cells", "12", "--ratio", "2")),
+    "burgers": transport("burgers", ("--cells", "12", "--ratio", "3", "--viscosity", "0.01", "--largest-wave", "1")),
+    **{problem: law(problem) for problem in ("burgers-1d", "burgers-2d", "euler-1d", "euler-2d")},
+    **{problem: flow(problem) for problem in ("kolmogorov", "turbulence")},
+    "fits": fits(),
+}
+
+
+def run_group(name: str) -> dict[str, Any]:
+    """The results of a group's steps, made in the current folder by this process."""
+    from closura.cli import main
+
+    found: dict[str, Any] = {}
+    for step, words in GROUPS[name]:
+        file = Path("numbers.json")
+        file.unlink(missing_ok=True)
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                main([str(file) if word == "JSON" else word for word in words])
+            entry: dict[str, Any] = {"exit": 0}
+        except SystemExit as end:
+            entry = {"exit": end.code}
+        except Exception:
+            entry = {"exit": "traceback"}
+            said.write(traceback.format_exc())
+        if entry["exit"] != 0:
+            print(f"{name}, {step}: exit {entry['exit']}\n{said.getvalue()[-1500:]}", file=sys.stderr)
+        if step.startswith("train "):
+            entry |= weights_of(Path("runs") / step.removeprefix("train "))
+        if step == "interpret":
+            file = Path("interpreted/interpretation.json")
+        if step == "report" and Path("report.html").exists():
+            entry["table"] = re.findall(r"<td[^>]*>([^<]*)</td>", Path("report.html").read_text())
+        if file.exists():
+            entry["numbers"] = results(json.loads(file.read_text()))
+        if step == "generate":
+            entry["frames"] = frames_of(Path("flow.zarr"))
+        print(f"{name}, {step}", file=sys.stderr, flush=True)
+        found[step] = entry
+    return found
+
+
+def weights_of(run: Path) -> dict[str, str]:
+    """Hashes of the arrays of a run's weights; the header's order and contents do not count."""
+    import safetensors.numpy
+
+    found = {}
+    for name in ("weights", "final"):
+        file = run / f"{name}.safetensors"
+        if not file.exists():
+            continue
+        arrays = safetensors.numpy.load(file.read_bytes())
+        mark = hashlib.sha256()
+        for key in sorted(arrays):
+            mark.update(key.encode() + str(arrays[key].dtype).encode() + str(arrays[key].shape).encode())
+            mark.update(arrays[key].tobytes())
+        found[name] = mark.hexdigest()[:16]
+    return found
+
+
+def frames_of(store: Path) -> str:
+    """Hash of the velocities of a data set."""
+    import numpy as np
+    import zarr
+
+    group: Any = zarr.open_group(store, mode="r", use_consolidated=False)
+    return hashlib.sha256(np.ascontiguousarray(group["velocity"][...]).tobytes()).hexdigest()[:16]
+
+
+def results(content: Any) -> Any:
+    """What of a JSON file is a result."""
+    if isinstance(content, dict):
+        return {key: results(value) for key, value in content.items() if key not in VOLATILE and "milliseconds" not in key}
+    if isinstance(content, list):
+        return [results(value) for value in content]
+    return float(f"{content:.12g}") if isinstance(content, float) and math.isfinite(content) else content
+
+
+def make(groups: list[str]) -> dict[str, Any]:
+    """The results of groups, each in a process and an empty folder of its own."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        kept = os.environ.get("JAX_COMPILATION_CACHE_DIR", f"{cache}/compiled")
+        environment = {
+            **os.environ, "JAX_PLATFORMS": "cpu", "CLOSURA_CACHE": f"{cache}/closura", "MPLBACKEND": "Agg",
+            "JAX_COMPILATION_CACHE_DIR": kept, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+        }  # fmt: skip
+        for name in groups:
+            with tempfile.TemporaryDirectory() as folder:
+                command = [sys.executable, str(Path(__file__).resolve()), "group", name]
+                ended = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+                found[name] = json.loads(ended.stdout)
+    return found
+
+
+def differences(old: Any, new: Any, where: str = "") -> list[str]:
+    """Where two records differ, a line each."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        lines = [f"{where}/{key}: gone" for key in old if key not in new]
+        lines += [f"{where}/{key}: new" for key in new if key not in old]
+        return lines + [line for key in old if key in new for line in differences(old[key], new[key], f"{where}/{key}")]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [line for i, pair in enumerate(zip(old, new, strict=True)) for line in differences(*pair, f"{where}[{i}]")]
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (old, new))
+    if old == new or (numbers and math.isclose(old, new, rel_tol=TOLERANCE, abs_tol=1e-14)):
+        return []
+    return [f"{where}: {old} -> {new}"]
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("make", "compare", "group"))
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: all of {', '.join(GROUPS)}")
+    parser.add_argument("--file", type=Path, default=FILE)
+    options = parser.parse_args()
+    groups = options.groups or list(GROUPS)
+    if options.what == "group":
+        print(json.dumps(run_group(groups[0]), allow_nan=False))
+        return
+    old = json.loads(options.file.read_text()) if options.file.exists() else {}
+    new = make(groups)
+    if options.what == "make":
+        options.file.write_text(json.dumps({**old, **new}, indent=0, sort_keys=True) + "\n")
+        return
+    lines = [line for name in groups for line in differences(old.get(name, {}), new[name], name)]
+    print("\n".join(lines) or f"no difference in {', '.join(groups)}")
+    sys.exit(bool(lines))
+
+
+if __name__ == "__main__":
+    main()
