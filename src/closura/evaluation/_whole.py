@@ -57,7 +57,7 @@ def check_lengths(path: Path) -> None:
         If a chunk is shorter or longer; the message names it.
     """
     for name, array in zarr.open_group(path, mode="r").arrays():
-        if array.metadata.zarr_format == 2 and [c.codec_id for c in array.compressors] == ["blosc"]:
+        if array.metadata.zarr_format == 2 and [getattr(c, "codec_id", "") for c in array.compressors] == ["blosc"]:
             for chunk in sorted(path.joinpath(name).rglob("[0-9]*")):
                 if chunk.is_file() and not _has_its_length(chunk):
                     raise ValueError(f"{path}: chunk {chunk.relative_to(path)} is cut or damaged; {_AGAIN}")
@@ -100,7 +100,7 @@ def _hash(variable: xr.Variable) -> str:
         return _hash_of_text(head + json.dumps(values.astype(str).tolist()))
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{head}{values.dtype.str}".encode())
-    digest.update(values.reshape(-1).view(np.uint8))
+    digest.update(values.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -227,18 +227,19 @@ def load_simulations(path: str | Path) -> Simulations:
         missing = [name for name in needed if name not in dataset.variables]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: the folder is damaged, write it again")
-        name = ""
+        for name, array in dataset.variables.items():
+            try:
+                array.load()
+            except Exception as error:  # a damaged chunk can raise anything
+                raise _damaged(path, error, f" in {name}") from error
         try:
             if dataset.attrs["format_version"] < 2:
                 check_absent(path)
-            for name, array in dataset.variables.items():
-                array.load()
-            name = ""
-            if dataset.attrs["format_version"] >= 2:
+            else:
                 check_whole(path, dataset)
             return _simulations(dataset)
-        except Exception as error:  # a damaged chunk, too
-            raise _damaged(path, error, f" in {name}" if name else "") from error
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception, where: str = "") -> ValueError:
