@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.reduced.filters import Filter
-from closura.reduced.stored import read_stored, write_stored
+from closura.reduced.stored import read_stored, rebuilt, write_stored
 
 FORMAT = "closura reconstruction"
 
@@ -228,4 +228,5 @@ def load_reconstruction(path: str | Path) -> tuple[Reconstruction, dict[str, Any
         If there is no such file.
     """
     name, arrays, facts, metadata = read_stored(path, FORMAT)
-    return find(name).reconstruction.from_state(arrays, facts), metadata
+    kind = find(name).reconstruction
+    return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

@@ -94,9 +94,7 @@ def energy_spectrum(
     return total * points if normalisation == "kolsol" else total
 
 
-def resolving_shell(
-    spectrum: Values, *, fraction: float = 0.9999
-) -> Int[np.ndarray, "*frames"]:
+def resolving_shell(spectrum: Values, *, fraction: float = 0.9999) -> Int[np.ndarray, "*frames"]:
     """The first shell up to and including which a fraction of the energy lies.
 
     Parameters

@@ -101,9 +101,7 @@ class _Accumulator:
         self._sums = FrameSums()
         self._counts: np.ndarray | None = None
 
-    def _add_mean(
-        self, mean: np.ndarray, variance: np.ndarray, truth: np.ndarray, mask: np.ndarray | None
-    ) -> None:
+    def _add_mean(self, mean: np.ndarray, variance: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> None:
         error = np.subtract(mean, truth, dtype=np.float64)
         self._sums.begin(truth.shape, mask)
         self._sums.add("absolute error", np.abs(error), mask)
