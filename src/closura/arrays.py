@@ -10,10 +10,11 @@ Numbers are real and finite, and none is masked, unless a function says otherwis
   mask hides. Where leaving points out has a meaning, functions take the mask and say so.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+Array = TypeVar("Array")
 Values = Any
 """Real numbers: NumPy, JAX, or nested lists. Shapes are named in docstrings and checked with messages of our own."""
 
@@ -38,12 +39,7 @@ def real_numbers(values: Values, name: str, *, finite: bool = True, keep_integer
         If numbers are not real, masked or not finite.
     """
     array, mask = masked_numbers(values, name, finite=finite, keep_integers=keep_integers)
-    if mask is not None:
-        raise ValueError(
-            f"{name}: {int(mask.sum())} of {mask.size} numbers are masked, and all are needed here; fill them in "
-            "(numpy.ma.filled) or cut them off"
-        )
-    return array
+    return check_unmasked(with_mask(array, mask), name)
 
 
 def masked_numbers(
@@ -113,6 +109,38 @@ def unmasked(array: np.ndarray, mask: np.ndarray | None, name: str) -> np.ndarra
 def with_mask(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """The array, masked where something is."""
     return array if mask is None else np.ma.array(array, mask=mask)
+
+
+def check_unmasked(values: Array, name: str) -> Array:
+    """The array, without a mask that hides nothing: for functions that leave its type and NaN as they are.
+
+    Raises
+    ------
+    ValueError
+        If anything is masked.
+    """
+    if np.ma.is_masked(values):
+        mask = np.ma.getmaskarray(values)
+        raise ValueError(
+            f"{name}: {int(mask.sum())} of {mask.size} numbers are masked, and all are needed "
+            "here; fill them in (numpy.ma.filled) or cut them off"
+        )
+    return np.asarray(values) if isinstance(values, np.ma.MaskedArray) else values
+
+
+def check_finite_frames(frames: Values, name: str, *, at_once: int = 256) -> None:
+    """Refuse frames ``(time, ...)`` of which one is not finite: fits would be NaN everywhere.
+
+    Raises
+    ------
+    ValueError
+        With the index of the first such frame.
+    """
+    for start in range(0, len(frames), at_once):
+        block = np.asarray(frames[start : start + at_once])
+        bad = ~np.isfinite(block).reshape(len(block), -1).all(axis=1)
+        if bad.any():
+            raise ValueError(f"{name}: frame {start + int(bad.argmax())} (counted from 0) is not finite; leave it out")
 
 
 def same_shape(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:

@@ -71,8 +71,8 @@ def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:
         lost = array.size - int(np.isfinite(array).sum())
         if lost:
             raise ValueError(
-                f"{source}: array {name} holds {lost} of {array.size} numbers that are not finite: it is damaged, or of "
-                "a training that diverged; take another"
+                f"{source}: array {name} holds {lost} of {array.size} numbers that are not finite: damaged, or of a "
+                "training that diverged; take another"
             )
 
 

@@ -132,10 +132,12 @@ def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosu
     header = read_header(path)
     architecture = header["architecture"]
     try:
-        stored = Decision(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()})
+        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()}
+        stored = Decision(**facts)
         arrays = read_arrays(path)
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"{path}: {error}".replace(f"{path}: {path}", str(path))) from error
+        text = str(error)
+        raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     if decision is not None:
         _check_fit(str(path), stored, decision)
     try:

@@ -135,7 +135,7 @@ def image_source(
     if name == "synthetic":
         return SyntheticImages(shape, dtype=dtype), f"generated, {split} set by its own random keys"
     found = load_images(name, split, data_dir=data_dir)
-    return ImageSampler(found.images, shape, rotate=DATASETS[name].rotate, dtype=dtype), found.description
+    return ImageSampler(jnp.asarray(found.images), shape, rotate=DATASETS[name].rotate, dtype=dtype), found.description
 
 
 def advection(

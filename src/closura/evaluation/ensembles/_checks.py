@@ -16,7 +16,7 @@ def ensemble_of(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarr
     members, hidden = masked_numbers(prediction, "predictions", finite=False)
     actual, mask = masked_numbers(truth, "truth", finite=False)
     members_of(members, actual)
-    mask = either(mask, None if hidden is None else hidden.any(axis=0))
+    mask = either(mask, None if hidden is None else np.asarray(hidden.any(axis=0)))
     return unmasked(members, mask, "predictions"), unmasked(actual, mask, "truth"), mask
 
 

@@ -63,7 +63,7 @@ class Histogram:
         If the range is empty or there is no bin.
     """
 
-    def __init__(self, lower: float = 0.0, upper: float = 4.0, bins: int = 4000) -> None:
+    def __init__(self, lower: float | int = 0.0, upper: float | int = 4.0, bins: int = 4000) -> None:
         if not -np.inf < lower < upper < np.inf or bins < 1:
             raise ValueError(f"a histogram needs lower < upper and at least one bin; got {lower}, {upper}, {bins}")
         self.lower, self.upper, self.bins = float(lower), float(upper), bins
@@ -173,7 +173,9 @@ class SlicedHistograms:
         Of the histograms.
     """
 
-    def __init__(self, length: int = SLICE, *, lower: float = 0.0, upper: float = 4.0, bins: int = 4000) -> None:
+    def __init__(
+        self, length: int = SLICE, *, lower: float | int = 0.0, upper: float | int = 4.0, bins: int = 4000
+    ) -> None:
         if length < 1:
             raise ValueError(f"a slice needs at least one frame; got {length}")
         self.length = length
