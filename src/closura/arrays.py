@@ -119,13 +119,14 @@ def check_unmasked(values: Array, name: str) -> Array:
     ValueError
         If anything is masked.
     """
-    if np.ma.is_masked(values):
-        mask = np.ma.getmaskarray(values)
+    given: Any = values
+    if np.ma.is_masked(given):
+        mask = np.ma.getmaskarray(given)
         raise ValueError(
             f"{name}: {int(mask.sum())} of {mask.size} numbers are masked, and all are needed "
             "here; fill them in (numpy.ma.filled) or cut them off"
         )
-    return np.asarray(values) if isinstance(values, np.ma.MaskedArray) else values
+    return np.asarray(given) if isinstance(given, np.ma.MaskedArray) else given  # type: ignore[no-any-return]
 
 
 def check_finite_frames(frames: Values, name: str, *, at_once: int = 256) -> None:
