@@ -398,9 +398,10 @@ def test_headers_of_wrong_types_are_refused(tmp_path: Path) -> None:
         if key != "version":
             with pytest.raises(WeightsError, match=r"weights\.safetensors"):
                 load_weights(path)
-    name = next(iter(arrays))
-    for array in (np.full_like(arrays[name], np.nan), np.where(arrays[name] == arrays[name].max(), np.inf, arrays[name]),
-                  arrays[name][..., :-1], arrays[name].ravel()):  # fmt: skip
+    name = max(arrays, key=lambda name: arrays[name].ndim)
+    kernel = arrays[name]
+    infinite = np.where(kernel == kernel.max(), np.inf, kernel)
+    for array in (np.full_like(kernel, np.nan), infinite, kernel[..., :-1], kernel.ravel()):
         packed_in_any_order(path, header, {**arrays, name: array})
         with pytest.raises(WeightsError, match=r"weights\.safetensors"):
             load_weights(path)
