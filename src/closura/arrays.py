@@ -10,7 +10,7 @@ Numbers are real and finite, and none is masked, unless a function says otherwis
   mask hides. Where leaving points out has a meaning, functions take the mask and say so.
 """
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -126,7 +126,8 @@ def check_unmasked(values: Array, name: str) -> Array:
             f"{name}: {int(mask.sum())} of {mask.size} numbers are masked, and all are needed "
             "here; fill them in (numpy.ma.filled) or cut them off"
         )
-    return np.asarray(given) if isinstance(given, np.ma.MaskedArray) else given  # type: ignore[no-any-return]
+    plain: Any = np.asarray(given) if isinstance(given, np.ma.MaskedArray) else given
+    return cast(Array, plain)
 
 
 def check_finite_frames(frames: Values, name: str, *, at_once: int = 256) -> None:
