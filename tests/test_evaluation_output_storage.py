@@ -1,12 +1,16 @@
 """Simulations on disk: what is written comes back, and what is wrong is said."""
 
+import contextlib
 import dataclasses
 import json
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
 
+from closura.evaluation import load_store, saver
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.evaluation.storage import (
     Simulations,
@@ -15,6 +19,8 @@ from closura.evaluation.storage import (
     save_simulations,
     simulations_of,
 )
+from closura.problems import TruthStore, advection
+from closura.problems.advection_setup import AdvectionConfiguration
 
 
 def make(axes: int = 2, dtype: type = np.float32) -> Simulations:
@@ -163,3 +169,140 @@ def test_the_fields_of_an_evaluation(tmp_path) -> None:
     bare = Evaluation("p", {"CGS": dataclasses.replace(result, fields=None)}, 2, 2, 0.5)
     with pytest.raises(ValueError, match="no fields were kept"):
         simulations_of(bare, extent=(1.0,))
+
+
+def earlier(path: Path) -> Path:
+    """The folder as closura wrote it before there were hashes: format version 1."""
+    for name in (".zattrs", ".zmetadata"):
+        text = json.loads((path / name).read_text())
+        attributes = text if name == ".zattrs" else text["metadata"][".zattrs"]
+        attributes["format_version"] = 1
+        del attributes["checksums"]
+        (path / name).write_text(json.dumps(text))
+    return path
+
+
+PARTS = ("truth", "state", "parameter_velocity", "parameter_image", "step", "solver", "component", "time", "x")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_damaged_chunk_is_refused_by_name(version: int, part: str, tmp_path) -> None:
+    path = save_simulations(tmp_path / "s.zarr", make())
+    if version == 1:
+        earlier(path)
+    chunk = sorted((path / part).glob("[0-9]*"))[-1]
+    good = chunk.read_bytes()
+    for damage in (None, b"", good[:-1], good[: len(good) // 2], good + b"\0", b"\xff" * len(good)):
+        chunk.unlink()
+        if damage is not None:
+            chunk.write_bytes(damage)
+        with pytest.raises(ValueError, match=r"s\.zarr") as caught:
+            load_simulations(path)
+        assert part in str(caught.value)
+        chunk.write_bytes(good)
+    np.testing.assert_array_equal(load_simulations(path).truth, make().truth)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_no_flipped_bit_of_a_chunk_changes_what_is_read(part: str, tmp_path) -> None:
+    path = save_simulations(tmp_path / "s.zarr", make())
+    chunk = sorted((path / part).glob("[0-9]*"))[0]
+    good = bytearray(chunk.read_bytes())
+    for place in np.random.default_rng(0).integers(0, 8 * len(good), 8):
+        bad = good.copy()
+        bad[place // 8] ^= 1 << (place % 8)
+        chunk.write_bytes(bad)
+        with contextlib.suppress(ValueError):  # but for bits that mean nothing to the decoder
+            read = load_simulations(path)
+            np.testing.assert_array_equal(read.truth, make().truth)
+            np.testing.assert_array_equal(read.steps, make().steps)
+            assert list(read.methods) == ["CGS", "Δ closure"]
+
+
+@pytest.mark.parametrize("change", [
+    ("time_step", 0.5), ("extent", "[2.0, 2.0]"), ("problem", "advection"), ("configuration", '{"seed": 2}'),
+    ("field_unit", "km/s"), ("format_version", 3), ("checksums", "{}"), ("checksums", "{"),
+])  # fmt: skip
+def test_a_changed_attribute_is_refused(change: tuple[str, object], tmp_path) -> None:
+    path = save_simulations(tmp_path / "s.zarr", make())
+    for name in (".zattrs", ".zmetadata"):
+        text = json.loads((path / name).read_text())
+        (text if name == ".zattrs" else text["metadata"][".zattrs"])[change[0]] = change[1]
+        (path / name).write_text(json.dumps(text))
+    with pytest.raises(ValueError, match=r"s\.zarr"):
+        load_simulations(path)
+
+
+def test_zeros_are_no_damage(tmp_path) -> None:
+    """Zarr need not write chunks of nothing but zeros; a field at rest is one."""
+    good = make()
+    rest = dataclasses.replace(
+        good,
+        methods={name: np.zeros_like(array) for name, array in good.methods.items()},
+        truth=np.zeros_like(good.truth),
+        parameters={"group": np.zeros(3, np.int32), "flag": np.asarray([True, False, True])},
+        steps=np.arange(4),
+    )
+    path = save_simulations(tmp_path / "s.zarr", rest)
+    read = load_simulations(path)
+    assert not np.any(read.truth)
+    assert read.parameters["group"].tolist() == [0, 0, 0]
+    assert read.parameters["flag"].tolist() == [True, False, True]
+    (tmp_path / "s.zarr" / "state" / "0.0.0.0.0.0").unlink(missing_ok=True)
+    assert not np.any(load_simulations(path).methods["CGS"])  # absent or not, it is what was written
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.parametrize("options", [{"zarr_format": 2}, {"zarr_format": 2, "consolidated": False}, {"zarr_format": 3}])
+def test_copies_by_xarray(options: dict, tmp_path) -> None:
+    path = save_simulations(tmp_path / "s.zarr", make())
+    with open_simulations(path) as dataset:
+        plain = dataset.drop_encoding()
+        plain.to_zarr(tmp_path / "copy.zarr", **options)
+        plain.isel(simulation=[1]).to_zarr(tmp_path / "cut.zarr", **options)
+        plain.isel(simulation=[2, 1, 0]).to_zarr(tmp_path / "order.zarr", **options)
+        plain.drop_vars("truth").to_zarr(tmp_path / "less.zarr", **options)
+    read = load_simulations(tmp_path / "copy.zarr")
+    np.testing.assert_array_equal(read.truth, make().truth)
+    assert read.configuration == {"seed": 1, "nested": {"bad": None}}
+    with pytest.raises(ValueError, match=r"cut\.zarr holds a part of what was written \(simulation 1 of 3\)"):
+        load_simulations(tmp_path / "cut.zarr")
+    with pytest.raises(ValueError, match=r"order\.zarr: .* is not what was written"):
+        load_simulations(tmp_path / "order.zarr")
+    with pytest.raises(ValueError, match=r"less\.zarr lacks truth"):
+        load_simulations(tmp_path / "less.zarr")
+
+
+def test_starting_from_what_is_not_finite_is_refused(tmp_path) -> None:
+    problem = advection(AdvectionConfiguration(cells=8, ratio=2))
+    rng = np.random.default_rng(0)
+    truth = rng.random((3, 3, 1, 8, 8), np.float32)
+    velocity, fields = rng.random((3, 2, 8, 8), np.float32), np.repeat(truth[:, :1], 3, axis=1)
+
+    def save(**changes: np.ndarray) -> Path:
+        path = tmp_path / "s.zarr"
+        parts = {"truth": truth, "CGS": fields, "velocity": velocity, **changes}
+        state, parameters, true = (jnp.asarray(parts[name]) for name in ("CGS", "velocity", "truth"))
+        store = TruthStore(state[:, 0], parameters, true, jnp.zeros((3, 1), jnp.float32))
+        saver(path, problem, {}, overwrite=True)(store, {"CGS": parts["CGS"]})
+        return path
+
+    loaded, _ = load_store(save(), problem)
+    np.testing.assert_array_equal(loaded.truth, truth)
+
+    def bad(array: np.ndarray, *place: int, value: float = np.nan) -> np.ndarray:
+        array = np.array(array)
+        array[place] = value
+        return array
+
+    later = save(CGS=bad(fields, 1, 2, 0, 3, 3))
+    load_store(later, problem)  # a method that diverged is no beginning
+    for changes, message in (
+        ({"CGS": bad(fields, 1, 0, 0, 3, 3)}, r"the initial state is not finite in 1 of 3 simulations \(first 1"),
+        ({"CGS": bad(fields, 2, 0, 0, 0, 0, value=np.inf)}, "the initial state is not finite in 1 of 3"),
+        ({"velocity": bad(velocity, 0, 1, 0, 0)}, r"the parameter velocity is not finite .*first 0"),
+        ({"truth": bad(truth, 2, 1, 0, 0, 0)}, r"the truth is not finite .*first 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_store(save(**changes), problem)

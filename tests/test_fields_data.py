@@ -8,10 +8,11 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import jax
 import numpy as np
 import pytest
 
-from closura.fields import DATASETS, fetch, load_images, read_idx
+from closura.fields import DATASETS, ImageSampler, fetch, grey_values, load_images, read_idx
 from closura.fields import download as download_module
 
 
@@ -268,3 +269,71 @@ def test_registry_states_the_published_checksums():
 def test_registered_checksum_matches_the_real_file(data_folder):
     content = (data_folder / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes()
     assert hashlib.md5(content).hexdigest() == DATASETS["mnist"].checksums["t10k-images-idx3-ubyte.gz"]
+
+
+class TestGrey:
+    """Images of other element types than bytes: fields of the same scale, or a line that says why not."""
+
+    BYTES = np.random.default_rng(0).integers(0, 256, (40, 6, 6))
+
+    @staticmethod
+    def load(tmp_path, array: np.ndarray, code: int, pack=bytes) -> np.ndarray:
+        (tmp_path / "mnist").mkdir(exist_ok=True)
+        big_endian = array.astype(array.dtype.newbyteorder(">"))
+        (tmp_path / "mnist" / "own-idx3").write_bytes(pack(idx_bytes(big_endian, code)))
+        return load_images("mnist", "test", data_dir=tmp_path).images
+
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    @pytest.mark.parametrize(("code", "dtype", "scale"), [
+        (0x08, ">u1", 1), (0x0B, ">i2", 1), (0x0C, ">i4", 1), (0x0D, ">f4", 1), (0x0E, ">f8", 1),
+        (0x0D, ">f4", 255), (0x0E, ">f8", 255),
+    ])  # fmt: skip
+    def test_the_field_is_that_of_bytes(self, tmp_path, code, dtype, scale, pack):
+        images = self.load(tmp_path, (self.BYTES / scale).astype(dtype), code, pack)
+        for rotate in (False, True):
+            field = ImageSampler(images, (12, 12), rotate=rotate)(jax.random.key(3))
+            expected = ImageSampler(self.BYTES.astype(np.uint8), (12, 12), rotate=rotate)(jax.random.key(3))
+            np.testing.assert_allclose(field, expected, rtol=1e-6, atol=1e-7)
+            assert 1e-6 <= float(field.min()) <= float(field.max()) <= 1 + 2e-6
+
+    @pytest.mark.parametrize(("array", "code", "message"), [
+        (BYTES.astype(">i4") * 16, 0x0C, "int32 values from 0 to 4080"),
+        ((BYTES - 128).astype(">i1"), 0x09, "int8 values from -128 to 127"),
+        ((BYTES // 2).astype(">i1"), 0x09, "int8 values from 0 to 127"),
+        (BYTES.astype(">i2") - 1, 0x0B, "int16 values from -1 to 254"),
+        (BYTES.astype(">i2") % 2, 0x0B, "int16 values from 0 to 1"),
+        (BYTES.astype(">f4") / 100, 0x0D, "float32 values from 0 to 2.55"),
+        (BYTES.astype(">f8") / 255 - 0.5, 0x0E, "float64 values from -0.5 to 0.5"),
+        (np.where(np.arange(40)[:, None, None] >= 17, np.nan, BYTES / 255).astype(">f4"), 0x0D,
+         r"image 17 \(counted from 0\) holds numbers that are not finite, and 23 of 40"),
+        (np.where(np.arange(40)[:, None, None] == 39, -np.inf, BYTES).astype(">f8"), 0x0E, "image 39 "),
+    ])  # fmt: skip
+    def test_unknown_scales_are_refused_with_the_file(self, tmp_path, array, code, message):
+        with pytest.raises(ValueError, match=rf"own-idx3: {message}"):
+            self.load(tmp_path, array, code)
+
+    def test_shapes(self, tmp_path):
+        wide = ImageSampler(np.repeat(self.BYTES, 2, 2).astype(np.uint8), (12, 12), rotate=False)(jax.random.key(0))
+        plain = ImageSampler(self.BYTES.astype(np.uint8), (12, 12), rotate=False)(jax.random.key(0))
+        assert wide.shape == plain.shape  # stretched, as the docstring says
+        assert abs(float(wide.mean() - plain.mean())) < 1e-2
+        constant = ImageSampler(np.full((3, 4, 4), 255, np.uint8), (8, 8), rotate=False)(jax.random.key(0))
+        np.testing.assert_allclose(constant, 1 + 1e-6, rtol=1e-6)
+        assert not np.any(self.load(tmp_path, np.zeros((5, 4, 4), ">f4"), 0x0D))
+        for shape, message in (((0, 4, 4), "at least one image"), ((3, 0, 4), "grey images"), ((3, 4), "grey images")):
+            with pytest.raises(ValueError, match=message):
+                grey_values(np.zeros(shape, np.uint8))
+        with pytest.raises(ValueError, match="truncated"):
+            self.load(tmp_path, self.BYTES.astype(">f8"), 0x0E, lambda content: content[:-3])
+
+    def test_own_arrays(self):
+        half = np.full((2, 4, 4), 0.5, np.float32)
+        np.testing.assert_allclose(ImageSampler(half, (8, 8), rotate=False)(jax.random.key(0)), 0.5 + 1e-6, rtol=1e-6)
+        assert grey_values(half > 0.25).tolist() == np.ones((2, 4, 4)).tolist()
+        for wrong, message in (
+            (np.ma.masked_equal(half, 0.5), "masked"), (half + 0j, "expected real numbers"),
+            (half * 300.5, "no known scale"), (half.astype(object), "expected real numbers"),
+            (np.where(half > 0, np.nan, half), "not finite"),
+        ):  # fmt: skip
+            with pytest.raises(ValueError, match=message):
+                ImageSampler(wrong, (8, 8), rotate=False)

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from safetensors import safe_open
 
 from closura.closures import build, compact, ircnn
 from closura.decision import Decision
@@ -33,6 +34,8 @@ from closura.interop import published as published_module
 from closura.interop.published import PUBLISHED, content_hash, read_arrays
 from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError
+from closura.reduced import load_reconstruction
+from closura.reduced.stored import read_stored, write_stored
 
 ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
@@ -298,3 +301,121 @@ def test_published_network_keeps_the_action_unscaled(golden_folder: Path) -> Non
     other = Decision(ADVECTION.observation, ADVECTION.action, ADVECTION.boundary, scale=1.0)
     np.testing.assert_array_equal(load_published(path, ADVECTION)(x), load_published(path, other)(x))
     assert ircnn(ADVECTION, key=jax.random.key(0)).describe()["parameters"] == 188_163
+
+
+def test_a_bad_download_is_not_kept(
+    golden_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch_names: types.SimpleNamespace
+) -> None:
+    """A page of an error instead of the file, a cut or altered file in the cache: the next call mends it."""
+    arrays = published_arrays(golden_folder)
+    answers: list[bytes] = []
+
+    def retrieve(url: str, known_hash: None, fname: str, path: Path, progressbar: bool) -> str:
+        file = Path(path) / fname
+        if not file.exists():  # as pooch does it where no hash is known
+            file.write_bytes(answers.pop(0))
+        return str(file)
+
+    monkeypatch.setattr("pooch.retrieve", retrieve)
+    good = write_torch_file(tmp_path / "good.pt", *state_dictionary(arrays, torch_names)).read_bytes()
+    other = {**arrays, "actor.last_layer.bias": arrays["actor.last_layer.bias"] + np.float32(1)}
+    changed = write_torch_file(tmp_path / "other.pt", *state_dictionary(other, torch_names)).read_bytes()
+    for wrong in (b"<html>try again later</html>", b"", good[:-200], changed):
+        answers[:] = [wrong]
+        with pytest.raises(WeightsError, match=r"https://.*is not what was published"):
+            fetch_published("closure-rl-advection", cache=tmp_path)
+    answers[:] = [good]
+    path = fetch_published("closure-rl-advection", cache=tmp_path)
+    whole = path.read_bytes()
+    for wrong in (b"", whole[: len(whole) // 2], b"PK" + whole[200:]):
+        path.write_bytes(wrong)
+        answers[:] = [good]
+        assert fetch_published("closure-rl-advection", cache=tmp_path) == path
+        assert not answers
+        assert path.read_bytes() == whole
+    assert fetch_published("closure-rl-advection", cache=tmp_path) == path  # nothing is asked
+
+
+def packed_in_any_order(path: Path, content: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    safetensors.numpy.save_file(arrays, str(path), metadata=content)
+
+
+def test_equal_networks_give_equal_files(tmp_path: Path) -> None:
+    """In one process and in others: the order of header keys is not left to chance."""
+    network = compact(ADVECTION, key=jax.random.key(0))
+    facts = {f"fact {i}": i for i in range(20)}
+    paths = [tmp_path / f"{i}.safetensors" for i in range(20)]
+    for path in paths:
+        save_weights(path, network, architecture={"closure": "compact", "options": {}}, metadata=facts)
+    assert len({path.read_bytes() for path in paths}) == 1
+    names = list(json.loads(paths[0].read_bytes()[8 : 8 + struct.unpack("<Q", paths[0].read_bytes()[:8])[0]]))
+    assert names == sorted(names)
+    with safe_open(str(paths[0]), framework="numpy") as file:  # what the library reads is the same
+        header = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    packed_in_any_order(tmp_path / "earlier.safetensors", header, arrays)  # as earlier versions wrote them
+    assert same_weights(load_weights(tmp_path / "earlier.safetensors"), network)
+    stored = [write_stored(tmp_path / f"{i}.stored", "closura x", "n", {"b": np.ones(3), "a": np.zeros(2)}, {"k": 1})
+              for i in range(10)]  # fmt: skip
+    assert len({path.read_bytes() for path in stored}) == 1
+    name, read, facts, _ = read_stored(stored[0], "closura x")
+    assert (name, sorted(read), facts) == ("n", ["a", "b"], {"k": 1})
+
+
+WRONG_HEADERS = [
+    ("version", "x"), ("version", ""), ("version", "-1"), ("version", "1.5"),
+    ("architecture", "[]"), ("architecture", "{"), ("architecture", "{}"), ("architecture", "null"),
+    ("architecture", '{"closure": 3, "options": {}, "stochastic": false}'),
+    ("architecture", '{"closure": "compact", "options": [], "stochastic": false}'),
+    ("architecture", '{"closure": "compact", "options": {}, "stochastic": "no"}'),
+    ("architecture", '{"closure": "nothing", "options": {}, "stochastic": false}'),
+    ("architecture", '{"closure": "compact", "options": {"channels": "many"}, "stochastic": false}'),
+    ("architecture", '{"closure": "compact", "options": {"colour": 1}, "stochastic": false}'),
+    ("decision", "5"), ("decision", "{}"), ("metadata", "[1]"), ("metadata", "?"),
+    *(("decision", (key, value)) for key, value in (
+        ("observation", "psi"), ("observation", [1]), ("action", None), ("acts_on", [0.5]), ("acts_on", [7]),
+        ("bound", "1"), ("bound", float("nan")), ("scale", [1.0]), ("unit", None), ("velocity", 1),
+        ("diffusivity", 0.5), ("agents", 1), ("colour", "red"),
+    )),
+]  # fmt: skip
+
+
+def test_headers_of_wrong_types_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, compact(ADVECTION, key=jax.random.key(0)), architecture={"closure": "compact", "options": {}})
+    with safe_open(str(path), framework="numpy") as file:
+        header = file.metadata()
+    arrays = safetensors.numpy.load_file(str(path))
+    for key, value in WRONG_HEADERS:
+        text = value
+        if isinstance(value, tuple):
+            text = json.dumps({**json.loads(header[key]), value[0]: value[1]})
+        packed_in_any_order(path, {**header, key: text}, arrays)
+        with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+            load_weights(path)
+    for key in header:
+        packed_in_any_order(path, {k: v for k, v in header.items() if k != key}, arrays)
+        if key != "version":
+            with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+                load_weights(path)
+    name = max(arrays, key=lambda name: arrays[name].ndim)
+    kernel = arrays[name]
+    infinite = np.where(kernel == kernel.max(), np.inf, kernel)
+    for array in (np.full_like(kernel, np.nan), infinite, kernel[..., :-1], kernel.ravel()):
+        packed_in_any_order(path, header, {**arrays, name: array})
+        with pytest.raises(WeightsError, match=r"weights\.safetensors"):
+            load_weights(path)
+
+
+def test_stored_models_of_wrong_types_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    good = {"format": "closura reconstruction", "version": "1", "name": "none", "facts": "{}", "metadata": "{}"}
+    arrays = {"mean": np.zeros(3)}
+    for change in ({"version": "x"}, {"version": "99"}, {"name": ""}, {"name": "nothing"}, {"facts": "[]"},
+                   {"facts": "{"}, {"metadata": "3"}, {"format": "closura model"}, {}):  # fmt: skip
+        packed_in_any_order(path, {**good, **change}, arrays)
+        with pytest.raises(ValueError, match=r"m\.safetensors|unknown reconstruction"):
+            load_reconstruction(path)
+    packed_in_any_order(path, good, {"mean": np.asarray([1.0, np.nan])})
+    with pytest.raises(ValueError, match=r"m\.safetensors: array mean holds 1 of 2 numbers that are not finite"):
+        load_reconstruction(path)

@@ -226,7 +226,7 @@ def _saved_problem(path: str, name: str) -> Any:
     try:
         values = load_simulations(path).configuration["problem"]
         return family(name).configuration(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say which {name} problem it belongs to: {error}") from error
 
 

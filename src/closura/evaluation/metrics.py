@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float64, Int
 
+from closura.arrays import Values, real_numbers
 from closura.evaluation.results import Evaluation
 
 
-def spread(values: Float[np.ndarray, "simulation"]) -> dict[str, float | int]:
+def spread(values: Values) -> dict[str, float | int]:
     """Mean, population standard deviation, median, extremes; not finite counts as infinitely large.
 
-    The standard deviation divides by the number of simulations, as in the published tables of Closure-RL.
+    The standard deviation divides by the number of simulations, as in the published tables of Closure-RL. ValueError
+    if there are none, or numbers are masked or not real; so for all functions of series here.
     """
-    values = np.asarray(values, np.float64)
+    values = _numbers(values)
+    if not values.size:
+        raise ValueError("a spread needs the error of at least one simulation; got none")
     finite = np.isfinite(values)
     ordered = np.where(finite, values, np.inf)
     kept = values[finite]
@@ -45,24 +49,27 @@ def spread(values: Float[np.ndarray, "simulation"]) -> dict[str, float | int]:
     }
 
 
-def mean_per_step(values: Float64[np.ndarray, "simulation step"]) -> Float64[np.ndarray, "step"]:
+def mean_per_step(values: Values) -> Float64[np.ndarray, "step"]:
     """Mean over simulations at each step; infinite where any simulation is not finite."""
+    values = _numbers(values)
     finite = np.isfinite(values)
     with np.errstate(over="ignore"):
         return np.where(finite.all(axis=0), np.where(finite, values, 0.0).mean(axis=0), np.inf)
 
 
-def std_per_step(values: Float64[np.ndarray, "simulation step"]) -> Float64[np.ndarray, "step"]:
+def std_per_step(values: Values) -> Float64[np.ndarray, "step"]:
     """Population standard deviation over simulations at each step; infinite where any is not finite."""
+    values = _numbers(values)
     finite = np.isfinite(values)
     with np.errstate(over="ignore"):
         return np.where(finite.all(axis=0), np.where(finite, values, 0.0).std(axis=0), np.inf)
 
 
-def quantile_per_step(
-    values: Float64[np.ndarray, "simulation step"], quantile: float = 0.5
-) -> Float64[np.ndarray, "step"]:
+def quantile_per_step(values: Values, quantile: float = 0.5) -> Float64[np.ndarray, "step"]:
     """Quantile over simulations at each step; values that are not finite count as infinitely large."""
+    if not 0 <= quantile <= 1:
+        raise ValueError(f"a quantile lies between 0 and 1; got {quantile}")
+    values = _numbers(values)
     ordered = np.sort(np.where(np.isfinite(values), values, np.inf), axis=0)
     position = quantile * (len(ordered) - 1)
     low, high = ordered[math.floor(position)], ordered[math.ceil(position)]
@@ -73,7 +80,7 @@ def quantile_per_step(
 
 
 def steps_below_threshold(
-    error: Float64[np.ndarray, "simulation step"], threshold: float, *, published: bool = False
+    error: Values, threshold: float, *, published: bool = False
 ) -> tuple[Int[np.ndarray, "simulation"], Bool[np.ndarray, "simulation"]]:
     """How many steps each simulation stays below a relative error.
 
@@ -97,7 +104,7 @@ def steps_below_threshold(
         The numbers of steps, and whether each is censored: the simulation never exceeded the threshold, so
         the true number is at least as large.
     """
-    above = ~(error[:, 1:] <= threshold)
+    above = ~(_numbers(error)[:, 1:] <= threshold)
     censored = ~above.any(axis=1)
     count = np.argmax(above, axis=1)
     return np.where(censored, 0 if published else above.shape[1], count), np.asarray(censored)
@@ -169,6 +176,11 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str):
         return value
     return value.as_posix() if isinstance(value, Path) else str(value)
+
+
+def _numbers(values: Values) -> Float64[np.ndarray, "..."]:
+    """In double precision; those that are not finite are counted, those that are masked refused."""
+    return real_numbers(values, "the values", finite=False).astype(np.float64, copy=False)
 
 
 def _last(error: Float64[np.ndarray, "simulation step"]) -> Float64[np.ndarray, "simulation"]:

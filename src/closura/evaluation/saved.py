@@ -48,7 +48,8 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
     ------
     ValueError
         If the file holds another problem, another grid, components or time step, not every step, or not the
-        parameters of the problem's simulations.
+        parameters of the problem's simulations; if an initial state, a parameter or the truth is not finite; or if
+        what is read is not what was written (:func:`closura.evaluation.load_simulations`).
     """
     found = load_simulations(path)
     state = next(iter(found.methods.values()))[:, 0]
@@ -66,6 +67,15 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
     missing += [f"no {name}" for name in needed if name not in found.parameters]
     if wrong or missing or found.truth is None:
         raise ValueError(f"cannot start from {path}: {'; '.join([*wrong, *missing])}")
+    held = {"the initial state": state, "the truth": found.truth}
+    held |= {f"the parameter {name}": found.parameters[name] for name in needed}
+    for name, array in held.items():
+        lost = _not_finite(array)
+        if lost:
+            raise ValueError(
+                f"cannot start from {path}: {name} is not finite in {len(lost)} of {len(state)} simulations (first "
+                f"{lost[0]}, counted from 0), and no method can be judged from there; save others"
+            )
     dtype = begins.state.dtype
     leaves = [jnp.asarray(found.parameters[name], leaf.dtype) for name, leaf in needed.items()]
     begun = jnp.asarray(state, dtype)
@@ -76,6 +86,11 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
         jax.vmap(lambda state: measure(problem.quantities, state))(begun),
     )
     return store, {**found.configuration.get("description", {}), "start": f"saved simulations, {Path(path).name}"}
+
+
+def _not_finite(array: np.ndarray) -> list[int]:
+    """The simulations that hold a number that is not finite."""
+    return [index for index, each in enumerate(array) if not np.isfinite(each).all()]
 
 
 def _named(parameters: Any) -> dict[str, Any]:

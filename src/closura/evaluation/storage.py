@@ -14,12 +14,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Shaped
 
+from closura.evaluation._whole import MANIFEST, check_absent, check_lengths, check_whole, manifest
 from closura.evaluation.metrics import plain
 from closura.evaluation.results import Evaluation
 from closura.files import replaced_folder
 
 FORMAT = "closura simulations"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since version 2 hashes of all arrays are among the attributes; version 1, without them, is still read."""
 AXES = ("x", "y", "z")
 CONVENTIONS = (
     "state(solver, simulation, step, component, x, y, z): the axis after component is x; point i of an axis "
@@ -181,19 +183,24 @@ def open_simulations(path: str | Path) -> xr.Dataset:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no simulations at {path}")
-    if not (path / ".zattrs").is_file():
+    if not any((path / name).is_file() for name in (".zattrs", ".zmetadata", "zarr.json")):
         raise ValueError(f"{path} is no folder written by save_simulations: it has no zarr attributes")
-    # Steps and times stay numbers: "1" or "s" are units here, not calendars.
-    dataset = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=True, decode_times=False)
+    together = (path / ".zmetadata").is_file()
+    try:
+        check_lengths(path)
+        # Steps and times stay numbers: "1" or "s" are units here, not calendars.
+        dataset = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=together, decode_times=False)
+    except Exception as error:  # a damaged description of an array can raise anything
+        raise _damaged(path, error) from error
     if dataset.attrs.get("format") != FORMAT:
         dataset.close()
         raise ValueError(f"{path} is zarr, but not written by save_simulations (no format {FORMAT!r})")
     found = dataset.attrs.get("format_version")
-    if found != FORMAT_VERSION:
+    if found not in (1, FORMAT_VERSION):
         writer = dataset.attrs.get("closura_version", "unknown")
         dataset.close()
         raise ValueError(
-            f"{path} has format version {found}, written by closura {writer}; this closura reads version "
+            f"{path} has format version {found}, written by closura {writer}; this closura reads versions up to "
             f"{FORMAT_VERSION}: install the closura that wrote it"
         )
     return dataset
@@ -202,38 +209,67 @@ def open_simulations(path: str | Path) -> xr.Dataset:
 def load_simulations(path: str | Path) -> Simulations:
     """Read back all that :func:`save_simulations` wrote, into memory.
 
+    Every array and attribute is held to the hash that was recorded with it. A copy by xarray, with other chunks or
+    in another format of zarr, is the same; a part of one is refused. Folders of version 1 have no hashes: of them
+    chunks that are absent or cut are refused, and what cannot be decoded.
+
     Raises
     ------
     FileNotFoundError
         If there is nothing.
     ValueError
-        If it is not a folder of simulations, one of another version, or an array is missing.
+        If it is not a folder of simulations, one of another version, or what is read is not what was written: an
+        array or a chunk is missing, cut or altered. The message names the folder and the array.
     """
+    path = Path(path)
     with open_simulations(path) as dataset:
         needed = ("state", "solver", "step", "component")
         missing = [name for name in needed if name not in dataset.variables]
         if missing:
             raise ValueError(f"{path} lacks {', '.join(missing)}: the folder is damaged, write it again")
-        state, attributes = dataset["state"].values, dataset.attrs
-        return Simulations(
-            problem=attributes["problem"],
-            methods={str(name): state[index] for index, name in enumerate(dataset["solver"].values)},
-            steps=dataset["step"].values,
-            time_step=float(attributes["time_step"]),
-            extent=tuple(float(length) for length in json.loads(attributes["extent"])),
-            truth=dataset["truth"].values if "truth" in dataset.variables else None,
-            parameters={
-                str(name)[len("parameter_") :]: array.values
-                for name, array in dataset.data_vars.items()
-                if str(name).startswith("parameter_")
-            },
-            components=tuple(str(name) for name in dataset["component"].values),
-            title=attributes["title"],
-            configuration=json.loads(attributes["configuration"]),
-            length_unit=attributes["length_unit"],
-            time_unit=attributes["time_unit"],
-            field_unit=attributes["field_unit"],
-        )
+        for name, array in dataset.variables.items():
+            try:
+                array.load()
+            except Exception as error:  # a damaged chunk can raise anything
+                raise _damaged(path, error, f" in {name}") from error
+        try:
+            if dataset.attrs["format_version"] < 2:
+                check_absent(path)
+            else:
+                check_whole(path, dataset)
+            return _simulations(dataset)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception, where: str = "") -> ValueError:
+    """The error with the path in its message."""
+    if isinstance(error, ValueError) and str(path) in str(error):
+        return error
+    return ValueError(f"{path} is damaged{where}: {type(error).__name__}: {error}")
+
+
+def _simulations(dataset: xr.Dataset) -> Simulations:
+    state, attributes = dataset["state"].values, dataset.attrs
+    return Simulations(
+        problem=attributes["problem"],
+        methods={str(name): state[index] for index, name in enumerate(dataset["solver"].values)},
+        steps=dataset["step"].values,
+        time_step=float(attributes["time_step"]),
+        extent=tuple(float(length) for length in json.loads(attributes["extent"])),
+        truth=dataset["truth"].values if "truth" in dataset.variables else None,
+        parameters={
+            str(name)[len("parameter_") :]: array.values
+            for name, array in dataset.data_vars.items()
+            if str(name).startswith("parameter_")
+        },
+        components=tuple(str(name) for name in dataset["component"].values),
+        title=attributes["title"],
+        configuration=json.loads(attributes["configuration"]),
+        length_unit=attributes["length_unit"],
+        time_unit=attributes["time_unit"],
+        field_unit=attributes["field_unit"],
+    )
 
 
 def _dataset(simulations: Simulations) -> xr.Dataset:
@@ -270,7 +306,8 @@ def _dataset(simulations: Simulations) -> xr.Dataset:
         "time_unit": simulations.time_unit,
         "field_unit": simulations.field_unit,
     }
-    return xr.Dataset(variables, coordinates, attributes)
+    dataset = xr.Dataset(variables, coordinates, attributes)
+    return dataset.assign_attrs({MANIFEST: manifest(dataset)})
 
 
 def _encoding(array: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from closura.fields.datasets import load_images as load_images
 from closura.fields.idx import idx_shape as idx_shape
 from closura.fields.idx import read_idx as read_idx
 from closura.fields.images import ImageSampler as ImageSampler
+from closura.fields.images import grey_values as grey_values
 from closura.fields.images import image_to_field as image_to_field
 from closura.fields.images import resize_matrix as resize_matrix
 from closura.fields.images import rotate_nearest as rotate_nearest

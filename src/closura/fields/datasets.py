@@ -18,6 +18,7 @@ import numpy as np
 
 from closura.fields.download import download_file
 from closura.fields.idx import idx_shape, read_idx
+from closura.fields.images import grey_values
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -100,7 +101,7 @@ class ImageSet:
     Parameters
     ----------
     images
-        uint8 ``(n, rows, columns)``, row 0 at the top.
+        ``(n, rows, columns)``, row 0 at the top: uint8 with 255 for white, or fractions in [0, 1].
     description
         Which file, which indices, of how many: to be printed beside every figure.
     """
@@ -179,8 +180,8 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
     Raises
     ------
     ValueError
-        If the name or the split is unknown, a file is damaged, the files are ambiguous, or there are too few
-        images for this split.
+        If the name or the split is unknown, a file is damaged, the files are ambiguous, there are too few images
+        for this split, or the scale of grey is not known (:func:`closura.fields.grey_values`).
     FileNotFoundError
         If the set is nowhere: where was looked, and how to get it.
     ConnectionError
@@ -200,7 +201,8 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
             f"above it with --data-dir (data_dir=) or the environment variable CLOSURA_DATA"
         )
     file, first, stop, total = _choose(dataset, files, split)
-    images = read_idx(file)[first:stop]
+    # The whole file together: one scale of grey holds for all of its images.
+    images = grey_values(read_idx(file), str(file))[first:stop]
     which = f"images {first:,} to {stop - 1:,} ({stop - first:,} of {total:,}) of {file.name}"
     return ImageSet(images, f"{dataset.title} {split}: {which}")
 

@@ -8,14 +8,71 @@ Image arrays are ``[row, column]`` with row 0 at the top; fields are ``[componen
 and y the row. The transposition happens here, once.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Real, UInt8
 
+from closura.arrays import real_numbers
+
 LARGEST_ANGLE = 90.0
 OFFSET = 1e-6
+WHITE = 255
+"""The grey value of a byte that stands for 1."""
+
+
+def grey_values(images: Any, source: str = "the images") -> np.ndarray:
+    """Images with an unambiguous scale of grey: bytes, of which 255 is white, or fractions in [0, 1].
+
+    Bytes are returned as they are, booleans as fractions 0 and 1. Other whole numbers are taken for bytes if all of
+    them lie in 0 to 255 and not all in 0 to 1; other fractions are taken as they are if all of them lie in [0, 1].
+    Everything else is refused: which of its numbers is white is not known, and fields of another scale would follow.
+
+    Parameters
+    ----------
+    images
+        Real numbers ``(n, rows, columns)``, row 0 at the top. All images of a file together: one scale holds for all.
+    source
+        What they are called in messages.
+
+    Returns
+    -------
+    np.ndarray
+        uint8, or floating-point numbers in [0, 1], of the same shape.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, there is no image or pixel, values are masked, not real or not finite (the message
+        gives the index of the first such image), or their scale is not known.
+    """
+    array = real_numbers(images, source, finite=False, keep_integers=True)
+    if array.ndim != 3 or 0 in array.shape[1:]:
+        raise ValueError(f"{source}: expected grey images (n, rows, columns); got shape {array.shape}")
+    if array.shape[0] == 0:
+        raise ValueError("expected at least one image, got none")
+    if array.dtype == np.uint8:
+        return array
+    bad = ~np.isfinite(array).all(axis=(1, 2))
+    if bad.any():
+        raise ValueError(
+            f"{source}: image {int(bad.argmax())} (counted from 0) holds numbers that are not finite, and {bad.sum()} "
+            f"of {len(bad)} images do: leave them out"
+        )
+    low, high = array.min(), array.max()
+    fractions = np.issubdtype(array.dtype, np.floating)
+    if fractions and low >= 0 and high <= 1:
+        return array
+    whole = array.dtype != np.int8 and (not fractions or bool((array == np.rint(array)).all()))
+    if whole and low >= 0 and high <= WHITE and high != 1:
+        return array.astype(np.uint8)
+    raise ValueError(
+        f"{source}: {array.dtype} values from {low:g} to {high:g} have no known scale of grey: expected bytes from 0 "
+        f"(black) to {WHITE} (white), or fractions from 0 to 1; scale them, and write them as bytes"
+    )
 
 
 def rotate_nearest(image: Real[Array, "row column"], degrees: Real[Array, ""] | float) -> Real[Array, "row column"]:
@@ -74,8 +131,19 @@ def image_to_field(
 ) -> Float[Array, "1 x y"]:
     """Resize an image to ``shape = (nx, ny)`` grid points, add ``offset``, turn it to ``[component, x, y]``.
 
-    The type of the image is the type of the field.
+    The type of the image is the type of the field. An image of another aspect is stretched. Values stay between the
+    image's smallest and largest, plus the offset; NaN and infinity spread to their neighbours.
+
+    Raises
+    ------
+    ValueError
+        If the image is not one of floating-point numbers ``(rows, columns)``: weights of interpolation are fractions.
     """
+    if isinstance(image, np.ma.MaskedArray) or image.ndim != 2 or not jnp.issubdtype(image.dtype, jnp.floating):
+        raise ValueError(
+            "expected an image (rows, columns) of floating-point numbers, none masked; got "
+            f"{type(image).__name__} of shape {image.shape}, {image.dtype}. Bytes become fractions by image / 255"
+        )
     rows, columns = image.shape
     along_x = resize_matrix(columns, shape[0], image.dtype)
     along_y = resize_matrix(rows, shape[1], image.dtype)
@@ -85,13 +153,18 @@ def image_to_field(
     return (field + jnp.asarray(offset, image.dtype))[None]
 
 
+def _on_device(images: Any) -> Array:
+    return jnp.asarray(grey_values(images))
+
+
 class ImageSampler(eqx.Module):
     """Draws images as initial conditions ``(1, nx, ny)`` with values in [1e-6, 1 + 1e-6].
 
     Parameters
     ----------
     images
-        uint8 ``(n, rows, columns)``, as ``load_images`` gives them.
+        ``(n, rows, columns)``, bytes or fractions in [0, 1], as ``load_images`` gives them; others are scaled or
+        refused by :func:`grey_values`. Images that are not square are stretched.
     shape
         Number of points of the (fine) grid along x and y.
     rotate
@@ -106,18 +179,14 @@ class ImageSampler(eqx.Module):
     Raises
     ------
     ValueError
-        If there are no images.
+        If there are no images, or their scale of grey is not known.
     """
 
-    images: UInt8[Array, "n row column"] = eqx.field(converter=jnp.asarray)
+    images: UInt8[Array, "n row column"] | Float[Array, "n row column"] = eqx.field(converter=_on_device)
     shape: tuple[int, int] = eqx.field(static=True)
     rotate: bool = eqx.field(static=True, kw_only=True)
     offset: float = eqx.field(static=True, kw_only=True, default=OFFSET)
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
-
-    def __check_init__(self) -> None:
-        if self.images.shape[0] == 0:
-            raise ValueError("expected at least one image, got none")
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
         """Draw an image (and an angle)."""
@@ -127,10 +196,22 @@ class ImageSampler(eqx.Module):
         return self.render(image, angle if self.rotate else None)
 
     def render(
-        self, image: UInt8[Array, "row column"], degrees: Real[Array, ""] | float | None = None
+        self,
+        image: UInt8[Array, "row column"] | Float[Array, "row column"],
+        degrees: Real[Array, ""] | float | None = None,
     ) -> Float[Array, "1 x y"]:
-        """The initial condition from one image and one angle (None: not rotated), nothing drawn."""
-        values = image.astype(self.dtype) / jnp.asarray(255, self.dtype)
+        """The initial condition from one image and one angle (None: not rotated), nothing drawn.
+
+        Raises
+        ------
+        ValueError
+            If the image holds neither bytes (255 is white) nor fractions.
+        """
+        values = image.astype(self.dtype)
+        if image.dtype == jnp.uint8:
+            values = values / jnp.asarray(WHITE, self.dtype)
+        elif not jnp.issubdtype(image.dtype, jnp.floating):
+            raise ValueError(f"expected an image of bytes or of fractions in [0, 1]; got {image.dtype}")
         if degrees is not None:
             values = rotate_nearest(values, degrees)
         return image_to_field(values, self.shape, offset=self.offset)

@@ -4,6 +4,7 @@ Kernels of the published files are ``(out, in, row = y, column = x)``; ours are 
 """
 
 import hashlib
+import io
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -16,8 +17,10 @@ import numpy as np
 from closura.closures import Policy, ircnn
 from closura.decision import Decision
 from closura.fields.datasets import cache_folder
+from closura.files import write_atomically
 from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError, fill
+from closura.tensor_files import check_numbers
 
 NOTICE = """\
 Weights of Closure-RL (https://github.com/cselab/Closure-RL), redistributed under the terms of its MIT-style
@@ -79,6 +82,10 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             zlib.error,
         ) as error:
             raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+    try:
+        check_numbers(arrays, str(path))
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
     for name, array in arrays.items():
         twin = name.replace("critic.", "actor.", 1)
         if name.startswith("critic.backbone.") and twin in arrays and not np.array_equal(array, arrays[twin]):
@@ -129,6 +136,9 @@ def content_hash(arrays: Mapping[str, np.ndarray]) -> str:
 def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
     """Download published weights into the cache, verify what they hold, and return their ``.npz``.
 
+    A file in the cache that is damaged or holds something else is downloaded again; what turns out to be something
+    else after the download is not kept.
+
     Parameters
     ----------
     name
@@ -150,24 +160,46 @@ def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
     folder = (Path(cache) if cache else cache_folder()) / "models"
     path = folder / f"{name}.npz"
     source = PUBLISHED[name]
-    if path.exists() and content_hash(read_arrays(path)) == source.content:
+    if path.exists() and _holds(path, source.content):
         return path
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = read_arrays(_download(source.url, folder))
-    found = content_hash(arrays)
+    # What an earlier call left would be taken for the download.
+    (folder / _file_of(source.url)).unlink(missing_ok=True)
+    downloaded = _download(source.url, folder)
+    try:
+        arrays = read_arrays(downloaded)
+        found = content_hash(arrays)
+    except WeightsError as error:
+        raise WeightsError(f"{source.url} is not what was published: {error}; try again later") from error
+    finally:
+        downloaded.unlink(missing_ok=True)
     if found != source.content:
-        raise WeightsError(f"{source.url} is not what was published: expected content {source.content}, got {found}")
-    temporary = folder / f"{name}.partial.npz"
-    np.savez(temporary, allow_pickle=False, **arrays)
-    temporary.replace(path)
-    (folder / f"{name}.LICENSE.txt").write_text(NOTICE)
+        raise WeightsError(
+            f"{source.url} is not what was published: expected content {source.content}, got {found}; try again later"
+        )
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
+    write_atomically(folder / f"{name}.LICENSE.txt", NOTICE)
     return path
+
+
+def _holds(path: Path, content: str) -> bool:
+    """Whether a file holds arrays of that hash; a damaged one does not, and is replaced."""
+    try:
+        return content_hash(read_arrays(path)) == content
+    except WeightsError:
+        return False
+
+
+def _file_of(url: str) -> str:
+    return url.rsplit("/", 1)[1]
 
 
 def _download(url: str, folder: Path) -> Path:
     import pooch
 
-    file = url.rsplit("/", 1)[1]
+    file = _file_of(url)
     try:
         # The file's own hash is not known beforehand; what it holds is checked instead.
         return Path(pooch.retrieve(url, known_hash=None, fname=file, path=folder, progressbar=False))

@@ -14,16 +14,34 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
 from jaxtyping import Array, PyTree
-from safetensors import SafetensorError, safe_open
 
 from closura.closures import AnyClosure, AnyPolicy, build
 from closura.decision import Decision
 from closura.files import write_atomically
+from closura.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT = "closura weights"
 FORMAT_VERSION = 1
+
+
+_Types = dict[str, tuple[type, ...]]
+_ARCHITECTURE: _Types = {"closure": (str,), "options": (dict,), "stochastic": (bool,)}
+_NUMBER: tuple[type, ...] = (int, float)
+_DECISION: _Types = {
+    "observation": (list, str),
+    "action": (list, str),
+    "boundary": (list, str),
+    "acts_on": (list, int),
+    "bound": _NUMBER,
+    "scale": _NUMBER,
+    "unit": _NUMBER,
+    "velocity": (list, int),
+    "diffusivity": (int, type(None)),
+    "agents": (str,),
+}
+"""Types of a decision's entries as JSON; of lists, the type of their entries second."""
+_REQUIRED = {"closure", "options", "stochastic", "observation", "action", "boundary"}
 
 
 class WeightsError(ValueError):
@@ -37,7 +55,7 @@ def save_weights(
     architecture: Mapping[str, Any],
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a network's weights, replacing the file atomically.
+    """Write a network's weights, replacing the file atomically. Equal networks and facts give equal files.
 
     Parameters
     ----------
@@ -58,7 +76,7 @@ def save_weights(
         "metadata": json.dumps(dict(metadata or {})),
     }
     arrays = {name: np.asarray(leaf) for name, leaf in named_weights(closure).items()}
-    return write_atomically(path, safetensors.numpy.save(arrays, metadata=header))
+    return write_atomically(path, packed(arrays, header))
 
 
 def named_weights(closure: PyTree[Array]) -> dict[str, Array]:
@@ -73,22 +91,24 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     WeightsError
-        If it is damaged, was not written by closura, or by a later version of the format.
+        If it is damaged, was not written by closura, or by a later version of the format; if an entry is of another
+        type than closura writes.
     FileNotFoundError
         If there is no such file.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"there are no weights at {path}")
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is no safetensors file, or damaged: {error}") from error
-    if header.get("format") != FORMAT:
-        raise WeightsError(f"{path} holds weights, but not of closura: its header does not say which network")
-    if int(header.get("version", 0)) > FORMAT_VERSION:
-        raise WeightsError(f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura")
-    return {name: json.loads(header[name]) for name in ("architecture", "decision", "metadata")}
+        header = read_header_text(path)
+        if header.get("format") != FORMAT:
+            raise WeightsError(f"{path} holds weights, but not of closura: its header does not say which network")
+        version_of(header, path, FORMAT_VERSION)
+        facts = {name: facts_of(header, name, path) for name in ("architecture", "decision", "metadata")}
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    _check_types(facts["architecture"], _ARCHITECTURE, f"{path}: the architecture in its header")
+    _check_types(facts["decision"], _DECISION, f"{path}: the decision in its header")
+    return facts
 
 
 def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosure:
@@ -110,19 +130,27 @@ def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosu
         If there is no such file.
     """
     header = read_header(path)
-    facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()}
-    stored = Decision(**facts)
+    architecture = header["architecture"]
+    try:
+        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()}
+        stored = Decision(**facts)
+        arrays = read_arrays(path)
+    except (ValueError, TypeError) as error:
+        text = str(error)
+        raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     if decision is not None:
         _check_fit(str(path), stored, decision)
-    architecture = header["architecture"]
-    network = build(
-        architecture["closure"],
-        decision or stored,
-        stochastic=architecture["stochastic"],
-        options={name: tuple(v) if isinstance(v, list) else v for name, v in architecture["options"].items()},
-        key=jax.random.key(0),
-    )
-    return fill(network, safetensors.numpy.load_file(str(path)), str(path))
+    try:
+        network = build(
+            architecture["closure"],
+            decision or stored,
+            stochastic=architecture["stochastic"],
+            options={name: tuple(v) if isinstance(v, list) else v for name, v in architecture["options"].items()},
+            key=jax.random.key(0),
+        )
+    except Exception as error:  # a damaged header can ask for anything
+        raise WeightsError(f"{path}: no network can be built as its header says: {error}") from error
+    return fill(network, arrays, str(path))
 
 
 def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> AnyClosure:
@@ -131,7 +159,7 @@ def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> 
     Raises
     ------
     WeightsError
-        If names or shapes differ; the message lists all of them.
+        If names or shapes differ (the message lists all of them), or an array holds no finite real numbers.
     """
     expected = named_weights(network)
     wrong = [f"missing {name}" for name in expected if name not in arrays]
@@ -143,6 +171,12 @@ def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> 
     ]
     if wrong:
         raise WeightsError(f"the weights in {source} do not fit the network: {'; '.join(wrong)}")
+    try:
+        check_numbers(arrays, source)
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
+    if any(array.dtype.kind == "c" for array in arrays.values()):
+        raise WeightsError(f"the weights in {source} are complex; those of networks are real")
     weights, rest = eqx.partition(network, eqx.is_inexact_array)
     _, structure = jax.tree.flatten(weights)
     leaves = [jnp.asarray(arrays[name], leaf.dtype) for name, leaf in expected.items()]
@@ -158,3 +192,19 @@ def _check_fit(source: str, stored: Decision, wanted: Decision) -> None:
     wrong = [f"{name}: expected {a}, got {b}" for name, (a, b) in pairs.items() if a != b]
     if wrong:
         raise WeightsError(f"the network in {source} was made for another problem: {'; '.join(wrong)}")
+
+
+def _check_types(facts: Mapping[str, Any], types: _Types, what: str) -> None:
+    for name, wanted in types.items():
+        if name not in facts:
+            if name in _REQUIRED:
+                raise WeightsError(f"{what} has no {name!r}; it is damaged, or not of closura")
+            continue
+        value = facts[name]
+        if wanted[0] is list:
+            good = isinstance(value, list) and all(type(entry) is wanted[1] for entry in value)
+        else:
+            good = type(value) in wanted and value == value
+        if not good:
+            valid = "a list of " + wanted[1].__name__ if wanted[0] is list else " or ".join(t.__name__ for t in wanted)
+            raise WeightsError(f"{what}: {name!r} is {value!r:.60}, expected {valid}; it is damaged")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from closura.arrays import real_numbers
 from closura.interpretation.collect import Trajectories
 from closura.interpretation.notebook import notebook_estimate
 from closura.interpretation.truncation import truncation_of, velocity_channels
@@ -52,7 +53,8 @@ class Comparison:
 def pearson(
     a: Float[np.ndarray, "simulation *grid"], b: Float[np.ndarray, "simulation *grid"]
 ) -> Float[np.ndarray, " simulation"]:
-    """Pearson correlation over the grid; NaN where a field is constant or not finite."""
+    """Pearson correlation over the grid; NaN where a field is constant or not finite, ValueError if it is masked."""
+    a, b = (real_numbers(x, "a field", finite=False) for x in (a, b))
     a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (a, b))
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         a, b = (x - x.mean(axis=1, keepdims=True) for x in (a, b))

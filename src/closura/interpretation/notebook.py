@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from closura.arrays import check_unmasked
+
 
 def notebook_estimate(
     states: Float[np.ndarray, "time x y"],
@@ -44,8 +46,10 @@ def notebook_estimate(
     Raises
     ------
     ValueError
-        If there are not two states on either side.
+        If there are not two states on either side, or one or the velocity is masked.
     """
+    states = check_unmasked(states, "states")
+    velocity = check_unmasked(velocity, "the velocity")
     if not 2 <= step <= len(states) - 3:
         raise ValueError(f"the estimate needs two states on either side of step {step}; got {len(states)} states")
 

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from closura.arrays import real_numbers
+
 
 class Moments(NamedTuple):
     """Sums of products of candidates and of the answer, over any number of points; add them to join data."""
@@ -30,9 +32,9 @@ class Moments(NamedTuple):
 
     @staticmethod
     def of(candidates: Float[np.ndarray, "term *grid"], answer: Float[np.ndarray, "*grid"]) -> "Moments":
-        """The sums over one field."""
-        x = candidates.reshape(len(candidates), -1).astype(np.float64)
-        y = answer.ravel().astype(np.float64)
+        """The sums over one field; ValueError if its numbers are masked, not real or not finite."""
+        x = real_numbers(candidates, "candidates").reshape(len(candidates), -1).astype(np.float64)
+        y = real_numbers(answer, "the answer").ravel().astype(np.float64)
         return Moments(y.size, x @ x.T, x @ y, float(y.sum()), float(y @ y))
 
     @staticmethod

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from closura.arrays import real_numbers
 from closura.grids import Grid
 from closura.numerics.differences import AnyScheme, get_scheme
 from closura.numerics.integrators import Integrator, get_integrator
@@ -52,9 +53,9 @@ def courant_number(
     Raises
     ------
     ValueError
-        If the velocity does not have one component per axis of the grid.
+        If the velocity does not have one component per axis of the grid, or a number is masked, not real or not finite.
     """
-    speed = np.abs(np.asarray(velocity, np.float64))
+    speed = np.abs(real_numbers(velocity, "the velocity").astype(np.float64))
     if speed.shape != (grid.dimensions, *grid.shape):
         raise ValueError(f"expected a velocity of shape {(grid.dimensions, *grid.shape)}; got {speed.shape}")
     return float(sum(speed[axis].max() * dt / spacing for axis, spacing in enumerate(grid.spacing)))

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closura.arrays import check_unmasked
 from closura.numerics.fourier import weights_of_modes
 from closura.reduced.spectra import ModePower, radii
 
@@ -54,8 +55,9 @@ class Filter(eqx.Module):
         Raises
         ------
         ValueError
-            If the frames have fewer than two axes or are no real floating-point numbers.
+            If the frames have fewer than two axes, are masked, or are no real floating-point numbers.
         """
+        frames = check_unmasked(frames, "frames")
         if frames.ndim < 2 or not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(f"expected real frames (..., component, x, y); got {frames.dtype} {frames.shape}")
         xp: Any = np if isinstance(frames, np.ndarray) else jnp

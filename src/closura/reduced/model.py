@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
-from closura.reduced.stored import read_stored, write_stored
+from closura.reduced.stored import read_stored, rebuilt, write_stored
 
 FORMAT = "closura reduced model"
 
@@ -195,4 +195,4 @@ def load_model(path: str | Path) -> tuple[ReducedModel, dict[str, Any]]:
     name, arrays, facts, metadata = read_stored(path, FORMAT)
     if name not in MODELS:
         raise ValueError(f"unknown reduced-order model {name!r}; valid: {', '.join(MODELS)}")
-    return MODELS[name].model.from_state(arrays, facts), metadata
+    return rebuilt(path, lambda: MODELS[name].model.from_state(arrays, facts)), metadata

@@ -28,6 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closura.arrays import check_finite_frames, check_unmasked
+
 SNAPSHOT_LIMIT = 1500
 OVERSAMPLING = 20
 ITERATIONS = 6
@@ -75,8 +77,9 @@ class POD(eqx.Module):
         Raises
         ------
         ValueError
-            If the frames are not on the grid of the basis.
+            If the frames are not on the grid of the basis, or masked.
         """
+        frames = check_unmasked(frames, "frames")
         if tuple(frames.shape[-3:]) != tuple(self.mean.shape):
             raise ValueError(f"the basis is for fields of shape {self.mean.shape}; got frames {frames.shape}")
         xp: Any = np if isinstance(frames, np.ndarray) else jnp
@@ -91,8 +94,9 @@ class POD(eqx.Module):
         Raises
         ------
         ValueError
-            If there are more coefficients than modes.
+            If there are more coefficients than modes, or some are masked.
         """
+        coefficients = check_unmasked(coefficients, "coefficients")
         count = coefficients.shape[-1]
         if count > len(self):
             raise ValueError(f"the basis has {len(self)} modes; got {count} coefficients")
@@ -154,8 +158,11 @@ def fit_pod(
     Raises
     ------
     ValueError
-        If there are not at least as many frames, and numbers per frame, as modes; or the method is unknown.
+        If there are not at least as many frames, and numbers per frame, as modes; the method is unknown; or a number
+        is masked or not finite.
     """
+    frames = check_unmasked(frames, "frames")
+    check_finite_frames(frames, "frames")
     shape, count = frames.shape[1:], len(frames)
     size = int(np.prod(shape))
     if not 1 <= modes <= min(count, size):

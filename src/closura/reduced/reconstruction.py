@@ -15,8 +15,9 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.arrays import check_finite_frames, check_unmasked
 from closura.reduced.filters import Filter
-from closura.reduced.stored import read_stored, write_stored
+from closura.reduced.stored import read_stored, rebuilt, write_stored
 
 FORMAT = "closura reconstruction"
 
@@ -173,22 +174,26 @@ def check_pairs(filtered: Frames, full: Frames, least: int = 1) -> None:
     Raises
     ------
     ValueError
-        If the two arrays differ in shape or there are fewer than ``least`` frames.
+        If the two arrays differ in shape, there are fewer than ``least`` frames, or numbers are masked or not finite.
     """
     if filtered.shape != full.shape:
         raise ValueError(f"filtered and full frames come in pairs; got shapes {filtered.shape} and {full.shape}")
     if filtered.shape[0] < least:
         raise ValueError(f"expected at least {least} training frames; got {filtered.shape[0]}: give more, or ask less")
+    for name, frames in (("filtered frames", filtered), ("full frames", full)):
+        check_unmasked(frames, name)
+        check_finite_frames(frames, name)
 
 
 def check_question(filtered: Frames, shape: tuple[int, ...], members: int = 1) -> None:
-    """Refuse frames of another shape than was fitted, ``(component, x, y)``, and ensembles without members.
+    """Refuse frames of another shape than was fitted, ``(component, x, y)``, or masked, and ensembles without members.
 
     Raises
     ------
     ValueError
         With what was expected.
     """
+    check_unmasked(filtered, "filtered frames")
     if filtered.shape[1:] != tuple(shape):
         raise ValueError(f"expected frames (time, {', '.join(map(str, shape))}), as fitted; got {filtered.shape}")
     if members < 1:
@@ -228,4 +233,5 @@ def load_reconstruction(path: str | Path) -> tuple[Reconstruction, dict[str, Any
         If there is no such file.
     """
     name, arrays, facts, metadata = read_stored(path, FORMAT)
-    return find(name).reconstruction.from_state(arrays, facts), metadata
+    kind = find(name).reconstruction
+    return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from closura.arrays import check_finite_frames, check_unmasked
 from closura.reduced.symmetries import Symmetry, shift_along_x
 
 
@@ -86,7 +87,14 @@ def place(filtered: Float[np.ndarray, "time 2 x y"], forcing: int) -> Placement:
         Filtered frames.
     forcing
         Wavenumber of the forcing, at least 1.
+
+    Raises
+    ------
+    ValueError
+        If the frames are masked or not finite.
     """
+    filtered = check_unmasked(filtered, "frames")
+    check_finite_frames(filtered, "frames")
     x, y = filtered.shape[-2:]
     wave_x, wave_y = (np.exp(-2j * np.pi * np.arange(n) / n) for n in (x, y))
     u = filtered[:, 0].mean(axis=1, dtype=np.float64) @ wave_y

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from closura.arrays import check_finite_frames, check_unmasked
 from closura.numerics.fourier import weights_of_modes
 
 FRAMES_AT_ONCE = 256
@@ -50,8 +51,10 @@ class ModePower:
         Raises
         ------
         ValueError
-            If they have another shape than the earlier ones.
+            If they have another shape than the earlier ones, or are masked or not finite.
         """
+        frames = check_unmasked(frames, "frames")
+        check_finite_frames(frames, "frames")
         expected = (self.sums.shape[0], *self.points)
         if frames.shape[1:] != expected:
             raise ValueError(f"expected frames of shape (time, {', '.join(map(str, expected))}); got {frames.shape}")

@@ -1,7 +1,7 @@
 """Fitted modules as safetensors files: named arrays, and plain facts in the header. Nothing is executed on loading."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,13 +9,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import safetensors.numpy
-from safetensors import SafetensorError, safe_open
 
 from closura.files import write_atomically
+from closura.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT_VERSION = 1
 Module = TypeVar("Module", bound=eqx.Module)
+Stored = TypeVar("Stored")
 
 
 def arrays_of(module: eqx.Module) -> dict[str, np.ndarray]:
@@ -78,8 +78,7 @@ def write_stored(
         "facts": json.dumps(dict(facts)),
         "metadata": json.dumps(dict(metadata or {})),
     }
-    contiguous = {key: np.ascontiguousarray(array) for key, array in arrays.items()}
-    return write_atomically(path, safetensors.numpy.save(contiguous, metadata=header))
+    return write_atomically(path, packed(arrays, header))
 
 
 def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
@@ -88,21 +87,33 @@ def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray]
     Raises
     ------
     ValueError
-        If the file is damaged, holds something else, or is of a later format.
+        If the file is damaged, holds something else, numbers that are not finite, or is of a later format.
     FileNotFoundError
         If there is no such file.
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no {kind.removeprefix('closura ')} at {path}")
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            header = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+    header = read_header_text(path)
     if header.get("format") != kind:
         what = header.get("format", "arrays that do not say what they are")
         raise ValueError(f"{path} holds {what}, expected a {kind}")
-    if int(header.get("version", 0)) > FORMAT_VERSION:
-        raise ValueError(f"{path} has format {header['version']}, later than {FORMAT_VERSION}: update closura")
-    return header["name"], arrays, json.loads(header["facts"]), json.loads(header["metadata"])
+    version_of(header, path, FORMAT_VERSION)
+    if not header.get("name"):
+        raise ValueError(
+            f"{path}: its header does not say which {kind.removeprefix('closura ')} it holds; it is damaged"
+        )
+    return header["name"], read_arrays(path), facts_of(header, "facts", path), facts_of(header, "metadata", path)
+
+
+def rebuilt(path: str | Path, build: Callable[[], Stored]) -> Stored:
+    """What ``build`` makes of a file's arrays and facts.
+
+    Raises
+    ------
+    ValueError
+        If it cannot: facts are missing or of wrong types, arrays of other names or shapes. The message names the file.
+    """
+    try:
+        return build()
+    except Exception as error:  # a damaged header can ask for anything
+        raise ValueError(f"{path} does not hold what its header says: {type(error).__name__}: {error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from closura.arrays import check_unmasked
 from closura.numerics.fourier import wavenumbers, weights_of_modes
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def energy_and_dissipation(
     velocity: Float[np.ndarray, "time 2 x y"], reynolds: float
 ) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, " time"]]:
     """Kinetic energy <u^2 + v^2> / 2 and dissipation <(dv/dx - du/dy)^2> / Re of each frame, float64, spectrally."""
+    velocity = check_unmasked(velocity, "the velocity")
     points = velocity.shape[-1]
     kx, ky = wavenumbers(points)
     spectrum = np.fft.rfft2(np.asarray(velocity, np.float64))
@@ -47,7 +49,8 @@ class Accumulator:
         self._maximum, self._minimum = -np.inf, np.inf
 
     def add(self, values: Float[np.ndarray, "..."]) -> None:
-        """Add values of any shape."""
+        """Add values of any shape; ValueError if some are masked."""
+        values = check_unmasked(values, "values")
         self._count += values.size
         self._sum += float(np.sum(values, dtype=np.float64))
         self._squares += float(np.sum(np.square(values, dtype=np.float64)))

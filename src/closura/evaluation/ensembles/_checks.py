@@ -1,37 +1,23 @@
-"""What all scores ask of their arrays: shapes that fit and numbers that are finite."""
+"""What all scores ask of their arrays besides :mod:`closura.arrays`: ensembles and velocities."""
 
-import jax
 import numpy as np
-from jaxtyping import Float
 
-Values = Float[np.ndarray | jax.Array, "..."]
-"""A real array, NumPy or JAX; shapes are named in docstrings and checked with messages of our own."""
+from closura.arrays import Values, either, masked_numbers, real_numbers, unmasked
 
 
-def finite(values: Values, name: str) -> np.ndarray:
-    """The array on the host, in its own precision.
+def ensemble_of(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Members ``(member, *truth.shape)``, truth, and the points that are masked in the truth or in any member.
 
     Raises
     ------
     ValueError
-        If it holds no number, or one that is not finite.
+        As :func:`members_of`, and if numbers are not real, or not finite at points that are not masked.
     """
-    array = np.asarray(values)
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: shape {array.shape}")
-    bad = array.size - int(np.isfinite(array).sum())
-    if bad:
-        raise ValueError(
-            f"{name} holds {bad} of {array.size} numbers that are not finite; leave out what diverged, and report how "
-            "much that was beside the scores of the rest"
-        )
-    return array
-
-
-def same_shape(first: np.ndarray, second: np.ndarray, names: tuple[str, str]) -> None:
-    """Raise ValueError unless both have the same shape."""
-    if first.shape != second.shape:
-        raise ValueError(f"{names[0]} and {names[1]} need the same shape; got {first.shape} and {second.shape}")
+    members, hidden = masked_numbers(prediction, "predictions", finite=False)
+    actual, mask = masked_numbers(truth, "truth", finite=False)
+    members_of(members, actual)
+    mask = either(mask, None if hidden is None else np.asarray(hidden.any(axis=0)))
+    return unmasked(members, mask, "predictions"), unmasked(actual, mask, "truth"), mask
 
 
 def members_of(prediction: np.ndarray, truth: np.ndarray) -> int:
@@ -52,15 +38,25 @@ def members_of(prediction: np.ndarray, truth: np.ndarray) -> int:
     return int(prediction.shape[0])
 
 
-def velocity_of(values: Values, name: str = "velocity") -> np.ndarray:
+def velocity_of(values: Values, name: str = "velocity", axes: tuple[str, ...] | None = None) -> np.ndarray:
     """A velocity ``(..., component=2, x, y)`` on the host in double precision.
+
+    Parameters
+    ----------
+    values
+        The velocity.
+    name
+        What it is called in messages.
+    axes
+        Names of the axes before the component; None: any.
 
     Raises
     ------
     ValueError
-        If the shape is another, or a value is not finite.
+        If the shape is another, a value is masked (derivatives and waves need all points) or not finite.
     """
-    array = np.asarray(values)
-    if array.ndim < 3 or array.shape[-3] != 2:
-        raise ValueError(f"{name} needs shape (..., component=2, x, y); got {array.shape}")
-    return finite(array, name).astype(np.float64, copy=False)
+    array = real_numbers(values, name, finite=False)
+    wanted = ("...",) if axes is None else axes
+    if array.ndim < 3 or array.shape[-3] != 2 or (axes is not None and array.ndim != 3 + len(axes)):
+        raise ValueError(f"{name} needs shape ({', '.join(wanted)}, component=2, x, y); got {array.shape}")
+    return unmasked(array, None, name).astype(np.float64, copy=False)

@@ -13,11 +13,6 @@ class FrameSums:
         self._components: int | None = None
 
     @property
-    def points(self) -> int:
-        """Points of a frame's grid."""
-        return int(np.prod(self._grid)) if self._grid is not None else 0
-
-    @property
     def frames(self) -> int:
         """Frames seen so far."""
         return sum(len(block) for block in next(iter(self._blocks.values()), []))
@@ -34,6 +29,10 @@ class FrameSums:
             raise ValueError(f"fields need shape (time, component, *grid); got {shape}")
         self._settle(shape[1], tuple(shape[2:]))
 
+    def begin(self, shape: tuple[int, ...], mask: np.ndarray | None) -> None:
+        """Take the ``number`` of points of a block ``(time, component, *grid)`` that are not masked."""
+        self.add("number", np.broadcast_to(1.0, shape), mask)
+
     def _settle(self, components: int, grid: tuple[int, ...]) -> None:
         if self._grid is None:
             self._grid, self._components = grid, components
@@ -43,9 +42,11 @@ class FrameSums:
                 f"{self._components} on {self._grid}. Use one accumulator for each"
             )
 
-    def add(self, name: str, values: np.ndarray) -> None:
-        """Take the sums over points of ``(time, component, *grid)``."""
+    def add(self, name: str, values: np.ndarray, mask: np.ndarray | None) -> None:
+        """Take the sums of ``(time, component, *grid)`` over points that are not masked."""
         axes = tuple(range(2, values.ndim))
+        if mask is not None:
+            values = np.where(mask, 0.0, values)
         self._blocks.setdefault(name, []).append(values.sum(axis=axes, dtype=np.float64))
 
     def merge(self, other: "FrameSums") -> None:

@@ -22,7 +22,8 @@ import math
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, finite, members_of, same_shape
+from closura.arrays import Values, numbers_together, with_mask
+from closura.evaluation.ensembles._checks import ensemble_of
 
 
 def crps_ensemble(prediction: Values, truth: Values, *, fair: bool = True) -> Float64[np.ndarray, "*truth"]:
@@ -33,23 +34,23 @@ def crps_ensemble(prediction: Values, truth: Values, *, fair: bool = True) -> Fl
     prediction
         Members, ``(member, *truth.shape)``.
     truth
-        What happened, of any shape.
+        What happened, of any shape; masked (``numpy.ma``) where that is not known.
     fair
         The fair estimator; the plain one where False. Of one member both are the absolute error.
 
     Returns
     -------
-    In the unit of the data, of the truth's shape.
+    In the unit of the data, of the truth's shape; masked at points that are masked in the truth or any member, so that
+    its mean leaves them out.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, there is no member, or a number is not finite.
+        If shapes do not fit, there is no member, or a number is not real or not finite.
     """
-    members, actual = np.asarray(prediction), finite(truth, "truth")
-    members_of(members, actual)
-    both = crps_of_ordered(in_order(finite(members, "predictions")), actual)
-    return both[0] if fair else both[1]
+    members, actual, mask = ensemble_of(prediction, truth)
+    both = crps_of_ordered(in_order(members), actual)
+    return with_mask(both[0] if fair else both[1], mask)
 
 
 def in_order(members: np.ndarray) -> np.ndarray:
@@ -79,14 +80,20 @@ def crps_normal(mean: Values, std: Values, truth: Values) -> Float64[np.ndarray,
     Parameters
     ----------
     mean, std, truth
-        Three arrays of one shape. Where the standard deviation is 0 the score is the absolute error.
+        Three arrays of one shape. Where the standard deviation is 0 the score is the absolute error; where one of the
+        three is masked (``numpy.ma``) the score is.
 
     Raises
     ------
     ValueError
-        If shapes differ, a number is not finite or a standard deviation is negative.
+        If shapes differ, a number is not real or not finite, or a standard deviation is negative.
     """
-    centre, spread, actual = checked_normal(mean, std, truth)
+    centre, spread, actual, mask = checked_normal(mean, std, truth)
+    return with_mask(crps_of_normal(centre, spread, actual), mask)
+
+
+def crps_of_normal(centre: np.ndarray, spread: np.ndarray, actual: np.ndarray) -> Float64[np.ndarray, "*truth"]:
+    """As :func:`crps_normal`, of arrays that were checked."""
     error = np.subtract(actual, centre, dtype=np.float64)
     width = spread.astype(np.float64)
     z = np.divide(error, width, out=np.zeros_like(error), where=width > 0)
@@ -95,14 +102,15 @@ def crps_normal(mean: Values, std: Values, truth: Values) -> Float64[np.ndarray,
     return np.where(width > 0, score, np.abs(error))
 
 
-def checked_normal(mean: Values, std: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard deviation and truth on the host, or a ValueError as :func:`crps_normal` says."""
-    centre, spread, actual = finite(mean, "mean"), finite(std, "standard deviation"), finite(truth, "truth")
-    same_shape(centre, actual, ("mean", "truth"))
-    same_shape(spread, actual, ("standard deviation", "truth"))
+def checked_normal(
+    mean: Values, std: Values, truth: Values
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    """Mean, standard deviation, truth and what is masked in any, or a ValueError as :func:`crps_normal` says."""
+    arrays, mask = numbers_together((mean, "mean"), (std, "standard deviation"), (truth, "truth"))
+    centre, spread, actual = arrays
     if (spread < 0).any():
         raise ValueError(f"standard deviations cannot be negative; the smallest is {spread.min():.3g}")
-    return centre, spread, actual
+    return centre, spread, actual, mask
 
 
 def normal_distribution(z: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:

@@ -1,7 +1,8 @@
 r"""Physics of a velocity field on [0, 2 pi)^2, periodic: energy, spectrum, vorticity, dissipation, divergence.
 
 Arrays are ``velocity (..., component=2, x, y)``: component 0 is u, along x, the second last axis; component 1 is v,
-along y. All functions work on any leading axes and compute in double precision.
+along y. All functions work on any leading axes and compute in double precision; they raise ValueError for numbers that
+are masked (``numpy.ma``), not real or not finite: waves and derivatives need all points.
 
     E = (u^2 + v^2) / 2       w = dv/dx - du/dy       enstrophy = <w^2> / 2       dissipation = <w^2> / Re
 
@@ -18,7 +19,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int
 
-from closura.evaluation.ensembles._checks import Values, velocity_of
+from closura.arrays import Values, real_numbers
+from closura.evaluation.ensembles._checks import velocity_of
 
 Nyquist = Literal["zero", "kept"]
 
@@ -92,9 +94,7 @@ def energy_spectrum(
     return total * points if normalisation == "kolsol" else total
 
 
-def resolving_shell(
-    spectrum: Float64[np.ndarray, "*frames shell"], *, fraction: float = 0.9999
-) -> Int[np.ndarray, "*frames"]:
+def resolving_shell(spectrum: Values, *, fraction: float = 0.9999) -> Int[np.ndarray, "*frames"]:
     """The first shell up to and including which a fraction of the energy lies.
 
     Parameters
@@ -107,10 +107,18 @@ def resolving_shell(
     Returns
     -------
     Index of the shell: with ``bins="floor"`` that energy lies at wavenumbers below ``shell + 1``.
+
+    Raises
+    ------
+    ValueError
+        If the fraction is none, or an energy is negative, masked, not real or not finite.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of the energy must lie strictly between 0 and 1; got {fraction}")
-    total = np.cumsum(spectrum, axis=-1)
+    energies = real_numbers(spectrum, "the spectrum")
+    if energies.ndim < 1 or (energies < 0).any():
+        raise ValueError(f"a spectrum (..., shell) has no negative energies; got shape {energies.shape}")
+    total = np.cumsum(energies, axis=-1, dtype=np.float64)
     return np.asarray(np.argmax(total >= fraction * total[..., -1:], axis=-1))
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, velocity_of
+from closura.arrays import Values
+from closura.evaluation.ensembles._checks import velocity_of
 from closura.evaluation.ensembles._sums import ratio
 from closura.evaluation.ensembles.distributions import Histogram, wasserstein
 from closura.evaluation.ensembles.flow_statistics import (

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, finite, same_shape
+from closura.arrays import Values, numbers_together, real_numbers
+from closura.evaluation.ensembles._sums import ratios
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def leading_exponent(
             "steps, renormalisations and time_step must be positive and discard not negative; got "
             f"{steps}, {renormalisations}, {time_step}, {discard}"
         )
+    if np.ma.is_masked(state):
+        raise ValueError("the state is masked; a step needs all of its numbers")
     first = np.asarray(state)
     direction = _direction(first, perturbation, generator)
     distance = separation if separation is not None else float(np.sqrt(np.finfo(first.dtype).eps)) * _norm(first)
@@ -140,14 +143,19 @@ def _beside(state: Any, direction: np.ndarray, distance: float) -> Any:
 def separation(first: Values, second: Values) -> Float64[np.ndarray, "time"]:
     """Root mean square distance of two runs ``(time, component, x, y)`` at every time.
 
+    Points that are masked (``numpy.ma``) in one of them are left out; NaN for a time at which all are.
+
     Raises
     ------
     ValueError
-        If shapes differ or a number is not finite.
+        If shapes differ, or a number is not real, or not finite at points that are not masked.
     """
-    one, two = finite(first, "the first run"), finite(second, "the second run")
-    same_shape(one, two, ("the first run", "the second run"))
-    return np.sqrt(np.square(np.subtract(one, two, dtype=np.float64)).mean(axis=tuple(range(1, one.ndim))))
+    (one, two), mask = numbers_together((first, "the first run"), (second, "the second run"))
+    axes = tuple(range(1, one.ndim))
+    squared = np.square(np.subtract(one, two, dtype=np.float64))
+    if mask is None:
+        return np.sqrt(squared.mean(axis=axes))
+    return np.sqrt(ratios(squared.sum(axis=axes), (~mask).sum(axis=axes)))
 
 
 def exponent_from_separation(
@@ -171,9 +179,10 @@ def exponent_from_separation(
     Raises
     ------
     ValueError
-        If fewer than three frames lie between the bounds, a number is not finite or the time step is not positive.
+        If fewer than three frames lie between the bounds, a number is masked, not real or not finite, or the time step
+        is not positive.
     """
-    series = finite(distance, "the distance").astype(np.float64)
+    series = real_numbers(distance, "the distance").astype(np.float64)
     if series.ndim != 1 or not time_step > 0:
         raise ValueError(f"needed: a distance (time,) and a positive time step; got {series.shape} and {time_step}")
     ceiling = float(series.max()) / 10 if upper is None else upper

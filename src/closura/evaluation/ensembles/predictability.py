@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, finite, same_shape, velocity_of
+from closura.arrays import Values, either, masked_numbers, real_numbers, unmasked
+from closura.evaluation.ensembles._checks import velocity_of
 from closura.evaluation.ensembles._sums import ratios
 from closura.evaluation.ensembles.flow_statistics import vorticity
 
@@ -41,14 +42,15 @@ def relative_l2_series(prediction: Values, truth: Values) -> Float64[np.ndarray,
     prediction
         ``(time, component, x, y)``, or with axes before: ``(member, time, component, x, y)``.
     truth
-        ``(time, component, x, y)``.
+        ``(time, component, x, y)``. Points that are masked (``numpy.ma``) here or in the prediction are left out; NaN
+        for a time at which all are.
 
     Raises
     ------
     ValueError
-        If shapes do not fit or a number is not finite.
+        If shapes do not fit, or a number is not real, or not finite at points that are not masked.
     """
-    predicted, actual = _pair(prediction, truth)
+    predicted, actual, _ = _pair(prediction, truth)
     error = np.square(np.subtract(predicted, actual, dtype=np.float64)).sum(axis=(-3, -2, -1))
     size = np.square(actual, dtype=np.float64).sum(axis=(-3, -2, -1))
     return np.sqrt(ratios(error, np.broadcast_to(size, error.shape)))
@@ -59,34 +61,49 @@ def pattern_correlation(prediction: Values, truth: Values) -> Float64[np.ndarray
 
     Arguments as in :func:`relative_l2_series`. 0 where one of the two is constant in space: nothing is predicted.
     """
-    predicted, actual = _pair(prediction, truth)
-    return _correlation(_departure(predicted), _departure(actual), (-3, -2, -1))
+    predicted, actual, mask = _pair(prediction, truth)
+    found = _correlation(_departure(predicted, mask), _departure(actual, mask), (-3, -2, -1))
+    return found if mask is None else np.where(mask.all(axis=(-3, -2, -1)), np.nan, found)
 
 
 def vorticity_correlation(prediction: Values, truth: Values) -> Float64[np.ndarray, "*member time"]:
     """Correlation of the vorticities over points at every time.
 
-    Arguments as in :func:`relative_l2_series`. The usual measure for two-dimensional flows (Kochkov et al. 2021,
-    PNAS 118, e2101784118; Lippe et al. 2023, arXiv 2308.05732, which gives the time with correlation above 0.8).
+    Arguments as in :func:`relative_l2_series`, but none masked: derivatives need all points. The usual measure for
+    two-dimensional flows (Kochkov et al. 2021, PNAS 118, e2101784118; Lippe et al. 2023, arXiv 2308.05732, which gives
+    the time with correlation above 0.8).
     """
-    predicted, actual = _pair(velocity_of(prediction, "predictions"), velocity_of(truth, "truth"))
+    predicted, actual, _ = _pair(velocity_of(prediction, "predictions"), velocity_of(truth, "truth"))
     return _correlation(vorticity(predicted), vorticity(actual), (-2, -1))
 
 
-def _pair(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray]:
-    predicted, actual = finite(prediction, "predictions"), finite(truth, "truth")
+def _pair(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Prediction and truth, both of the prediction's shape if points are masked, and which."""
+    predicted, hidden = masked_numbers(prediction, "predictions", finite=False)
+    actual, mask = masked_numbers(truth, "truth", finite=False)
     if actual.ndim != 4:
         raise ValueError(f"the truth needs shape (time, component, x, y); got {actual.shape}")
     if predicted.ndim < 4:
         raise ValueError(f"predictions need shape (..., time, component, x, y); got {predicted.shape}")
-    same_shape(predicted[(0,) * (predicted.ndim - 4)], actual, ("each prediction", "truth"))
-    return predicted, actual
+    if predicted.shape[-4:] != actual.shape:
+        raise ValueError(
+            f"each prediction and truth need the same shape; got {predicted.shape[-4:]} and {actual.shape}"
+        )
+    mask = either(mask, hidden)
+    if mask is not None:
+        actual, mask = np.broadcast_to(actual, predicted.shape), np.broadcast_to(mask, predicted.shape)
+    return unmasked(predicted, mask, "predictions"), unmasked(actual, mask, "truth"), mask
 
 
-def _departure(field: np.ndarray) -> np.ndarray:
+def _departure(field: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     wide = field.astype(np.float64)
-    mean = wide.mean(axis=(-2, -1), keepdims=True)
-    departure = wide - mean
+    if mask is None:
+        mean = wide.mean(axis=(-2, -1), keepdims=True)
+        departure = wide - mean
+    else:
+        number = (~mask).sum(axis=(-2, -1), keepdims=True)
+        mean = wide.sum(axis=(-2, -1), keepdims=True) / np.maximum(number, 1)
+        departure = np.where(mask, 0.0, wide - mean)
     # The mean of equal numbers is theirs only to rounding; what is left of a constant field is no pattern.
     return np.where(np.abs(departure) <= 8 * np.finfo(np.float64).eps * np.abs(mean), 0.0, departure)
 
@@ -114,7 +131,7 @@ def valid_prediction_time(
     Parameters
     ----------
     error
-        One number per frame, ``(time,)``. A number that is not finite exceeds every threshold.
+        One number per frame, ``(time,)``, none masked. A number that is not finite exceeds every threshold.
     time_step
         Time between frames.
     threshold
@@ -161,10 +178,10 @@ def correlation_time(
 
 
 def _series(values: Values, time_step: float) -> np.ndarray:
-    series = np.asarray(values, np.float64)
+    series = real_numbers(values, "the series", finite=False).astype(np.float64)
     if series.ndim != 1 or series.size == 0:
         raise ValueError(f"a series needs shape (time,) with at least one frame; got {series.shape}")
-    if not time_step > 0:
+    if not 0 < time_step < float("inf"):
         raise ValueError(f"the time step must be positive; got {time_step}")
     return series
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, finite, members_of, same_shape, velocity_of
+from closura.arrays import Values, real_numbers, same_shape
+from closura.evaluation.ensembles._checks import velocity_of
 from closura.evaluation.ensembles._sums import FrameSums, ratio
-from closura.evaluation.ensembles.crps import checked_normal, crps_normal
+from closura.evaluation.ensembles.crps import checked_normal, crps_normal, crps_of_normal
 from closura.evaluation.ensembles.flow_statistics import kinetic_energy
 
 SIGMAS = (1, 2, 3)
@@ -62,20 +63,22 @@ class PublishedScoring:
         Raises
         ------
         ValueError
-            If shapes differ from each other or earlier blocks, a number is not finite or a deviation is negative.
+            If shapes differ from each other or earlier blocks, a number is not real or not finite, or a deviation is
+            negative. Points that are masked (``numpy.ma``) are left out.
         """
-        centre, spread, actual = checked_normal(mean, std, truth)
+        centre, spread, actual, mask = checked_normal(mean, std, truth)
         self._sums.expect(actual.shape)
+        self._sums.begin(actual.shape, mask)
         centre, spread, actual = (array.astype(np.float64) for array in (centre, spread, actual))
         error = np.abs(actual - centre)
-        self._sums.add("absolute error", error)
-        self._sums.add("squared error", error**2)
-        self._sums.add("absolute truth", np.abs(actual))
-        self._sums.add("squared truth", actual**2)
-        self._sums.add("std", spread)
-        self._sums.add("negative crps", -crps_normal(centre, spread, actual))
+        self._sums.add("absolute error", error, mask)
+        self._sums.add("squared error", error**2, mask)
+        self._sums.add("absolute truth", np.abs(actual), mask)
+        self._sums.add("squared truth", actual**2, mask)
+        self._sums.add("std", spread, mask)
+        self._sums.add("negative crps", -crps_of_normal(centre, spread, actual), mask)
         for q in SIGMAS:
-            self._sums.add(f"inside {q}", (centre - q * spread <= actual) & (actual <= centre + q * spread))
+            self._sums.add(f"inside {q}", (centre - q * spread <= actual) & (actual <= centre + q * spread), mask)
 
     def merge(self, other: "PublishedScoring") -> "PublishedScoring":
         """Take over what another one has seen, or raise ValueError if components or grid differ."""
@@ -85,7 +88,7 @@ class PublishedScoring:
     def result(self) -> PublishedScores:
         """Scores over everything that was added; ValueError if that is nothing."""
         sums = self._sums
-        number = sums["std"].size * sums.points
+        number = float(sums["number"].sum())
 
         def total(name: str) -> float:
             return float(sums[name].sum())
@@ -103,9 +106,15 @@ def ensemble_mean_and_std(prediction: Values) -> tuple[Float64[np.ndarray, "..."
     """Mean and standard deviation over the members (axis 0), with divisor M as NumPy's default has it.
 
     The sources are not clear about the divisor of every notebook; with 10 to 100 members it changes 0.5 to 5 %.
+
+    Raises
+    ------
+    ValueError
+        If there is no axis of members, or a number is masked, not real or not finite.
     """
-    members = finite(prediction, "predictions")
-    members_of(members, members[0])
+    members = real_numbers(prediction, "predictions")
+    if members.ndim < 1:
+        raise ValueError("predictions need shape (member, ...); got a single number")
     return members.mean(axis=0, dtype=np.float64), members.std(axis=0, dtype=np.float64)
 
 
@@ -115,12 +124,15 @@ def picp(mean: Values, std: Values, truth: Values, q: float | int) -> float:
     Raises
     ------
     ValueError
-        If shapes differ, a number is not finite, a deviation is negative, or ``q`` is not positive.
+        If shapes differ, a number is not real or not finite, a deviation is negative, or ``q`` is not positive. Points
+        that are masked (``numpy.ma``) are left out.
     """
     if not q > 0:
         raise ValueError(f"the half width q must be positive; got {q}")
-    centre, spread, actual = (array.astype(np.float64) for array in checked_normal(mean, std, truth))
-    return 100 * float(((centre - q * spread <= actual) & (actual <= centre + q * spread)).mean())
+    *given, mask = checked_normal(mean, std, truth)
+    centre, spread, actual = (array.astype(np.float64) for array in given)
+    inside = (centre - q * spread <= actual) & (actual <= centre + q * spread)
+    return 100 * float((inside if mask is None else inside[~mask]).mean())
 
 
 def crps_as_printed(mean: Values, std: Values, truth: Values) -> float:
@@ -133,9 +145,13 @@ def trajectory_table_errors(prediction: Values, truth: Values) -> dict[str, tupl
 
     ``l1 = mean|y - p| / (mean|y| + 1e-8)``, ``l2 = ||y - p|| / (||y|| + 1e-8)`` for ``(time, component, *grid)``.
     Its third column is :func:`closura.evaluation.ensembles.wasserstein` of each component's values.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or are others, or a number is masked, not real or not finite.
     """
-    predicted, actual = finite(prediction, "predictions"), finite(truth, "truth")
-    same_shape(predicted, actual, ("predictions", "truth"))
+    predicted, actual = _frames(prediction, truth)
     axes = (0, *range(2, actual.ndim))
     error = np.abs(np.subtract(actual, predicted, dtype=np.float64))
     size = np.abs(actual).astype(np.float64)
@@ -149,13 +165,25 @@ def prediction_limit_error(prediction: Values, truth: Values) -> Float64[np.ndar
 
     ``sqrt(mean (p - y)^2 / mean y^2 up to then)`` at every time, for ``(time, component, *grid)``: the truth is
     averaged over all frames so far. See :func:`closura.evaluation.ensembles.valid_prediction_time`.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ or are others, or a number is masked, not real or not finite.
     """
-    predicted, actual = finite(prediction, "predictions"), finite(truth, "truth")
-    same_shape(predicted, actual, ("predictions", "truth"))
+    predicted, actual = _frames(prediction, truth)
     axes = tuple(range(1, actual.ndim))
     squared = np.square(np.subtract(predicted, actual, dtype=np.float64)).mean(axis=axes)
     so_far = np.cumsum(np.square(actual, dtype=np.float64).mean(axis=axes)) / np.arange(1, len(actual) + 1)
     return np.sqrt(np.divide(squared, so_far, out=np.full_like(squared, np.inf), where=so_far > 0))
+
+
+def _frames(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray]:
+    predicted, actual = real_numbers(prediction, "predictions"), real_numbers(truth, "truth")
+    same_shape(predicted, actual, ("predictions", "truth"))
+    if actual.ndim < 3:
+        raise ValueError(f"predictions and truth need shape (time, component, *grid); got {actual.shape}")
+    return predicted, actual
 
 
 def energy_field_spectrum(velocity: Values) -> Float64[np.ndarray, "x y"]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from closura.evaluation.ensembles._checks import Values, members_of, same_shape, velocity_of
+from closura.arrays import Values, same_shape
+from closura.evaluation.ensembles._checks import members_of, velocity_of
 from closura.evaluation.ensembles.distributions import wasserstein
 from closura.evaluation.ensembles.predictability import Horizon, valid_prediction_time
 from closura.evaluation.ensembles.published import (
@@ -66,9 +67,10 @@ def trajectory_scores(prediction: Values, truth: Values, *, shift: int = 0, step
     Raises
     ------
     ValueError
-        If shapes differ, are no velocities, or the shift leaves no frame.
+        If shapes differ, are no velocities, or the shift leaves no frame; if a number is masked, not real or not
+        finite.
     """
-    predicted, actual = shifted(velocity_of(prediction, "predictions")[:steps], velocity_of(truth)[:steps], shift)
+    predicted, actual = shifted(_first(prediction, "predictions", steps), _first(truth, "truth", steps), shift)
     errors = trajectory_table_errors(predicted, actual)
     u, v = (wasserstein(predicted[:, i], actual[:, i]) for i in (0, 1))
     return TrajectoryScores(_pair(errors["l1"]), _pair(errors["l2"]), (u, v))
@@ -112,10 +114,10 @@ def headline_scores(
     Raises
     ------
     ValueError
-        If shapes do not fit, or the shift leaves no frame.
+        If shapes do not fit, or the shift leaves no frame; if a number is masked, not real or not finite.
     """
-    centre, actual = velocity_of(run, "the run")[:steps], velocity_of(truth)[:steps]
-    cut = velocity_of(members, "the members")[:, :steps]
+    centre, actual = _first(run, "the run", steps), _first(truth, "truth", steps)
+    cut = velocity_of(members, "the members", ("member", "time"))[:, :steps]
     members_of(cut, centre)
     _, spread = ensemble_mean_and_std(cut)
     centre, actual = shifted(centre, actual, shift)
@@ -146,7 +148,7 @@ def prediction_limit(
 
 def error_by_shift(prediction: Values, truth: Values, shifts: Sequence[int]) -> dict[int, float]:
     """Relative L2 error over both components for each of some shifts: what a shift that is set by hand is worth."""
-    predicted, actual = velocity_of(prediction, "predictions"), velocity_of(truth)
+    predicted, actual = velocity_of(prediction, "predictions", ("time",)), velocity_of(truth, "truth", ("time",))
     errors = {}
     for shift in shifts:
         p, y = shifted(predicted, actual, shift)
@@ -166,6 +168,12 @@ def shifted(prediction: np.ndarray, truth: np.ndarray, shift: int) -> tuple[np.n
     if not 0 <= shift < len(truth):
         raise ValueError(f"a shift of 0 to {len(truth) - 1} frames leaves some of {len(truth)}; got {shift}")
     return prediction[: len(truth) - shift], truth[shift:]
+
+
+def _first(velocity: Values, name: str, steps: int) -> np.ndarray:
+    if steps < 1:
+        raise ValueError(f"at least one step is compared; got {steps}")
+    return velocity_of(velocity, name, ("time",))[:steps]
 
 
 def _pair(values: Sequence[float]) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, velocity_of
+from closura.arrays import Values
+from closura.evaluation.ensembles._checks import velocity_of
 
 STRESSES = ("uu", "uv", "vv")
 """Names of the stresses, in the order of their profiles."""

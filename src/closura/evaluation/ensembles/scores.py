@@ -11,6 +11,8 @@ The variance has the divisor M - 1; the factor ``(M + 1) / M`` accounts for the 
 central intervals (:mod:`.intervals`), and the histogram of the truth's rank among the members, flat for a calibrated
 ensemble (Hamill 2001, Mon. Weather Rev. 129, 550), or of ``Phi((y - m) / s)`` for normal predictions.
 
+Points that are masked (``numpy.ma``) in the truth, or in the prediction, are left out of all sums and counts.
+
 An accumulator keeps some numbers per frame, so that a long ensemble never has to be in memory:
 
     scores = EnsembleScores()
@@ -24,11 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.evaluation.ensembles._checks import Values, finite, members_of
+from closura.arrays import Values
+from closura.evaluation.ensembles._checks import ensemble_of
 from closura.evaluation.ensembles._sums import FrameSums, ratio, ratios
 from closura.evaluation.ensembles.crps import (
     checked_normal,
-    crps_normal,
+    crps_of_normal,
     crps_of_ordered,
     in_order,
     normal_distribution,
@@ -98,20 +101,21 @@ class _Accumulator:
         self._sums = FrameSums()
         self._counts: np.ndarray | None = None
 
-    def _add_mean(self, mean: np.ndarray, variance: np.ndarray, truth: np.ndarray) -> None:
+    def _add_mean(self, mean: np.ndarray, variance: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> None:
         error = np.subtract(mean, truth, dtype=np.float64)
-        self._sums.add("absolute error", np.abs(error))
-        self._sums.add("squared error", error**2)
-        self._sums.add("absolute truth", np.abs(truth))
-        self._sums.add("squared truth", np.square(truth, dtype=np.float64))
-        self._sums.add("variance", variance)
+        self._sums.begin(truth.shape, mask)
+        self._sums.add("absolute error", np.abs(error), mask)
+        self._sums.add("squared error", error**2, mask)
+        self._sums.add("absolute truth", np.abs(truth), mask)
+        self._sums.add("squared truth", np.square(truth, dtype=np.float64), mask)
+        self._sums.add("variance", variance, mask)
 
-    def _add_interval(self, level: float, inside: np.ndarray, width: np.ndarray) -> None:
-        self._sums.add(f"inside {level}", inside)
-        self._sums.add(f"width {level}", width)
+    def _add_interval(self, level: float, inside: np.ndarray, width: np.ndarray, mask: np.ndarray | None) -> None:
+        self._sums.add(f"inside {level}", inside, mask)
+        self._sums.add(f"width {level}", width, mask)
 
-    def _count(self, bins: np.ndarray, number: int) -> None:
-        counts = np.bincount(bins.ravel(), minlength=number)
+    def _count(self, bins: np.ndarray, number: int, mask: np.ndarray | None) -> None:
+        counts = np.bincount(bins.ravel() if mask is None else bins[~mask], minlength=number)
         self._counts = counts if self._counts is None else self._counts + counts
 
     def _merge(self, other: "_Accumulator") -> None:
@@ -125,7 +129,7 @@ class _Accumulator:
         sums = self._sums
         absolute, squared, variance = (sums[name].sum(0) for name in ("absolute error", "squared error", "variance"))
         truth_absolute, truth_squared = sums["absolute truth"].sum(0), sums["squared truth"].sum(0)
-        number = sums.points * sums["crps"].size
+        number = sums["number"].sum()
 
         def mean(name: str) -> float:
             return float(sums[name].sum() / number)
@@ -163,7 +167,7 @@ class _Accumulator:
     def series(self) -> dict[str, Float64[np.ndarray, "frame"]]:
         """One number per frame: ``relative_l1``, ``relative_l2``, ``crps``, ``skill``, ``spread`` (see above).
 
-        Frames stand in the order in which they were added or merged.
+        Frames stand in the order in which they were added or merged; NaN for one that is masked altogether.
 
         Raises
         ------
@@ -171,13 +175,13 @@ class _Accumulator:
             If nothing was added yet.
         """
         total = {name: self._sums[name].sum(axis=1) for name in _PER_FRAME}
-        number = self._sums.points * self._sums["crps"].shape[1]
+        number = self._sums["number"].sum(axis=1)
         return {
             "relative_l1": ratios(total["absolute error"], total["absolute truth"]),
             "relative_l2": np.sqrt(ratios(total["squared error"], total["squared truth"])),
-            "crps": total["crps"] / number,
-            "skill": np.sqrt(total["squared error"] / number),
-            "spread": np.sqrt(total["variance"] / number),
+            "crps": ratios(total["crps"], number),
+            "skill": np.sqrt(ratios(total["squared error"], number)),
+            "spread": np.sqrt(ratios(total["variance"], number)),
         }
 
 
@@ -218,34 +222,32 @@ class EnsembleScores(_Accumulator):
         Raises
         ------
         ValueError
-            If shapes do not fit each other or earlier blocks, there is no member, or a number is not finite.
-            Nothing of the block is counted then.
+            If shapes do not fit each other or earlier blocks, there is no member, or a number is not real, or not
+            finite at points that are not masked. Nothing of the block is counted then.
         """
-        members, actual = np.asarray(prediction), finite(truth, "truth")
-        count = members_of(members, actual)
-        finite(members, "predictions")
+        members, actual, mask = ensemble_of(prediction, truth)
         self._sums.expect(actual.shape)
-        self._expect(count)
+        self._expect(len(members))
         at_once = max(1, _AT_ONCE // (members.size // len(actual)))
         for first in range(0, len(actual), at_once):
             part = slice(first, first + at_once)
-            self._add(in_order(members[:, part]), actual[part])
+            self._add(in_order(members[:, part]), actual[part], None if mask is None else mask[part])
 
-    def _add(self, ordered: np.ndarray, truth: np.ndarray) -> None:
+    def _add(self, ordered: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> None:
         members = ordered.shape[-1]
         mean = ordered.mean(axis=-1, dtype=np.float64)
         variance = np.square(ordered - mean[..., None]).sum(axis=-1) * (members + 1) / (members * max(members - 1, 1))
-        self._add_mean(mean, variance, truth)
+        self._add_mean(mean, variance, truth, mask)
         fair, plain = crps_of_ordered(ordered, truth)
-        self._sums.add("crps", fair)
-        self._sums.add("plain crps", plain)
+        self._sums.add("crps", fair, mask)
+        self._sums.add("plain crps", plain, mask)
         for level in self.levels:
-            self._add_interval(level, *ensemble_interval(ordered, truth, level))
+            self._add_interval(level, *ensemble_interval(ordered, truth, level), mask)
         below = (ordered < truth[..., None]).sum(axis=-1)
         ties = (ordered <= truth[..., None]).sum(axis=-1) - below
         if ties.any():
             below = below + self._generator.integers(0, ties + 1)
-        self._count(below, members + 1)
+        self._count(below, members + 1, mask)
 
     def _expect(self, members: int) -> None:
         if self._members is None:
@@ -297,22 +299,23 @@ class NormalScores(_Accumulator):
         Raises
         ------
         ValueError
-            If shapes differ from each other or earlier blocks, a number is not finite or a deviation is negative.
-            Nothing of the block is counted then.
+            If shapes differ from each other or earlier blocks, a number is not real, or not finite at points that are
+            not masked, or a deviation is negative. Nothing of the block is counted then.
         """
-        centre, spread, actual = checked_normal(mean, std, truth)
+        centre, spread, actual, mask = checked_normal(mean, std, truth)
         self._sums.expect(actual.shape)
         deviation = spread.astype(np.float64)
-        self._add_mean(centre, deviation**2, actual)
-        self._sums.add("crps", crps_normal(centre, spread, actual))
+        self._add_mean(centre, deviation**2, actual, mask)
+        self._sums.add("crps", crps_of_normal(centre, spread, actual), mask)
         for level in self.levels:
             half = normal_quantile(level) * deviation
             # A point that the truth happens to hit covers nothing, as for a single member.
             inside = (np.abs(np.subtract(actual, centre, dtype=np.float64)) <= half) & (half > 0)
-            self._add_interval(level, inside, 2 * half)
+            self._add_interval(level, inside, 2 * half, mask)
         error = np.subtract(actual, centre, dtype=np.float64)
         z = np.divide(error, deviation, out=40 * np.sign(error), where=deviation > 0)
-        self._count(np.minimum((normal_distribution(z) * self.BINS).astype(np.int64), self.BINS - 1), self.BINS)
+        bins = np.minimum((normal_distribution(z) * self.BINS).astype(np.int64), self.BINS - 1)
+        self._count(bins, self.BINS, mask)
 
     def merge(self, other: "NormalScores") -> "NormalScores":
         """Take over what another one has seen, its frames after one's own; gives itself back.

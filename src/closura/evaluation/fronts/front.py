@@ -1,23 +1,24 @@
 """Fronts of error against cost, typical errors, and paired differences with bootstrap intervals."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
+
+from closura.arrays import Values, real_numbers
 
 Typical = Literal["mean", "median", "geometric"]
 RESAMPLES = 10_000
 SEED = 0
 
 
-def on_front(cost: Sequence[float], error: Sequence[float]) -> Bool[np.ndarray, " point"]:
+def on_front(cost: Values, error: Values) -> Bool[np.ndarray, " point"]:
     """Which points no other point dominates.
 
     A point dominates another if it is not worse in cost nor error and better in one of them. Points whose cost or
-    error is not finite are never on the front; of equal points all are.
+    error is not finite are never on the front; of equal points all are. ValueError if numbers are masked or not real.
     """
-    c, e = np.asarray(cost, np.float64), np.asarray(error, np.float64)
+    c, e = (_numbers(values, name) for values, name in ((cost, "the cost"), (error, "the error")))
     usable = np.isfinite(c) & np.isfinite(e)
     front = np.zeros(c.shape, bool)
     for i in np.flatnonzero(usable):
@@ -26,9 +27,10 @@ def on_front(cost: Sequence[float], error: Sequence[float]) -> Bool[np.ndarray, 
     return front
 
 
-def typical_error(errors: Float[np.ndarray, " simulation"], kind: Typical) -> float:
+def typical_error(errors: Values, kind: Typical) -> float:
     """One number for the errors of several simulations; those that are not finite count as infinitely large."""
-    e = np.where(np.isfinite(errors), np.asarray(errors, np.float64), np.inf)
+    e = _numbers(errors, "errors")
+    e = np.where(np.isfinite(e), e, np.inf)
     if kind == "median":
         return float(np.median(e))
     if not np.isfinite(e).all():
@@ -36,6 +38,10 @@ def typical_error(errors: Float[np.ndarray, " simulation"], kind: Typical) -> fl
     if kind == "geometric":
         return float(np.exp(np.log(e).mean())) if (e > 0).all() else 0.0
     return float(e.mean())
+
+
+def _numbers(values: Values, name: str) -> np.ndarray:
+    return real_numbers(values, name, finite=False).astype(np.float64)
 
 
 class Paired(NamedTuple):
@@ -53,11 +59,9 @@ class Paired(NamedTuple):
     not_finite: int
 
 
-def paired(
-    errors: Float[np.ndarray, " simulation"], reference: Float[np.ndarray, " simulation"], kind: Typical
-) -> Paired:
+def paired(errors: Values, reference: Values, kind: Typical) -> Paired:
     """Compare with a reference; the random numbers of the bootstrap are always the same."""
-    a, b = np.asarray(errors, np.float64), np.asarray(reference, np.float64)
+    a, b = _numbers(errors, "errors"), _numbers(reference, "errors of the reference")
     a, b = np.where(np.isfinite(a), a, np.inf), np.where(np.isfinite(b), b, np.inf)
     better, lost = int((a < b).sum()), int((~(np.isfinite(a) & np.isfinite(b))).sum())
     if lost or (kind == "geometric" and not ((a > 0) & (b > 0)).all()):

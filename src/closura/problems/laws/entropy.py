@@ -12,6 +12,7 @@ jumps are the fans. All feet are bracketed on a fine grid of the initial conditi
 import numpy as np
 from jaxtyping import Float64
 
+from closura.arrays import real_numbers
 from closura.fields.burgers_plane import line_of_plane
 from closura.fields.initial import InitialCondition
 
@@ -50,7 +51,7 @@ def entropy_solution(condition: InitialCondition, x: Points, t: float) -> Float6
         If the condition is not one-dimensional, has a reflecting end, the time is negative, a point not finite,
         or a linear or quadratic continuation has collapsed by then (``line`` at t = 10).
     """
-    x = np.asarray(x, np.float64)
+    x = real_numbers(x, "the points", finite=False).astype(np.float64)
     if not np.isfinite(x).all():
         raise ValueError("expected finite points")
     if not t > 0:
@@ -83,7 +84,8 @@ def plane_entropy_solution(
         )
     a, b = known.direction
     shift_x, shift_y = condition.shift or (0.0, 0.0)
-    s = a * (np.asarray(x, np.float64) - shift_x) + b * (np.asarray(y, np.float64) - shift_y)
+    x, y = (real_numbers(points, "the points", finite=False).astype(np.float64) for points in (x, y))
+    s = a * (x - shift_x) + b * (y - shift_y)
     if known.line.ends == ("periodic",):
         # Periods apart, the solution is the same, and one period keeps the range of feet short.
         s = known.line.lower[0] + np.mod(s - known.line.lower[0], known.line.extent[0])

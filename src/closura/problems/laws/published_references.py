@@ -13,6 +13,7 @@ published code but ones that give the errors measured for it on 64, 128 and 256 
 import numpy as np
 from jaxtyping import Float64
 
+from closura.arrays import real_numbers
 from closura.fields.initial import InitialCondition
 from closura.problems.laws.entropy import entropy_solution
 
@@ -60,7 +61,7 @@ def published_reference(condition: InitialCondition, x: Points, t: float) -> Flo
         raise ValueError(
             f"{condition.name} has no published reference; valid: {', '.join((*IMPLICIT_REACH, *FORMULA))}"
         )
-    x = np.asarray(x, np.float64)
+    x = real_numbers(x, "the points", finite=False).astype(np.float64)
     fine = np.linspace(condition.lower[0], condition.upper[0], 4097)
     half = IMPLICIT_REACH[condition.name] * t * float(np.abs(condition(fine)).max()) + 1e-9
     foot = _brent(condition, x, t, x - half, x + half)

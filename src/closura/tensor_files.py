@@ -1,0 +1,111 @@
+"""Safetensors files: named arrays, and a header of text. Nothing is executed on loading.
+
+Equal content gives equal bytes: keys of the header are sorted, which the safetensors library leaves to chance.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import safe_open
+
+
+def packed(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
+    """A safetensors file as bytes: always the same ones for the same arrays and header."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    content = safetensors.numpy.save(contiguous, metadata=dict(header))
+    (length,) = struct.unpack("<Q", content[:8])
+    described = json.loads(content[8 : 8 + length])
+    described["__metadata__"] = dict(sorted(header.items()))
+    text = json.dumps(dict(sorted(described.items())), separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # arrays begin at a multiple of eight bytes
+    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+
+
+def read_header_text(path: str | Path) -> dict[str, str]:
+    """The header of a file, as text.
+
+    Raises
+    ------
+    ValueError
+        If the file is no safetensors file, or damaged.
+    """
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except Exception as error:  # of safetensors, and of what a damaged file can lead to
+        raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or an array is none of numbers or holds one that is not finite.
+    """
+    try:
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(str(path))
+    except Exception as error:
+        raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+    check_numbers(arrays, str(path))
+    return arrays
+
+
+def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Refuse weights that cannot be weights.
+
+    Raises
+    ------
+    ValueError
+        If an array is none of numbers, or holds one that is not finite.
+    """
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biufc" and not np.can_cast(array.dtype, np.float32):
+            raise ValueError(f"{source}: array {name} holds no numbers but {array.dtype}")
+        lost = array.size - int(np.isfinite(array).sum())
+        if lost:
+            raise ValueError(
+                f"{source}: array {name} holds {lost} of {array.size} numbers that are not finite: damaged, or of a "
+                "training that diverged; take another"
+            )
+
+
+def version_of(header: Mapping[str, str], path: str | Path, latest: int) -> int:
+    """The version of a format that a header states.
+
+    Raises
+    ------
+    ValueError
+        If it is no number, or a later one than ``latest``.
+    """
+    text = header.get("version", "0")
+    if not text.isdecimal():
+        raise ValueError(f"{path}: its header has version {text!r}, expected a number up to {latest}; it is damaged")
+    if int(text) > latest:
+        raise ValueError(f"{path} has format {text}, later than {latest}: update closura")
+    return int(text)
+
+
+def facts_of(header: Mapping[str, str], key: str, path: str | Path) -> dict[str, Any]:
+    """An entry of a header that is a JSON object.
+
+    Raises
+    ------
+    ValueError
+        If it is missing, no JSON, or something else than an object.
+    """
+    try:
+        found = json.loads(header[key])
+    except KeyError as error:
+        raise ValueError(f"{path}: its header has no {key!r}; it is damaged, or not of closura") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {key!r} in its header is no JSON ({error}); it is damaged") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: {key!r} in its header is {found!r:.60}, expected an object; it is damaged")
+    return found
