@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
+from closura.locks import FolderInUse
 from closura.trajectories import (
     FlowDescription,
     FlowWriter,
@@ -101,8 +102,51 @@ def test_writing_refuses_what_does_not_fit(tmp_path: Path) -> None:
         open_flow(path)
     with pytest.raises(FileExistsError, match="exists"), new_flow(path, description()):
         pass
-    with new_flow(path, description(), overwrite=True):
-        pass
+    whole = np.zeros((FRAMES, 2, POINTS, POINTS))
+    with (
+        pytest.raises(ValueError, match="not complete: frame 0 of trajectory 1 was not written"),
+        new_flow(path, description(), overwrite=True) as writer,
+    ):
+        writer.write(0, 0, whole)
+    with new_flow(path, description(), overwrite=True) as writer:
+        for i in range(TRAJECTORIES):
+            writer.write(i, 0, whole)
+    assert [each.name for each in tmp_path.iterdir()] == ["flow.zarr"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("value", [1e39, -3.5e38, 1e200, 1e308])
+def test_values_that_do_not_fit_are_refused_when_they_are_written(precision: str, value: float, tmp_path: Path) -> None:
+    frames = np.zeros((FRAMES, 2, POINTS, POINTS))
+    frames[3, 1, 2, 5] = value
+    one = description(reynolds=(30.0,), identities=("a",), seeds=(1,), precision=precision)
+    path = tmp_path / "flow.zarr"
+    if precision == "float64" and abs(value) < 1e100:
+        with new_flow(path, one) as writer:
+            writer.write(0, 0, frames)
+        assert open_flow(path).read(0)[3, 1, 2, 5] == value
+        return
+    what = "does not fit into float32" if precision == "float32" else "has an energy that is not finite"
+    with (
+        pytest.raises(ValueError, match=rf"trajectory 0 {what}.* in frame 3, time 0\.75"),
+        new_flow(path, one) as writer,
+    ):
+        writer.write(0, 0, frames)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "flow.zarr"
+    with new_flow(path, description()) as writer:
+        with (
+            pytest.raises(FolderInUse, match=r"the data set .*flow\.zarr is in use: process"),
+            new_flow(path, description()),
+        ):
+            pass
+        for i in range(TRAJECTORIES):
+            writer.write(i, 0, np.zeros((FRAMES, 2, POINTS, POINTS)))
+    assert open_flow(path).frames == FRAMES
+    assert [each.name for each in tmp_path.iterdir()] == ["flow.zarr"]
 
 
 @pytest.mark.parametrize(

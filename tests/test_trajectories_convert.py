@@ -78,6 +78,50 @@ def grouped(name: str) -> Callable[[Any], None]:
     return change
 
 
+def attribute(name: str, key: str, value: Any) -> Callable[[Any], None]:
+    return lambda file: file[name].attrs.__setitem__(key, value)
+
+
+def labelled(name: str, *labels: str) -> Callable[[Any], None]:
+    def change(file: Any) -> None:
+        for axis, label in zip(file[name].dims, labels, strict=True):
+            axis.label = label
+
+    return change
+
+
+def unwritten(frames: int) -> Callable[[Any], None]:
+    """A file that a kill left: HDF5 reads zeros where nothing was written."""
+
+    def change(file: Any) -> None:
+        field = file["velocity_field"][:frames]
+        del file["velocity_field"]
+        file.create_dataset("velocity_field", (FRAMES, N, N, 2), "f8", chunks=(1, N, N, 2))[:frames] = field
+
+    return change
+
+
+def empty(file: Any) -> None:
+    del file["velocity_field"]
+    file.create_dataset("velocity_field", (FRAMES, N, N, 2), "f8")
+
+
+def flow(trajectory: int, points: int = N, frames: int = FRAMES) -> np.ndarray:
+    """An incompressible flow ``(time, 2, x, y)`` whose u and v, x and y cannot be mistaken: u = 3 sin(2 y + t) +
+    cos(x) sin(y), v = 0.5 cos(3 x) - sin(x) cos(y) and more of it for each trajectory."""
+    side = 2 * np.pi * np.arange(points) / points
+    x, y = np.meshgrid(side, side, indexing="ij")
+    return np.stack([
+        (trajectory + 1) * np.stack([3 * np.sin(2 * y + 0.1 * n) + np.cos(x) * np.sin(y),
+                                     0.5 * np.cos(3 * x) - np.sin(x) * np.cos(y)])
+        for n in range(frames)
+    ])  # fmt: skip
+
+
+def exchanged(file: Any) -> None:
+    replaced("velocity_field", np.moveaxis(flow(0)[:, ::-1], 1, 3))(file)
+
+
 def test_kolsol(tmp_path: Path) -> None:
     files = [kolsol(tmp_path / "a.h5"), kolsol(tmp_path / "b.h5", seed=1)]
     data = convert(files, "kolsol", tmp_path / "flow.zarr", stride=4, precision="float64")
@@ -91,6 +135,51 @@ def test_kolsol(tmp_path: Path) -> None:
         np.testing.assert_array_equal(dataset["energy"][0], energy)
         np.testing.assert_array_equal(dataset["dissipation"][0], dissipation)
     assert data.attributes["configuration"] == '{"layout": "kolsol", "sources": ["a.h5", "b.h5"], "stride": 4}'
+
+
+@pytest.mark.parametrize("points", [15, 16])
+@pytest.mark.parametrize("kind", ["plain", "arrays", "packed", "chunked", ">f4", "half", "more of dt", "steps"])
+def test_kolsol_variants(points: int, kind: str, tmp_path: Path) -> None:
+    field, options = np.moveaxis(flow(0, points), 1, 3), {}
+    rtol = {"packed": 1e-3, "half": 1e-3, ">f4": 1e-6}.get(kind, 1e-14)
+
+    def change(file: Any) -> None:
+        replaced("resolution", points)(file)
+        replaced("velocity_field", field)(file)
+        if kind == "arrays":
+            for name, value in (("re", [34.0]), ("nf", [[2]]), ("dt", np.full(FRAMES, 0.01))):
+                replaced(name, value)(file)
+            replaced("time", 0.01 * np.arange(FRAMES)[:, None])(file)
+        elif kind == "packed":  # as xarray packs: (value - offset) / scale
+            replaced("velocity_field", np.round((field - 0.25) / 2e-4).astype(np.int16))(file)
+            file["velocity_field"].attrs.update(
+                {"scale_factor": 2e-4, "add_offset": 0.25, "_FillValue": np.int16(-(2**15))}
+            )
+            replaced("time", np.arange(FRAMES, dtype=np.int32))(file)
+            file["time"].attrs["scale_factor"] = 0.01
+        elif kind == "chunked":
+            del file["velocity_field"]
+            file.create_dataset("velocity_field", data=field, chunks=(4, 4, 4, 1), compression="gzip", shuffle=True,
+                                fletcher32=True)  # fmt: skip
+            labelled("velocity_field", "time", "x", "y", "component")(file)
+            file["time"].attrs["units"] = "s"
+        elif kind in (">f4", "half"):
+            replaced("velocity_field", field.astype({"half": np.float16}.get(kind, kind)))(file)
+        elif kind == "more of dt":
+            replaced("time", 0.04 * np.arange(FRAMES))(file)
+            options["interval"] = 0.04
+        elif kind == "steps":
+            replaced("time", np.arange(FRAMES))(file)
+            options["interval"] = 0.01
+
+    data = convert([kolsol(tmp_path / "a.h5", change)], "kolsol", tmp_path / "o.zarr", precision="float64", **options)
+    assert (data.points, data.forcing, data.reynolds.tolist()) == (points, 2, [34.0])
+    assert data.interval == pytest.approx(0.04 if kind == "more of dt" else 0.01, rel=1e-12)
+    np.testing.assert_allclose(data.read(0), flow(0, points), rtol=rtol, atol=4 * rtol)
+    with data.dataset() as dataset:
+        # <u^2> = 9/2 + 1/4, <v^2> = 1/8 + 1/4; the vorticity has 6 cos(2y), 1.5 sin(3x) and 2 cos(x) cos(y).
+        np.testing.assert_allclose(dataset["energy"][0], 0.5 * (9 / 2 + 1 / 4 + 1 / 8 + 1 / 4), rtol=1e-3)
+        np.testing.assert_allclose(dataset["dissipation"][0], (36 / 2 + 2.25 / 2 + 4 / 4) / 34.0, rtol=2e-3)
 
 
 def test_published(tmp_path: Path) -> None:
@@ -117,6 +206,258 @@ def test_the_well(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.read(2), truth(2)[::2].astype(np.float32))
 
 
+@pytest.mark.parametrize("dtype", [">f8", "<f4", ">f4", "<f2", ">f2", np.longdouble])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_published_types_and_orders_in_memory(dtype: Any, order: str, tmp_path: Path) -> None:
+    field = np.stack([flow(i, 15) for i in range(3)])
+    np.save(tmp_path / "a.npy", np.asarray(field.reshape(3, FRAMES, -1), dtype, order=order))
+    data = convert(
+        [tmp_path / "a.npy"], "published", tmp_path / "o.zarr", reynolds=34.0, forcing=3, interval=0.1, stride=3
+    )
+    for i in range(3):
+        np.testing.assert_array_equal(data.read(i), field[i, ::3].astype(dtype).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (
+            (0, 1, 2, 4, 3),
+            r"trajectory 0: the flow is incompressible only with x and y, or u and v, the other way round",
+        ),
+        ((0, 1, 3, 4, 2), r"trajectory 0: the flow is incompressible only with the component as last axis"),
+        ((0, 1, 4, 3, 2), r"trajectory 0: the flow is incompressible only with the component as last axis"),
+    ],
+)
+def test_published_numbers_in_another_order_are_refused(order: tuple[int, ...], message: str, tmp_path: Path) -> None:
+    field = np.stack([flow(i) for i in range(3)]).transpose(order)
+    np.save(tmp_path / "a.npy", field.reshape(3, FRAMES, -1).astype(np.float32))
+    with pytest.raises(ValueError, match=message):
+        convert([tmp_path / "a.npy"], "published", tmp_path / "o.zarr", reynolds=34.0, forcing=3, interval=0.1)
+
+
+def test_flows_that_are_not_incompressible_in_any_order_are_accepted(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i, field in enumerate([np.zeros((1, 4, 128)), np.full((1, 4, 128), 2.5), rng.normal(size=(1, 4, 128))]):
+        np.save(tmp_path / f"{i}.npy", field)
+        data = convert(
+            [tmp_path / f"{i}.npy"], "published", tmp_path / f"{i}.zarr", reynolds=34.0, forcing=3, interval=0.1
+        )
+        np.testing.assert_array_equal(data.read(0).reshape(4, -1), field[0].astype(np.float32))
+
+
+def in_order(*axes: str, follow: bool = True, scalars: dict[str, Any] | None = None) -> Callable[[Any], None]:
+    """Fields whose axes are those, and whose components follow them; other parameters."""
+
+    def change(file: Any) -> None:
+        field = np.moveaxis(np.stack([flow(i) for i in range(3)]), 2, 4)
+        if axes == ("y", "x"):
+            field = field.swapaxes(2, 3)[..., ::-1] if follow else field.swapaxes(2, 3)
+        replaced("t1_fields/velocity", field.astype(np.float32))(file)
+        file["t1_fields/velocity"].attrs.update(
+            {"sample_varying": True, "time_varying": True, "dim_varying": [True, True]}
+        )
+        file["dimensions"].attrs["spatial_dims"] = list(axes)
+        for name, (value, facts) in (scalars or {}).items():
+            file[f"scalars/{name}"] = value
+            file[f"scalars/{name}"].attrs.update(facts)
+
+    return change
+
+
+def then(*changes: Callable[[Any], None]) -> Callable[[Any], None]:
+    return lambda file: [change(file) for change in changes] and None
+
+
+def no_reynolds(file: Any) -> None:
+    del file.attrs["Reynolds"]
+
+
+EACH, ALL = {"sample_varying": True, "time_varying": False}, {"sample_varying": False, "time_varying": False}
+IN_TIME, BOTH = {"sample_varying": False, "time_varying": True}, {"sample_varying": True, "time_varying": True}
+
+
+@pytest.mark.parametrize(
+    ("change", "reynolds"),
+    [
+        (in_order("x", "y"), [34.0] * 3),
+        (in_order("y", "x"), [34.0] * 3),
+        (
+            then(in_order("y", "x"), lambda f: f["dimensions"].attrs.__setitem__("spatial_dims", [b"y", b"x"])),
+            [34.0] * 3,
+        ),
+        (
+            then(in_order("x", "y", scalars={"Reynolds": (np.float32([34, 60, 100]), EACH)}), no_reynolds),
+            [34.0, 60.0, 100.0],
+        ),
+        (then(in_order("y", "x", scalars={"viscosity": ([0.1, 0.05, 0.025], EACH)}), no_reynolds), [10.0, 20.0, 40.0]),
+        (then(in_order("x", "y", scalars={"nu": (0.02, ALL), "Nu": (7.0, ALL)}), no_reynolds), [50.0] * 3),
+        (then(in_order("x", "y", scalars={"Re": (np.full(FRAMES, 60.0), IN_TIME)}), no_reynolds), [60.0] * 3),
+        (
+            then(in_order("x", "y", scalars={"Re": (np.outer([1, 2, 3], np.ones(FRAMES)), BOTH)}), no_reynolds),
+            [1.0, 2.0, 3.0],
+        ),
+        (then(in_order("x", "y", scalars={"Re": ([34.0, 60.0, 100.0], {})}), no_reynolds), [34.0, 60.0, 100.0]),
+        (then(in_order("x", "y"), lambda f: f.attrs.__setitem__("Reynolds", [34.0, 60.0, 100.0])), [34.0, 60.0, 100.0]),
+        (then(in_order("x", "y", scalars={"viscosity": ([1 / 34] * 3, EACH)})), [34.0] * 3),
+    ],
+)
+def test_the_well_orders_and_parameters(change: Callable[[Any], None], reynolds: list[float], tmp_path: Path) -> None:
+    data = convert([the_well(tmp_path / "a.hdf5", change)], "the-well", tmp_path / "o.zarr", forcing=2)
+    np.testing.assert_allclose(data.reynolds, reynolds, rtol=1e-6)
+    for i in range(3):
+        np.testing.assert_array_equal(data.read(i), flow(i).astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (in_order("y", "x", follow=False), "incompressible only with x and y, or u and v, the other way round"),
+        (in_order("x", "z"), "expected the two spatial_dims x and y, in any order; got x, z"),
+        (in_order("x", "y", "z"), "expected the two spatial_dims x and y"),
+        (lambda f: f["dimensions"].attrs.__delitem__("spatial_dims"), "dimensions lacks the attribute spatial_dims"),
+        (lambda f: f.attrs.__setitem__("n_spatial_dims", 3), "expected the two spatial_dims"),
+        (
+            in_order("x", "y", scalars={"Reynolds": ([34.0, 60.0, 100.0], EACH)}),
+            r"two things of the Reynolds number, 34 \(attribute Reynolds\) and 34 to 100 \(scalars/Reynolds\)",
+        ),
+        (
+            in_order("x", "y", scalars={"viscosity": (0.1, ALL)}),
+            r"34 \(attribute Reynolds\) and 10 \(scalars/viscosity\)",
+        ),
+        (
+            then(in_order("x", "y", scalars={"Re": (np.linspace(1, 2, FRAMES), IN_TIME)}), no_reynolds),
+            "Re changes in time",
+        ),
+        (
+            in_order("x", "y", scalars={"Re": ([1.0, 2.0], EACH)}),
+            r"scalars/Re must be one number, or .* \(3\); got \(2,\)",
+        ),
+        (in_order("x", "y", scalars={"Re": ([1.0, 2.0, 3.0], ALL)}), "scalars/Re must be one number"),
+        (in_order("x", "y", scalars={"Re": ([1.0, 2.0, -3.0], EACH)}), "scalars/Re must be positive; got -3"),
+        (in_order("x", "y", scalars={"viscosity": (0.0, ALL)}), "scalars/viscosity must be positive; got 0"),
+        (in_order("x", "y", scalars={"Re": ([1.0, np.nan, 3.0], EACH)}), "scalars/Re must be a finite number; got nan"),
+        (in_order("x", "y", scalars={"Re": ("many", ALL)}), "scalars/Re must be an array of numbers"),
+        (
+            lambda f: f.attrs.__setitem__("Reynolds", [34.0, 60.0]),
+            "Reynolds must be one number, or one for each trajectory",
+        ),
+        (
+            attribute("dimensions/time", "sample_varying", True),
+            r"dimensions/time has the shape \(13,\), but sample_varying is True",
+        ),
+        (attribute("dimensions/x", "time_varying", True), "dimensions/x changes in time"),
+        (attribute("dimensions/time", "units", "days since 2000-01-01"), "has the units 'days since 2000-01-01'"),
+        (attribute("dimensions/x", "units", "km"), "dimensions/x has the units 'km'"),
+        (
+            replaced("dimensions/time", np.ones((2, 1)) * np.arange(FRAMES)),
+            "dimensions/time has 2 rows for 3 trajectories",
+        ),
+        (
+            then(in_order("x", "y"), attribute("t1_fields/velocity", "dim_varying", [True, False])),
+            "its attribute dim_varying is false",
+        ),
+        (then(in_order("x", "y"), labelled("t1_fields/velocity", "", "", "y", "x", "")), "labelled .*: reorder them"),
+        (
+            lambda f: [f["boundary_conditions"].__delitem__(each) for each in ("x_periodic", "y_periodic")],
+            "boundary_conditions say nothing of x and y",
+        ),
+        (
+            then(
+                attribute("boundary_conditions/x_periodic", "associated_dims", ["x"]),
+                attribute("boundary_conditions/y_periodic", "associated_dims", "x"),
+            ),
+            "boundary_conditions say nothing of y",
+        ),
+    ],
+)
+def test_the_well_refuses_what_it_does_not_understand(
+    change: Callable[[Any], None], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        convert([the_well(tmp_path / "a.hdf5", change)], "the-well", tmp_path / "o.zarr", forcing=2)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.hdf5"]
+
+
+def test_times_and_grids_of_each_trajectory(tmp_path: Path) -> None:
+    def change(file: Any) -> None:
+        in_order("y", "x")(file)
+        replaced("dimensions/time", np.array([[0.0], [10.0], [20.0]]) + 0.25 * np.arange(FRAMES))(file)
+        for name in ("x", "y"):
+            replaced(f"dimensions/{name}", np.tile(SIDE, (3, 1)))(file)
+        for name in ("time", "x", "y"):
+            attribute(f"dimensions/{name}", "sample_varying", True)(file)
+
+    data = convert([the_well(tmp_path / "a.hdf5", change)], "the-well", tmp_path / "o.zarr", forcing=2)
+    assert data.interval == 0.25
+    np.testing.assert_array_equal(data.read(2), flow(2).astype(np.float32))
+
+
+def test_virtual_data_sets_need_their_files(tmp_path: Path) -> None:
+    def change(file: Any) -> None:
+        field = np.moveaxis(flow(0), 1, 3)
+        with h5py.File(tmp_path / "part.h5", "w") as part:
+            part["data"] = field
+        layout = h5py.VirtualLayout(field.shape, "f8")
+        layout[...] = h5py.VirtualSource("part.h5", "data", field.shape)
+        del file["velocity_field"]
+        file.create_virtual_dataset("velocity_field", layout)
+
+    file = kolsol(tmp_path / "a.h5", change)
+    np.testing.assert_array_equal(convert([file], "kolsol", tmp_path / "o.zarr", precision="float64").read(0), flow(0))
+    (tmp_path / "part.h5").unlink()
+    with pytest.raises(ValueError, match=r"velocity_field refers to files that are not there: part\.h5"):
+        convert([file], "kolsol", tmp_path / "p.zarr")
+
+
+def test_damaged_chunks_are_named(tmp_path: Path) -> None:
+    def change(file: Any) -> None:
+        field = np.moveaxis(flow(0), 1, 3)
+        del file["velocity_field"]
+        file.create_dataset("velocity_field", data=field, chunks=(1, N, N, 2), fletcher32=True)
+        where.append(file["velocity_field"].id.get_chunk_info(5).byte_offset)
+
+    where: list[int] = []
+    file = kolsol(tmp_path / "a.h5", change)
+    content = bytearray(file.read_bytes())
+    content[where[0] + 100] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.h5: velocity_field cannot be read .*: make or copy it again"):
+        convert([file], "kolsol", tmp_path / "o.zarr")
+
+
+def test_numbers_that_single_precision_does_not_hold(tmp_path: Path) -> None:
+    field = np.stack([flow(i) for i in range(3)])
+    field[1, 4, 0, 2, 3] = 1e39
+    file, facts = published(tmp_path / "a.npy", field), {"reynolds": 34.0, "forcing": 3, "interval": 0.5}
+    with pytest.raises(
+        ValueError, match=r"trajectory 1 does not fit into float32 \(up to 3.4e\+38\) in frame 4, time 2"
+    ):
+        convert([file], "published", tmp_path / "o.zarr", **facts)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.npy"]
+    np.testing.assert_array_equal(
+        convert([file], "published", tmp_path / "o.zarr", precision="float64", **facts).read(1), field[1]
+    )
+
+
+def test_folders_and_other_formats_are_called_what_they_are(tmp_path: Path) -> None:
+    data = convert([kolsol(tmp_path / "a.h5")], "kolsol", tmp_path / "my flow.zarr")
+    with pytest.raises(
+        IsADirectoryError, match=r"is a zarr store, which closura reads as it is: closura data show '.*flow"
+    ):
+        convert([data.path], "kolsol", tmp_path / "o.zarr")
+    with pytest.raises(IsADirectoryError, match="is a folder: name the files of the layout published in it"):
+        convert([tmp_path], "published", tmp_path / "o.zarr", reynolds=34.0, forcing=3, interval=0.1)
+    (tmp_path / "classic.dat").write_bytes(b"CDF\x02\0\0\0\0")
+    (tmp_path / "b.nc").write_bytes((tmp_path / "a.h5").read_bytes())
+    for name in ("classic.dat", "b.nc"):
+        with pytest.raises(ValueError, match=r"is NetCDF, not the layout kolsol: .* with xarray\.open_dataset"):
+            convert([tmp_path / name], "kolsol", tmp_path / "o.zarr")
+    np.savez(tmp_path / "a.npz", field=np.zeros((1, 2, 128)))
+    with pytest.raises(ValueError, match=r"expected one array .* got several, in an \.npz file"):
+        convert([tmp_path / "a.npz"], "published", tmp_path / "o.zarr", reynolds=34.0, forcing=3, interval=0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -127,6 +468,12 @@ def test_the_well(tmp_path: Path) -> None:
         ({"reynolds": 34.0, "forcing": -4, "interval": 0.1}, r"a\.npy has 8 points .* from 0 .* to 3; got -4"),
         ({"reynolds": 34.0, "forcing": 4, "interval": 0.1}, r"a\.npy has 8 points .* from 0 .* to 3; got 4"),
         ({"reynolds": -1.0, "forcing": 3, "interval": 0.1}, "must be positive"),
+        ({"reynolds": np.nan, "forcing": 3, "interval": 0.1}, "--reynolds must be positive and finite; got nan"),
+        ({"reynolds": np.inf, "forcing": 3, "interval": 0.1}, "--reynolds must be positive and finite; got inf"),
+        ({"reynolds": 34.0, "forcing": 3, "interval": np.inf}, "--interval must be positive and finite; got inf"),
+        ({"reynolds": 34.0, "forcing": 3, "interval": np.nan}, "--interval must be positive and finite; got nan"),
+        ({"reynolds": 34.0, "forcing": 3, "interval": -0.1}, "--interval must be positive and finite; got -0.1"),
+        ({"reynolds": 34.0, "forcing": 3, "interval": 0.0}, "--interval must be positive and finite; got 0"),
     ],
 )
 def test_missing_facts_are_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -182,6 +529,45 @@ BAD_TIME = 0.01 * np.array([*range(7), *range(9, 15)])
         (replaced("re", "abc"), r"a\.h5: re must be a number"),
         (grouped("re"), r"a\.h5: re must be a number"),
         (replaced("re", np.nan), r"a\.h5: re must be a finite number; got nan"),
+        (replaced("re", [34.0, 60.0]), r"a\.h5: re must be one number, or one for each trajectory \(1\); got \(2,\)"),
+        (replaced("re", -34.0), r"a\.h5: re must be positive; got -34"),
+        (replaced("re", np.linspace(34, 60, FRAMES)), r"a\.h5: re changes in time, from 34 to 60"),
+        (replaced("dt", [0.0]), r"a\.h5: dt must be positive; got 0"),
+        (replaced("ndim", 3), r"a\.h5: ndim is 3, but velocity_field has the shape \(13, 8, 8, 2\)"),
+        (replaced("resolution", 16), r"a\.h5: resolution is 16, but velocity_field has the shape"),
+        (
+            replaced("dt", 0.001),
+            r"two things of the time between frames, 0.01 \(time\) and 0.001 \(dt\): give .*--interval",
+        ),
+        (
+            replaced("time", np.arange(FRAMES)),
+            r"between frames, 1 \(time\) and 0.01 \(dt\): give the right one with --inter",
+        ),
+        (attribute("time", "units", "ms"), r"time has the units 'ms'; expected plain, non-dimensional numbers"),
+        (attribute("velocity_field", "units", b"cm/s"), r"velocity_field has the units 'cm/s'"),
+        (
+            replaced("velocity_field", np.zeros((FRAMES, N, N, 2), np.int16)),
+            "floating-point numbers; got int16 without",
+        ),
+        (replaced("velocity_field", np.zeros((FRAMES, N, N, 2), complex)), "an array of numbers; got .* complex128"),
+        (
+            labelled("velocity_field", "time", "y", "x", "component"),
+            r"labelled \(time, y, x, component\); expected \(time, x, ",
+        ),
+        (unwritten(FRAMES - 1), r"12 of 13 parts of velocity_field were written: the file is not complete"),
+        (unwritten(0), r"0 of 13 parts of velocity_field were written"),
+        (empty, r"0 of 1 parts of velocity_field were written"),
+        (
+            lambda f: (
+                attribute("velocity_field", "_FillValue", -999.0)(f),
+                f["velocity_field"].__setitem__((5, 1, 1, 0), -999.0),
+            ),
+            "trajectory 0 is not finite in frame 5",
+        ),
+        (
+            exchanged,
+            r"a\.h5, trajectory 0: the flow is incompressible only with x and y, or u and v, the other way round",
+        ),
         (replaced("nf", 2.5), r"a\.h5: nf must be a whole number; got 2.5"),
         (replaced("nf", 40), r"a\.h5 has 8 points per side: the wavenumber of the forcing must be .* to 3; got 40"),
         (lambda f: f["velocity_field"].__setitem__((5, 1, 1, 0), np.nan), "trajectory 0 is not finite in frame 5"),
@@ -229,7 +615,12 @@ def test_bad_published_files(tmp_path: Path) -> None:
     for name, array, message in (
         ("flat", np.zeros((3, 4)), r"expected \(trajectory, time, 2 N\^2\)"),
         ("odd", np.zeros((3, 4, 100)), r"must be 2 N\^2 numbers, .* got 100"),
-        ("whole", np.zeros((3, 4, 128), np.int64), "floating-point numbers"),
+        ("whole", np.zeros((3, 4, 128), np.int64), "floating-point numbers; got .* of int64"),
+        ("complex", np.zeros((3, 4, 128), complex), "floating-point numbers; got .* of complex128"),
+        ("pairs", np.zeros((3, 4, 128), [("u", "f4"), ("v", "f4")]), "floating-point numbers"),
+        ("nothing", np.zeros((0, 4, 128)), "floating-point numbers"),
+        ("no-frames", np.zeros((3, 0, 128)), "floating-point numbers"),
+        ("nan", np.full((3, 4, 128), np.nan), "trajectory 0 is not finite in frame 0"),
         ("objects", np.array([None]), "is no .npy file of numbers"),
     ):
         np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)

@@ -1,5 +1,6 @@
 """Generation: what is made, and that a killed run goes on bit for bit."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import xarray as xr
 import zarr
 
 from closura.interruption import Interrupted
+from closura.locks import FolderInUse
 from closura.numerics.fourier import restrict_spectrally
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.trajectories import (
@@ -26,11 +28,13 @@ from closura.trajectories import (
     GenerationConfiguration,
     GenerationProgress,
     generate,
+    new_flow,
     open_flow,
     schema,
 )
 from closura.trajectories.configuration import PUBLISHED_OFFSETS
-from closura.trajectories.resumption import STATE
+from closura.trajectories.resumption import STATE, GenerationState
+from closura.trajectories.simulate import Simulation
 from closura.trajectories.stability import largest_stable
 from closura.trajectories.statistics import energy_and_dissipation
 from closura.trajectories.store import check_free
@@ -329,6 +333,145 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     assert generate(SMALL, path, overwrite=True).frames == SMALL.frames
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Stopped with 13 of 20 frames, in the middle of a chunk."""
+    path = tmp_path_factory.mktemp("flows") / "stopped.zarr"
+    with pytest.raises(Killed):
+        generate(SMALL, path, report=kill_when(lambda p: p.frames == 13), save_every=0.0)
+    return path
+
+
+def first_line(path: Path, change: Callable[[dict[str, object]], None], old: bool = False) -> None:
+    """Change what the state's first line says; of old, its checksum was of the spectra alone."""
+    line, content = (path / STATE).read_bytes().split(b"\n", 1)
+    header = json.loads(line)
+    if old:
+        del header["format"]
+        header["sha256"] = hashlib.sha256(content).hexdigest()
+    change(header)
+    (path / STATE).write_bytes(json.dumps(header).encode() + b"\n" + content)
+
+
+def test_any_byte_of_the_state_may_be_damaged(stopped: Path, tmp_path: Path) -> None:
+    content = (stopped / STATE).read_bytes()
+    rng = np.random.default_rng(0)
+    line = content.index(b"\n")
+    for place in [*range(line + 1), *rng.integers(line, len(content), 30)]:
+        changed = bytearray(content)
+        changed[place] ^= 1 << int(rng.integers(8))
+        (tmp_path / STATE).write_bytes(changed)
+        with pytest.raises(ValueError, match=rf"{STATE} is damaged \(.*start again with overwrite"):
+            GenerationState.load(tmp_path, SMALL)
+    (tmp_path / STATE).write_bytes(content)
+    assert GenerationState.load(tmp_path, SMALL).frames == 13
+
+
+def test_states_of_earlier_versions_go_on(stopped: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(stopped, tmp_path / "flow.zarr"))
+    first_line(path, lambda header: None, old=True)
+    generate(SMALL, path)
+    assert_same(path, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frames": 20}, {"frames": 12}, {"frames": 93}, {"frames": -1}, {"frames": 13.0}, {"frames": "13"},
+        {"frames": True},
+        {"step": 344}, {"step": 144}, {"step": 100244}, {"step": -244}, {"step": 244.0}, {"step": None},
+        {"step": 328, "frames": 20}, {"step": 0, "frames": 13}, {"shape": [2, 2, 16, 8]}, {"shape": [1, 2, 16, 18]},
+        {"shape": [2, 2, 9, 16]},
+    ],
+)  # fmt: skip
+def test_what_an_earlier_state_says_must_fit(change: dict[str, object], stopped: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copytree(stopped, tmp_path / "flow.zarr"))
+    first_line(path, lambda header: header.update(change), old=True)
+    with pytest.raises(ValueError, match=r"damaged.*start again with overwrite \(--overwrite\)"):
+        generate(SMALL, path)
+    with pytest.raises(ValueError, match="not finished"):
+        open_flow(path)
+
+
+@pytest.mark.parametrize("name", ["velocity/0.0.0.0.0", "velocity/1.0.0.0.0", "energy/1.0", "dissipation/0.0"])
+@pytest.mark.parametrize("kind", ["missing", "cut", "changed"])
+def test_frames_that_are_damaged_are_not_gone_on_with(
+    name: str, kind: str, stopped: Path, uninterrupted: Path, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(stopped, tmp_path / "flow.zarr"))
+    file = path / name
+    content = bytearray(file.read_bytes())
+    if kind == "missing":
+        file.unlink()
+    else:
+        content[len(content) // 2] ^= 255
+        file.write_bytes(content[: len(content) // 2] if kind == "cut" else content)
+    with pytest.raises(
+        ValueError, match=r"does not hold the first 13 frames of trajectory [01].*start again with overwr"
+    ):
+        generate(SMALL, path)
+    with pytest.raises(ValueError, match="not finished"):
+        open_flow(path)
+    generate(SMALL, path, overwrite=True)
+    assert_same(path, uninterrupted)
+
+
+def test_a_kill_between_frames_and_state_repeats_the_frames(
+    uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "flow.zarr"
+    save, saved = GenerationState.save, []
+
+    def killed(self: GenerationState, store: Path) -> None:
+        saved.append(self.frames)
+        if self.frames == 9:
+            raise Killed
+        save(self, store)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GenerationState, "save", killed)
+        with pytest.raises(Killed):
+            generate(SMALL, path, save_every=0.0)
+    assert saved[-2:] == [8, 9]
+    seen: list[GenerationProgress] = []
+    generate(SMALL, path, report=seen.append)
+    assert seen[0].resumed == 100 + 7 * 12
+    assert_same(path, uninterrupted)
+
+
+def test_a_second_generation_of_one_data_set_is_refused(uninterrupted: Path, tmp_path: Path) -> None:
+    path, refused = tmp_path / "flow.zarr", []
+
+    def report(progress: GenerationProgress) -> None:
+        if progress.frames in (0, 7) and len(refused) < 3:
+            with pytest.raises(FolderInUse, match=rf"the data set {path} is in use: process {os.getpid()} on"):
+                generate(SMALL, path, overwrite=progress.frames == 7)
+            with pytest.raises(FolderInUse), new_flow(path, SMALL.description(), overwrite=True):
+                pass
+            refused.append(progress.frames)
+
+    generate(SMALL, path, report=report)
+    assert refused
+    assert_same(path, uninterrupted)
+    assert [each.name for each in tmp_path.iterdir()] == ["flow.zarr"]
+
+
+def test_velocities_beyond_the_precision_are_a_blow_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    observe = Simulation.observe
+
+    def fast(self: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        velocity, energy, dissipation = observe(self)
+        velocity = velocity.copy()
+        velocity[1] *= 1e40
+        return velocity, energy, dissipation
+
+    monkeypatch.setattr(Simulation, "observe", fast)
+    with pytest.raises(FlowDiverged, match=r"trajectory 1 does not fit into float32 .* in frame 0, time 0: lower --dt"):
+        generate(SMALL, tmp_path / "flow.zarr")
+    with pytest.raises(ValueError, match="not finished"):
+        open_flow(tmp_path / "flow.zarr")
+
+
 def test_blow_up_names_trajectory_and_time(tmp_path: Path) -> None:
     # Viscosity allows this step (Re 1000 on 16 points); the velocity that the forcing builds up does not.
     wild = replace(SMALL, reynolds=(1000.0,), dt=0.5, interval=0.5, duration=100.0, transient=100.0)
@@ -355,6 +498,10 @@ def test_unstable_steps_are_refused_beforehand(tmp_path: Path) -> None:
         ({"transient": 0.005}, "transient must be a whole number of dt"),
         ({"transient": -1.0}, "transient must not be negative"),
         ({"dt": 0.0}, "dt must be positive"),
+        ({"dt": 1e-320}, "interval 0.12 holds too many of dt"),
+        ({"duration": 1e300}, "duration 1e\\+300 holds too many of interval"),
+        ({"interval": np.inf}, "interval must be"),
+        ({"duration": np.nan}, "duration must be"),
         ({"reynolds": ()}, "Reynolds numbers must be positive"),
         ({"reynolds": (-1.0,)}, "Reynolds numbers must be positive"),
         ({"reynolds": (34.0, 34.0)}, "must differ"),

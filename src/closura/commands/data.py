@@ -21,6 +21,7 @@ from closura.trajectories import (
     generate,
     open_flow,
 )
+from closura.trajectories.checks import shown
 from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
 from closura.trajectories.statistics import Moments, moments_of_trajectories, pooled
@@ -113,7 +114,7 @@ def run_show(arguments: Sequence[str]) -> None:
     facts = [f"{data.trajectories} trajectories of {data.frames} frames on {data.points} x {data.points} points",
              f"times {data.times[0]:g} to {end:g}, every {data.interval:g}", f"forcing {data.forcing}",
              str(data.dtype), f"{_size(data.path) / 2**20:.1f} MiB"]  # fmt: skip
-    made = [f"{name} {about[name]}" for name in ("dt", "integrator", "padding", "nyquist", "transient", "start",
+    made = [f"{name} {shown(about[name])}" for name in ("dt", "integrator", "padding", "nyquist", "transient", "start",
             "simulated_points") if name in about]  # fmt: skip
     console.print(f"{data.path}: {', '.join(facts)}", soft_wrap=True)
     if made:

@@ -1,4 +1,6 @@
-"""What positions and times of a data set must be like."""
+"""What positions, times, orders and texts of a data set must be like."""
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -6,6 +8,9 @@ from jaxtyping import Float
 # Coordinates may be kept in single precision.
 POSITION_TOLERANCE = 1e-5
 TIME_TOLERANCE = 1e-3
+
+# Of the divergence over the gradients: fields in single precision reach 1e-5, and in half precision 1e-2.
+DIVERGENT, DIVERGENCE_FREE = 0.1, 1e-2
 
 
 def check_positions(where: str, name: str, positions: Float[np.ndarray, " points"], expected: int) -> None:
@@ -63,3 +68,47 @@ def check_times(where: str, times: Float[np.ndarray, " time"], frames: int) -> N
             f"{where}: times are not uniform: from frame {first} to {first + 1} the time goes from {times[first]:g} to "
             f"{times[first + 1]:g}, elsewhere by {usual:g}; cut the data there"
         )
+
+
+def check_order(where: str, frame: Float[np.ndarray, "2 x y"]) -> None:
+    """Refuse a frame that has no divergence only if its numbers are read in another order.
+
+    Flows of these data sets are incompressible, so that u and v, or x and y, in the wrong order show. A frame that is
+    divergent in every order is accepted: the beginnings of the published data are.
+
+    Raises
+    ------
+    ValueError
+        Says which order it would be.
+    """
+    if not np.isfinite(frame).all() or _divergence(frame) <= DIVERGENT:
+        return
+    last = np.moveaxis(frame.reshape(*frame.shape[1:], 2), 2, 0)
+    others = {
+        "x and y, or u and v, the other way round": (frame[::-1],),
+        "the component as last axis": (last, last[::-1]),
+    }
+    for words, readings in others.items():
+        if min(map(_divergence, readings)) < DIVERGENCE_FREE:
+            raise ValueError(
+                f"{where}: the flow is incompressible only with {words}: reorder the numbers of the file; expected "
+                "(component, x, y) with u along x"
+            )
+
+
+def _divergence(frame: Float[np.ndarray, "2 x y"]) -> float:
+    """Root mean square of the divergence over that of the gradients in it; 0 for a uniform frame."""
+    points = frame.shape[-1]
+    wide = frame.astype(np.float64)
+    spectrum = np.fft.fft2(wide / (np.abs(wide).max() or 1.0))
+    waves = np.fft.fftfreq(points, 1.0 / points)
+    waves = np.where(2 * np.abs(waves) == points, 0.0, waves)
+    along_x, along_y = waves[:, None] * spectrum[0], waves[None, :] * spectrum[1]
+    size = np.sqrt(np.sum(np.abs(along_x) ** 2 + np.abs(along_y) ** 2))
+    return float(np.sqrt(np.sum(np.abs(along_x + along_y) ** 2)) / size) if size > 1e-9 * points**2 else 0.0
+
+
+def shown(value: Any, length: int = 500) -> str:
+    """What a file says, for a terminal: on one line, without characters that command it, and not longer than that."""
+    words = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(value))
+    return words if len(words) <= length else f"{words[:length]} ..."

@@ -233,6 +233,8 @@ def whole(name: str, value: float, unit_name: str, unit: float) -> int:
     ValueError
         If that is no whole number; names the nearest times that would do.
     """
+    if not value / unit < 2**53:
+        raise ValueError(f"{name} {value:g} holds too many of {unit_name} ({unit:g}) to be counted: choose other times")
     count = round(value / unit)
     if abs(value - count * unit) <= 1e-9 * max(value, unit) and (count >= 1 or value == 0):
         return count

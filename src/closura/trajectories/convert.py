@@ -2,13 +2,18 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from closura.trajectories.checks import check_order
 from closura.trajectories.flow_data import FlowData, identity_of_frame, open_flow
-from closura.trajectories.readers import Layout, Source, open_source
+from closura.trajectories.readers import Layout, open_source
 from closura.trajectories.schema import FlowDescription, Precision
+from closura.trajectories.sources import Source
 from closura.trajectories.store import check_free, new_flow
 
 
@@ -70,24 +75,21 @@ def convert(
                     f"{first.frames}: convert them apart"
                 )
         facts = [
-            (
-                _fact(name, "Reynolds number", "--reynolds", source.reynolds, _float(reynolds)),
-                _forcing(name, source, forcing),
-                _fact(name, "time between frames", "--interval", source.interval, _float(interval)),
-            )
-            for name, source in zip(sources, opened, strict=True)
+            _facts(name, source, reynolds, forcing, interval) for name, source in zip(sources, opened, strict=True)
         ]
-        if len({(each[1], each[2]) for each in facts}) > 1:
+        if len({(each.forcing, each.interval) for each in facts}) > 1:
             raise ValueError("the files differ in forcing or in the time between frames: convert them apart")
-        members = [(source, i, fact[0]) for source, fact in zip(opened, facts, strict=True)
+        members = [(source, i, fact.reynolds[i]) for source, fact in zip(opened, facts, strict=True)
                    for i in range(source.trajectories)]  # fmt: skip
+        firsts = [_first_frame(name, source, i) for name, source in zip(sources, opened, strict=True)
+                  for i in range(source.trajectories)]  # fmt: skip
         description = FlowDescription(
             points=first.points,
             frames=-(-first.frames // stride),
-            interval=facts[0][2] * stride,
-            forcing=facts[0][1],
+            interval=facts[0].interval * stride,
+            forcing=facts[0].forcing,
             reynolds=tuple(each for _, _, each in members),
-            identities=tuple(identity_of_frame(source.read(i, 0, 1, 1)[0]) for source, i, _ in members),
+            identities=tuple(identity_of_frame(each) for each in firsts),
             precision=precision,
             attributes={
                 "configuration": json.dumps(
@@ -106,27 +108,71 @@ def convert(
     return open_flow(path)
 
 
-def _fact(source: str | Path, what: str, option: str, said: float | None, given: float | None) -> float:
-    """What a file says, or else an option; both only if they agree."""
-    if said is None and given is None:
-        raise ValueError(f"{source} does not say the {what}: give it with {option}")
-    if said is not None and given is not None and not math.isclose(said, given, rel_tol=1e-3):
-        raise ValueError(f"{source} has the {what} {said:g}; {option} says {given:g}")
-    value = said if given is None else given
-    assert value is not None
-    return float(value)
+@dataclass(frozen=True)
+class _Facts:
+    """What a file and the options say together."""
+
+    reynolds: Sequence[float]
+    forcing: int
+    interval: float
 
 
-def _forcing(name: str | Path, source: Source, given: int | None) -> int:
-    """The wavenumber of the forcing, which the grid must resolve: sin(n y) with n = N / 2 is zero on N points."""
-    value = _fact(name, "wavenumber of the forcing", "--forcing", _float(source.forcing), _float(given))
-    if value != round(value) or not 0 <= value < source.points / 2:
+def _facts(
+    name: str | Path, source: Source, reynolds: float | None, forcing: int | None, interval: float | None
+) -> _Facts:
+    found = _fact(name, "Reynolds number", "--reynolds", source.reynolds, reynolds, positive=True)
+    waves = _fact(name, "wavenumber of the forcing", "--forcing", source.forcing, forcing)[0]
+    # The grid must resolve the forcing: sin(n y) with n = N / 2 is zero on N points.
+    if waves != round(waves) or not 0 <= waves < source.points / 2:
         raise ValueError(
             f"{name} has {source.points} points per side: the wavenumber of the forcing must be a whole number from 0 "
-            f"(without forcing) to {(source.points - 1) // 2}; got {value:g}"
+            f"(without forcing) to {(source.points - 1) // 2}; got {waves:g}"
         )
-    return round(value)
+    return _Facts(
+        reynolds=found if len(found) > 1 else tuple(found) * source.trajectories,
+        forcing=round(waves),
+        interval=_fact(name, "time between frames", "--interval", source.interval, interval, positive=True)[0],
+    )
 
 
-def _float(value: int | float | None) -> float | None:
-    return None if value is None else float(value)
+def _fact(
+    source: str | Path,
+    what: str,
+    option: str,
+    said: Mapping[str, Sequence[float]],
+    given: int | float | None,
+    *,
+    positive: bool = False,
+) -> Sequence[float]:
+    """What a file says, or an option; both only if they agree. Where the file says two things, the option decides."""
+
+    def words(values: Sequence[float]) -> str:
+        low, high = min(values), max(values)
+        return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+    def agree(one: Sequence[float], other: Sequence[float]) -> bool:
+        count = max(len(one), len(other))
+        pairs = ((values * count if len(values) == 1 else values) for values in (tuple(one), tuple(other)))
+        return all(math.isclose(a, b, rel_tol=1e-3) for a, b in zip(*pairs, strict=True))
+
+    values = list(said.values())
+    alike = all(agree(each, values[0]) for each in values[1:])
+    places = " and ".join(f"{words(each)} ({place})" for place, each in said.items())
+    if given is not None:
+        own = float(given)
+        if not math.isfinite(own) or (positive and own <= 0):
+            raise ValueError(f"{option} must be {'positive and ' if positive else ''}finite; got {own:g}")
+        if values and not any(agree(each, (own,)) for each in values):
+            raise ValueError(f"{source} has the {what} {words(values[0]) if alike else places}; {option} says {own:g}")
+        return (own,)
+    if not values:
+        raise ValueError(f"{source} does not say the {what}: give it with {option}")
+    if not alike:
+        raise ValueError(f"{source} says two things of the {what}, {places}: give the right one with {option}")
+    return values[0]
+
+
+def _first_frame(name: str | Path, source: Source, trajectory: int) -> np.ndarray:
+    frame = source.read(trajectory, 0, 1, 1)[0]
+    check_order(f"{name}, trajectory {trajectory}", frame)
+    return frame

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from closura.interruption import Interrupted, stop_requests
+from closura.locks import locked
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
 from closura.trajectories.resumption import (
@@ -24,7 +25,7 @@ from closura.trajectories.resumption import (
 from closura.trajectories.schema import FlowDescription
 from closura.trajectories.simulate import Simulation
 from closura.trajectories.stability import check_time_step
-from closura.trajectories.store import FlowWriter
+from closura.trajectories.store import FlowWriter, refuse_link
 
 # Steps between looks at signals, the clock and blow-up are chosen to take about so long.
 BLOCK_SECONDS = 0.5
@@ -87,28 +88,33 @@ def generate(
     FileExistsError
         If there is a finished data set and ``overwrite`` is false, or anything else, or a symbolic link.
     ValueError
-        If an unfinished one has other settings, or the time step cannot be stable.
+        If an unfinished one has other settings or is damaged, or the time step cannot be stable.
+    FolderInUse
+        If another process is writing the data set.
     FlowDiverged
         If a simulation blows up.
     Interrupted
         After SIGINT or SIGTERM.
     """
     path = Path(path)
-    with jax.enable_x64(True):
-        state = None
+    refuse_link(path)
+    with locked(path, "data set"), jax.enable_x64(True):
+        writer = None
         if resumable(path, configuration, overwrite=overwrite):
             description = _described(configuration, path)
             try:
-                state = GenerationState.load(path)
+                state = GenerationState.load(path, configuration)
+                writer = FlowWriter.reopen(path, description, state.frames)
             except ValueError:
                 if not overwrite:
                     raise
-        if state is None:
+        if writer is None:
             description, state = _begin(configuration, path, overwrite=overwrite)
+            writer = FlowWriter.reopen(path, description, 0)
         simulation = Simulation(configuration, state.spectra)
         try:
             with stop_requests() as asked_to_stop:
-                run = _Run(configuration, FlowWriter.reopen(path, description), simulation, state, save_every)
+                run = _Run(configuration, writer, simulation, state, save_every)
                 run.go(report or (lambda _: None), asked_to_stop)
         except FlowDiverged as error:
             if put_back(path):
@@ -116,8 +122,8 @@ def generate(
             raise
         finally:
             simulation.close()
-    data = open_flow(path)
-    forget_replaced(path)
+        data = open_flow(path)
+        forget_replaced(path)
     return data
 
 
@@ -187,7 +193,10 @@ class _Run:
         if self.pending:
             velocity, energy, dissipation = (np.stack(each, axis=1) for each in zip(*self.pending, strict=True))
             for i in range(len(velocity)):
-                self.writer.write(i, self.written, velocity[i], energy[i], dissipation[i])
+                try:
+                    self.writer.write(i, self.written, velocity[i], energy[i], dissipation[i])
+                except ValueError as error:
+                    raise FlowDiverged(f"{error}: lower --dt and start again with --overwrite") from error
             self.written += len(self.pending)
             self.pending = []
         GenerationState(self.step, self.written, self.simulation.spectra()).save(self.writer.path)

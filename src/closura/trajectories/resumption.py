@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import zarr
 from jaxtyping import Complex
 
 from closura.files import write_atomically
+from closura.trajectories.checks import shown
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.store import holds_flows, refuse_link
 
@@ -38,35 +40,50 @@ class GenerationState:
     spectra: Complex[np.ndarray, "trajectory 2 kx ky"]
 
     def save(self, store: Path) -> None:
-        """Write the state into the store, atomically, with a checksum."""
+        """Write the state into the store, atomically, with a checksum of all that is in it."""
         content = np.ascontiguousarray(self.spectra, np.complex128).tobytes()
-        header = {
-            "step": self.step,
-            "frames": self.frames,
-            "shape": list(self.spectra.shape),
-            "sha256": hashlib.sha256(content).hexdigest(),
-        }
-        write_atomically(store / STATE, json.dumps(header).encode() + b"\n" + content)
+        header = {"format": 2, "step": self.step, "frames": self.frames, "shape": list(self.spectra.shape)}
+        line = json.dumps({**header, "sha256": _checksum(header, content)})
+        write_atomically(store / STATE, line.encode() + b"\n" + content)
 
     @classmethod
-    def load(cls, store: Path) -> "GenerationState":
-        """Read the state back.
+    def load(cls, store: Path, configuration: GenerationConfiguration) -> "GenerationState":
+        """Read the state of a generation back.
+
+        States that had a checksum of the spectra alone (format 1) are read too: all states must fit the configuration.
 
         Raises
         ------
         ValueError
-            If it is damaged.
+            If it is damaged, or of another generation.
         """
-        file = store / STATE
+        file, c = store / STATE, configuration
         try:
             line, content = file.read_bytes().split(b"\n", 1)
             header = json.loads(line)
-            if hashlib.sha256(content).hexdigest() != header["sha256"]:
+            said = header.pop("sha256")
+            if said != (_checksum(header, content) if "format" in header else hashlib.sha256(content).hexdigest()):
                 raise ValueError("wrong checksum")
-            spectra = np.frombuffer(content, np.complex128).reshape(header["shape"])
-            return cls(int(header["step"]), int(header["frames"]), spectra)
-        except (ValueError, KeyError, TypeError) as error:
+            step, frames, shape = header["step"], header["frames"], (c.total, 2, c.grid, c.grid // 2 + 1)
+            if header.get("format", 2) != 2 or type(step) is not int or type(frames) is not int:
+                raise ValueError("its first line is not understood")
+            # A frame is made as soon as its step is done; the very first state is the one before it.
+            due = 0 if step < c.transient_steps else (step - c.transient_steps) // c.steps_per_frame + 1
+            if not 0 <= step <= c.steps or (frames != due and (step, frames) != (0, 0)):
+                raise ValueError(f"step {step} with {frames} frames, of {c.steps} steps and {c.frames} frames")
+            if tuple(header["shape"]) != shape or len(content) != 16 * math.prod(shape):
+                raise ValueError(f"spectra {header['shape']}, expected {shape}")
+            spectra = np.frombuffer(content, np.complex128).reshape(shape)
+            if not np.isfinite(spectra).all():
+                raise ValueError("spectra that are not finite")
+            return cls(step, frames, spectra)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file} is damaged ({error}): start again with overwrite (--overwrite)") from error
+
+
+def _checksum(header: dict[str, Any], content: bytes) -> str:
+    """Of a file's first line, without the checksum itself, and what follows it."""
+    return hashlib.sha256(json.dumps(header, sort_keys=True).encode() + b"\n" + content).hexdigest()
 
 
 def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: bool) -> bool:
@@ -95,10 +112,10 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
         if aside.is_symlink() or (aside.exists() and not holds_flows(aside)):
             raise FileExistsError(f"{aside} is in the way, and is no data set of flows: move it away")
         return False
-    stored = json.loads(attributes.get("configuration", "{}"))
+    stored = _settings(attributes.get("configuration"))
     asked = configuration.plain()
     changed = [
-        f"{name}: {stored.get(name)} there, {asked.get(name)} asked"
+        f"{shown(name)}: {shown(stored.get(name))} there, {asked.get(name)} asked"
         for name in {**stored, **asked}
         if stored.get(name) != asked.get(name)
     ]
@@ -109,9 +126,18 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
             raise FileExistsError(f"{path} is unfinished but lacks {STATE}: start again with --overwrite")
         raise ValueError(
             f"{path} is an unfinished generation with other settings ({'; '.join(changed)}); go on with: "
-            f"{attributes.get('command')}, or start again with --overwrite"
+            f"{shown(attributes.get('command'))}, or start again with --overwrite"
         )
     return False
+
+
+def _settings(stored: Any) -> dict[str, Any]:
+    """The settings that a store names; empty where they cannot be read, and so differ from all."""
+    try:
+        settings = json.loads(stored)
+    except (ValueError, TypeError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def set_aside(path: Path) -> Path:

@@ -94,7 +94,7 @@ class FlowDescription:
                 f"need at least one frame of one trajectory, on 2 points per side; got {self.frames} frames, "
                 f"{len(self.reynolds)} trajectories, {self.points} points"
             )
-        if not self.interval > 0 or not all(math.isfinite(each) and each > 0 for each in self.reynolds):
+        if not 0 < self.interval < math.inf or not all(math.isfinite(each) and each > 0 for each in self.reynolds):
             raise ValueError(
                 f"interval and Reynolds numbers must be positive; got {self.interval} and {list(self.reynolds)}"
             )

@@ -48,5 +48,7 @@ def check_time_step(configuration: GenerationConfiguration, speed: float) -> Non
 
 def _down(value: float) -> float:
     """Rounded down to two digits."""
+    if value < 1e-300:
+        return 0.0
     unit = 10.0 ** (math.floor(math.log10(value)) - 1)
     return math.floor(value / unit) * unit

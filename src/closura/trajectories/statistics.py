@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from closura.arrays import check_unmasked
-from closura.numerics.fourier import wavenumbers, weights_of_modes
+from closura.numerics.fourier import weights_of_modes
 
 if TYPE_CHECKING:
     from closura.trajectories.flow_data import FlowData
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 def energy_and_dissipation(
     velocity: Float[np.ndarray, "time 2 x y"], reynolds: float
 ) -> tuple[Float[np.ndarray, " time"], Float[np.ndarray, " time"]]:
-    """Kinetic energy <u^2 + v^2> / 2 and dissipation <(dv/dx - du/dy)^2> / Re of each frame, float64, spectrally."""
+    """Kinetic energy <u^2 + v^2> / 2 and dissipation <(dv/dx - du/dy)^2> / Re of each frame, float64, spectrally.
+
+    The number of points per side may be odd.
+    """
     velocity = check_unmasked(velocity, "the velocity")
     points = velocity.shape[-1]
-    kx, ky = wavenumbers(points)
+    kx, ky = np.fft.fftfreq(points, 1.0 / points)[:, None], np.arange(points // 2 + 1)[None, :]
     spectrum = np.fft.rfft2(np.asarray(velocity, np.float64))
     # A derivative of the Nyquist waves is not defined on the grid: they are left out of the dissipation.
-    inside = (np.abs(kx) < points // 2) & (ky < points // 2)
+    inside = (2 * np.abs(kx) < points) & (2 * ky < points)
     vorticity = 1j * (kx * spectrum[:, 1] - ky * spectrum[:, 0]) * inside
     weights = weights_of_modes(points) / points**4
     energy = 0.5 * np.sum(weights * np.abs(spectrum) ** 2, axis=(-3, -2, -1))

@@ -10,9 +10,10 @@ from typing import Any
 import numcodecs
 import numpy as np
 import zarr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from closura.files import replaced_folder
+from closura.locks import locked
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation
 
@@ -27,6 +28,7 @@ class FlowWriter:
         self.path, self.description = path, description
         self._group = group
         self._arrays = {name: group[name] for name in VARIABLES}
+        self._written = np.zeros((description.trajectories, description.frames), bool)
 
     @classmethod
     def create(cls, path: str | Path, description: FlowDescription) -> "FlowWriter":
@@ -75,9 +77,21 @@ class FlowWriter:
         return cls(path, description, group)
 
     @classmethod
-    def reopen(cls, path: str | Path, description: FlowDescription) -> "FlowWriter":
-        """Go on filling a store that was made with the same description."""
-        return cls(Path(path), description, zarr.open_group(path, mode="r+", use_consolidated=False))
+    def reopen(cls, path: str | Path, description: FlowDescription, frames: int) -> "FlowWriter":
+        """Go on filling a store that was made with the same description and holds ``frames`` frames of each trajectory.
+
+        Raises
+        ------
+        ValueError
+            If it does not hold them.
+        """
+        try:
+            writer = cls(Path(path), description, zarr.open_group(path, mode="r+", use_consolidated=False))
+        except Exception as error:
+            raise ValueError(f"{path} is damaged ({error}): start again with overwrite (--overwrite)") from error
+        writer._check_written(frames)
+        writer._written[:, :frames] = True
+        return writer
 
     def write(
         self,
@@ -94,8 +108,58 @@ class FlowWriter:
         Raises
         ------
         ValueError
-            If the frames do not fit, or a value is not finite.
+            If the frames do not fit, or a value is not finite, or not in the precision of the store.
         """
+        self._check_place(trajectory, start, velocity)
+        kept = self._kept(velocity)
+        self._check_finite(trajectory, start, velocity, "is not finite")
+        limit = np.finfo(kept.dtype).max
+        self._check_finite(trajectory, start, kept, f"does not fit into {kept.dtype} (up to {limit:.2g})")
+        if energy is None or dissipation is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                energy, dissipation = energy_and_dissipation(velocity, self.description.reynolds[trajectory])
+        for name, values in (("an energy", energy), ("a dissipation", dissipation)):
+            self._check_finite(trajectory, start, values, f"has {name} that is not finite")
+        self._put(trajectory, start, kept, energy, dissipation)
+
+    def write_lost(self, trajectory: int, start: int, velocity: Float[np.ndarray, "time 2 x y"]) -> None:
+        """Write frames of which values are not finite, where that is a finding, as they are; they have no energy.
+
+        Raises
+        ------
+        ValueError
+            If the frames do not fit.
+        """
+        self._check_place(trajectory, start, velocity)
+        missing = np.full(len(velocity), np.nan)
+        self._put(trajectory, start, self._kept(velocity), missing, missing)
+
+    def fits(self, velocity: Float[np.ndarray, "time 2 x y"]) -> Bool[np.ndarray, " time"]:
+        """Which frames are finite in the precision of the store."""
+        return np.isfinite(self._kept(velocity)).all(axis=(1, 2, 3))
+
+    def _kept(self, velocity: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return velocity.astype(self.description.precision)
+
+    def _put(
+        self, trajectory: int, start: int, velocity: np.ndarray, energy: np.ndarray, dissipation: np.ndarray
+    ) -> None:
+        stop = start + len(velocity)
+        self._arrays["velocity"][trajectory, start:stop] = velocity
+        self._arrays["energy"][trajectory, start:stop] = energy
+        self._arrays["dissipation"][trajectory, start:stop] = dissipation
+        self._written[trajectory, start:stop] = True
+
+    def _check_finite(self, trajectory: int, start: int, values: np.ndarray, what: str) -> None:
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        if bad.any():
+            first = start + int(np.argmax(bad))
+            raise ValueError(
+                f"trajectory {trajectory} {what} in frame {first}, time {first * self.description.interval:g}"
+            )
+
+    def _check_place(self, trajectory: int, start: int, velocity: np.ndarray) -> None:
         d = self.description
         stop = start + len(velocity)
         if velocity.shape[1:] != (2, d.points, d.points) or not 0 <= start < stop <= d.frames:
@@ -105,22 +169,48 @@ class FlowWriter:
             )
         if not 0 <= trajectory < d.trajectories:
             raise ValueError(f"expected a trajectory from 0 to {d.trajectories - 1}; got {trajectory}")
-        bad = ~np.isfinite(velocity).all(axis=(1, 2, 3))
-        if bad.any():
-            first = start + int(np.argmax(bad))
-            raise ValueError(f"trajectory {trajectory} is not finite in frame {first}, time {first * d.interval:g}")
-        if energy is None or dissipation is None:
-            energy, dissipation = energy_and_dissipation(velocity, d.reynolds[trajectory])
-        self._arrays["velocity"][trajectory, start:stop] = velocity.astype(d.precision)
-        self._arrays["energy"][trajectory, start:stop] = energy
-        self._arrays["dissipation"][trajectory, start:stop] = dissipation
+
+    def _check_written(self, frames: int) -> None:
+        """What a store can show of the frames that it should hold: energies, which are written last, and chunks.
+
+        Chunks are as they were written or not there; the one that is not full yet will be read to be filled, so it is
+        read here.
+        """
+        array = self._arrays["velocity"]
+        chunk = array.chunks[1]
+        key, last = array.metadata.encode_chunk_key, frames - frames % chunk
+        for trajectory in range(self.description.trajectories):
+            files = [self.path / "velocity" / key((trajectory, i, 0, 0, 0)) for i in range(-(-frames // chunk))]
+            lost = [f"{file} is missing" for file in files if not file.is_file()]
+            try:
+                parts = [self._arrays[name][trajectory, :frames] for name in ("energy", "dissipation")]
+                parts.append(array[trajectory, last:frames])
+                if not all(np.isfinite(part).all() for part in parts):
+                    lost.append("a frame is not there")
+            except Exception as error:
+                lost.append(str(error))
+            if lost:
+                raise ValueError(
+                    f"{self.path} does not hold the first {frames} frames of trajectory {trajectory}, as it should "
+                    f"({lost[0]}): it is damaged; start again with overwrite (--overwrite)"
+                )
 
     def mark(self, **attributes: Any) -> None:
         """Add attributes to the store, as JSON knows them."""
         self._group.attrs.update(attributes)
 
     def finish(self, *, without: str | None = None) -> None:
-        """Mark the store as complete; then remove a file that was needed until here."""
+        """Mark the store as complete; then remove a file that was needed until here.
+
+        Raises
+        ------
+        ValueError
+            If a frame was not written.
+        """
+        lacking = np.argwhere(~self._written)
+        if len(lacking):
+            trajectory, frame = lacking[0]
+            raise ValueError(f"the data set is not complete: frame {frame} of trajectory {trajectory} was not written")
         self._group.attrs["complete"] = True
         if without is not None:
             (self.path / without).unlink(missing_ok=True)
@@ -135,13 +225,19 @@ def new_flow(path: str | Path, description: FlowDescription, *, overwrite: bool 
     ------
     FileExistsError
         If something is there and ``overwrite`` is false, or it is no data set of flows.
+    FolderInUse
+        If another process is writing it.
+    ValueError
+        At the end, if a frame was not written.
     """
     path = Path(path)
-    check_free(path, overwrite=overwrite)
-    with replaced_folder(path) as temporary:
-        writer = FlowWriter.create(temporary, description)
-        yield writer
-        writer.finish()
+    refuse_link(path)
+    with locked(path, "data set"):
+        check_free(path, overwrite=overwrite)
+        with replaced_folder(path) as temporary:
+            writer = FlowWriter.create(temporary, description)
+            yield writer
+            writer.finish()
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

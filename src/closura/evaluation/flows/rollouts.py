@@ -16,7 +16,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import zarr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.evaluation.flows.subjects import (
@@ -29,7 +28,7 @@ from closura.evaluation.flows.subjects import (
 )
 from closura.interruption import Interrupted, stop_requests
 from closura.reduced.model import rollout
-from closura.trajectories import FlowData, FlowDescription, new_flow, open_flow
+from closura.trajectories import FlowData, FlowDescription, FlowWriter, new_flow, open_flow
 from closura.trajectories.store import check_free
 
 GROUP = 50
@@ -208,6 +207,8 @@ def write_rollout(
         If something is there.
     ValueError
         If the start does not fit the model, or the closure does not, or ``path`` is the data set that runs start from.
+    FolderInUse
+        If another process is writing the data set.
     Interrupted
         If asked to stop: nothing is left under the name.
     """
@@ -225,7 +226,6 @@ def write_rollout(
     with ExitStack() as stack:
         stop = stack.enter_context(stop_requests())
         writer = stack.enter_context(new_flow(path, description, overwrite=overwrite))
-        store: Any = zarr.open_group(writer.path, mode="r+", use_consolidated=False)
         for number, trajectory in enumerate(trajectories):
             key = jax.random.fold_in(start_key(seed, trajectory, first_frame), 1 << 20)
             for first, step, frames in runs(
@@ -238,7 +238,7 @@ def write_rollout(
                     frames = close(closure, frames, key=jax.random.fold_in(jax.random.fold_in(key, first), step))
                 for member, own in enumerate(frames):
                     place = number * members + first + member
-                    lost = _write(writer, store, place, step, own)
+                    lost = _write(writer, place, step, own)
                     if lost is not None:
                         diverged.setdefault(place, lost)
                 done += frames.shape[0] * frames.shape[1]
@@ -259,9 +259,9 @@ def check_closure(model: ModelSubject, closure: ClosureSubject, data: FlowData) 
     common_filter([closure], data.points, model.filter)
 
 
-def _write(writer: Any, store: Any, place: int, step: int, frames: np.ndarray) -> int | None:
+def _write(writer: FlowWriter, place: int, step: int, frames: np.ndarray) -> int | None:
     """Write frames; those that are not finite are kept too. Returns the first of these."""
-    good = np.isfinite(frames).all(axis=(1, 2, 3))
+    good = writer.fits(frames)
     if good.all():
         writer.write(place, step, frames)
         return None
@@ -269,7 +269,7 @@ def _write(writer: Any, store: Any, place: int, step: int, frames: np.ndarray) -
     if lost:
         writer.write(place, step, frames[:lost])
     # The writer refuses what is not finite, rightly for simulations; here it is a finding.
-    store["velocity"][place, step + lost : step + len(frames)] = frames[lost:]
+    writer.write_lost(place, step + lost, frames[lost:])
     return step + lost
 
 
