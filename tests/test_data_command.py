@@ -6,11 +6,13 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import zarr
 
 from closura.cli import main
 from closura.commands import data as data_command
 from closura.commands import downloads
 from closura.interruption import Interrupted
+from closura.locks import locked
 from closura.trajectories import GenerationConfiguration, open_flow
 
 TINY = ["--grid", "16", "--trajectories", "2", "--duration", "0.6", "--interval", "0.12", "--transient", "0.5"]
@@ -95,6 +97,78 @@ def test_convert(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_flow(out).read(1), field[1, ::2].astype(np.float32))
     assert "flow.zarr exists" in refused(capsys, *command, *facts)
     assert "2 trajectories of 3 frames" in printed(capsys, "data", "show", out)
+
+
+def test_convert_refuses_numbers_and_files_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    field = np.random.default_rng(0).normal(size=(2, 6, 128))
+    np.save(tmp_path / "a.npy", field)
+    field[1, 4, 7] = -1e39
+    np.save(tmp_path / "large.npy", field)
+    (tmp_path / "folder").mkdir()
+    out = str(tmp_path / "flow.zarr")
+    facts = {"--reynolds": "34", "--forcing": "3", "--interval": "0.12", "--stride": "1"}
+
+    def convert(name: str, **changes: str) -> list[str]:
+        words = {**facts, **{f"--{key}": value for key, value in changes.items()}}
+        return ["data", "convert", str(tmp_path / name), "--layout", "published", "--out", out,
+                *(word for pair in words.items() for word in pair)]  # fmt: skip
+
+    for option, values in (
+        ("interval", ("inf", "nan", "-0.12", "0", "-inf")),
+        ("reynolds", ("inf", "nan", "-34", "0")),
+        ("forcing", ("-1", "4")),
+        ("stride", ("0", "-2")),
+    ):
+        for value in values:
+            message = refused(capsys, *convert("a.npy", **{option: value}))
+            assert message.startswith("error: "), message
+            assert option in message or "forcing" in message
+    assert "trajectory 1 does not fit into float32 (up to 3.4e+38) in frame 4" in refused(capsys, *convert("large.npy"))
+    assert "folder is a folder: name the files" in refused(capsys, *convert("folder"))
+    assert "no file" in refused(capsys, *convert("nothing.npy"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.npy", "folder", "large.npy"]
+    assert f"{out}: 2 x 6 frames" in printed(capsys, *convert("large.npy", precision="float64"))
+    command, out = convert("flow.zarr"), str(tmp_path / "again.zarr")
+    command[command.index("--out") + 1] = out
+    assert "is a zarr store, which closura reads as it is: closura data show" in refused(capsys, *command)
+
+
+def test_what_a_store_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    out = tmp_path / "flow.zarr"
+    printed(capsys, "data", "generate", "kolmogorov", *TINY, "--out", str(out))
+    group = zarr.open_group(out, mode="r+", use_consolidated=False)
+    evil = "\x1b]0;mine\x07\x1b[2J[bold red]\r\n\u202eerror: all is lost\x9b31m"
+    group.attrs.update({"integrator": evil, "start": "x" * 5000, "command": evil})
+    text = printed(capsys, "data", "show", str(out))
+    assert r"integrator \x1b]0;mine\x07\x1b[2J[bold red]\r\n\u202eerror: all is lost\x9b31m, padding" in text
+    assert "x" * 501 not in text
+    group.attrs["complete"] = False
+    for arguments in (["show", str(out)], ["generate", "kolmogorov", *TINY, "--seed", "9", "--out", str(out)]):
+        message = refused(capsys, "data", *arguments)
+        assert r"go on with: \x1b]0;mine\x07\x1b[2J[bold red]\r\n\u202eerror: all is lost\x9b31m" in message
+        assert message.isprintable()
+
+
+@pytest.mark.parametrize("action", ["generate", "convert", "filter"])
+def test_two_writers_of_one_data_set(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, action: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("a.npy", np.random.default_rng(0).normal(size=(1, 4, 128)))
+    convert = ["convert", "a.npy", "--layout", "published", "--reynolds", "34", "--forcing", "3", "--interval", "0.12"]
+    printed(capsys, "data", *convert, "--out", "full.zarr")
+    command = {
+        "generate": ["generate", "kolmogorov", *TINY],
+        "convert": convert,
+        "filter": ["filter", "full.zarr", "--cutoff", "2"],
+    }[action]
+    with locked("flow.zarr", "data set"):
+        for more in ([], ["--overwrite"]):
+            message = refused(capsys, "data", *command, "--out", "flow.zarr", *more)
+            assert "flow.zarr is in use: process" in message
+    assert not Path("flow.zarr").exists()
+    printed(capsys, "data", *command, "--out", "flow.zarr")
+    assert open_flow("flow.zarr").frames > 0
 
 
 def test_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,9 +26,10 @@ from closura.evaluation.flows import (
 from closura.evaluation.flows.frames import spread_frames
 from closura.evaluation.flows.long_runs import fates
 from closura.evaluation.flows.model_truth import reference_trajectories
-from closura.evaluation.flows.rollouts import close
+from closura.evaluation.flows.rollouts import _write, close
 from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
 from closura.evaluation.metrics import plain
+from closura.locks import FolderInUse, locked
 from closura.reduced.baselines import Climatology, Persistence
 from closura.reduced.filters import SpectralCutoff
 from closura.reduced.gaussian_process import GaussianProcessClosure, GaussianProcessRecipe
@@ -494,6 +495,29 @@ def test_rollouts_repeat_by_seed(world, tmp_path):
     a, b, c = (open_flow(tmp_path / f"{name}.zarr").read(1) for name in "abc")
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
+
+
+def test_two_rollouts_into_one_data_set_are_refused(world, tmp_path):
+    with (
+        locked(tmp_path / "r.zarr", "data set"),
+        pytest.raises(FolderInUse, match="is in use: process"),
+    ):
+        roll(world, tmp_path / "r.zarr")
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_that_the_precision_does_not_hold_are_kept_as_lost(world, tmp_path):
+    one = FlowDescription(points=POINTS, frames=6, interval=0.1, forcing=2, reynolds=(34.0,), identities=("a",))
+    frames = np.ones((6, 2, POINTS, POINTS))
+    frames[4] = 1e39
+    with new_flow(tmp_path / "r.zarr", one) as writer:
+        assert _write(writer, 0, 0, frames) == 4
+    data = open_flow(tmp_path / "r.zarr")
+    np.testing.assert_array_equal(data.read(0, 0, 4), frames[:4])
+    with pytest.raises(ValueError, match="not finite in trajectory 0, frame 4"):
+        data.read(0, 3, 5)
+    with data.dataset() as dataset:
+        np.testing.assert_array_equal(np.isnan(dataset["energy"][0]), [False] * 4 + [True] * 2)
 
 
 def test_members_do_not_depend_on_how_many_starts_there_are(world, tmp_path):

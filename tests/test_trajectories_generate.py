@@ -25,6 +25,7 @@ from closura.numerics.fourier import restrict_spectrally
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.trajectories import (
     FlowDiverged,
+    FlowWriter,
     GenerationConfiguration,
     GenerationProgress,
     generate,
@@ -436,6 +437,33 @@ def test_a_kill_between_frames_and_state_repeats_the_frames(
     seen: list[GenerationProgress] = []
     generate(SMALL, path, report=seen.append)
     assert seen[0].resumed == 100 + 7 * 12
+    assert_same(path, uninterrupted)
+
+
+@pytest.mark.parametrize("kept", ["attribute", "state"])
+def test_a_kill_at_the_very_end_goes_on_too(
+    kept: str, uninterrupted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "flow.zarr"
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        if kept == "attribute":
+            patch.setattr(zarr, "consolidate_metadata", killed)
+        else:
+            patch.setattr(FlowWriter, "finish", killed)
+        with pytest.raises(Killed):
+            generate(SMALL, path)
+    if kept == "state":
+        with pytest.raises(ValueError, match="not finished"):
+            open_flow(path)
+    else:
+        assert open_flow(path).frames == 20
+    generate(SMALL, path)
+    with pytest.raises(FileExistsError, match="is finished"):
+        generate(SMALL, path)
     assert_same(path, uninterrupted)
 
 

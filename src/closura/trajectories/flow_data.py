@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from jaxtyping import Float
 
-from closura.trajectories.checks import TIME_TOLERANCE, check_positions, check_times
+from closura.trajectories.checks import TIME_TOLERANCE, check_positions, check_times, shown
 from closura.trajectories.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -200,12 +200,12 @@ def open_flow(path: str | Path) -> FlowData:
         raise ValueError(f"{path} is no zarr store of flows: {error}") from error
     if attributes.get("format") == FORMAT and attributes.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has format version {attributes.get('format_version')}, written by closura "
-            f"{attributes.get('closura_version', 'unknown')}; this closura reads version {FORMAT_VERSION}"
+            f"{path} has format version {shown(attributes.get('format_version'))}, written by closura "
+            f"{shown(attributes.get('closura_version', 'unknown'))}; this closura reads version {FORMAT_VERSION}"
         )
     if attributes.get("complete") is False:
         how = attributes.get("command")
-        raise ValueError(f"{path} is not finished; " + (f"go on with: {how}" if how else "make it again"))
+        raise ValueError(f"{path} is not finished; " + (f"go on with: {shown(how)}" if how else "make it again"))
     missing = [f"variable {name!r}" for name in ("velocity", "time", "x", "y") if name not in group]
     if "reynolds" not in group and "reynolds" not in attributes:
         missing.append("'reynolds' (a coordinate per trajectory, or an attribute)")

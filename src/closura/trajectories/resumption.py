@@ -105,13 +105,6 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
     if not holds_flows(path):
         raise FileExistsError(f"{path} exists and is no data set of flows: choose another name")
     attributes: dict[str, Any] = zarr.open_group(path, mode="r", use_consolidated=False).attrs.asdict()
-    if attributes.get("complete") is not False:
-        if not overwrite:
-            raise FileExistsError(f"{path} is finished; choose another name, or make it anew with --overwrite")
-        aside = set_aside(path)
-        if aside.is_symlink() or (aside.exists() and not holds_flows(aside)):
-            raise FileExistsError(f"{aside} is in the way, and is no data set of flows: move it away")
-        return False
     stored = _settings(attributes.get("configuration"))
     asked = configuration.plain()
     changed = [
@@ -120,7 +113,15 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
         if stored.get(name) != asked.get(name)
     ]
     if not changed and (path / STATE).is_file():
+        # Also where all frames are there, and only the last strokes are missing: the state is removed last.
         return True
+    if attributes.get("complete") is not False:
+        if not overwrite:
+            raise FileExistsError(f"{path} is finished; choose another name, or make it anew with --overwrite")
+        aside = set_aside(path)
+        if aside.is_symlink() or (aside.exists() and not holds_flows(aside)):
+            raise FileExistsError(f"{aside} is in the way, and is no data set of flows: move it away")
+        return False
     if not overwrite:
         if not changed:
             raise FileExistsError(f"{path} is unfinished but lacks {STATE}: start again with --overwrite")

@@ -13,6 +13,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from closura.trajectories.checks import shown
+
 ENCODINGS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
 PLAIN_UNITS = ("", "1", "-", "none", "dimensionless", "non-dimensional", "nondimensional", "unitless")
 UNITS = {
@@ -117,7 +119,7 @@ class Stored:
         labels = [str(label).rsplit("/", 1)[-1] for label in labels]
         if any(label in expected and label != own for label, own in zip(labels, expected, strict=False)):
             raise ValueError(
-                f"{self.path}: the axes of {self.name} are labelled ({', '.join(labels)}); expected "
+                f"{self.path}: the axes of {self.name} are labelled ({shown(', '.join(labels))}); expected "
                 f"({', '.join(expected)}): reorder them"
             )
 

@@ -1,5 +1,6 @@
 """Writing data sets of flows: a zarr store that is filled frame by frame."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -212,9 +213,12 @@ class FlowWriter:
             trajectory, frame = lacking[0]
             raise ValueError(f"the data set is not complete: frame {frame} of trajectory {trajectory} was not written")
         self._group.attrs["complete"] = True
+        with warnings.catch_warnings():
+            # The file is no part of the store, and goes last: a kill before leaves a data set to go on with.
+            warnings.filterwarnings("ignore", message="Object at .* is not recognized")
+            zarr.consolidate_metadata(self.path, zarr_format=2)
         if without is not None:
             (self.path / without).unlink(missing_ok=True)
-        zarr.consolidate_metadata(self.path, zarr_format=2)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from closura.trajectories.checks import check_positions, check_times
+from closura.trajectories.checks import check_positions, check_times, shown
 from closura.trajectories.sources import Source, Stored, numbers_of, spacing, text, texts, whole
 
 VELOCITY = "t1_fields/velocity"
@@ -61,7 +61,7 @@ def _axes(path: Path, file: Any) -> tuple[str, ...]:
     axes = texts(said)
     count = whole(path, "n_spatial_dims", file.attrs.get("n_spatial_dims", 2))
     if count != 2 or sorted(axes) != ["x", "y"]:
-        raise ValueError(f"{path}: expected the two spatial_dims x and y, in any order; got {', '.join(axes)}")
+        raise ValueError(f"{path}: expected the two spatial_dims x and y, in any order; got {shown(', '.join(axes))}")
     return axes
 
 
