@@ -54,11 +54,14 @@ def convert(
 
     Raises
     ------
-    FileNotFoundError, FileExistsError
-        If a source is missing, or the name is taken.
+    FileNotFoundError, IsADirectoryError, FileExistsError
+        If a source is missing or a folder, or the name is taken.
+    FolderInUse
+        If another process is writing the data set.
     ValueError
         If a file does not have the layout, a fact is missing or contradicted, files disagree, the flow is not on a
-        periodic uniform grid of [0, 2 pi)^2 at uniform times, or a value is not finite.
+        periodic uniform grid of [0, 2 pi)^2 at uniform times, its numbers are in another order, or a value is missing,
+        not finite, or beyond the precision.
     """
     path = Path(path)
     if not sources or stride < 1:
@@ -83,13 +86,15 @@ def convert(
                    for i in range(source.trajectories)]  # fmt: skip
         firsts = [_first_frame(name, source, i) for name, source in zip(sources, opened, strict=True)
                   for i in range(source.trajectories)]  # fmt: skip
+        with np.errstate(over="ignore"):  # what float32 does not hold is refused, by its place, when it is written
+            identities = tuple(identity_of_frame(each) for each in firsts)
         description = FlowDescription(
             points=first.points,
             frames=-(-first.frames // stride),
             interval=facts[0].interval * stride,
             forcing=facts[0].forcing,
             reynolds=tuple(each for _, _, each in members),
-            identities=tuple(identity_of_frame(each) for each in firsts),
+            identities=identities,
             precision=precision,
             attributes={
                 "configuration": json.dumps(
