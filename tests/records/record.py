@@ -29,132 +29,147 @@ TOLERANCE = 1e-9
 """Relative, of numbers that are no weights: sums of other order."""
 
 VOLATILE = {
-    *("environment", "command", "created", "closura_version", "seconds", "milliseconds_per_unit_of_time", "cost", "data"),
-    *("milliseconds", "ms_per_step", "settings", "configuration", "machine", "timing", "paths", "source", "out"),
+    *("environment", "command", "created", "closura_version", "seconds", "milliseconds_per_unit_of_time", "cost"),
+    *(
+        "milliseconds",
+        "ms_per_step",
+        "settings",
+        "configuration",
+        "machine",
+        "timing",
+        "paths",
+        "source",
+        "out",
+        "data",
+    ),
 }
 """Entries of JSON files that are no results."""
 
-NETWORK = ("--compact.channels", "4", "--compact.layers", "2", "--compact.radius", "1")
-TRIAL = ("--learning.environments", "2", "--learning.steps", "4", "--learning.minibatch", "4")
-WINDOWS = ("--learning.horizons", "2", "--learning.fractions", "1", "--learning.batch", "2")
-TWENTY = (
-    *("--learning.updates", "20", "--log-every", "10", "--validation.every", "10", "--validation.simulations", "2"),
-    *("--validation.steps", "4"),
-)
-STORE = ("--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8", "--truth.renew-every", "10")
-NO_STORE = ("--truth.slots", "0")
-FLOW = (
-    *("--cells", "12", "--fine-cells", "24", "--reynolds", "15", "--forcing", "2", "--finer", "16", "--pool", "4"),
-    *("--chains", "2", "--transient", "4", "--spacing", "1", "--settle", "0.6", "--spin-cells", "12"),
-)
+NETWORK = "--compact.channels 4 --compact.layers 2 --compact.radius 1"
+AGENTS = "--weights.hidden 8 8"
+WINDOWS = "--learning.horizons 2 --learning.fractions 1 --learning.batch 2"
+TRIAL = "--learning.environments 2 --learning.steps 4 --learning.minibatch 4"
 LEARNING = {"bptts": WINDOWS, "ppo": TRIAL, "a2c": TRIAL}
-EPISODES = ("--minimum-steps", "3", "--maximum-steps", "6")
+TWENTY = "--learning.updates 20 --log-every 10 --validation.every 10 --validation.simulations 2 --validation.steps 4"
+STORE = "--truth.slots 4 --truth.blocks 2 --truth.steps 8"
+EPISODES = "--minimum-steps 3 --maximum-steps 6"
+FLOW = (
+    "--cells 12 --fine-cells 24 --reynolds 15 --forcing 2 --finer 16 --pool 4 --chains 2 --transient 4 --spacing 1 "
+    "--settle 0.6 --spin-cells 12"
+)
+JSON = "--json numbers.json"
 
-Step = tuple[str, tuple[str, ...]]
+Step = tuple[str, str]
+"""A name, and what is written after ``closura``."""
 
 
-def transport(problem: str, physics: tuple[str, ...]) -> list[Step]:
+def transport(problem: str, physics: str) -> list[Step]:
     """Trainings and evaluations of advection or Burgers."""
     steps: list[Step] = []
+    store = f"{STORE} --truth.renew-every 10"
     for learner, how in LEARNING.items():
-        episodes = () if learner == "bptts" else EPISODES
-        for closure in ("compact", "ircnn"):
-            network = NETWORK if closure == "compact" else ()
-            words = ("--learner", learner, "--closure", closure, "--preset", "quick", *how, *episodes)
-            steps.append(train(problem, f"{learner}-{closure}", *physics, *words, *network, *TWENTY, *STORE))
-    quick = ("--preset", "quick", *physics, *WINDOWS, *NETWORK, *TWENTY, *STORE)
-    steps.append(train(problem, "upwind5", *quick, "--base", "upwind5"))
+        for closure, network in (("compact", NETWORK), ("ircnn", "")):
+            words = f"--preset quick --learner {learner} --closure {closure} {how} {network} {TWENTY} {store}"
+            episodes = "" if learner == "bptts" else EPISODES
+            steps.append(train(problem, f"{learner}-{closure}", f"{physics} {words} {episodes}"))
+    quick = f"--preset quick {physics} {WINDOWS} {NETWORK} {TWENTY} {store}"
+    others = {"fifth": "--base upwind5"}
     if problem == "advection":
-        steps.append(train(problem, "flux", *quick, "--action", "flux"))
-        steps.append(train(problem, "aligned", *quick, "--compact.view", "flow"))
+        others |= {"flux": "--action flux", "aligned": "--compact.view flow"}
     else:
-        steps.append(train(problem, "orientations", *quick, "--orientations", "2"))
-    steps += [
-        evaluate(problem, *physics, "--closure", "runs/bptts-compact", "--closure", "runs/ppo-ircnn", "--closure", "fifth=runs/upwind5", "--simulations", "3", "--steps", "6"),  # fmt: skip
-        ("benchmark", ("benchmark", problem, *physics, "--simulations", "2", "--repetitions", "1", "--batch", "2", "--grids", "6", "--schemes", "upwind5", "--closure", "one=runs/bptts-compact", "--json", "JSON")),  # fmt: skip
-        ("interpret", ("interpret", "runs/bptts-compact", "--simulations", "4", "--step", "3", "--out", "interpreted")),
-        ("report", ("report", "runs/bptts-compact", "runs/a2c-compact", "--simulations", "2", "--steps", "4", "--out", "report.html", "--no-timing")),  # fmt: skip
+        others |= {"orientations": "--orientations 2"}
+    steps += [train(problem, name, f"{quick} {words}") for name, words in others.items()]
+    closures = "--closure runs/bptts-compact --closure runs/ppo-ircnn --closure runs/fifth"
+    grids = "--grids 6 --schemes upwind5 --closure one=runs/bptts-compact"
+    return [
+        *steps,
+        ("evaluate", f"evaluate {problem} {physics} {closures} --simulations 3 --steps 6 --no-timing {JSON}"),
+        ("benchmark", f"benchmark {problem} {physics} {grids} --simulations 2 --repetitions 1 --batch 2 {JSON}"),
+        ("interpret", "interpret runs/bptts-compact --simulations 4 --step 3 --out interpreted"),
+        report("runs/bptts-compact runs/a2c-compact"),
     ]
-    return steps
 
 
 def law(problem: str) -> list[Step]:
     """Trainings and evaluations of a conservation law."""
-    cells = ("--cells", "16") if problem.endswith("2d") else ("--cells", "32")
+    cells = 16 if problem.endswith("2d") else 32
     steps: list[Step] = []
-    agents = ("--weights.hidden", "8", "8")
     for learner, how in LEARNING.items():
-        store = ("--truth.slots", "2", "--truth.blocks", "2", "--truth.steps", "8") if learner == "bptts" else NO_STORE
-        words = ("--preset", "quick", "--learner", learner, *cells, "--steps", "8", *how, *agents, *TWENTY, *store)
-        steps.append(train(problem, learner, *words))
+        store = "--truth.slots 2 --truth.blocks 2 --truth.steps 8" if learner == "bptts" else "--truth.slots 0"
+        words = f"--preset quick --learner {learner} --cells {cells} --steps 8 {how} {AGENTS} {TWENTY} {store}"
+        steps.append(train(problem, learner, words))
     named = {"burgers-1d": "smooth_sine,shock", "euler-1d": "sod,lax"}.get(problem)
-    if named:
-        steps.append(train(problem, "paper", "--preset", "paper", *cells, *agents, "--steps", "6", *TWENTY, "--learning.horizons", "6"))  # fmt: skip
-        common = ("--initial", named, "--cells", "32", "--methods", "weno5-js,teno5", "--time", "0.05")
-        steps.append(evaluate(problem, *common, "--closure", "runs/bptts", "--closure", "runs/ppo"))
-        steps.append(("benchmark", ("benchmark", problem, "--grids", "32", "64", "--simulations", "2", "--schemes", "weno5-js", "--times", "0.05", "--repetitions", "1", "--closure", "one=runs/bptts", "--json", "JSON")))  # fmt: skip
-        steps.append(("report", ("report", "runs/bptts", "--out", "report.html", "--no-timing")))
-    return steps
+    if named is None:
+        return steps
+    words = f"--initial {named} --cells 32 --methods weno5-js,teno5 --time 0.05 --shifts 2"
+    grids = "--grids 32 64 --schemes weno5-js --times 0.05 --closure one=runs/bptts"
+    published = f"--preset paper --cells {cells} {AGENTS} --steps 6 {TWENTY} --learning.horizons 6"
+    return [
+        *steps,
+        train(problem, "paper", published),
+        ("evaluate", f"evaluate {problem} {words} --closure runs/bptts --closure runs/ppo --no-timing {JSON}"),
+        ("benchmark", f"benchmark {problem} {grids} --simulations 2 --repetitions 1 {JSON}"),
+        report("runs/bptts"),
+    ]
 
 
 def flow(problem: str) -> list[Step]:
     """Trainings and evaluations of a flow with a closure in the loop."""
     steps: list[Step] = []
     for learner, how in LEARNING.items():
-        episodes = () if learner == "bptts" else ("--minimum-steps", "4", "--maximum-steps", "4")
-        store = (*STORE[:-2], "--truth.renew-every", "0")
-        words = ("--preset", "quick", "--learner", learner, *FLOW, *how, *episodes, *NETWORK, *TWENTY, *store)
-        steps.append(train(problem, learner, *words))
-    quick = ("--preset", "quick", *FLOW, *WINDOWS, *NETWORK, *TWENTY, *STORE)
-    steps.append(train(problem, "staggered", *quick, "--solver", "staggered"))
-    steps.append(train(problem, "spectrum", *quick, "--reward", "spectrum", "--learning.loss", "reward"))
-    steps += [
-        evaluate(problem, *FLOW, "--closure", "runs/bptts", "--closure", "runs/ppo", "--simulations", "2", "--time", "2", "--long", "2"),
-        ("benchmark", ("benchmark", problem, *FLOW, "--simulations", "2", "--repetitions", "1", "--batch", "2", "--times", "1", "2", "--scale", "quick", "--grids", "12", "--schemes", "quick", "--closure", "one=runs/bptts", "--json", "JSON")),
-        ("report", ("report", "runs/bptts", "--simulations", "2", "--steps", "4", "--out", "report.html", "--no-timing")),
-    ]  # fmt: skip
-    return steps
+        episodes = "" if learner == "bptts" else "--minimum-steps 4 --maximum-steps 4"
+        words = f"--preset quick --learner {learner} {FLOW} {how} {episodes} {NETWORK} {TWENTY} {STORE}"
+        steps.append(train(problem, learner, f"{words} --truth.renew-every 0"))
+    quick = f"--preset quick {FLOW} {WINDOWS} {NETWORK} {TWENTY} {STORE}"
+    closures = "--closure runs/bptts --closure runs/ppo"
+    grids = "--scale quick --grids 12 --schemes quick --closure one=runs/bptts --times 1 2"
+    return [
+        *steps,
+        train(problem, "staggered", f"{quick} --solver staggered"),
+        train(problem, "spectrum", f"{quick} --reward spectrum --learning.loss reward"),
+        ("evaluate", f"evaluate {problem} {FLOW} {closures} --simulations 2 --time 2 --long 2 --no-timing {JSON}"),
+        ("benchmark", f"benchmark {problem} {FLOW} {grids} --simulations 2 --repetitions 1 --batch 2 {JSON}"),
+        report("runs/bptts"),
+    ]
 
 
 def fits() -> list[Step]:
     """Data sets, closures and reduced-order models that are fitted to them."""
-    split = ("--split.held-out", "2", "--split.validation", "1")
-    data = ("--data", "flow.zarr", "--filter.cutoff", "3", *split)
-    descent = ("--recipe.descent.updates", "20", "--recipe.descent.batch", "4", "--recipe.descent.warmup", "5")
-    steps: list[Step] = [
-        ("generate", ("data", "generate", "kolmogorov", "--reynolds", "20", "--grid", "16", "--trajectories", "3", "--duration", "12", "--interval", "0.12", "--transient", "6", "--dt", "0.02", "--out", "flow.zarr")),
-    ]  # fmt: skip
+    sizes = "--grid 16 --trajectories 3 --duration 12 --interval 0.12 --transient 6 --dt 0.02"
+    data = "--preset quick --data flow.zarr --filter.cutoff 3 --split.held-out 2 --split.validation 1"
+    descent = "--recipe.descent.updates 20 --recipe.descent.batch 4 --recipe.descent.warmup 5"
+    steps: list[Step] = [("generate", f"data generate kolmogorov --reynolds 20 {sizes} --out flow.zarr")]
+    judge = "--judge.frames 4 --judge.members 2 --judge.every 10 --log-every 10"
     for closure in ("gp", "conv", "vae", "diffusion", "flow"):
-        how = ("--recipe.points", "200") if closure == "gp" else descent
-        judge = ("--judge.frames", "4", "--judge.members", "2", "--judge.every", "10", "--log-every", "10")
-        words = ("--closure", closure, "--preset", "quick", *data, *how, *judge)
-        steps.append(train("kolmogorov-closure", closure, *words))
-    judge = ("--judge.starts", "2", "--judge.members", "2", "--judge.time", "1", "--judge.every", "10", "--log-every", "10")
-    for model in ("latent", "vae"):
-        words = ("--model", model, "--preset", "quick", *data, *descent, *judge)
-        steps.append(train("kolmogorov-rom", f"rom-{model}", *words))
-    shown = ("--data", "flow.zarr", "--members", "3")
-    steps += [
-        evaluate("kolmogorov-closure", *shown, "--closure", "runs/gp", "runs/conv", "runs/flow", "--frames", "4"),
-        evaluate("kolmogorov-rom", *shown, "--rom", "runs/rom-latent", "--starts", "2", "--steps", "8", "--slice", "8"),
+        how = "--recipe.points 200" if closure == "gp" else descent
+        steps.append(train("kolmogorov-closure", closure, f"--closure {closure} {data} {how} {judge}"))
+    judge = "--judge.starts 2 --judge.members 2 --judge.time 1 --judge.every 10 --log-every 10"
+    models = ("latent", "vae")
+    steps += [train("kolmogorov-rom", f"rom-{m}", f"--model {m} {data} {descent} {judge}") for m in models]
+    closures, shown = "--closure runs/gp runs/conv runs/flow --frames 4", "--data flow.zarr --members 3"
+    return [
+        *steps,
+        ("evaluate closures", f"evaluate kolmogorov-closure {shown} {closures} {JSON}"),
+        (
+            "evaluate models",
+            f"evaluate kolmogorov-rom {shown} --rom runs/rom-latent --starts 2 --steps 8 --slice 8 {JSON}",
+        ),
     ]
-    return steps
 
 
-def train(problem: str, name: str, *words: str) -> Step:
+def train(problem: str, name: str, words: str) -> Step:
     """A training in ``runs/NAME``."""
-    return f"train {name}", ("train", problem, *words, "--run", f"runs/{name}")
+    return f"train {name}", f"train {problem} {words} --run runs/{name}"
 
 
-def evaluate(problem: str, *words: str) -> Step:
-    """An evaluation whose numbers are recorded."""
-    timing = () if problem in ("kolmogorov-closure", "kolmogorov-rom") else ("--no-timing",)
-    return "evaluate", ("evaluate", problem, *words, "--json", "JSON", *timing)
+def report(runs: str) -> Step:
+    """A report, whose tables are recorded."""
+    return "report", f"report {runs} --simulations 2 --steps 4 --out report.html --no-timing"
 
 
 GROUPS: dict[str, list[Step]] = {
-    "advection": transport("advection", ("--cells", "12", "--ratio", "2")),
-    "burgers": transport("burgers", ("--cells", "12", "--ratio", "3", "--viscosity", "0.01", "--largest-wave", "1")),
+    "advection": transport("advection", "--cells 12 --ratio 2"),
+    "burgers": transport("burgers", "--cells 12 --ratio 3 --viscosity 0.01 --largest-wave 1"),
     **{problem: law(problem) for problem in ("burgers-1d", "burgers-2d", "euler-1d", "euler-2d")},
     **{problem: flow(problem) for problem in ("kolmogorov", "turbulence")},
     "fits": fits(),
@@ -172,7 +187,7 @@ def run_group(name: str) -> dict[str, Any]:
         said = io.StringIO()
         try:
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                main([str(file) if word == "JSON" else word for word in words])
+                main(words.split())
             entry: dict[str, Any] = {"exit": 0}
         except SystemExit as end:
             entry = {"exit": end.code}
@@ -226,7 +241,9 @@ def frames_of(store: Path) -> str:
 def results(content: Any) -> Any:
     """What of a JSON file is a result."""
     if isinstance(content, dict):
-        return {key: results(value) for key, value in content.items() if key not in VOLATILE and "milliseconds" not in key}
+        return {
+            key: results(value) for key, value in content.items() if key not in VOLATILE and "milliseconds" not in key
+        }
     if isinstance(content, list):
         return [results(value) for value in content]
     return float(f"{content:.12g}") if isinstance(content, float) and math.isfinite(content) else content
@@ -244,7 +261,9 @@ def make(groups: list[str]) -> dict[str, Any]:
         for name in groups:
             with tempfile.TemporaryDirectory() as folder:
                 command = [sys.executable, str(Path(__file__).resolve()), "group", name]
-                ended = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+                ended = subprocess.run(
+                    command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
+                )
                 found[name] = json.loads(ended.stdout)
     return found
 
@@ -256,7 +275,9 @@ def differences(old: Any, new: Any, where: str = "") -> list[str]:
         lines += [f"{where}/{key}: new" for key in new if key not in old]
         return lines + [line for key in old if key in new for line in differences(old[key], new[key], f"{where}/{key}")]
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [line for i, pair in enumerate(zip(old, new, strict=True)) for line in differences(*pair, f"{where}[{i}]")]
+        return [
+            line for i, pair in enumerate(zip(old, new, strict=True)) for line in differences(*pair, f"{where}[{i}]")
+        ]
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (old, new))
     if old == new or (numbers and math.isclose(old, new, rel_tol=TOLERANCE, abs_tol=1e-14)):
         return []
