@@ -42,13 +42,17 @@ Problems:
                 reduced-order models of the large ones
 
 Each command explains its options with --help.
+
+Exit status: 0, or 1 (a training diverged), 2 (input that cannot be used), 4 (some results, such as one figure, could
+not be written; all others are), 130 (interrupted).
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``closura``.
 
-    Leaves with status 0, 1 (a training that diverged), 2 (input that cannot be used) or 130 (interrupted).
+    Leaves with status 0, 1 (a training that diverged, or a full disk under what is printed), 2 (input that cannot be
+    used), 4 (some results, such as one figure, could not be written; all others are) or 130 (interrupted).
     """
     with lasting_streams():
         _main(list(sys.argv[1:] if arguments is None else arguments))
@@ -82,12 +86,15 @@ def _main(arguments: list[str]) -> None:
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
     from closura.commands.console import fail
+    from closura.parts import NotAllWritten
     from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
 
     try:
         command(arguments)
     except TrainingDiverged as error:
         fail(str(error), 1)
+    except NotAllWritten as error:
+        fail(str(error), 4)
     except (Interrupted, KeyboardInterrupt) as error:
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:

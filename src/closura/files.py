@@ -21,7 +21,8 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
         If the file cannot be written, or ``path`` is a folder, a device or a socket.
     """
     target = _target(path)
-    data = content.encode() if isinstance(content, str) else content
+    # Names of files that are no text hold lone surrogates: they are written as JSON writes them.
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     if _is(target, stat.S_ISFIFO):
         _write_pipe(target, data)
         return Path(path)
@@ -74,6 +75,12 @@ def check_folder(path: str | Path | None) -> None:
     if path is None:
         return
     _check_parent(path, _resolved(path))
+
+
+def own_file(path: str | Path) -> bool:
+    """Whether a file lies in its folder, rather than a link that leads out of it: in what others sent, it may."""
+    path = Path(path)
+    return path.is_file() and _resolved(path).is_relative_to(_resolved(path.parent))
 
 
 @contextmanager

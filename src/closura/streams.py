@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -58,6 +59,17 @@ def _plain(character: str, encoding: str) -> str:
 
 codecs.register_error("plain", plain)
 
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Text from files, names or other people, in which nothing controls the terminal that it is printed to.
+
+    What would break a line, move the cursor, colour, turn the direction of writing, or cannot be written at all, is
+    shown as its escape: ``\x1b``, ``\n``. ``keep`` holds characters that may stay.
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
+
 
 class LastingStream:
     """A text stream whose writing never raises; all else is the stream's own.
@@ -110,6 +122,7 @@ def lasting_streams() -> Iterator[None]:
     SystemExit
         With status 1, at the end, if not all could be written to standard output.
     """
+    _reserve_descriptors()
     before = sys.stdout, sys.stderr
     streams = [stream and LastingStream(stream) for stream in before]
     sys.stdout, sys.stderr = streams
@@ -125,3 +138,10 @@ def lasting_streams() -> Iterator[None]:
             if stream:
                 stream.flush()
         sys.stdout, sys.stderr = before
+
+
+def _reserve_descriptors() -> None:
+    """Where a standard stream is closed (``>&-``), the next file that is opened would get its number and its text."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)

@@ -14,6 +14,7 @@ from closura.commands.closures import default_settings, given_settings, named_cl
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
+from closura.commands.results import Outputs
 from closura.commands.turbulence import FLOWS
 from closura.evaluation.fronts import (
     BENCHMARKS,
@@ -32,8 +33,9 @@ from closura.evaluation.fronts import (
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS, learned
-from closura.files import write_atomically
+from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
+from closura.parts import Parts, file_name
 from closura.problems import Dynamics, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -118,6 +120,7 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
             "need at least one simulation, a batch of one and one repetition, and a seed that is not negative; got "
             f"{simulations}, {options.batch}, {repetitions} and {options.seed}"
         )
+    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     ladder = Ladder(
         options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
     )
@@ -136,28 +139,42 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
             suite, batch=options.batch, repetitions=repetitions, clock=options.clock,
             reference=options.reference, settings=settings, report=lambda what: status.update(f"running {what}"),
         )  # fmt: skip
-    print_fronts(found, console)
-    if options.json:
-        write_json(found, options.json)
+    outputs.deliver(
+        {"--json": partial(write_json, found), "--out": partial(publish, found)}, partial(print_fronts, found, console)
+    )
     if options.out:
-        publish(found, options.out)
         console.print(f"tables and figures: {options.out}", soft_wrap=True)
     return found
 
 
-def publish(fronts: Fronts, folder: Path) -> None:
-    """Write tables and figures of a benchmark into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "table.md", page(fronts))
-    write_csv(fronts, folder / "table.csv")
-    write_json(fronts, folder / "fronts.json")
+def publish(fronts: Fronts, folder: Path) -> Path:
+    """Write tables and figures of a benchmark into a folder.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is.
+    """
+    check_folder(folder)
+    parts = Parts()
+
+    def write(name: str, function: Callable[[Path], Any]) -> None:
+        parts.write(name, folder / name, function)
+
+    write("fronts.json", partial(write_json, fronts))
+    write("table.csv", partial(write_csv, fronts))
+    write("table.md", lambda path: write_atomically(path, page(fronts)))
     several = len(fronts.suite.times) > 1
     for truth in fronts.suite.truths:
         for time, label in enumerate(fronts.suite.times):
             suffix = f"-t{label}" if several else ""
-            front_figure(fronts, truth, folder / f"front-{truth}{suffix}.png", time=time)
+            write(f"front-{file_name(truth)}{suffix}.png", partial(front_figure, fronts, truth, time=time))
         if fronts.suite.horizons:
-            horizon_figure(fronts, truth, folder / f"follow-{truth}.png")
+            write(f"follow-{file_name(truth)}.png", partial(horizon_figure, fronts, truth))
+    parts.close()
+    return folder
 
 
 def _cell_suite(

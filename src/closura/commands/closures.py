@@ -11,20 +11,45 @@ from closura.evaluation.laws.methods import shipped
 from closura.problems import OF_THE_CLOSURE, Problem, as_trained, build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.presets import problem_preset
+from closura.streams import printable
+
+LONGEST = 255
+"""Characters of a closure's name."""
 
 
 def named_closure(text: str) -> tuple[str, Path]:
     """Split ``NAME=PATH``; without a name it is that of the run folder or file.
 
     Names of closures that come with the package are paths too, where there is no file or folder of that name.
+
+    Raises
+    ------
+    ValueError
+        If a part is missing, or the name could not stand in tables and names of files.
     """
     name, separator, rest = text.partition("=")
-    if separator and not Path(text).exists():
-        return name, shipped(rest)
-    path = shipped(text)
-    if path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run):
-        return (path if path.is_dir() else path.parent).resolve().name, path
-    return path.stem, path
+    if not text or (separator and not _exists(text)):
+        if not name or not rest:
+            raise ValueError(f"expected PATH or NAME=PATH; got {text!r}")
+        path = shipped(rest)
+    else:
+        path = shipped(text)
+        folder = path if path.is_dir() else path.parent
+        held = path.is_dir() or (path.name == "weights.safetensors" and RunFolder(path.parent).holds_run)
+        name = folder.resolve().name if held else path.stem
+    if printable(name) != name or set(name) & {"/", "\\"} or not name.strip() or len(name) > LONGEST:
+        raise ValueError(
+            f"a name has 1 to {LONGEST} characters, no slashes and no control characters; got {name[: 2 * LONGEST]!r}: "
+            "give another with NAME=PATH"
+        )
+    return name, path
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, or with a zero: certainly no file
+        return False
 
 
 def named_closures(texts: Sequence[str]) -> dict[str, Path]:

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,19 +15,50 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.text import Text
 
 from closura.runs.training import Progress as Row
-
-# Without markup: messages hold paths and names of settings, whose brackets are no markup.
-console = Console(markup=False, highlight=False)
-errors = Console(stderr=True, markup=False, highlight=False)
+from closura.streams import printable
 
 
-def fail(message: str, code: int = 2) -> None:
-    """Print an error and leave."""
-    errors.print(Text("error: ", style="bold red") + Text(message), soft_wrap=True)
+class _Console(Console):
+    """A terminal that nothing printed can control: names and attributes come from anybody's files."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(printable(text, keep="\n\t"), **settings)
+
+    def status(self, status: RenderableType, **settings: Any) -> Status:
+        """A line that says what is being done; names in it are no markup."""
+        return _Status(status, console=self, **settings)
+
+
+class _Status(Status):
+    def __init__(self, status: RenderableType, **settings: Any) -> None:
+        super().__init__(_as_text(status), **settings)
+
+    def update(self, status: RenderableType | None = None, **settings: Any) -> None:
+        super().update(None if status is None else _as_text(status), **settings)
+
+
+def _as_text(what: RenderableType) -> RenderableType:
+    return Text(printable(what)) if isinstance(what, str) else what
+
+
+# Without markup and emoji: messages hold paths and names of settings, whose brackets and colons are neither.
+console = _Console(markup=False, highlight=False, emoji=False)
+errors = _Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Print an error in one line, and leave."""
+    say_error(message)
     sys.exit(code)
+
+
+def say_error(message: str) -> None:
+    """Print an error in one line."""
+    errors.print(Text("error: ", style="bold red") + Text(printable(message)), soft_wrap=True)
 
 
 @contextmanager
@@ -67,7 +98,8 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
         return
     columns = (
         SpinnerColumn(), TextColumn("training"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[words]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=None, words="simulating truth, compiling")
@@ -98,8 +130,8 @@ def work_bar(verb: str, unit: str, *, lines: int = 5) -> Iterator[Callable[..., 
         yield line
         return
     columns = (
-        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[name]}"), BarColumn(),
-        TextColumn("{task.completed} of {task.total} " + unit), TextColumn("{task.fields[words]}"),
+        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[name]}", markup=False), BarColumn(),
+        TextColumn("{task.completed} of {task.total} " + unit), TextColumn("{task.fields[words]}", markup=False),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:

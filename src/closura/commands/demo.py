@@ -7,7 +7,8 @@ from pathlib import Path
 from closura.commands.console import console, training_bar
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import parse
-from closura.evaluation import evaluate, print_table, publish, summary
+from closura.commands.results import Outputs
+from closura.evaluation import Evaluation, evaluate, print_table, publish, summary
 from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
@@ -61,6 +62,7 @@ def run_demo(arguments: Sequence[str]) -> None:
     )
     if options.simulations < 1:
         raise ValueError(f"need at least one simulation; got {options.simulations}")
+    outputs = Outputs(folders={"--out": options.out})
     configuration = demo_configuration(options.updates)
     run = options.out / "run"
     # A finished run is resumed too: that costs nothing and judges it again.
@@ -83,20 +85,20 @@ def run_demo(arguments: Sequence[str]) -> None:
             description={"preset": "default", "seed": str(configuration.seed)},
             configuration={"command": f"closura demo --updates {options.updates} --simulations {options.simulations}"},
         )
+    title, training = "A closure learned by the demo", training_of([str(run)])
+    outputs.deliver(
+        {"--out": lambda out: publish(evaluation, out, title=title, training=training)},
+        lambda: _show(evaluation),
+    )
+
+
+def _show(evaluation: Evaluation) -> None:
     print_table(evaluation, console=console)
-    with console.status("drawing figures, writing the report"):
-        published = publish(
-            evaluation,
-            options.out,
-            title="A closure learned by the demo",
-            training=training_of([str(run)]),
-        )
     numbers = summary(evaluation)["methods"]
     learned, rival = numbers["compact"]["relative_mae"]["mean"], numbers["ACGS"]["relative_mae"]["mean"]
     verdict = "beats" if learned is not None and learned < rival else "does NOT beat"
     console.print(
-        f"the learned closure {verdict} ACGS: {_percent(learned)} against {_percent(rival)} at step {evaluation.steps}"
-        f"\nopen {published.report}",
+        f"the learned closure {verdict} ACGS: {_percent(learned)} against {_percent(rival)} at step {evaluation.steps}",
         soft_wrap=True,
         highlight=False,
     )

@@ -23,7 +23,9 @@ from closura.commands.filtering import run_filter
 from closura.commands.fitting import run_train_closure, run_train_model
 from closura.commands.flows import run_evaluate_closure, run_evaluate_model, run_rollout
 from closura.commands.options import parse
+from closura.commands.results import Outputs
 from closura.files import write_atomically
+from closura.parts import NotAllWritten, Parts
 from closura.runs import RunFolder
 from closura.trajectories import open_flow
 
@@ -128,7 +130,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
     found = [
         _Step(
             "Simulate Kolmogorov flow at Reynolds number 34: some trajectories, of which the last is held out.",
-            "closura data generate kolmogorov",
+            "closura data generate",
             run_generate,
             ("kolmogorov", "--reynolds", "34", "--interval", "0.12", *sizes["data"], "--out", str(data)),
             data,
@@ -212,12 +214,14 @@ def run_demo_flow(arguments: Sequence[str]) -> None:
     )
     if not options.closures or len(set(options.closures)) < len(options.closures):
         raise ValueError("name at least one closure, and each once: --closures gp conv")
+    Outputs(folders={"--out": options.out})
     begun = perf_counter()
     record = _Record(options)
     found = steps(options)
     plans = [record.plan(step) for step in found]
     if options.overwrite:
         record.replace(found)
+    parts = Parts()
     for step, plan in zip(found, plans, strict=True):
         console.print(f"\n{step.why}", style="bold", soft_wrap=True)
         console.print(f"  {shlex.join([*shlex.split(step.line), *(plan or ())])}", soft_wrap=True)
@@ -225,13 +229,18 @@ def run_demo_flow(arguments: Sequence[str]) -> None:
             console.print("  (done before)")
             continue
         record.begin(step)
-        step.function([*step.arguments, *plan])
-        record.write(step, "finished")
+        try:
+            step.function([*step.arguments, *plan])
+        except NotAllWritten as error:
+            parts.failures |= error.failures
+        else:
+            record.write(step, "finished")
     console.print(
         f"\n{(perf_counter() - begun) / 60:.1f} minutes. Open {options.out / 'closures' / 'report.html'} and "
         f"{options.out / 'models' / 'report.html'}",
         soft_wrap=True,
     )
+    parts.close()
 
 
 class _Record:
@@ -250,7 +259,8 @@ class _Record:
         try:
             entries = json.loads(self.path.read_text())
             self.entries = {
-                name: {key: str(entry[key]) for key in ("command", "state")} for name, entry in entries.items()
+                name: {"command": _as_now(str(entry["command"])), "state": str(entry["state"])}
+                for name, entry in entries.items()
             }
         except FileNotFoundError:
             pass
@@ -311,3 +321,8 @@ class _Record:
 
     def _save(self) -> None:
         write_atomically(self.path, json.dumps(self.entries, indent=1) + "\n")
+
+
+def _as_now(command: str) -> str:
+    """A recorded command as it is written today: earlier versions doubled a word of the first one."""
+    return command.replace("data generate kolmogorov kolmogorov ", "data generate kolmogorov ", 1)

@@ -22,7 +22,7 @@ from closura.commands.closures import (
 )
 from closura.commands.console import console
 from closura.commands.options import argument, parse, pre_parse, use_precision
-from closura.commands.results import write_results
+from closura.commands.results import Outputs
 from closura.commands.settings import physics_of
 from closura.evaluation import (
     evaluate,
@@ -34,6 +34,8 @@ from closura.evaluation import (
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS
+from closura.evaluation.storage import check_replaceable
+from closura.files import own_file
 from closura.interop import load_closure
 from closura.problems import PROBLEMS, Problem, ProblemName, build_problem, family
 from closura.runs import RunFolder
@@ -111,9 +113,15 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
     if options.simulations < 1 or options.steps < 1:
         raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
+    outputs = Outputs(
+        files={"--json": options.json},
+        folders={"--out": options.out},
+        stores={"--save": options.save},
+        inputs={"--start": options.start},
+    )
+    if options.save:
+        check_replaceable(options.save, overwrite=options.overwrite)
     use_precision(configuration.precision)
-    if options.save and options.save.exists() and not options.overwrite:
-        raise ValueError(f"{options.save} exists: replace it with --overwrite, or choose another name")
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
@@ -132,6 +140,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         "seed": options.seed,
         "environment": describe_environment(),
     }
+    fields: list[Any] = []
     with console.status("simulating") as status:
         result = evaluate(
             problem,
@@ -144,18 +153,20 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             threshold=options.threshold,
             dynamics={name: each.dynamics for name, each in own.items()},
             bases={name: each.names[0] for name, each in own.items()},
-            save=saver(options.save, problem, settings, overwrite=options.overwrite) if options.save else None,
+            save=(lambda *found: fields.append(found)) if options.save else None,
             timing=options.timing,
             description=described,
             configuration=settings,
             report=lambda name: status.update(f"simulating {name}"),
         )
-    print_table(result, console=console)
-    write_results(
-        options.json,
-        options.out,
-        partial(write_json, result),
-        lambda out: publish(result, out, title=f"Closures of {problem.name}", training=training_of(options.closure)),
+    title, training = f"Closures of {problem.name}", training_of(options.closure)
+    outputs.deliver(
+        {
+            "--json": partial(write_json, result),
+            "--out": lambda out: publish(result, out, title=title, training=training),
+            "--save": lambda path: saver(path, problem, settings, overwrite=options.overwrite)(*fields[0]),
+        },
+        partial(print_table, result, console=console),
     )
     return result
 
@@ -190,7 +201,7 @@ def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
             return {
                 "configuration": to_plain(run.read_configuration()),
                 "metrics": read_metrics(run.metrics) if run.metrics.exists() else [],
-                "environment": json.loads(run.environment.read_text()) if run.environment.exists() else {},
+                "environment": json.loads(run.environment.read_text()) if own_file(run.environment) else {},
             }
     return None
 

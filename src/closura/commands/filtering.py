@@ -1,21 +1,24 @@
 """``closura data filter``: the large scales of a data set of flows, trajectory by trajectory."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from closura.commands.console import console
 from closura.commands.options import argument, parse
+from closura.commands.results import Outputs
 from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reduced.spectra import ModePower
 from closura.trajectories import FlowData, new_flow, open_flow
+from closura.trajectories.store import check_free
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,11 @@ def run_filter(arguments: Sequence[str]) -> Filtered:
     """
     o = parse(FilterOptions, arguments, prog="closura data filter", description="The large scales of a data set.")
     _check_options(o)
+    outputs = Outputs(files={"--figure": o.figure}, stores={"--out": o.out})
     data = open_flow(o.file)
     if o.out.resolve() == o.file.resolve():
         raise ValueError(f"{o.out} is the data set itself: choose another name for the filtered one")
+    check_free(o.out, overwrite=o.overwrite)
     with console.status("measuring spectra"):
         chosen = _filter_of(data, o)
     power = ModePower.empty((2, data.points, data.points))
@@ -105,9 +110,8 @@ def run_filter(arguments: Sequence[str]) -> Filtered:
                 error, truth = (full - filtered).astype(np.float64), full.astype(np.float64)
                 sums += [np.abs(error).sum(), np.abs(truth).sum(), np.square(error).sum(), np.square(truth).sum()]
     found = Filtered(open_flow(o.out), chosen, power, sums[0] / sums[1], float(np.sqrt(sums[2] / sums[3])))
-    _say(found)
+    outputs.deliver({"--figure": partial(draw_spectra, power, chosen)}, partial(_say, found))
     if o.figure:
-        draw_spectra(power, chosen, o.figure)
         console.print(f"spectra: {o.figure}", soft_wrap=True)
     return found
 
@@ -129,35 +133,6 @@ def _check_options(o: FilterOptions) -> None:
             raise ValueError(
                 f"--figure {o.figure}: give a file name that ends in one of .{', .'.join(sorted(formats))}"
             )
-        check_output(o.figure, "--figure")
-
-
-def check_output(path: Path, option: str, *, folder: bool = False) -> None:
-    """Refuse a file, or a folder, that could not be written: for commands to find out before they run for long.
-
-    Parameters
-    ----------
-    path
-        What will be written; folders above it may be missing.
-    option
-        The option that it was given with.
-    folder
-        Whether it is a folder that files will be put into.
-
-    Raises
-    ------
-    ValueError
-        Says what is in the way.
-    """
-    if not folder and path.is_dir():
-        raise ValueError(f"{option} {path} is a folder: give the name of a file")
-    above = path if folder else path.parent
-    while not above.exists() and above != above.parent:
-        above = above.parent
-    if not above.is_dir():
-        raise ValueError(f"{option} {path} cannot be written: {above} is no folder")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ValueError(f"{option} {path} cannot be written: no permission to write into {above}")
 
 
 def _filter_of(data: FlowData, o: FilterOptions) -> Filter:
@@ -200,7 +175,7 @@ def _say(found: Filtered) -> None:
     )
 
 
-def draw_spectra(power: ModePower, applied: Filter, path: Path) -> None:
+def draw_spectra(power: ModePower, applied: Filter, path: Path) -> Figure:
     """Shell spectra of u, v and their sum, before (thin) and after (thick) the filter."""
     kept = ModePower(power.sums * np.square(applied.transfer(power.points)), power.frames, power.points)
     with figure_settings():
@@ -224,7 +199,7 @@ def draw_spectra(power: ModePower, applied: Filter, path: Path) -> None:
         axes.set_ylabel("energy in the shell")
         axes.set_title(f"thin: full, thick: after the {applied.name} filter")
         axes.legend()
-        finish(figure, path)
+        return finish(figure, path)
 
 
 def _with_sum(energies: np.ndarray) -> np.ndarray:

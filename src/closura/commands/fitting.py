@@ -1,5 +1,6 @@
 """``closura train kolmogorov-closure`` and ``kolmogorov-rom``: what is fitted to data sets of flows."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
@@ -149,7 +150,7 @@ def run_train_closure(arguments: Sequence[str]) -> FitResult:
     spread = f", spread x {result.factor:.2f} by calibration" if result.factor != 1 else ""
     _say(
         f"validation score (CRPS) {result.score:.4g} (without a closure {result.uncorrected:.4g}){spread}", result,
-        f"closura evaluate kolmogorov-closure --closure {folder} --data {configuration.data}",
+        ["kolmogorov-closure", "--closure", str(folder), "--data", str(configuration.data)],
     )  # fmt: skip
     return result
 
@@ -161,7 +162,7 @@ def run_train_model(arguments: Sequence[str]) -> ModelResult:
     result: ModelResult = _fit(fit_model, options, configuration, folder)
     _say(
         f"validation score (CRPS of forecasts) {result.score:.4g}", result,
-        f"closura evaluate kolmogorov-rom --rom {folder} --data {configuration.data}",
+        ["kolmogorov-rom", "--rom", str(folder), "--data", str(configuration.data)],
     )  # fmt: skip
     return result
 
@@ -256,9 +257,10 @@ def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folde
         )
 
 
-def _say(found: str, result: FitResult | ModelResult, judge: str) -> None:
+def _say(found: str, result: FitResult | ModelResult, judge: Sequence[str]) -> None:
     console.print(
-        f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: {judge}",
+        f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: "
+        f"closura evaluate {shlex.join(judge)}",
         soft_wrap=True,
         highlight=False,
     )

@@ -10,7 +10,6 @@ import tyro
 
 from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import (
-    check_places,
     flow_data,
     leak_note,
     named_runs,
@@ -18,7 +17,7 @@ from closura.commands.flow_inputs import (
     settings_of,
 )
 from closura.commands.options import parse
-from closura.commands.results import write_results
+from closura.commands.results import Outputs
 from closura.evaluation.flows import (
     ClosureEvaluation,
     ClosureStudy,
@@ -138,7 +137,7 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
     )
     if not options.closure:
         raise ValueError("which closures? give --closure RUN [RUN ...], runs of closura train kolmogorov-closure")
-    check_places(options.json, options.out)
+    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     data = flow_data(options.data)
     if options.members < 2 or options.seed < 0:
         raise ValueError(f"need at least 2 members and a seed >= 0; got {options.members} and {options.seed}")
@@ -159,8 +158,8 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
     settings = settings_of("kolmogorov-closure", arguments)
     with work_bar("scoring", "frames") as report:
         evaluation = run_closure_study(study, subjects, notes=notes, settings=settings, report=report)
-    print_blocks(closure_tables.blocks(evaluation), evaluation.closures, console)
-    write_results(
-        options.json, options.out, partial(closure_tables.write_json, evaluation), partial(publish_closures, evaluation)
+    outputs.deliver(
+        {"--json": partial(closure_tables.write_json, evaluation), "--out": partial(publish_closures, evaluation)},
+        lambda: print_blocks(closure_tables.blocks(evaluation), evaluation.closures, console),
     )
     return evaluation

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from closura.commands.closures import named_closure
-from closura.commands.filtering import check_output
 from closura.evaluation.flows import ClosureSubject, load_closure_subject
 from closura.evaluation.flows.subjects import ROWS
 from closura.runs.environment import describe_environment
@@ -51,20 +50,6 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
 def load_closure(text: str) -> ClosureSubject:
     """The closure at PATH or NAME=PATH."""
     return load_closure_subject(*named_closure(text))
-
-
-def check_places(json: Path | None, out: Path | None) -> None:
-    """Refuse outputs that cannot be written, before anything is run.
-
-    Raises
-    ------
-    ValueError
-        Says what is in the way.
-    """
-    if json is not None:
-        check_output(json, "--json")
-    if out is not None:
-        check_output(out, "--out", folder=True)
 
 
 def flow_data(path: Path | None, option: str = "--data") -> FlowData:

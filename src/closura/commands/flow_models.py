@@ -11,7 +11,6 @@ import tyro
 
 from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import (
-    check_places,
     flow_data,
     leak_note,
     load_closure,
@@ -20,7 +19,7 @@ from closura.commands.flow_inputs import (
     settings_of,
 )
 from closura.commands.options import parse
-from closura.commands.results import write_results
+from closura.commands.results import Outputs
 from closura.evaluation.flows import (
     ModelEvaluation,
     ModelStudy,
@@ -110,7 +109,7 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
     )
     if not options.rom:
         raise ValueError("which models? give --rom RUN [RUN ...], runs of closura train kolmogorov-rom")
-    check_places(options.json, options.out)
+    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     data = flow_data(options.data)
     for name in ("members", "steps", "slice", "starts"):
         least = 2 if name == "members" else 1
@@ -143,9 +142,9 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
     settings = settings_of("kolmogorov-rom", arguments)
     with work_bar("running", "steps") as report:
         evaluation = run_model_study(study, models, climate=climate, notes=notes, settings=settings, report=report)
-    print_blocks(model_tables.blocks(evaluation), evaluation.models, console)
-    write_results(
-        options.json, options.out, partial(model_tables.write_json, evaluation), partial(publish_models, evaluation)
+    outputs.deliver(
+        {"--json": partial(model_tables.write_json, evaluation), "--out": partial(publish_models, evaluation)},
+        lambda: print_blocks(model_tables.blocks(evaluation), evaluation.models, console),
     )
     return evaluation
 

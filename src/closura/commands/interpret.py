@@ -2,23 +2,26 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich import box
-from rich.table import Table
 
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.results import Outputs
 from closura.commands.settings import trained_settings
-from closura.files import write_atomically
+from closura.evaluation.terminal import print_rows
+from closura.evaluation.words import bounded
+from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
+from closura.parts import Parts
 from closura.problems.registry import PROBLEMS, ProblemName, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -68,6 +71,7 @@ class InterpretOptions:
 def run_interpret(arguments: Sequence[str]) -> Study:
     """Parse the command's arguments, interpret, print correlations and equations, write what was asked for."""
     path, options, configuration = parse_interpret(arguments)
+    name, outputs = named_closure(path)[0], Outputs(folders={"--out": options.out})
     use_precision(configuration.precision)
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     closure = load_closure(path, problem.decision)
@@ -81,16 +85,19 @@ def run_interpret(arguments: Sequence[str]) -> Study:
             maximum_terms=options.terms,
             minimum_gain=options.gain,
         )
-    print_study(study)
-    if options.out:
-        settings = {
-            "command": "closura interpret " + shlex.join(arguments),
-            "settings": to_plain(configuration),
-            "seed": options.seed,
-            "environment": describe_environment(),
-        }
-        with console.status("drawing figures"):
-            written = publish_study(study, options.out, settings, title=f"{named_closure(path)[0]} on {problem.name}")
+    settings = {
+        "command": "closura interpret " + shlex.join(arguments),
+        "settings": to_plain(configuration),
+        "seed": options.seed,
+        "environment": describe_environment(),
+    }
+    title = f"{name} on {problem.name}"
+    written: list[Path] = []
+    outputs.deliver(
+        {"--out": lambda out: written.extend(publish_study(study, out, settings, title=title))},
+        partial(print_study, study),
+    )
+    if written:
         console.print("written: " + ", ".join(str(p) for p in written), soft_wrap=True)
     return study
 
@@ -104,19 +111,18 @@ def print_study(study: Study) -> None:
         soft_wrap=True,
     )
     if study.comparisons:
-        table = Table(box=box.SIMPLE_HEAD)
-        for heading in ("component", "optimal action by", "correlation", "n", "learned / optimal"):
-            table.add_column(heading, justify="left" if heading in ("component", "optimal action by") else "right")
+        rows = []
         for row in numbers["correlations"]:
             known = row["mean"] is not None
-            table.add_row(
-                row["component"],
+            cells = [
                 row["formula"],
-                f"{row['mean']:.3f} ± {row['std']:.3f}" if known else "not defined",
+                f"{bounded(row['mean'], '.3f')} ± {bounded(row['std'], '.3f')}" if known else "not defined",
                 f"{row['simulations']}" + (f" ({row['undefined']} not defined)" if row["undefined"] else ""),
-                f"{row['slope']:.2f}" if row["slope"] is not None else "–",
-            )
-        console.print(table)
+                bounded(row["slope"], ".2f"),
+            ]
+            rows.append((row["component"], cells))
+        headings = ["component", "optimal action by", "correlation", "n", "learned / optimal"]
+        print_rows(console, headings, rows, left=("optimal action by",))
     else:
         console.print(f"no optimal action: {study.no_theory}", soft_wrap=True)
     for equation in study.equations:
@@ -124,19 +130,31 @@ def print_study(study: Study) -> None:
 
 
 def publish_study(study: Study, folder: Path, settings: dict[str, Any], *, title: str) -> list[Path]:
-    """Write interpretation.json and, where there is something to draw, the figures; returns their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write interpretation.json and, where there is something to draw, the figures; returns their paths.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is.
+    """
+    check_folder(folder)
+    parts = Parts()
+
+    def write(name: str, function: Callable[[Path], Any]) -> None:
+        parts.write(name, folder / name, function)
+
     content = {**study.numbers(), **settings}
-    written = [write_atomically(folder / "interpretation.json", json.dumps(content, indent=1) + "\n")]
+    write("interpretation.json", lambda path: write_atomically(path, json.dumps(content, indent=1) + "\n"))
     if study.comparisons and study.problem.grid.dimensions == 2:
-        figure = folder / "interpretation.png"
-        interpretation_figure(study.problem, study.trajectories, study.comparisons, figure, title=title)
-        written.append(figure)
+        drawn = partial(interpretation_figure, study.problem, study.trajectories, study.comparisons, title=title)
+        write("interpretation.png", drawn)
     if study.comparisons:
-        figure = folder / "correlations.png"
-        correlation_figure(study.comparisons, figure, title=f"{title}, n = {len(study.trajectories.state)}")
-        written.append(figure)
-    return written
+        number = len(study.trajectories.state)
+        write("correlations.png", partial(correlation_figure, study.comparisons, title=f"{title}, n = {number}"))
+    parts.close()
+    return list(parts.written.values())
 
 
 def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, Any]:
@@ -168,7 +186,8 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     if PROBLEMS[name].agents == "interfaces":
         raise ValueError(
             f"closura interpret looks at what closures add in cells, and agents of {name} weigh fluxes: closura "
-            f"evaluate {name} --closure {path or 'RUN_OR_WEIGHTS'} --out FOLDER draws the weights that they answer with"
+            f"evaluate {name} --closure {shlex.quote(path or 'RUN_OR_WEIGHTS')} --out FOLDER draws the weights that "
+            "they answer with"
         )
     kind = _arguments(PROBLEMS[name].configuration)
     parsed = parse(

@@ -14,7 +14,7 @@ import tyro
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.options import parse, use_precision
-from closura.commands.results import write_results
+from closura.commands.results import Outputs
 from closura.evaluation.laws import (
     LAW_PROBLEMS,
     SCHEME_NAMES,
@@ -139,6 +139,30 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
         If there is no closure at a path.
     """
     problem, options = parse_evaluate_law(arguments)
+    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
+    evaluation, trainings = evaluate_law(problem, options, arguments)
+    outputs.deliver(
+        {
+            "--json": partial(write_json, evaluation),
+            "--out": partial(publish, evaluation, trainings=trainings),
+        },
+        partial(print_tables, evaluation, console),
+    )
+    return evaluation
+
+
+def evaluate_law(
+    problem: LawProblem, options: LawOptions, arguments: Sequence[str]
+) -> tuple[LawEvaluation, dict[str, Training]]:
+    """What was asked for, and how its closures were trained; ``arguments`` are for the record.
+
+    Raises
+    ------
+    ValueError
+        If anything that was asked for cannot be done; one line with a remedy.
+    FileNotFoundError
+        If there is no closure at a path.
+    """
     use_precision("float64")
     methods = _methods(problem, options)
     study = _study(problem, options, methods)
@@ -169,14 +193,7 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
             evaluation = replace(evaluation, scatter=run_scatter(study, methods, options.scatter, report=told))
         if options.out:
             evaluation = replace(evaluation, traces=traces or trace(study, methods, report=told))
-    print_tables(evaluation, console)
-    write_results(
-        options.json,
-        options.out,
-        partial(write_json, evaluation),
-        lambda out: publish(evaluation, out, trainings=_trainings(options.closure)),
-    )
-    return evaluation
+    return evaluation, _trainings(options.closure)
 
 
 def _trainings(closures: Sequence[str]) -> dict[str, Training]:

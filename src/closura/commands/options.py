@@ -56,6 +56,7 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, description: str, d
     """
     further = {} if default is None else {"default": default}
     words = list(arguments)
+    _refuse_empty(words, prog)
     if {"-h", "--help"} & set(words):
         return tyro.cli(kind, prog=prog, args=words, description=description, **further)
     said, width = io.StringIO(), os.environ.get("COLUMNS")
@@ -72,6 +73,17 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, description: str, d
             del os.environ["COLUMNS"]
         else:
             os.environ["COLUMNS"] = width
+
+
+def _refuse_empty(words: Sequence[str], prog: str) -> None:
+    """An empty word is a variable of a script that was not set; only a title may be meant to be empty."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word and not re.fullmatch(r"--[\w.-]+=", word):
+            continue
+        option = word.rstrip("=") or before
+        if option != "--title":
+            what = option if option.startswith("-") else "an argument"
+            raise ValueError(f"{what} is empty: give a value, or leave it out; all options: {prog} --help")
 
 
 def _in_a_line(box: str, prog: str) -> str:

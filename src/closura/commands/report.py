@@ -5,6 +5,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -13,15 +14,21 @@ import tyro
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.laws import run_evaluate_law
+from closura.commands.laws import evaluate_law, parse_evaluate_law
 from closura.commands.options import argument, parse, use_precision
+from closura.commands.results import Outputs
 from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
+from closura.evaluation.laws import print_tables
+from closura.evaluation.laws.report import write_figures as law_figures
+from closura.evaluation.laws.report import write_report as law_report
+from closura.evaluation.page import small
 from closura.evaluation.publish import trained_steps
 from closura.evaluation.training_curves import training_curves, training_panels
-from closura.files import write_atomically
+from closura.files import own_file
 from closura.interop import load_closure
+from closura.parts import Parts
 from closura.problems import PROBLEMS, build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
@@ -96,10 +103,11 @@ def run_report(arguments: Sequence[str]) -> Path:
         description="What runs have learned, judged on held-out simulations, in one HTML file.",
     )
     options = parsed.options
+    outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
     weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
     if weighing:
-        return _report_of_laws(runs, weighing, ready, options)
+        return _report_of_laws(runs, weighing, ready, options, outputs)
     if min(options.simulations, options.steps) < 1 or options.frames < 2:
         raise ValueError(
             "need at least one simulation, one step and two frames; got "
@@ -107,15 +115,12 @@ def run_report(arguments: Sequence[str]) -> Path:
         )
     if options.threshold is not None and not options.threshold > 0:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
-    if options.out.is_dir():
-        raise ValueError(
-            f"{options.out} is a folder: --out names the file to write, such as {options.out / 'report.html'}"
-        )
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = "closura report " + shlex.join(arguments)
     evaluations: dict[str, Evaluation] = {}
     figures: dict[str, dict[str, Path]] = {}
+    parts = Parts()
     with tempfile.TemporaryDirectory() as scratch:
         for number, (heading, names) in enumerate(_shared(runs).items()):
             chosen = {name: runs[name] for name in names}
@@ -124,21 +129,36 @@ def run_report(arguments: Sequence[str]) -> Path:
                 seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
                 folder = Path(scratch) / str(number)
                 agreed = seen.pop() if len(seen) == 1 else None
-                figures[heading] = write_figures(evaluations[heading], folder, trained_steps=agreed)
+                draw = partial(write_figures, evaluations[heading], folder, trained_steps=agreed)
+                figures[heading] = parts.include(draw)
         for name, folder in ready.items():
             evaluations[name] = load_evaluation(folder / "evaluation.npz")
-            kept = (folder / "figures").iterdir() if (folder / "figures").is_dir() else ()
-            figures[name] = {path.stem: path for path in sorted(kept) if path.suffix in (".png", ".gif", ".svg")}
-        path = write_report(
-            options.out,
+            figures[name] = kept_figures(folder / "figures", parts)
+        trainings = {name: training_of_run(run, name, Path(scratch), parts) for name, run in runs.items()}
+        write = partial(
+            write_report,
             title=options.title or f"Closures: {', '.join([*runs, *ready])}",
             evaluations=evaluations,
             figures=figures,
             notes=INTRODUCTION,
-            runs={name: training_of_run(run, name, Path(scratch)) for name, run in runs.items()},
+            runs=trainings,
+            failures=parts.failures,
         )
-    console.print(f"report: {path}", soft_wrap=True)
-    return path
+        outputs.deliver({"--out": write})
+    parts.close()
+    return options.out
+
+
+def kept_figures(folder: Path, parts: Parts) -> dict[str, Path]:
+    """The figures of an evaluation by name, and what cannot be shown among the failures.
+
+    Links are not followed: of a received folder nothing is shown but its own files.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        return {}
+    kept = sorted(path for path in folder.iterdir() if path.is_file() and not path.is_symlink())
+    shown = [path for path in kept if path.suffix in (".png", ".gif", ".svg")]
+    return {path.stem: path for path in shown if parts.write(str(path), path, small) is not None}
 
 
 def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Evaluation:
@@ -169,21 +189,21 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
     )
 
 
-def training_of_run(run: _Run, name: str, scratch: Path) -> dict[str, Any]:
+def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[str, Any]:
     """Status, settings, metrics, curves and the command of one training."""
     folder = run.folder
     metrics = read_metrics(folder.metrics) if folder.metrics.exists() else []
     found: dict[str, Any] = {
-        "status": folder.read_status(),
+        "status": folder.read_status() if own_file(folder.status) else {},
         "metrics": metrics,
-        "environment": json.loads(folder.environment.read_text()) if folder.environment.exists() else {},
+        "environment": json.loads(folder.environment.read_text()) if own_file(folder.environment) else {},
         "configuration": to_plain(run.configuration),
         "command": "closura train " + shlex.join([*training_arguments(run.configuration), "--run", name]),
     }
     if training_panels(metrics):
         figure = scratch / f"training-{len(list(scratch.glob('training-*')))}.png"
-        training_curves(metrics, figure)
-        found["figure"] = figure
+        if parts.write(f"training of {name}", figure, partial(training_curves, metrics)):
+            found["figure"] = figure
     return found
 
 
@@ -238,7 +258,11 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
 
 
 def _report_of_laws(
-    runs: Mapping[str, _Run], weighing: Sequence[str], ready: Mapping[str, Path], options: ReportOptions
+    runs: Mapping[str, _Run],
+    weighing: Sequence[str],
+    ready: Mapping[str, Path],
+    options: ReportOptions,
+    outputs: Outputs,
 ) -> Path:
     """Agents that weigh fluxes are judged on named initial conditions: the page is that of their evaluation."""
     problems = sorted({run.configuration.name for run in runs.values()})
@@ -248,14 +272,19 @@ def _report_of_laws(
             f"{', '.join(weighing)} weigh fluxes and have a report of their own kind: report them apart from "
             f"{', '.join(others)}"
         )
-    if options.out.is_dir():
-        raise ValueError(f"{options.out} is a folder: --out names the file to write")
     closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
+    timing = [] if options.timing else ["--no-timing"]
     with tempfile.TemporaryDirectory() as scratch:
-        timing = [] if options.timing else ["--no-timing"]
-        run_evaluate_law([problems[0], *closures, "--seed", str(options.seed), *timing, "--out", scratch])
-        write_atomically(options.out, (Path(scratch) / "report.html").read_bytes())
-    console.print(f"report: {options.out}", soft_wrap=True)
+        arguments = [problems[0], *closures, "--seed", str(options.seed), *timing, "--out", scratch]
+        evaluation, trainings = evaluate_law(*parse_evaluate_law(arguments), arguments)
+        parts = Parts()
+
+        def write(path: Path) -> Path:
+            figures = parts.include(partial(law_figures, evaluation, scratch, trainings=trainings))
+            return law_report(evaluation, figures, path, failures=parts.failures)
+
+        outputs.deliver({"--out": write}, partial(print_tables, evaluation, console))
+    parts.close()
     return options.out
 
 

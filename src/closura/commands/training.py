@@ -1,5 +1,6 @@
 """``closura train``: learn a closure and leave a run folder behind."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def run_train(arguments: Sequence[str]) -> Any:
         f"validation {result.validation} at step {configuration.validation.steps} "
         f"(without a closure {result.uncorrected}), {result.updates} updates, "
         f"{result.transitions:.0f} transitions, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate {configuration.name} --closure {folder}",
+        f"judge it on held-out data: closura evaluate {configuration.name} --closure {shlex.quote(str(folder))}",
         soft_wrap=True,
         highlight=False,
     )
@@ -142,7 +143,7 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
         if asked[what] in valid and asked[what] != has:
             raise ValueError(
                 f"{folder} is a run with {what} {has}; it cannot be resumed with {asked[what]}. Resume it as: closura "
-                f"train {stored.name} --run {folder} --resume"
+                f"train {stored.name} --run {shlex.quote(str(folder))} --resume"
             )
 
 

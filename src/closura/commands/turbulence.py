@@ -15,7 +15,7 @@ from closura.commands.closures import default_settings, given_settings, named_cl
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
-from closura.commands.results import write_results
+from closura.commands.results import Outputs
 from closura.evaluation.turbulence import TurbulenceEvaluation, print_tables, publish, run_study, write_json
 from closura.interop import load_closure
 from closura.problems import (
@@ -93,6 +93,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
         )
     if options.lyapunov is not None and not 0 <= options.lyapunov < math.inf:
         raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov}")
+    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     use_precision(configuration.precision)
     closures, own_settings = _closures(options, configuration, arguments)
     if options.tune_smagorinsky:
@@ -126,8 +127,10 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
             identity=truth_identity(configuration, "test") if options.keep else None,
             report=lambda what: status.update(f"simulating {what}"),
         )
-    print_tables(evaluation, console)
-    write_results(options.json, options.out, partial(write_json, evaluation), partial(publish, evaluation))
+    outputs.deliver(
+        {"--json": partial(write_json, evaluation), "--out": partial(publish, evaluation)},
+        partial(print_tables, evaluation, console),
+    )
     return evaluation
 
 

@@ -5,10 +5,6 @@ import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from closura.evaluation.metrics import plain
 from closura.evaluation.moments import STEPS_SHOWN, by_group, by_step, steps_shown
 from closura.evaluation.results import Evaluation
@@ -81,29 +77,6 @@ def _in_group(entry: dict[str, Any]) -> str:
     if entry["above_100_percent"]:
         parts.append(f"{entry['above_100_percent']} > 100 %")
     return "; ".join(parts)
-
-
-def terminal_table(evaluation: Evaluation, breakdown: Breakdown) -> Table:
-    """A breakdown for the terminal."""
-    result = Table(
-        title=escape(breakdown.title),
-        caption=escape(breakdown.notes),
-        caption_justify="left",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-    )
-    result.add_column(escape(breakdown.headings[0]))
-    for heading in breakdown.headings[1:]:
-        result.add_column(escape(heading), justify="right")
-    for name, cells in breakdown.rows:
-        learned = name in evaluation.closures and breakdown.headings[0] == "method"
-        result.add_row(
-            escape(name),
-            *(escape(cell).replace(" ", "\u00a0").replace(";\u00a0", "; ") for cell in cells),
-            style="bold" if learned else None,
-        )
-    return result
 
 
 _NUMBERS = ("mean", "std", "median", "lower_quartile", "upper_quartile", "max", "mean_of_finite")

@@ -1,6 +1,6 @@
 """All figures of an evaluation, written into one folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from closura.evaluation.improvement import improvement_curves
 from closura.evaluation.results import Evaluation
 from closura.evaluation.training_curves import training_curves, training_panels
 from closura.evaluation.violins import steps_below_threshold_violins
+from closura.parts import Parts
 
 
 def write_figures(
@@ -46,44 +47,46 @@ def write_figures(
         ``steps_below_threshold``, ``groups``, ``divergence``, ``mass_error``, ``cost``, ``fields``,
         ``field_errors``, ``actions``, ``animation``, ``training``; those that need numbers that were not measured
         are left out.
+
+    Raises
+    ------
+    NotAllWritten
+        At the end, if some could not be drawn or written; the others are.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
+    parts = Parts()
 
-    def target(name: str, ending: str = suffix) -> Path:
-        written[name] = folder / f"{name}{ending}"
-        return written[name]
+    def draw(name: str, function: Callable[..., Any], ending: str = suffix, **options: Any) -> None:
+        parts.write(name, folder / f"{name}{ending}", lambda path: function(evaluation, path, **options))
 
     methods = [evaluation.methods[name] for name in evaluation.judged]
     if methods:
-        error_curves(evaluation, target("error_curves"), trained_steps=trained_steps)
-        error_curves(evaluation, target("error_curves_median"), median=True, trained_steps=trained_steps)
+        draw("error_curves", error_curves, trained_steps=trained_steps)
+        draw("error_curves_median", error_curves, median=True, trained_steps=trained_steps)
         if evaluation.scale is not None:
             # The median: a mean that one simulation spoils says nothing about the decay of the field.
-            error_curves(
-                evaluation, target("error_curves_initial"), median=True, initial=True, trained_steps=trained_steps
-            )
-        steps_below_threshold_violins(evaluation, target("steps_below_threshold"))
+            draw("error_curves_initial", error_curves, median=True, initial=True, trained_steps=trained_steps)
+        draw("steps_below_threshold", steps_below_threshold_violins)
     if methods and evaluation.groups:
-        group_errors(evaluation, target("groups"))
+        draw("groups", group_errors)
     if any(method.diverged for method in methods):
-        divergence_curves(evaluation, target("divergence"))
+        draw("divergence", divergence_curves)
     if any(method.name != evaluation.baseline for method in methods):
-        improvement_curves(evaluation, target("improvement"))
+        draw("improvement", improvement_curves)
     if any(method.mass_error is not None for method in methods):
-        mass_error_curves(evaluation, target("mass_error"))
+        draw("mass_error", mass_error_curves)
     if cost_points(evaluation):
-        cost_scatter(evaluation, target("cost"))
+        draw("cost", cost_scatter)
     kept = [method.fields for method in methods if method.fields is not None]
     if kept and kept[0].ndim == 5:
-        field_strips(evaluation, target("fields"))
+        draw("fields", field_strips)
         if truth_label(evaluation) in kept_fields(evaluation):
-            field_strips(evaluation, target("field_errors"), errors=True)
+            draw("field_errors", field_strips, errors=True)
         if acting(evaluation):
-            action_strips(evaluation, target("actions"))
+            draw("actions", action_strips)
         if len(evaluation.frame_steps) > 1:
-            write_animation(evaluation, target("animation", ".gif"))
+            draw("animation", write_animation, ".gif")
     if metrics and training_panels(metrics):
-        training_curves(metrics, target("training"))
-    return written
+        parts.write("training", folder / f"training{suffix}", lambda path: training_curves(metrics, path))
+    parts.close()
+    return parts.written

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from closura.evaluation.metrics import plain
+from closura.streams import printable
 
 MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 STYLE = """
@@ -51,8 +52,8 @@ def page(title: str, body: Sequence[str]) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
+        f"<title>{escape(printable(title))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        + printable("\n".join(body), keep="\n\t")
         + "\n</body>\n</html>\n"
     )
 
@@ -122,6 +123,14 @@ def details(heading: str, value: Any) -> str:
 def folded(heading: str, html: str) -> str:
     """Anything, folded away."""
     return f"<details><summary>{escape(heading)}</summary>{html}</details>"
+
+
+def failures(reasons: Mapping[str, str]) -> list[str]:
+    """What could not be written or drawn, by name with the reason; nothing where all went well."""
+    if not reasons:
+        return []
+    items = "".join(f"<li>{escape(name)}: {escape(said)}</li>" for name, said in reasons.items())
+    return [f"<p><strong>Not all of this evaluation could be written:</strong></p><ul>{items}</ul>"]
 
 
 def command(text: str) -> str:

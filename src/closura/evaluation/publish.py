@@ -1,6 +1,8 @@
 """Everything that an evaluation leaves behind, in one folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +13,8 @@ from closura.evaluation.report import write_report
 from closura.evaluation.results import Evaluation
 from closura.evaluation.sections import FIGURES
 from closura.evaluation.tables import write_csv, write_json
+from closura.files import check_folder
+from closura.parts import Parts
 
 
 class Published(NamedTuple):
@@ -47,20 +51,35 @@ def publish(
         ``configuration``, ``metrics`` and ``environment`` of the run behind the closure, if there is one.
     notes
         Paragraphs for the report.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is, and the report says so.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     metrics = (training or {}).get("metrics")
     seen = trained_steps((training or {}).get("configuration", {}))
-    figures = write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=seen)
-    _remove_stale(folder / "figures", figures)
-    table = write_json(evaluation, folder / "table.json")
-    csv = write_csv(evaluation, folder / "table.csv")
-    write_breakdown_csv(evaluation, folder / "breakdown.csv")
-    save_evaluation(evaluation, folder / "evaluation.npz")
-    report = write_report(
-        folder / "report.html", title=title, evaluations=evaluation, figures=figures, training=training, notes=notes
-    )
+    table, csv, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
+    parts = Parts()
+    parts.write("table.json", table, partial(write_json, evaluation))
+    parts.write("table.csv", csv, partial(write_csv, evaluation))
+    parts.write("breakdown.csv", folder / "breakdown.csv", partial(write_breakdown_csv, evaluation))
+    parts.write("evaluation.npz", folder / "evaluation.npz", partial(save_evaluation, evaluation))
+    figures = parts.include(lambda: write_figures(evaluation, folder / "figures", metrics=metrics, trained_steps=seen))
+    remove_stale(folder / "figures", {name for _, entries in FIGURES for name, _ in entries}, figures)
+    parts.write(
+        "report.html",
+        report,
+        lambda path: write_report(
+            path, title=title, evaluations=evaluation, figures=figures, training=training, notes=notes,
+            failures=parts.failures,
+        ),
+    )  # fmt: skip
+    parts.close()
     return Published(table, csv, figures, report)
 
 
@@ -76,9 +95,13 @@ def trained_steps(configuration: Mapping[str, Any]) -> int | None:
     return min(longest, truth["steps"]) if longest and truth.get("slots") else longest
 
 
-def _remove_stale(folder: Path, written: Mapping[str, Path]) -> None:
-    """Remove figures that an earlier evaluation left in the folder: a report would show them as this one's."""
-    known = {name for _, entries in FIGURES for name, _ in entries}
-    for path in folder.iterdir():
-        if path.stem in known and path.suffix in (".png", ".gif") and path not in written.values():
-            path.unlink()
+def remove_stale(folder: Path, known: Collection[str], written: Mapping[str, Path]) -> None:
+    """Remove figures that an earlier evaluation left in a folder: a report would show them as this one's.
+
+    Of them the names, or what stands in them before a hyphen, are ``known``.
+    """
+    for path in folder.iterdir() if folder.is_dir() else ():
+        ours = path.stem in known or path.stem.partition("-")[0] in known
+        if ours and path.suffix in (".png", ".gif") and path not in written.values():
+            with suppress(OSError):
+                path.unlink()

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+from closura.evaluation.page import failures as page_failures
 from closura.evaluation.page import page
 from closura.evaluation.results import Evaluation
 from closura.evaluation.sections import evaluation_section, repetition_section, training_section
@@ -33,6 +34,7 @@ def write_report(
     runs: Mapping[str, Mapping[str, Any]] | None = None,
     notes: Sequence[str] = (),
     sources: Sequence[str] = (CLOSURE_RL_BIBTEX,),
+    failures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report; all images are inside the file.
 
@@ -57,6 +59,8 @@ def write_report(
         Paragraphs that a person wrote, shown with the findings.
     sources
         BibTeX entries of what was used.
+    failures
+        What of the evaluation could not be written or drawn, with the reasons.
 
     Raises
     ------
@@ -76,7 +80,7 @@ def write_report(
             raise ValueError(f"figures for {sorted(unknown)}, but the evaluations are {sorted(headed)}")
     trained = {**({"": training} if training else {}), **(runs or {})}
     body = [f"<h1>{escape(title)}</h1>"]
-    body += [f"<p>{escape(note)}</p>" for note in notes]
+    body += [f"<p>{escape(note)}</p>" for note in notes] + page_failures(failures or {})
     body += _contents(headed, bool(trained))
     for number, (heading, evaluation) in enumerate(headed.items()):
         if heading:

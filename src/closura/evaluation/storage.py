@@ -154,13 +154,7 @@ def save_simulations(path: str | Path, simulations: Simulations, *, overwrite: b
         If something is there and ``overwrite`` is false, or it is not a folder of simulations.
     """
     path = Path(path)
-    if path.exists() or path.is_symlink():
-        if not overwrite:
-            raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
-        try:
-            open_simulations(path).close()
-        except ValueError as error:
-            raise FileExistsError(f"{path} exists and is not a folder of simulations: {error}") from error
+    check_replaceable(path, overwrite=overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset = _dataset(simulations)
     # Format 2: fixed-length text and consolidated metadata are part of it, not extensions.
@@ -168,6 +162,25 @@ def save_simulations(path: str | Path, simulations: Simulations, *, overwrite: b
     with replaced_folder(path) as temporary:
         dataset.to_zarr(temporary, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
     return path
+
+
+def check_replaceable(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse what :func:`save_simulations` would refuse to replace, before there is anything to save.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there and ``overwrite`` is false, or it is not a folder of simulations.
+    """
+    path = Path(path)
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
+    try:
+        open_simulations(path).close()
+    except (ValueError, FileNotFoundError) as error:
+        raise FileExistsError(f"{path} exists and is not a folder of simulations: {error}") from error
 
 
 def open_simulations(path: str | Path) -> xr.Dataset:

@@ -6,6 +6,7 @@ Figures are made with matplotlib's object-oriented interface only: no window, no
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from closura.evaluation.results import TRUTH_NAMES, Evaluation
+from closura.files import write_atomically
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 10,
@@ -99,8 +102,10 @@ def _kind(name: str) -> str:
 
 @contextmanager
 def figure_settings() -> Iterator[None]:
-    """The settings of our figures, put back afterwards."""
-    with matplotlib.rc_context(SETTINGS):
+    """The settings of our figures, whatever the user's own are, which are put back afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
         yield
 
 
@@ -112,13 +117,28 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def finish(figure: Figure, path: str | Path | None) -> Figure:
-    """Write the figure if a path is given (the format follows its ending) and hand it back."""
+    """Write the figure if a path is given (the format follows its ending, PNG without one) and hand it back.
+
+    Raises
+    ------
+    ValueError
+        If there is no such format.
+    OSError
+        If the file cannot be written.
+    """
     if path is not None:
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = path.suffix[1:].lower() or "png"
         # No date and no version inside: the same figure is the same file.
-        metadata = {"Software": None} if path.suffix == ".png" else None
-        figure.savefig(path, dpi=160, metadata=metadata)
+        metadata = {"Software": None} if kind == "png" else None
+        for text in figure.findobj(Text):
+            # Labels hold names, in which a dollar is a dollar; formulas come from matplotlib's own ticks alone.
+            if "\\mathdefault" not in text.get_text():
+                text.set_parse_math(False)
+        content = BytesIO()
+        with figure_settings():
+            figure.savefig(content, format=kind, dpi=160, metadata=metadata)
+        write_atomically(path if path.suffix else path.with_name(f"{path.name}.png"), content.getvalue())
     return figure
 
 

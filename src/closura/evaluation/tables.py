@@ -12,15 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from closura.evaluation.breakdowns import breakdowns, terminal_table
+from closura.evaluation.breakdowns import breakdowns
 from closura.evaluation.numbers import summary
 from closura.evaluation.results import Evaluation
-from closura.evaluation.words import infinite, mean_and_std, short
+from closura.evaluation.terminal import print_rows
+from closura.evaluation.words import bounded, infinite, mean_and_std, short
 from closura.files import write_atomically
 
 _WIDE = 128  # the terminal table is cut in two on a narrower one
@@ -40,12 +38,12 @@ def _columns(evaluation: Evaluation, published: bool) -> list[_Column]:
     def improvement(key: str, name: str, entry: dict[str, Any]) -> str:
         number = entry[key]
         compared = name in evaluation.judged and name != evaluation.baseline and number is not None
-        return f"{100 * number:+.1f}" if compared else "–"
+        return bounded(100 * number, "+.1f") if compared else "–"
 
     def steps(_: str, entry: dict[str, Any]) -> str:
         found = entry["steps_below_threshold"]
         at_least = "≥ " if found["censored"] and not published else ""
-        return f"{at_least}{found['mean']:.1f} ± {found['std']:.1f}"
+        return f"{at_least}{bounded(found['mean'], '.1f')} ± {bounded(found['std'], '.1f')}"
 
     def on_base(name: str, entry: dict[str, Any]) -> str:
         text = improvement("improvement_on_base", name, entry) if entry["base"] else "–"
@@ -137,42 +135,29 @@ def footnotes(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def table(evaluation: Evaluation, *, part: Part = "all", published: bool = False) -> Table:
-    """The table for the terminal, with the number of simulations and the split statement beneath.
-
-    ``part`` picks the columns: errors and low-error steps (``"accuracy"``), conserved quantity, divergence,
-    time and size (``"cost"``), or all.
-    """
-    headings, rows = table_rows(evaluation, part=part, published=published)
-    result = Table(
-        title=escape(evaluation.problem) if part != "cost" else None,
-        caption=escape("\n".join(footnotes(evaluation))) if part != "accuracy" else None,
-        caption_justify="left",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1),
-    )
-    result.add_column(escape(headings[0]))
-    for heading in headings[1:]:
-        result.add_column(escape(heading), justify="right", no_wrap=False)
-    for name, cells in rows:
-        style = "bold" if evaluation.methods[name].learned else None
-        # A number and its spread stay on one line.
-        result.add_row(escape(name), *(escape(cell).replace(" ", "\u00a0") for cell in cells), style=style)
-    return result
-
-
 def print_table(evaluation: Evaluation, *, console: Console | None = None, published: bool = False) -> None:
-    """Print the tables to the terminal: all methods (in two parts where it is narrow), chosen steps, groups."""
+    """Print the tables to the terminal: all methods (in two parts where it is narrow), chosen steps, groups.
+
+    What must stand beneath the table, the number of simulations and the split statement among it, does.
+    """
     console = console or Console()
-    if console.width >= _WIDE:
-        console.print(table(evaluation, published=published))
-    else:
-        console.print(table(evaluation, part="accuracy", published=published))
-        console.print(table(evaluation, part="cost", published=published))
+    parts: tuple[Part, ...] = ("all",) if console.width >= _WIDE else ("accuracy", "cost")
+    for part in parts:
+        headings, rows = table_rows(evaluation, part=part, published=published)
+        print_rows(
+            console,
+            headings,
+            rows,
+            title=evaluation.problem if part != "cost" else "",
+            note="\n".join(footnotes(evaluation)) if part != "accuracy" else "",
+            bold=evaluation.closures,
+        )
     for breakdown in breakdowns(evaluation):
         if breakdown.shown:
-            console.print(terminal_table(evaluation, breakdown))
+            learned = evaluation.closures if breakdown.headings[0] == "method" else ()
+            print_rows(
+                console, breakdown.headings, breakdown.rows, title=breakdown.title, note=breakdown.notes, bold=learned
+            )
 
 
 _SPREAD = ("mean", "std", "median", "max", "mean_of_finite")

@@ -3,6 +3,9 @@
 import math
 from typing import Any
 
+WIDEST = 12
+"""Characters of a number in a column."""
+
 
 def percent(fraction: float) -> str:
     """A fraction as percent with three significant digits, without the sign."""
@@ -23,11 +26,9 @@ def infinite(value: float | None) -> str:
 
 
 def short(value: float | None) -> str:
-    """Three significant digits, without an exponent where that stays readable; a dash for None."""
-    if value is None:
-        return "–"
-    if not math.isfinite(value):
-        return "∞"
+    """Three significant digits, without an exponent where that stays readable; a dash for None and NaN."""
+    if value is None or not math.isfinite(value):
+        return bounded(value, "")
     if value == 0:
         return "0"
     size = abs(value)
@@ -35,3 +36,13 @@ def short(value: float | None) -> str:
         return f"{value:.1e}"
     decimals = max(0, 2 - math.floor(math.log10(size)))
     return f"{value:,.{decimals}f}"
+
+
+def bounded(value: float | None, form: str) -> str:
+    """A number in a form, with an exponent where it would be longer than columns are; a dash for None and NaN."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    text = format(value, form)
+    return text if len(text) <= WIDEST else format(value, f"{'+' if form.startswith('+') else ''}.2e")

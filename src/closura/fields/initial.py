@@ -73,7 +73,10 @@ class InitialCondition:
 
     def __post_init__(self) -> None:
         if not len(self.lower) == len(self.upper) == len(self.ends) or not self.lower:
-            raise ValueError(f"{self.name}: one lower and upper end and one boundary per axis; got {self}")
+            raise ValueError(
+                f"{self.name}: one lower and upper end and one boundary per axis; got {len(self.lower)}, "
+                f"{len(self.upper)} and {len(self.ends)}"
+            )
         if any(not low < high for low, high in zip(self.lower, self.upper, strict=True)):
             raise ValueError(f"{self.name}: the domain is empty: {self.lower} to {self.upper}")
         unknown = [end for end in self.ends if end not in ENDS]

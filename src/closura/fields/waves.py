@@ -51,7 +51,9 @@ class RandomWaves(eqx.Module):
 
     def __check_init__(self) -> None:
         if not 1 <= self.waves[0] <= self.waves[1] or self.largest < 1:
-            raise ValueError(f"need 1 <= waves and a largest wave number of at least 1; got {self}")
+            raise ValueError(
+                f"need 1 <= waves and a largest wave number of at least 1; got {self.waves} and {self.largest}"
+            )
         if not 0 <= self.compression <= 1:
             raise ValueError(f"compression lies between 0 and 1; got {self.compression}")
         if not 0 < self.size[0] <= self.size[1]:

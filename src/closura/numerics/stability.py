@@ -118,12 +118,12 @@ def check_time_step(
         ``dt``.
     """
     scheme, integrator = get_scheme(scheme), get_integrator(integrator)
+    pair = f"{scheme.name} + {integrator.name}"
     if not dt > 0:
-        raise ValueError(f"{scheme} + {integrator}: the time step must be positive; got dt = {dt:g}")
+        raise ValueError(f"{pair}: the time step must be positive; got dt = {dt:g}")
     number, limit = courant_number(velocity, grid, dt), courant_limit(scheme, integrator)
     if number <= limit * (1 + 1e-6):  # velocities and time steps carry rounding errors
         return number
-    pair = f"{scheme.name} + {integrator.name}"
     if not np.isfinite(number):
         raise ValueError(f"the Courant number is {number}: the velocity or dt = {dt} is not finite")
     if limit == 0:

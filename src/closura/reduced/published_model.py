@@ -243,7 +243,9 @@ class PublishedModelRecipe:
     def __post_init__(self) -> None:
         weights = (self.state_weight, self.autoencoder_weight, self.divergence_weight, self.energy_weight)
         if self.past < 2 or self.horizon < 1 or min(weights) < 0:
-            raise ValueError(f"need past >= 2, horizon >= 1 and weights >= 0; got {self}")
+            raise ValueError(
+                f"need past >= 2, horizon >= 1 and weights >= 0; got {self.past}, {self.horizon} and {weights}"
+            )
         check_ranges(self, positive=("latent", "blocks", "heads"))
         if self.latent % self.heads:
             raise ValueError(f"the latents must be a multiple of the heads; got {self.latent} and {self.heads}")

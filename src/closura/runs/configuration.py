@@ -114,7 +114,10 @@ class ValidationConfiguration:
 
     def __post_init__(self) -> None:
         if min(self.simulations, self.steps, self.every) < 1:
-            raise ValueError(f"validation needs positive numbers; got {self}")
+            raise ValueError(
+                f"validation needs positive numbers; got {self.simulations} simulations, {self.steps} steps, every "
+                f"{self.every}"
+            )
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ class TruthConfiguration:
 
     def __post_init__(self) -> None:
         if self.slots < 0 or self.steps < 1 or self.blocks < 1 or self.renew_every < 0:
-            raise ValueError(f"truth: slots and renewals must not be negative, steps and blocks positive; got {self}")
+            raise ValueError(
+                f"truth: slots and renewals must not be negative, steps and blocks positive; got "
+                f"slots {self.slots}, renewals every {self.renew_every}, steps {self.steps}, blocks {self.blocks}"
+            )
         if self.slots % self.blocks:
             raise ValueError(f"truth: {self.blocks} blocks do not divide {self.slots} slots")
 

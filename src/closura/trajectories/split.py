@@ -37,7 +37,10 @@ class Segment:
 
     def __post_init__(self) -> None:
         if self.trajectory < 0 or self.start < 0 or self.stop <= self.start or self.step < 1:
-            raise ValueError(f"a segment needs 0 <= start < stop and a step of at least 1; got {self}")
+            raise ValueError(
+                f"a segment needs 0 <= start < stop and a step of at least 1; got "
+                f"trajectory {self.trajectory}, frames {self.start} to {self.stop} by {self.step}"
+            )
 
     @property
     def frames(self) -> range:

@@ -10,8 +10,9 @@ import numpy as np
 
 from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
-from closura.evaluation.flows.look import Block, count, percent, plain, seconds
+from closura.evaluation.flows.look import Block, count, percent, seconds
 from closura.evaluation.metrics import plain as jsonable
+from closura.evaluation.words import bounded
 from closura.files import write_atomically
 
 PUBLISHED_WORDS = (
@@ -213,8 +214,8 @@ def _accuracy(evaluation: ClosureEvaluation, entries: dict[str, Any]) -> Block:
         cells = [
             _headline(entry, "relative_l1", "relative_l1", percent),
             _headline(entry, "relative_l2", "relative_l2", percent),
-            _headline(entry, "crps", "crps", lambda v: plain(v, ".4f")),
-            plain(entry.get("spread_skill"), ".2f"),
+            _headline(entry, "crps", "crps", lambda v: bounded(v, ".4f")),
+            bounded(entry.get("spread_skill"), ".2f"),
             _count(entry),
         ]
         rows.append((name, cells))
@@ -226,7 +227,7 @@ def _intervals(evaluation: ClosureEvaluation, entries: dict[str, Any]) -> Block:
     rows = []
     for name, entry in entries.items():
         cells = [percent(entry["coverage"][f"{100 * level:g}"]) for level in LEVELS]
-        rows.append((name, [*cells, plain(entry.get("interval_width_90"), ".3f")]))
+        rows.append((name, [*cells, bounded(entry.get("interval_width_90"), ".3f")]))
     headings = ["row", *(f"coverage at {100 * level:g} (%)" for level in LEVELS), "width at 90 %"]
     return Block(
         "Intervals", headings, rows,
@@ -246,10 +247,10 @@ def _published(evaluation: ClosureEvaluation, entries: dict[str, Any]) -> Block:
     for name, entry in several:
         inside = entry.get("published_picp_percent") or {}
         cells = [
-            _headline(entry, "published_relative_l1_percent", None, lambda v: plain(v, ".2f")),
-            _headline(entry, "published_relative_l2_percent", None, lambda v: plain(v, ".2f")),
-            *(plain(inside.get(q), ".2f") for q in ("1", "2", "3")),
-            _headline(entry, "published_crps", None, lambda v: plain(v, ".4f")),
+            _headline(entry, "published_relative_l1_percent", None, lambda v: bounded(v, ".2f")),
+            _headline(entry, "published_relative_l2_percent", None, lambda v: bounded(v, ".2f")),
+            *(bounded(inside.get(q), ".2f") for q in ("1", "2", "3")),
+            _headline(entry, "published_crps", None, lambda v: bounded(v, ".4f")),
             _count(entry),
         ]
         rows.append((name, cells))
@@ -272,12 +273,12 @@ def _physics(evaluation: ClosureEvaluation, entries: dict[str, Any]) -> Block:
             rows.append((name, ["–"] * 6))
             continue
         cells = [
-            plain(flow["spectrum_ratio"]["largest_deviation"], ".3f"),
-            plain(_signed(flow["energy_error"]), "+.1f"),
-            plain(_signed(flow["dissipation_error"]), "+.1f"),
+            bounded(flow["spectrum_ratio"]["largest_deviation"], ".3f"),
+            bounded(_signed(flow["energy_error"]), "+.1f"),
+            bounded(_signed(flow["dissipation_error"]), "+.1f"),
             percent(flow["stress_error"]),
-            plain(flow["energy_distance"], ".4f"),
-            plain(flow["relative_divergence"], ".1e"),
+            bounded(flow["energy_distance"], ".4f"),
+            bounded(flow["relative_divergence"], ".1e"),
         ]
         rows.append((name, cells))
     truth = evaluation.truth

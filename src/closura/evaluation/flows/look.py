@@ -10,14 +10,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from closura.evaluation.fields import draw_picture
 from closura.evaluation.scales import colour_map
 from closura.evaluation.style import MethodStyle, method_styles
+from closura.evaluation.terminal import print_rows
+from closura.evaluation.words import bounded
 
 TRUTH: dict[str, Any] = {"color": "#228833", "lw": 5.0, "alpha": 0.45, "label": "truth"}
 """Broad and pale, so that it can be seen beneath what agrees with it."""
@@ -84,14 +83,7 @@ def nothing_is_nan() -> Iterator[None]:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as percent; a dash for what does not exist."""
-    return plain(None if value is None else 100 * value, f".{digits}f")
-
-
-def plain(value: float | None, form: str) -> str:
-    """A number in a form; a dash for what does not exist."""
-    if value is None or math.isnan(value):
-        return "–"
-    return "∞" if math.isinf(value) else format(value, form)
+    return bounded(None if value is None else 100 * value, f".{digits}f")
 
 
 def seconds(value: float | None) -> str:
@@ -116,37 +108,7 @@ def stand_out(block: Block, learned: Sequence[str]) -> list[str]:
 
 
 def print_blocks(blocks: Sequence[Block], learned: Sequence[str], console: Console) -> None:
-    """Print tables, learned rows in bold; one that is too wide for the terminal in several parts."""
+    """Print tables, learned rows in bold."""
     for block in blocks:
-        console.print(f"{block.title}:", style="bold", soft_wrap=True)
         bold = stand_out(block, learned)
-        widths = [
-            _width(heading, [cells[i] for _, cells in block.rows]) for i, heading in enumerate(block.headings[1:])
-        ]
-        first = max((len(name) for name, _ in block.rows), default=0) + 3
-        for part in _parts(widths, console.width - first - 2):
-            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-            table.add_column(escape(block.headings[0]), min_width=first - 3, overflow="fold")
-            for i in part:
-                table.add_column(escape(block.headings[i + 1]), justify="right", min_width=widths[i] - 2)
-            for name, cells in block.rows:
-                words = [escape(cells[i]).replace(" ", "\u00a0") for i in part]
-                table.add_row(escape(name), *words, style="bold" if name in bold else None)
-            console.print(table)
-        if block.note:
-            console.print(block.note + "\n", style="dim")
-
-
-def _width(heading: str, cells: Sequence[str]) -> int:
-    """Cells are not broken, headings between words."""
-    return max([*map(len, cells), *map(len, heading.split())]) + 2
-
-
-def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns in groups that fit."""
-    parts: list[list[int]] = [[]]
-    for index, width in enumerate(widths):
-        if parts[-1] and sum(widths[i] for i in parts[-1]) + width > room:
-            parts.append([])
-        parts[-1].append(index)
-    return parts
+        print_rows(console, block.headings, block.rows, title=f"{block.title}:", note=block.note, bold=bold)

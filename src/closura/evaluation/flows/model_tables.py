@@ -13,9 +13,10 @@ from closura.evaluation.ensembles.predictability import Horizon
 from closura.evaluation.flows.closure_tables import score_numbers, spectrum_ratio
 from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
-from closura.evaluation.flows.look import Block, count, percent, plain, seconds
+from closura.evaluation.flows.look import Block, count, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
 from closura.evaluation.metrics import plain as jsonable
+from closura.evaluation.words import bounded
 from closura.files import write_atomically
 
 MOMENTS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -193,8 +194,8 @@ def _horizons(evaluation: ModelEvaluation, entries: dict[str, Any]) -> Block:
         if found is None:
             return ["–"] * (2 if lyapunov else 1)
         sign = "≥ " if found["censored"] else ""
-        cells = [f"{sign}{found['mean']:.2f} ± {found['std']:.2f}"]
-        return [*cells, f"{sign}{found['lyapunov_times']:.2f}"] if lyapunov else cells
+        cells = [f"{sign}{bounded(found['mean'], '.2f')} ± {bounded(found['std'], '.2f')}"]
+        return [*cells, f"{sign}{bounded(found['lyapunov_times'], '.2f')}"] if lyapunov else cells
 
     extra = ["in Lyapunov times"] if lyapunov else []
     headings = ["row", "ensemble mean", *extra, "single member", *extra]
@@ -220,8 +221,8 @@ def _leads(evaluation: ModelEvaluation, entries: dict[str, Any]) -> Block:
         found = entry["lead_time"]
         cells = []
         for i in places:
-            ratio = plain(found["spread_skill"][i], ".2f")
-            cells.append(f"{percent(found['relative_l2'][i])} / {plain(found['crps'][i], '.3f')} / {ratio}")
+            ratio = bounded(found["spread_skill"][i], ".2f")
+            cells.append(f"{percent(found['relative_l2'][i])} / {bounded(found['crps'][i], '.3f')} / {ratio}")
         rows.append((name, cells))
     return Block(
         "Relative L2 (%) / CRPS / spread over skill, by lead time",
@@ -247,10 +248,10 @@ def _distances(evaluation: ModelEvaluation, entries: dict[str, Any]) -> Block:
                     f"{name}, {title}",
                     [
                         *(
-                            f"{plain(found['pooled'][i], '.4f')} / {plain(found['single_mean'][i], '.4f')}"
+                            f"{bounded(found['pooled'][i], '.4f')} / {bounded(found['single_mean'][i], '.4f')}"
                             for i in places
                         ),
-                        plain(found["bar"], ".4f"),
+                        bounded(found["bar"], ".4f"),
                         f"{percent(found['pooled_below_bar'], 0)} / {percent(found['single_below_bar'], 0)}",
                     ],
                 )
@@ -280,9 +281,9 @@ def _long(evaluation: ModelEvaluation, entries: dict[str, Any]) -> Block:
                 (
                     f"{name}, {title}",
                     [
-                        plain(flow["spectrum_ratio"]["largest_deviation"], ".3f"),
-                        plain(100 * flow["energy_error"], "+.1f"),
-                        plain(100 * flow["dissipation_error"], "+.1f"),
+                        bounded(flow["spectrum_ratio"]["largest_deviation"], ".3f"),
+                        bounded(100 * flow["energy_error"], "+.1f"),
+                        bounded(100 * flow["dissipation_error"], "+.1f"),
                         percent(flow["stress_error"]),
                         f"{entry['blown_up']} / {entry['collapsed']} / {entry['not_finite']}",
                     ],

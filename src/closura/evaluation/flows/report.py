@@ -1,18 +1,19 @@
 """The folder that an evaluation leaves behind: numbers, figures, and one HTML file that holds all of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from matplotlib.figure import Figure
 
 from closura.evaluation import page
 from closura.evaluation.flows import closure_figures, closure_tables, model_figures, model_tables
 from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import Block, stand_out
 from closura.evaluation.flows.model_study import ModelEvaluation
-from closura.files import write_atomically
+from closura.evaluation.publish import remove_stale
+from closura.files import check_folder, write_atomically
+from closura.parts import Parts
 
 BIBTEX = """\
 @article{zighed2025scale,
@@ -34,9 +35,15 @@ class Published(NamedTuple):
 
 
 def publish_closures(evaluation: ClosureEvaluation, folder: str | Path) -> Published:
-    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``."""
-    folder = Path(folder)
-    figures = _draw(closure_figures.FIGURES, evaluation, folder)
+    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is, and the report says so.
+    """
     published = evaluation.study.scoring == "published"
     body = [
         "<p>Closures give a distribution over full velocity fields for every filtered one. All rows answer for the "
@@ -44,42 +51,57 @@ def publish_closures(evaluation: ClosureEvaluation, folder: str | Path) -> Publi
     ]
     if published:
         body.append(f"<p><strong>{escape(closure_tables.PUBLISHED_WORDS)}</strong></p>")
-    report = _write(
-        "Closures of Kolmogorov flow" + (", published scoring" if published else ""), body,
-        closure_tables.blocks(evaluation), evaluation.closures, figures, closure_figures.CAPTIONS, evaluation.settings,
-        folder / "report.html",
-    )  # fmt: skip
-    table = closure_tables.write_json(evaluation, folder / "table.json")
-    return Published(table, closure_tables.write_csv(evaluation, folder / "table.csv"), figures, report)
+    title = "Closures of Kolmogorov flow" + (", published scoring" if published else "")
+    return _publish(evaluation, evaluation.closures, title, body, closure_tables, closure_figures, folder)
 
 
 def publish_models(evaluation: ModelEvaluation, folder: str | Path) -> Published:
-    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``."""
-    folder = Path(folder)
-    figures = _draw(model_figures.FIGURES, evaluation, folder)
+    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is, and the report says so.
+    """
     body = [
         "<p>Reduced-order models step the filtered flow; ensembles of them are judged as forecasts, and, run for long, "
         "by what the flow looks like, before and after a closure gives back the missing scales.</p>"
     ]
-    report = _write(
-        "Reduced-order models of Kolmogorov flow", body, model_tables.blocks(evaluation), evaluation.models, figures,
-        model_figures.CAPTIONS, evaluation.settings, folder / "report.html",
-    )  # fmt: skip
-    table = model_tables.write_json(evaluation, folder / "table.json")
-    return Published(table, model_tables.write_csv(evaluation, folder / "table.csv"), figures, report)
+    title = "Reduced-order models of Kolmogorov flow"
+    return _publish(evaluation, evaluation.models, title, body, model_tables, model_figures, folder)
 
 
-def _draw(
-    functions: Mapping[str, Callable[[Any, str | Path | None], Figure | None]], evaluation: Any, folder: Path
-) -> dict[str, Path]:
-    """All figures that there are numbers for; those of an earlier evaluation are removed."""
-    written = {}
-    for name, draw in functions.items():
-        path = folder / "figures" / f"{name}.png"
-        path.unlink(missing_ok=True)
-        if draw(evaluation, path) is not None:
-            written[name] = path
-    return written
+def _publish(
+    evaluation: Any,
+    learned: Sequence[str],
+    title: str,
+    body: Sequence[str],
+    tables: Any,
+    figures: Any,
+    folder: str | Path,
+) -> Published:
+    """Numbers first, then all figures that there are numbers for, then the page."""
+    folder = Path(folder)
+    check_folder(folder)
+    table, csv, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
+    parts, drawn = Parts(), Parts()
+    parts.write("table.json", table, partial(tables.write_json, evaluation))
+    parts.write("table.csv", csv, partial(tables.write_csv, evaluation))
+    for name, draw in figures.FIGURES.items():
+        drawn.write(name, folder / "figures" / f"{name}.png", partial(draw, evaluation))
+    remove_stale(folder / "figures", figures.FIGURES, drawn.written)
+    parts.failures |= drawn.failures
+
+    def write(path: Path) -> Path:
+        said = [*page.failures(parts.failures), *body]
+        shown, blocks = drawn.written, tables.blocks(evaluation)
+        return _write(title, said, blocks, learned, shown, figures.CAPTIONS, evaluation.settings, path)
+
+    parts.write("report.html", report, write)
+    parts.close()
+    return Published(table, csv, drawn.written, report)
 
 
 def _write(

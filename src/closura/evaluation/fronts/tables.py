@@ -5,16 +5,15 @@ import io
 import math
 from pathlib import Path
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from closura.evaluation.fronts.benchmark import CALLS, Fronts
 from closura.evaluation.fronts.contender import Horizon
 from closura.evaluation.fronts.front import Paired
 from closura.evaluation.fronts.records import short
 from closura.evaluation.fronts.timing import StepTime
+from closura.evaluation.terminal import print_rows
+from closura.evaluation.words import bounded
 from closura.files import write_atomically
 
 NOTABLE = 0.95
@@ -28,7 +27,7 @@ def number(value: float, digits: int = 3) -> str:
     if value == 0:
         return "0"
     places = digits - 1 - math.floor(math.log10(abs(value)))
-    return f"{value:.{min(max(places, 0), 8)}f}" if abs(value) >= 1e-5 else f"{value:.{digits - 1}e}"
+    return bounded(value, f".{min(max(places, 0), 8)}f" if abs(value) >= 1e-5 else f".{digits - 1}e")
 
 
 def headings(fronts: Fronts) -> list[str]:
@@ -154,24 +153,22 @@ def print_fronts(fronts: Fronts, console: Console) -> None:
     """The important rows at the last time, in few columns."""
     suite, truths = fronts.suite, list(fronts.suite.truths)
     title = f"{suite.problem}: {suite.measure} at t = {suite.times[-1]}, n = {suite.simulations}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     unit, scale = (" (%)", 100.0) if suite.percent else ("", 1.0)
     middle = [*(f"by {truth}{unit}" for truth in truths), *(each.name for each in suite.horizons)]
-    for heading in ("contender", *middle, "ms per time", "batched", "lost", "front"):
-        table.add_column(escape(heading), justify="left" if heading in ("contender", "front") else "right")
+    rows = []
     for name in important(fronts):
         point = fronts.points[name]
         on = [truth for truth in truths if any(name in fronts.front(truth, call) for call in CALLS)]
         cells = [
-            name if name != fronts.reference else f"{name} (reference)",
             *(number(scale * fronts.error(name, truth)) for truth in truths),
             *(_how_long(fronts, name, each) for each in suite.horizons),
             *(number(point.cost[call].median) for call in CALLS),
             str(point.diverged) if point.diverged else "",
             ", ".join(on),
         ]
-        table.add_row(*(escape(cell) for cell in cells))
-    console.print(table)
+        rows.append((name if name != fronts.reference else f"{name} (reference)", cells))
+    headings = ["contender", *middle, "ms per time", "batched", "lost", "front"]
+    print_rows(console, headings, rows, title=title, left=("front",))
     for name, words in suite.words.items():
         console.print(f"error by {name}: {words}", soft_wrap=True)
     console.print(f"ms per unit of simulated time and simulation; {machine(fronts)}", soft_wrap=True)

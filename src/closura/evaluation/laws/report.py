@@ -1,6 +1,7 @@
 """The folder that an evaluation leaves behind: tables, figures, and one HTML file that holds all of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,8 +25,10 @@ from closura.evaluation.laws.tables import (
     write_csv,
     write_json,
 )  # fmt: skip
+from closura.evaluation.publish import remove_stale
 from closura.evaluation.training_curves import training_curves, training_panels
-from closura.files import write_atomically
+from closura.files import check_folder, write_atomically
+from closura.parts import Parts, file_name
 
 BPTTS_BIBTEX = """\
 @article{way2022backpropagation,
@@ -77,39 +80,43 @@ def write_figures(
     trainings: Mapping[str, Training] | None = None,
     suffix: str = ".png",
 ) -> dict[str, Path]:
-    """Every figure that the evaluation has numbers for, by name; one animation for each 2-D initial condition."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    written: dict[str, Path] = {}
+    """Every figure that the evaluation has numbers for, by name; one animation for each 2-D initial condition.
 
-    def target(name: str, ending: str = suffix) -> Path:
-        written[name] = folder / f"{name}{ending}"
-        return written[name]
+    Raises
+    ------
+    NotAllWritten
+        At the end, if some could not be drawn or written; the others are.
+    """
+    folder = Path(folder)
+    parts = Parts()
+
+    def draw(name: str, function: Callable[[Path], Any], ending: str = suffix) -> None:
+        parts.write(name, folder / f"{file_name(name)}{ending}", function)
 
     if len(evaluation.study.cells) > 1:
-        convergence.convergence(evaluation, target("convergence"))
+        draw("convergence", partial(convergence.convergence, evaluation))
     if evaluation.traces:
         if evaluation.study.problem.law.dimensions == 1:
-            profiles.states(evaluation, target("states"))
-            profiles.error_profiles(evaluation, target("error_profiles"))
-            profiles.history(evaluation, target("history"))
-            profiles.evolution(evaluation, profiles.shown_method(evaluation), target("evolution"))
-            if profiles.weights(evaluation, folder / f"weights{suffix}") is not None:
-                target("weights")
+            draw("states", partial(profiles.states, evaluation))
+            draw("error_profiles", partial(profiles.error_profiles, evaluation))
+            draw("history", partial(profiles.history, evaluation))
+            draw("evolution", lambda path: profiles.evolution(evaluation, profiles.shown_method(evaluation), path))
+            draw("weights", partial(profiles.weights, evaluation))
         else:
-            planes.fields(evaluation, target("fields"))
-            planes.fields(evaluation, target("field_errors"), errors=True)
-            profiles.history(evaluation, target("history"))
+            draw("fields", partial(planes.fields, evaluation))
+            draw("field_errors", partial(planes.fields, evaluation, errors=True))
+            draw("history", partial(profiles.history, evaluation))
             for initial in evaluation.study.initial:
-                planes.animation(evaluation, initial, target(f"animation-{initial}", ".gif"))
+                draw(f"animation-{initial}", partial(planes.animation, evaluation, initial), ".gif")
     if evaluation.scatter is not None:
-        convergence.scatter_figure(evaluation, target("scatter"))
+        draw("scatter", partial(convergence.scatter_figure, evaluation))
     if evaluation.cost:
-        convergence.cost_figure(evaluation, target("cost"))
+        draw("cost", partial(convergence.cost_figure, evaluation))
     for name, training in (trainings or {}).items():
         if training_panels(training.metrics):
-            training_curves(training.metrics, target(f"training-{name}"), validation=training.judged_by)
-    return written
+            draw(f"training-{name}", partial(training_curves, training.metrics, validation=training.judged_by))
+    parts.close()
+    return parts.written
 
 
 def findings(evaluation: LawEvaluation) -> list[str]:
@@ -142,8 +149,14 @@ def findings(evaluation: LawEvaluation) -> list[str]:
     return sentences
 
 
-def write_report(evaluation: LawEvaluation, figures: Mapping[str, Path], path: str | Path) -> Path:
-    """One self-contained HTML file: no network, no script."""
+def write_report(
+    evaluation: LawEvaluation,
+    figures: Mapping[str, Path],
+    path: str | Path,
+    *,
+    failures: Mapping[str, str] | None = None,
+) -> Path:
+    """One self-contained HTML file: no network, no script. ``failures``: what could not be written, and why."""
     study = evaluation.study
     main = study.problem.norm
     title = f"Methods for the {study.problem.title}"
@@ -153,6 +166,7 @@ def write_report(evaluation: LawEvaluation, figures: Mapping[str, Path], path: s
         "same initial conditions. Errors are those of point values at cell centres: exact solutions where formulas "
         "exist (entropy solutions, Riemann problems, waves carried along), else simulations on much finer grids.</p>"
     )
+    body += page.failures(failures or {})
     found = findings(evaluation)
     if found:
         body += ["<h2>What was learned</h2><ul>", *(f"<li>{escape(line)}</li>" for line in found), "</ul>"]
@@ -190,15 +204,26 @@ def write_report(evaluation: LawEvaluation, figures: Mapping[str, Path], path: s
 def publish(
     evaluation: LawEvaluation, folder: str | Path, *, trainings: Mapping[str, Training] | None = None
 ) -> Published:
-    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``; figures of an earlier one are removed."""
+    """Write ``table.json``, ``table.csv``, ``figures/`` and ``report.html``; figures of an earlier one are removed.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is, and the report says so.
+    """
     folder = Path(folder)
-    figures = write_figures(evaluation, folder / "figures", trainings=trainings)
-    for file in (folder / "figures").iterdir():
-        if file.stem.partition("-")[0] in CAPTIONS and file not in figures.values():
-            file.unlink()
-    table = write_json(evaluation, folder / "table.json")
-    rows = write_csv(evaluation, folder / "table.csv")
-    return Published(table, rows, figures, write_report(evaluation, figures, folder / "report.html"))
+    check_folder(folder)
+    table, rows, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
+    parts = Parts()
+    parts.write("table.json", table, partial(write_json, evaluation))
+    parts.write("table.csv", rows, partial(write_csv, evaluation))
+    figures = parts.include(lambda: write_figures(evaluation, folder / "figures", trainings=trainings))
+    remove_stale(folder / "figures", CAPTIONS, figures)
+    parts.write("report.html", report, lambda path: write_report(evaluation, figures, path, failures=parts.failures))
+    parts.close()
+    return Published(table, rows, figures, report)
 
 
 def _table(block: Block, evaluation: LawEvaluation) -> str:

@@ -4,22 +4,21 @@ import csv
 import io
 import json
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from closura.evaluation.laws.measure import Score, observed_order
 from closura.evaluation.laws.methods import rival_of
 from closura.evaluation.laws.study import LawEvaluation
+from closura.evaluation.terminal import print_rows
+from closura.evaluation.words import bounded
 from closura.files import write_atomically
 
 NORMS = ("l2", "l1", "linf")
+_WORDS = ("initial condition", "family", "rival", "compared with", "failed")
 NORM_NAMES = {"l1": "L1", "l2": "L2", "linf": "L∞"}
 
 
@@ -91,10 +90,10 @@ def order_block(evaluation: LawEvaluation, norm: str) -> Block:
     for name in evaluation.methods:
         for initial in study.initial:
             errors = [evaluation.error(name, initial, n, norm) for n in grids]
-            rows.append((name, [initial, *(_plain(p, ".2f") for p in observed_order(errors, grids))]))
+            rows.append((name, [initial, *(bounded(p, ".2f") for p in observed_order(errors, grids))]))
         if len(study.initial) > 1:
             errors = [evaluation.mean(name, n, norm) for n in grids]
-            rows.append((name, ["geometric mean", *(_plain(p, ".2f") for p in observed_order(errors, grids))]))
+            rows.append((name, ["geometric mean", *(bounded(p, ".2f") for p in observed_order(errors, grids))]))
     pairs = [f"{a} to {b}" for a, b in pairwise(grids)]
     return Block(f"Observed order in {NORM_NAMES[norm]}", ["method", "initial condition", *pairs], rows)
 
@@ -113,11 +112,11 @@ def physics_block(evaluation: LawEvaluation) -> Block:
                     name,
                     [
                         initial,
-                        _plain(score.variation, ".4g"),
-                        _plain(score.variation_excess, "+.2e"),
-                        _plain(score.shock, ".2e"),
-                        _plain(None if score.shock is None else score.shock / spacing, ".3f"),
-                        _plain(score.conservation, ".1e"),
+                        bounded(score.variation, ".4g"),
+                        bounded(score.variation_excess, "+.2e"),
+                        bounded(score.shock, ".2e"),
+                        bounded(None if score.shock is None else score.shock / spacing, ".3f"),
+                        bounded(score.conservation, ".1e"),
                         f"{score.steps:.0f}",
                         failure_text(score) if score.diverged else "–",
                     ],
@@ -198,7 +197,10 @@ def print_tables(evaluation: LawEvaluation, console: Console) -> None:
     blocks += [summary_block(evaluation, norm, brief=True) for norm in (other, main)]
     scattered = scatter_block(evaluation)
     for block in [*blocks, *([scattered] if scattered else [])]:
-        _print(block, evaluation.closures, console)
+        print_rows(
+            console, block.headings, block.rows, title=f"{block.title}:", note=block.note, bold=evaluation.closures,
+            left=_WORDS,
+        )  # fmt: skip
     for line in failure_lines(evaluation):
         console.print(line, soft_wrap=True)
 
@@ -289,36 +291,13 @@ def finite(value: float | int | None) -> float | int | None:
 
 def number(value: Any) -> str:
     """An error: four digits with an exponent, as published tables have them; ∞ for diverged ones."""
-    return _plain(value, ".3e")
+    return bounded(value, ".3e")
 
 
 def ratio(value: Any) -> str:
     """A ratio of errors."""
-    return _plain(value, ".3f")
+    return bounded(value, ".3f")
 
 
 def _error(score: Score, norm: str) -> str:
     return number(score.error(norm))
-
-
-def _plain(value: Any, form: str) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    return "∞" if not math.isfinite(value) else format(value, form)
-
-
-def _print(block: Block, learned: Sequence[str], console: Console) -> None:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    text = {"initial condition", "family", "rival", "compared with", "failed"}
-    table.add_column(escape(block.headings[0]), no_wrap=True)
-    for heading in block.headings[1:]:
-        # Numbers may break before their brackets, names do not break.
-        width = 9 if heading.startswith("N = ") else None
-        left = heading in text
-        table.add_column(escape(heading), justify="left" if left else "right", min_width=width, no_wrap=left)
-    for name, cells in block.rows:
-        table.add_row(escape(name), *map(escape, cells), style="bold" if name in learned else None)
-    console.print(f"{block.title}:", style="bold")
-    console.print(table)
-    if block.note:
-        console.print(block.note + "\n", style="dim")

@@ -1,15 +1,18 @@
 """The folder that an evaluation leaves behind: numbers, figures, and one HTML file that holds all of it."""
 
 from collections.abc import Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
 from closura.evaluation import page
+from closura.evaluation.publish import remove_stale
 from closura.evaluation.turbulence.figures import CAPTIONS, FIGURES
 from closura.evaluation.turbulence.study import TurbulenceEvaluation
 from closura.evaluation.turbulence.tables import blocks, write_json
-from closura.files import write_atomically
+from closura.files import check_folder, write_atomically
+from closura.parts import Parts
 
 
 class Published(NamedTuple):
@@ -21,17 +24,39 @@ class Published(NamedTuple):
 
 
 def publish(evaluation: TurbulenceEvaluation, folder: str | Path) -> Published:
-    """Write ``table.json``, ``figures/`` and ``report.html``."""
+    """Write ``table.json``, ``figures/`` and ``report.html``.
+
+    Raises
+    ------
+    OSError
+        If nothing can be written there.
+    NotAllWritten
+        At the end, if something could not be written; all else is, and the report says so.
+    """
     folder = Path(folder)
-    figures = {name: folder / "figures" / f"{name}.png" for name in FIGURES}
-    for name, path in figures.items():
-        FIGURES[name](evaluation, path)
-    table = write_json(evaluation, folder / "table.json")
-    return Published(table, figures, write_report(evaluation, figures, folder / "report.html"))
+    check_folder(folder)
+    table, report = folder / "table.json", folder / "report.html"
+    parts, drawn = Parts(), Parts()
+    parts.write("table.json", table, partial(write_json, evaluation))
+    for name, draw in FIGURES.items():
+        drawn.write(name, folder / "figures" / f"{name}.png", partial(draw, evaluation))
+    remove_stale(folder / "figures", FIGURES, drawn.written)
+    parts.failures |= drawn.failures
+    parts.write(
+        "report.html", report, lambda path: write_report(evaluation, drawn.written, path, failures=parts.failures)
+    )
+    parts.close()
+    return Published(table, drawn.written, report)
 
 
-def write_report(evaluation: TurbulenceEvaluation, figures: Mapping[str, Path], path: str | Path) -> Path:
-    """One self-contained HTML file: no network, no script."""
+def write_report(
+    evaluation: TurbulenceEvaluation,
+    figures: Mapping[str, Path],
+    path: str | Path,
+    *,
+    failures: Mapping[str, str] | None = None,
+) -> Path:
+    """One self-contained HTML file: no network, no script. ``failures``: what could not be written, and why."""
     cells = evaluation.cells
     title = f"Kolmogorov flow at Reynolds number {evaluation.reynolds:g} on {cells} x {cells} points"
     body = [f"<h1>{escape(title)}</h1>"]
@@ -39,6 +64,7 @@ def write_report(evaluation: TurbulenceEvaluation, figures: Mapping[str, Path], 
         "<p>A coarse pseudo-spectral simulation, alone, with an eddy viscosity and with learned closures, beside the "
         "same flow on a finer grid, whose waves that the coarse grid holds are the truth.</p>"
     )
+    body += page.failures(failures or {})
     body.append(page.words(evaluation.description))
     for block in blocks(evaluation):
         body.append(f"<h2>{escape(block.title)}</h2>")

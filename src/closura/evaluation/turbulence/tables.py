@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from closura.evaluation.ensembles import FlowSummary, compare_flows
 from closura.evaluation.metrics import plain
+from closura.evaluation.terminal import print_rows
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, Model, TurbulenceEvaluation
-from closura.evaluation.words import short
+from closura.evaluation.words import bounded, short
 from closura.files import write_atomically
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
@@ -146,13 +144,13 @@ def _horizons(evaluation: TurbulenceEvaluation, entries: dict[str, Any]) -> Bloc
         for threshold in THRESHOLDS:
             found = entry[f"correlation_time_{threshold:g}"]
             sign = "≥ " if found["censored"] else ""
-            cells.append(f"{sign}{found['mean']:.1f} ± {found['std']:.1f}")
+            cells.append(f"{sign}{bounded(found['mean'], '.1f')} ± {bounded(found['std'], '.1f')}")
             if known:
-                cells.append(f"{sign}{found['lyapunov_times']:.2f}")
+                cells.append(f"{sign}{bounded(found['lyapunov_times'], '.2f')}")
         found = entry[f"correlation_time_{THRESHOLDS[-1]:g}"]
         # Half of the runs censored: the median is a lower bound too.
-        cells.append(f"{'≥ ' if 2 * found['censored'] >= found['n'] else ''}{found['median']:.1f}")
-        cells.append(f"{'≥ ' if found['censored'] else ''}{found['of_mean_without_model']:.2f}")
+        cells.append(f"{'≥ ' if 2 * found['censored'] >= found['n'] else ''}{bounded(found['median'], '.1f')}")
+        cells.append(f"{'≥ ' if found['censored'] else ''}{bounded(found['of_mean_without_model'], '.2f')}")
         rows.append((name, cells))
     return Block("Time with a vorticity correlation", tuple(headings), rows, _prediction_note(evaluation))
 
@@ -178,8 +176,9 @@ def _statistics(evaluation: TurbulenceEvaluation, entries: dict[str, Any]) -> Bl
             cells += ["–"] * 4
         else:
             cells += [
-                f"{flow['log_spectrum_error']:.3f}", _signed(flow["energy_error"]), _signed(flow["dissipation_error"]),
-                f"{100 * flow['stress_error']:.1f}",
+                bounded(flow["log_spectrum_error"], ".3f"),
+                _signed(flow["energy_error"]), _signed(flow["dissipation_error"]),
+                bounded(100 * flow["stress_error"], ".1f"),
             ]  # fmt: skip
         rows.append((name, [*cells, _milliseconds(entry["milliseconds_per_time"]), _count(entry["parameters"])]))
     rows.append(("truth", [*["–"] * 5, _milliseconds(evaluation.truth_milliseconds), "–"]))
@@ -224,14 +223,7 @@ def _statistics_note(evaluation: TurbulenceEvaluation) -> str:
 def print_tables(evaluation: TurbulenceEvaluation, console: Console) -> None:
     """Both tables, the closures in bold."""
     for block in blocks(evaluation):
-        table = Table(title=block.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-        for index, heading in enumerate(block.headings):
-            table.add_column(escape(heading), justify="left" if index == 0 else "right", overflow="fold")
-        for name, cells in block.rows:
-            style = "bold" if name in evaluation.closures else None
-            table.add_row(escape(name), *(escape(cell) for cell in cells), style=style)
-        console.print(table)
-        console.print(block.note + "\n", markup=False, highlight=False)
+        print_rows(console, block.headings, block.rows, title=block.title, note=block.note, bold=evaluation.closures)
 
 
 def write_json(evaluation: TurbulenceEvaluation, path: str | Path) -> Path:
@@ -244,7 +236,7 @@ def _percent(value: float) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return bounded(100 * value, "+.1f")
 
 
 def _milliseconds(value: float) -> str:
@@ -252,4 +244,4 @@ def _milliseconds(value: float) -> str:
 
 
 def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
+    return "–" if value is None else bounded(value, ",")
