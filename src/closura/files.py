@@ -21,8 +21,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
         If the file cannot be written, or ``path`` is a folder, a device or a socket.
     """
     target = _target(path)
-    # Names of files that are no text hold lone surrogates: they are written as JSON writes them.
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    data = content.encode() if isinstance(content, str) else content
     if _is(target, stat.S_ISFIFO):
         _write_pipe(target, data)
         return Path(path)

@@ -124,20 +124,20 @@ def lasting_streams() -> Iterator[None]:
     """
     _reserve_descriptors()
     before = sys.stdout, sys.stderr
-    streams = [stream and LastingStream(stream) for stream in before]
+    null = open(os.devnull, "w")  # noqa: SIM115 - what is closed (``>&-``) is None, which not all libraries expect
+    streams = [LastingStream(stream or null) for stream in before]
     sys.stdout, sys.stderr = streams
     try:
         yield
-        if streams[0]:
-            streams[0].flush()
-            if streams[0].failure:
-                print(f"error: not all could be printed: {streams[0].failure}", file=sys.stderr)
-                sys.exit(1)
+        streams[0].flush()
+        if streams[0].failure:
+            print(f"error: not all could be printed: {streams[0].failure}", file=sys.stderr)
+            sys.exit(1)
     finally:
         for stream in streams:
-            if stream:
-                stream.flush()
+            stream.flush()
         sys.stdout, sys.stderr = before
+        null.close()
 
 
 def _reserve_descriptors() -> None:

@@ -1,6 +1,5 @@
 """``closura benchmark``: error against cost, of classical methods on all grids and steps and of closures."""
 
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from functools import partial
@@ -14,7 +13,7 @@ from closura.commands.closures import default_settings, given_settings, named_cl
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.commands.turbulence import FLOWS
 from closura.evaluation.fronts import (
     BENCHMARKS,
@@ -128,7 +127,7 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
     make = _law_suite if configuration is None else partial(_cell_suite, configuration)
     suite = make(arguments, options, ladder, simulations)
     settings = {
-        "command": "closura benchmark " + shlex.join(arguments),
+        "command": command_line("benchmark", arguments),
         "problem": arguments[0] if configuration is None else to_plain(configuration),
         "preset": options.preset,
         "seed": options.seed,

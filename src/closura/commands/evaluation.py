@@ -1,7 +1,6 @@
 """``closura evaluate``: methods side by side from the same held-out beginnings."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from functools import partial
@@ -22,7 +21,7 @@ from closura.commands.closures import (
 )
 from closura.commands.console import console
 from closura.commands.options import argument, parse, pre_parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.evaluation import (
     evaluate,
@@ -132,7 +131,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": physics_of(configuration), "seed": str(options.seed)}
     closures, own = _closures(options, configuration, problem, given_settings(arguments))
-    command = "closura evaluate " + shlex.join(arguments)
+    command = command_line("evaluate", arguments)
     settings = {
         "command": command,
         "problem": to_plain(configuration),

@@ -1,11 +1,11 @@
 """What the commands that judge and run fits to flows have in common: how they read what they are given."""
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from closura.commands.closures import named_closure
+from closura.commands.results import command_line
 from closura.evaluation.flows import ClosureSubject, load_closure_subject
 from closura.evaluation.flows.subjects import ROWS
 from closura.runs.environment import describe_environment
@@ -74,4 +74,4 @@ def leak_note(trajectories: Sequence[int]) -> list[str]:
 
 def settings_of(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Command and environment, for the record."""
-    return {"command": f"closura evaluate {name} {shlex.join(arguments)}", "environment": describe_environment()}
+    return {"command": command_line("evaluate", [name, *arguments]), "environment": describe_environment()}

@@ -14,7 +14,7 @@ from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, pre_parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.commands.settings import trained_settings
 from closura.evaluation.terminal import print_rows
 from closura.evaluation.words import bounded
@@ -86,7 +86,7 @@ def run_interpret(arguments: Sequence[str]) -> Study:
             minimum_gain=options.gain,
         )
     settings = {
-        "command": "closura interpret " + shlex.join(arguments),
+        "command": command_line("interpret", arguments),
         "settings": to_plain(configuration),
         "seed": options.seed,
         "environment": describe_environment(),

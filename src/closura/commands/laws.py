@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,7 @@ import tyro
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.options import parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.evaluation.laws import (
     LAW_PROBLEMS,
     SCHEME_NAMES,
@@ -167,7 +166,7 @@ def evaluate_law(
     methods = _methods(problem, options)
     study = _study(problem, options, methods)
     settings = {
-        "command": "closura evaluate " + shlex.join(arguments),
+        "command": command_line("evaluate", arguments),
         "problem": problem.name,
         "integrator": next(iter(methods.values())).dynamics.integrator,
         "courant": None if study.steps.time_step is not None else study.steps.courant,

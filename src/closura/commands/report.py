@@ -16,7 +16,7 @@ from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.laws import evaluate_law, parse_evaluate_law
 from closura.commands.options import argument, parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
@@ -117,7 +117,7 @@ def run_report(arguments: Sequence[str]) -> Path:
         raise ValueError(f"the threshold must be positive; got {options.threshold}")
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
-    command = "closura report " + shlex.join(arguments)
+    command = command_line("report", arguments)
     evaluations: dict[str, Evaluation] = {}
     figures: dict[str, dict[str, Path]] = {}
     parts = Parts()

@@ -1,6 +1,7 @@
 """Where commands put their results: checked before work starts, written before anything is printed."""
 
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -101,6 +102,11 @@ class Outputs:
         if PAGE in parts.written:
             console.print(f"report: {parts.written[PAGE]}", soft_wrap=True)
         parts.close()
+
+
+def command_line(command: str, arguments: Sequence[str]) -> str:
+    """A command as it may be typed, for the record; bytes that are no text, of names of files, as escapes."""
+    return shlex.join(["closura", command, *arguments]).encode(errors="backslashreplace").decode()
 
 
 def _given(paths: Mapping[str, Path | None] | None, kind: Any) -> Iterator[_Place]:

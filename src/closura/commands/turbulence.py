@@ -1,7 +1,6 @@
 """``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
 from functools import partial
@@ -15,7 +14,7 @@ from closura.commands.closures import default_settings, given_settings, named_cl
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
-from closura.commands.results import Outputs
+from closura.commands.results import Outputs, command_line
 from closura.evaluation.turbulence import TurbulenceEvaluation, print_tables, publish, run_study, write_json
 from closura.interop import load_closure
 from closura.problems import (
@@ -107,7 +106,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
         name: load_closure(path, own.get(name, problem).decision) for name, path in closures.items()
     }
     settings = {
-        "command": "closura evaluate " + shlex.join(arguments),
+        "command": command_line("evaluate", arguments),
         "problem": to_plain(configuration),
         "seed": options.seed,
         "environment": describe_environment(),

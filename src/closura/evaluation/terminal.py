@@ -11,7 +11,7 @@ from rich.text import Text
 
 from closura.streams import printable
 
-SPACE = 2
+SPACE = 3
 """Columns of characters between two columns of a table."""
 
 
@@ -50,6 +50,7 @@ def print_rows(
     room = console.width - first - 1
     if max((column.width for column in columns), default=0) > room:
         _print_lines(console, headings, rows, bold)
+        console.print()
     else:
         # Rather break cells between their parts than a table between its columns.
         broken = sum(column.width for column in columns) > room >= sum(column.broken for column in columns)
@@ -65,7 +66,7 @@ def print_rows(
                 table.add_row(_text(name), *words, style="bold" if name in bold else None)
             console.print(table)
     if note:
-        console.print(_text(note, keep="\n") + "\n", style="dim")
+        console.print(_text(note, keep="\n").append("\n"), style="dim")
 
 
 class _Column:
@@ -99,7 +100,6 @@ def _print_lines(
         console.print(_text(name), style="bold" if name in bold else None, soft_wrap=True)
         for heading, cell in zip(headings[1:], cells, strict=True):
             console.print(_text(f"  {heading}: {cell}"), soft_wrap=True)
-    console.print()
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
