@@ -14,7 +14,7 @@ from closura.commands.interpret import parse_interpret
 from closura.commands.settings import physics_of, trained_settings
 from closura.commands.training import parse_train
 from closura.evaluation import evaluate
-from closura.evaluation.publish import _remove_stale, trained_steps
+from closura.evaluation.publish import remove_stale, trained_steps
 from closura.evaluation.records import load_evaluation
 from closura.interop import save_weights
 from closura.problems import build_problem
@@ -109,7 +109,7 @@ def test_a_truth_that_diverges_is_no_truth() -> None:
 def test_figures_of_an_earlier_evaluation_do_not_stay(tmp_path: Path) -> None:
     for name in ("groups.png", "cost.png", "animation.gif", "mine.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"x")
-    _remove_stale(tmp_path, {"cost": tmp_path / "cost.png"})
+    remove_stale(tmp_path, {"groups", "cost", "animation"}, {"cost": tmp_path / "cost.png"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cost.png", "mine.png", "notes.txt"]
 
 

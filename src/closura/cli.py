@@ -1,5 +1,6 @@
 """The command line: finds the command, and turns the errors that users can mend into one clear line."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -102,6 +103,8 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
 
 
 def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
+    if "matplotlib" not in sys.modules:  # no figure of a command has a window, and a wrong name there is an error
+        os.environ["MPLBACKEND"] = "agg"
     # Imported here: `closura --help` should not wait for JAX.
     from closura.commands.benchmark import run_benchmark_command
     from closura.commands.demo import run_demo

@@ -89,6 +89,7 @@ def run_demo(arguments: Sequence[str]) -> None:
     outputs.deliver(
         {"--out": lambda out: publish(evaluation, out, title=title, training=training)},
         lambda: _show(evaluation),
+        page="open",
     )
 
 

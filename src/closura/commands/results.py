@@ -73,7 +73,13 @@ class Outputs:
                 if place.kind == "store" and _within(source.path, place.path):
                     raise ValueError(f"{place.said} would replace what is read, {source.said}: choose another name")
 
-    def deliver(self, writers: Mapping[str, Callable[[Path], Any]], show: Callable[[], object] = lambda: None) -> None:
+    def deliver(
+        self,
+        writers: Mapping[str, Callable[[Path], Any]],
+        show: Callable[[], object] = lambda: None,
+        *,
+        page: str = "report:",
+    ) -> None:
         """Write everything, then print: what fails costs nothing else, and is told last.
 
         Parameters
@@ -82,6 +88,8 @@ class Outputs:
             Functions by option that write to a path. What they return may have a ``report``, the page to open.
         show
             Prints the results.
+        page
+            What stands before the page to open.
 
         Raises
         ------
@@ -100,7 +108,7 @@ class Outputs:
                 parts.written[PAGE] = place.path
         show()
         if PAGE in parts.written:
-            console.print(f"report: {parts.written[PAGE]}", soft_wrap=True)
+            console.print(f"{page} {parts.written[PAGE]}", soft_wrap=True)
         parts.close()
 
 
