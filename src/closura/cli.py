@@ -86,12 +86,14 @@ def _main(arguments: list[str]) -> None:
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
-    from closura.commands.console import fail
+    from closura.commands.console import errors, fail
+    from closura.interruption import leaving_promptly
     from closura.parts import NotAllWritten
     from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
 
     try:
-        command(arguments)
+        with leaving_promptly(lambda message: errors.print(f"error: {message}", soft_wrap=True)):
+            command(arguments)
     except TrainingDiverged as error:
         fail(str(error), 1)
     except NotAllWritten as error:

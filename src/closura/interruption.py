@@ -1,8 +1,19 @@
-"""Stopping when asked to: SIGINT and SIGTERM become a wish that long work looks at between its steps."""
+"""Stopping when asked to by SIGINT or SIGTERM: at once, or, where that would lose work, at its next step.
 
+Outside of the main thread signals are the caller's business, and nothing here takes notice of them.
+"""
+
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+
+GRACE = 2.0
+"""Seconds that compiled code, which no signal reaches, is waited for before a command ends without it."""
 
 
 class Interrupted(RuntimeError):
@@ -13,23 +24,103 @@ class Interrupted(RuntimeError):
 def stop_requests() -> Iterator[Callable[[], bool]]:
     """Turn the first SIGINT or SIGTERM into a wish to stop, the second into a KeyboardInterrupt.
 
-    Yields a function that says whether there is such a wish. Outside of the main thread signals are the caller's
-    business, and there never is one.
+    Yields a function that says whether there is such a wish: long work looks at it between its steps.
     """
     asked: list[int] = []
 
-    def ask(number: int, frame: object) -> None:
+    def ask(number: int, frame: FrameType | None) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
 
+    with _handling(ask):
+        yield lambda: bool(asked)
+
+
+@contextmanager
+def stopped_at_once(message: str, last: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM raise Interrupted, for work with no steps: it simulates, reads, or compiles.
+
+    Signals that the process was started to ignore, as shells do for what runs in the background, count too.
+
+    Parameters
+    ----------
+    message
+        What the error says: how things stand, and how to go on.
+    last
+        What is to be done even if the error cannot be raised; see :func:`leaving_promptly`.
+    """
+    asked: list[int] = []
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        raise Interrupted(message)
+
+    with _handling(leave):
+        _at_once.append((message, last))
+        try:
+            yield
+        finally:
+            _at_once.pop()
+
+
+@contextmanager
+def leaving_promptly(say: Callable[[str], None]) -> Iterator[None]:
+    """End the process soon after a signal within :func:`stopped_at_once`, for commands.
+
+    Python raises errors when compiled code returns to it, which may take minutes (XLA compiles, a fine simulation
+    runs). So a thread waits for signals too, and where the error has not ended the work after ``GRACE`` seconds, it
+    does what was asked for as ``last``, says the message and ends the process with status 130. All files are written
+    so that a kill at any moment leaves the old ones or the new.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
     try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        yield lambda: False
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    except ValueError:  # not in the main thread
+        os.close(reading)
+        os.close(writing)
+        yield
+        return
+    ended = threading.Event()
+
+    def watch() -> None:
+        while (numbers := os.read(reading, 1)) and numbers != b"\0":
+            if _at_once and numbers[0] in (signal.SIGINT, signal.SIGTERM):
+                message, last = _at_once[-1]
+                if not ended.wait(GRACE):
+                    with suppress(Exception):
+                        last()
+                    say(message)
+                    os._exit(130)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(before)
+        os.write(writing, b"\0")
+        watcher.join()
+        os.close(reading)
+        os.close(writing)
+
+
+_at_once: list[tuple[str, Callable[[], None]]] = []
+
+
+@contextmanager
+def _handling(handler: Handler) -> Iterator[None]:
+    try:
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread
+        yield
         return
     try:
-        yield lambda: bool(asked)
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, old in before.items():
+            signal.signal(number, old)

@@ -9,16 +9,13 @@ A simulation that is flagged as diverged but still has a finite error enters wit
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from closura.arrays import Values, real_numbers
 from closura.evaluation.results import Evaluation
+from closura.plain import plain as plain
 
 
 def spread(values: Values) -> dict[str, float | int]:
@@ -157,25 +154,6 @@ def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float
         "mean_of_finite": mean,
         "better": int(np.sum(first < second)),
     }
-
-
-def plain(value: Any) -> Any:
-    """The value in types that JSON knows: numbers that are not finite become None, unknown objects text."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return value.as_posix() if isinstance(value, Path) else str(value)
 
 
 def _numbers(values: Values) -> Float64[np.ndarray, "..."]:

@@ -31,7 +31,7 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
         arrays[f"milliseconds_{number}"] = np.asarray(times, np.float64)
         methods.append({"name": name, "parameters": method.parameters})
     about: dict[str, Any] = {name: getattr(evaluation, name) for name in _PLAIN}
-    text = json.dumps({"format": FORMAT, "methods": methods, **plain(about)}, ensure_ascii=False)
+    text = json.dumps({"format": FORMAT, "methods": methods, **plain(about)}, allow_nan=False, ensure_ascii=False)
     content = io.BytesIO()
     np.savez_compressed(content, about=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     return write_atomically(path, content.getvalue())

@@ -4,9 +4,7 @@ Nothing is executed on loading. The header holds the closure's name and options,
 acts, and whatever facts the writer added (the run's configuration, its validation error).
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from jaxtyping import Array, PyTree
 from closura.closures import AnyClosure, AnyPolicy, build
 from closura.decision import Decision
 from closura.files import write_atomically
+from closura.plain import to_json
 from closura.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT = "closura weights"
@@ -71,9 +70,9 @@ def save_weights(
     header = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),
-        "architecture": json.dumps({**architecture, "stochastic": isinstance(closure, AnyPolicy)}),
-        "decision": json.dumps(asdict(closure.decision)),
-        "metadata": json.dumps(dict(metadata or {})),
+        "architecture": to_json({**architecture, "stochastic": isinstance(closure, AnyPolicy)}),
+        "decision": to_json(closure.decision),
+        "metadata": to_json(metadata or {}),
     }
     arrays = {name: np.asarray(leaf) for name, leaf in named_weights(closure).items()}
     return write_atomically(path, packed(arrays, header))

@@ -72,17 +72,29 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
     ValueError
         If the target depends on the state of the coarse run, so that no truth can be stored.
     """
-    if problem.target.depends_on_state:
-        raise ValueError(f"the target of {problem.name!r} depends on the coarse state: it cannot be stored")
-    if slots < 1 or steps < 1:
-        raise ValueError(f"need at least one simulation of one step; got {slots} and {steps}")
-    keys = jax.random.split(key, slots)
+    numbers, keys = _members(problem, slots, steps, key)
     size = -(-slots // min(parts, slots))
-    numbers = jnp.arange(slots, dtype=jnp.int32)
     pieces = [(numbers[i : i + size], keys[i : i + size]) for i in range(0, slots, size)]
     with ThreadPoolExecutor(len(pieces)) as threads:
         stores = list(threads.map(lambda piece: _simulate(problem, piece[0], piece[1], steps), pieces))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
+
+
+def truth_shapes(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""]) -> TruthStore:
+    """What :func:`simulate_truth` would give, as shapes and types (``jax.ShapeDtypeStruct``): nothing is simulated."""
+    numbers, keys = _members(problem, slots, steps, key)
+    return eqx.filter_eval_shape(_simulate, problem, numbers, keys, steps)
+
+
+def _members(
+    problem: Problem, slots: int, steps: int, key: Key[Scalar, ""]
+) -> tuple[Int[Array, " slots"], Key[Array, " slots"]]:
+    """Numbers and keys of the simulations of a store."""
+    if problem.target.depends_on_state:
+        raise ValueError(f"the target of {problem.name!r} depends on the coarse state: it cannot be stored")
+    if slots < 1 or steps < 1:
+        raise ValueError(f"need at least one simulation of one step; got {slots} and {steps}")
+    return jnp.arange(slots, dtype=jnp.int32), jax.random.split(key, slots)
 
 
 class StoredTarget(Target):

@@ -1,6 +1,5 @@
 """Fitted modules as safetensors files: named arrays, and plain facts in the header. Nothing is executed on loading."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.files import write_atomically
+from closura.plain import to_json
 from closura.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT_VERSION = 1
@@ -75,8 +75,8 @@ def write_stored(
         "format": kind,
         "version": str(FORMAT_VERSION),
         "name": name,
-        "facts": json.dumps(dict(facts)),
-        "metadata": json.dumps(dict(metadata or {})),
+        "facts": to_json(facts),
+        "metadata": to_json(metadata or {}),
     }
     return write_atomically(path, packed(arrays, header))
 

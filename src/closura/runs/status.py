@@ -1,7 +1,7 @@
 """How a run ends, written beside its results whatever happens."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from closura.interruption import Interrupted
 from closura.runs.folder import RunFolder
@@ -32,3 +32,15 @@ def told(run: RunFolder, sinks: Sequence[Sink]) -> Iterator[None]:
     finally:
         for sink in sinks:
             sink.close()
+
+
+def first_updates(run: RunFolder) -> AbstractContextManager[None]:
+    """For the updates with which a process begins, which compile for long: a signal ends them at once.
+
+    Raises
+    ------
+    Interrupted
+        After SIGINT or SIGTERM.
+    """
+    message = "stopped before the first updates were made; continue with --resume"
+    return run.stopped_at_once(message, lambda: run.write_status("interrupted", message=message))

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from closura.files import write_atomically
+from closura.plain import to_json
 
 Tracker = Literal["wandb", "tensorboard"]
 
@@ -27,18 +29,19 @@ class Sink(Protocol):
 
 
 class MetricsFile:
-    """``metrics.jsonl``: one JSON object per line, on disk as soon as it is logged.
+    """``metrics.jsonl``: one JSON object per line, on disk as soon as it is logged; infinite numbers are null.
 
-    Opening it for a resumed training drops the rows after the checkpoint: they will come again.
+    Opening it for a resumed training drops the rows after the checkpoint, which will come again, and lines that are
+    no rows.
     """
 
     def __init__(self, path: Path, *, keep_until: int = 0) -> None:
         rows = [row for row in read_metrics(path) if row["update"] <= keep_until] if path.exists() else []
-        write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomically(path, "".join(to_json(row) + "\n" for row in rows))
         self._file = open(path, "a")  # noqa: SIM115 - closed by close()
 
     def log(self, row: Mapping[str, int | float]) -> None:
-        self._file.write(json.dumps(dict(row)) + "\n")
+        self._file.write(to_json(row) + "\n")
         self._file.flush()
 
     def close(self) -> None:
@@ -46,13 +49,20 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, int | float]]:
-    """All complete rows of a ``metrics.jsonl``; a last line cut short by a kill is left out."""
+    """All rows of a ``metrics.jsonl``; lines that are none, as one cut short by a kill or damaged, are left out.
+
+    A null is an infinite number.
+    """
     rows = []
-    for line in path.read_text().splitlines():
+    for line in path.read_bytes().split(b"\n"):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and isinstance(row.get("update"), int):
+            row = {name: math.inf if value is None else value for name, value in row.items()}
+            if all(isinstance(value, int | float) for value in row.values()):
+                rows.append(row)
     return rows
 
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.status import TrainingDiverged as TrainingDiverged
-from closura.runs.status import told
+from closura.runs.status import first_updates, told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
 from closura.runs.validation import Validation, in_words, prepare_validation, validation_error
@@ -127,51 +128,69 @@ def train(
         If the folder cannot be used as asked.
     TrainingDiverged
         If losses or weights are no longer finite; the last good checkpoint is kept.
+    FolderInUse
+        If another process writes to the folder.
+    CheckpointError
+        If the checkpoint to go on from is damaged.
     Interrupted
-        After SIGINT or SIGTERM, with a checkpoint written.
+        After SIGINT or SIGTERM; what goes on from there is in the folder.
     """
     run = RunFolder(folder)
-    run.check(configuration, resume=resume, overwrite=overwrite)
-    facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0, "uncorrected": None}
-    continues = resume and run.last.exists()
-    if resume and not continues and run.weights.exists():
-        raise RunError(
-            f"{run.last} is missing, but there are weights: going on would start over and replace them. Start over "
-            "with --overwrite, or choose another folder with --run"
-        )
-    if continues:
-        facts = read_progress(run.last)
-    check_trackers(trackers)
-    setting, state = _set_up(configuration, data_dir, facts["update"])
-    if continues and facts["data"] != setting.data:
-        raise RunError(
-            f"{run.path} was trained on other data, expected {facts['data']}; got {setting.data}: give the same "
-            "--data-dir"
-        )
-    if not resume:
-        run.create(configuration)
-    if continues:
-        state, facts = load_checkpoint(run.last, state)
-    else:
-        facts["data"] = setting.data
-        facts["uncorrected"] = float(validation_error(setting.problem, None, setting.validation))
-    write_json(run.environment, {**describe_environment(), "data": setting.data})
-    sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(configuration))
-    sinks.insert(0, MetricsFile(run.metrics, keep_until=int(state.updates)))
-    run.write_status("running", update=int(state.updates))
-    with told(run, sinks), stop_requests() as stop:
-        state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
-    run.write_status("finished", **facts)
+    with run.locked(), stop_requests() as stop:
+        run.check(configuration, resume=resume, overwrite=overwrite)
+        check_trackers(trackers)
+        with run.setting_up(configuration, resume=resume):
+            setting, state, facts = _begin(configuration, run, data_dir, resume=resume)
+        if resume:
+            run.remove_half_written()
+        else:
+            run.create(configuration)
+        sinks: list[Sink] = []
+        with told(run, sinks):
+            write_json(run.environment, {**describe_environment(), "data": setting.data})
+            sinks.append(MetricsFile(run.metrics, keep_until=int(state.updates)))
+            sinks.extend(open_trackers(trackers, run.path, to_plain(configuration)))
+            run.write_status("running", update=int(state.updates))
+            if not run.last.exists():  # weights never stand without a checkpoint
+                save_checkpoint(run.last, state, facts)
+            if stop():
+                raise Interrupted("stopped before the first update; continue with --resume")
+            state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
+        run.write_status("finished", **facts)
     return TrainingResult(
         closure=load_weights(run.weights, setting.problem.decision),
         validation_error=_or_infinite(facts["best"]),
-        uncorrected_error=facts["uncorrected"],
+        uncorrected_error=_or_infinite(facts["uncorrected"]),
         updates=int(state.updates),
         transitions=float(state.transitions),
         seconds=facts["seconds"],
         validation=in_words(setting.problem, setting.validation, _or_infinite(facts["best"])),
-        uncorrected=in_words(setting.problem, setting.validation, facts["uncorrected"]),
+        uncorrected=in_words(setting.problem, setting.validation, _or_infinite(facts["uncorrected"])),
     )
+
+
+def _begin(
+    c: TrainConfiguration, run: RunFolder, data_dir: str | Path | None, *, resume: bool
+) -> tuple[_Setting, LearnerState, dict[str, Any]]:
+    """What the training consists of and where it stands: at its checkpoint, or before the first update."""
+    continues = resume and run.last.exists()
+    if resume and not continues:
+        run.check_without_checkpoint()
+    total = sum(LEARNERS[c.learner](c.learning).stages())
+    reached = read_progress(run.last, total=total)["update"] if continues else 0
+    setting, state = _set_up(c, data_dir, reached)
+    if not continues:
+        uncorrected = float(validation_error(setting.problem, None, setting.validation))
+        return setting, state, {
+            "update": 0, "best": None, "seconds": 0.0, "uncorrected": uncorrected, "data": setting.data
+        }  # fmt: skip
+    state, facts = load_checkpoint(run.last, state, total=total)
+    if facts.get("data") != setting.data:
+        raise RunError(
+            f"{run.path} was trained on other data, expected {facts.get('data')}; got {setting.data}: give the same "
+            "--data-dir"
+        )
+    return setting, state, {"uncorrected": None, **facts}
 
 
 def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
@@ -205,7 +224,7 @@ def _loop(
 ) -> tuple[LearnerState, dict[str, Any]]:
     problem, learner, bank = setting.problem, setting.learner, setting.bank
     total = sum(learner.stages())
-    update = int(state.updates)
+    update = begun_with = int(state.updates)
     begun = time.perf_counter() - facts["seconds"]
     renewed = bank.renewals(max(update - 1, 0)) if bank else 0
     while not _finished(c, total, update, float(state.transitions)):
@@ -216,8 +235,9 @@ def _loop(
             state = learner.renew(problem, state, fresh, key=jax.random.fold_in(setting.renew_key, update))
         stage, stage_end = learner.stage_of(update)
         next_update = min(_next_event(c, bank, update), stage_end, total)
-        state, metrics = learner.advance(problem, state, jnp.asarray(next_update - update, jnp.int32), stage)
-        row = _row(metrics)
+        with first_updates(run) if update == begun_with else nullcontext():
+            state, metrics = learner.advance(problem, state, jnp.asarray(next_update - update, jnp.int32), stage)
+            row = _row(metrics)
         _check_finite(row, state, run, update, next_update)
         update = next_update
         row = {"update": update, "transitions": float(state.transitions), **row}
@@ -239,7 +259,7 @@ def _loop(
         words = in_words(problem, setting.validation, row["validation_error"]) if "validation_error" in row else ""
         report(_progress(c, update, total, row)._replace(validation=words))
         stopping = stop()
-        if validates or stopping:
+        if validates or keeps or stopping:
             save_checkpoint(run.last, state, facts)
         if stopping and not finished:
             raise Interrupted(f"stopped after {update} of {total} updates; continue with --resume")

@@ -228,7 +228,9 @@ def print_tables(evaluation: TurbulenceEvaluation, console: Console) -> None:
 
 def write_json(evaluation: TurbulenceEvaluation, path: str | Path) -> Path:
     """All numbers of the evaluation, without series and fields."""
-    return write_atomically(path, json.dumps(plain(numbers(evaluation)), indent=2, ensure_ascii=False) + "\n")
+    return write_atomically(
+        path, json.dumps(plain(numbers(evaluation)), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    )
 
 
 def _percent(value: float) -> str:

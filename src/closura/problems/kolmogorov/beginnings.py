@@ -11,11 +11,7 @@ pool, moved by a random element of that group. For fields see :mod:`closura.redu
 """
 
 import hashlib
-import io
 import json
-import time
-import zipfile
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
@@ -29,8 +25,8 @@ from jaxtyping import Array, Complex, Float, Int, Key, Scalar
 from rich.console import Console
 
 from closura.fields.datasets import cache_folder
-from closura.files import write_atomically
 from closura.numerics.fourier import refine, wavenumbers
+from closura.problems.kept import kept_arrays
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.problem import Draw
 
@@ -110,36 +106,21 @@ def developed_states(settings: PoolSettings, *, cache: str | Path | None = None)
 
 @lru_cache(maxsize=4)
 def _developed_states(settings: PoolSettings, folder: Path) -> Pool:
-    path = folder / "flows" / settings.name
-    found = _read(path, settings)
-    if found is not None:
-        return found
+    shape = (settings.states, 2, settings.points, settings.points // 2 + 1)
     console = Console(stderr=True)
-    begun = time.perf_counter()
-    console.print(
-        f"simulating {settings.states} states of developed flow at Reynolds number {settings.reynolds:g} (once)",
-        highlight=False,
-    )
-    pool = simulate_pool(settings)
-    buffer = io.BytesIO()
-    np.savez(buffer, states=pool)
-    try:
-        write_atomically(path, buffer.getvalue())
-        console.print(f"{time.perf_counter() - begun:.0f} s; kept in {path}", highlight=False, soft_wrap=True)
-    except OSError as error:
-        console.print(f"not kept: {error}", highlight=False, soft_wrap=True)
-    return pool
 
+    def make() -> dict[str, np.ndarray]:
+        console.print(
+            f"simulating {settings.states} states of developed flow at Reynolds number {settings.reynolds:g} (once)",
+            highlight=False,
+        )
+        return {"states": simulate_pool(settings)}
 
-def _read(path: Path, settings: PoolSettings) -> Pool | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            pool = file["states"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
-    expected = (settings.states, 2, settings.points, settings.points // 2 + 1)
-    usable = pool.shape == expected and pool.dtype == np.complex64 and bool(np.isfinite(pool).all())
-    return pool if usable else None
+    def say(words: str) -> None:
+        console.print(words, highlight=False, soft_wrap=True)
+
+    shapes = {"states": jax.ShapeDtypeStruct(shape, np.complex64)}
+    return kept_arrays(folder / "flows" / settings.name, shapes, make, moving="states", say=say)["states"]
 
 
 def simulate_pool(settings: PoolSettings) -> Pool:

@@ -1,7 +1,7 @@
 """Fitting a closure to a data set: by gradient descent with checkpoints, or at once."""
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from closura.evaluation.ensembles import EnsembleScores
-from closura.interruption import Interrupted, stop_requests
+from closura.interruption import Interrupted
 from closura.reduced.baselines import ClimatologyRecipe
 from closura.reduced.calibration import Calibrated, calibrate
 from closura.reduced.learned import LearnedRecipe
@@ -19,9 +19,9 @@ from closura.runs.configuration import to_plain
 from closura.runs.fitting.configuration import ClosureFitConfiguration, closure_fit_from_plain
 from closura.runs.fitting.frames import FitData
 from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
-from closura.runs.fitting.start import begin_fit, check_checkpoint, open_fit
+from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
-from closura.runs.status import told
+from closura.runs.status import first_updates
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress
 
@@ -70,30 +70,31 @@ def fit_closure(
         As :func:`closura.runs.train`.
     """
     c = configuration
-    run, data = open_fit(c, folder, closure_fit_from_plain, resume=resume, overwrite=overwrite, trackers=trackers)
     descends = isinstance(c.recipe, LearnedRecipe)
-    if resume and descends:
-        check_checkpoint(run)
-    task = closure_task(c, data) if descends else None
-    sinks = begin_fit(run, c, data, resume=resume, trackers=trackers)
-    # What is fitted at once has no step at which to stop: there signals end it as they would anything.
-    stopping = nullcontext(lambda: False) if task is None else stop_requests()
-    with told(run, sinks), stopping as stop:
-        if task is None:
-            closure, done = _fit_at_once(c, data)
+    prepare = partial(closure_task, c) if descends else None
+    with begun_fit(
+        c, folder, closure_fit_from_plain, prepare, resume=resume, overwrite=overwrite, trackers=trackers
+    ) as fit:
+        run = fit.run
+        if fit.task is None:
+            # No step at which to stop.
+            with first_updates(run):
+                closure, done = _fit_at_once(c, fit.data)
         else:
-            done = descend(task, run, sinks, stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
+            done = descend(
+                fit.task, run, fit.sinks, fit.stop, resume=resume, checkpoint_every=checkpoint_every, report=report
+            )
             closure, _ = load_reconstruction(run.weights)
-        if stop():
+        if fit.stop():
             raise Interrupted("stopped before calibration; continue with --resume")
-        result, row = _finish(c, data, run, closure, done)
-        if task is None:
-            for sink in sinks:
+        result, row = _finish(c, fit.data, run, closure, done)
+        if fit.task is None:
+            for sink in fit.sinks:
                 sink.log(row)
             report(Progress(1, 1, "fits", row, f"{result.score:.4g}"))
-    run.write_status(
-        "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
-    )
+        run.write_status(
+            "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
+        )
     return result
 
 
@@ -155,7 +156,7 @@ def _finish(
     row: dict[str, Any] = {"update": done["update"], **judged, "seconds": done["seconds"]}
     _save(c, data, run.weights, closure, row)
     climate = ClimatologyRecipe(CLIMATE).fit(*data.pairs(data.split.train, 5 * CLIMATE), key=key)
-    save_reconstruction(run.path / "climatology.safetensors", climate, metadata=_facts(c, data))
+    save_reconstruction(run.climatology, climate, metadata=_facts(c, data))
     without = float(np.mean(np.abs(chosen[0].astype(np.float64) - chosen[1])))
     factor = closure.factor if isinstance(closure, Calibrated) else 1.0
     return FitResult(closure, judged["validation_error"], without, factor, done["update"], done["seconds"]), row

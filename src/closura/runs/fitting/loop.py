@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from closura.interruption import Interrupted
 from closura.learners.descent import Descent, DescentState
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.folder import RunFolder
+from closura.runs.status import first_updates
 from closura.runs.tracking import Sink
 from closura.runs.training import Progress, TrainingDiverged
 
@@ -91,18 +93,22 @@ def descend(
     state = task.state
     facts: dict[str, Any] = {"update": 0, "best": None, "seconds": 0.0}
     rows: list[dict[str, Any]] = []
-    if resume and run.last.exists():
-        state, facts = load_checkpoint(run.last, state)
-        rows = facts.pop("rows", [])
     total = task.descent.configuration.updates
-    update, begun = int(state.updates), time.perf_counter() - facts["seconds"]
+    if resume and run.last.exists():
+        state, facts = load_checkpoint(run.last, state, total=total)
+        rows = facts.pop("rows", [])
+    if not run.last.exists():  # weights never stand without a checkpoint
+        save_checkpoint(run.last, state, facts)
+    update = begun_with = int(state.updates)
+    begun = time.perf_counter() - facts["seconds"]
     saved = time.monotonic()
     batches = task.batches(update)
     while update < total:
         until = min(total, (update // task.log_every + 1) * task.log_every, (update // task.every + 1) * task.every)
         while update < until:
-            state, metrics = task.descent.update(state, jax.tree.map(jnp.asarray, next(batches)))
-            rows.append(metrics)
+            with first_updates(run) if update == begun_with else nullcontext():
+                state, metrics = task.descent.update(state, jax.tree.map(jnp.asarray, next(batches)))
+                rows.append(metrics)
             update += 1
             stopping = stop()
             if update < until and (stopping or time.monotonic() - saved >= checkpoint_every):

@@ -1,6 +1,7 @@
 """Fitting a reduced-order model to a data set, with checkpoints."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.interruption import stop_requests
 from closura.learners.descent import Descent
 from closura.reduced.encoding import SpectralEncoding
 from closura.reduced.filters import SpectralCutoff
@@ -21,9 +21,8 @@ from closura.runs.fitting.forecasts import forecast_judge, frames_apart
 from closura.runs.fitting.frames import FitData
 from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.published_model import published_task
-from closura.runs.fitting.start import begin_fit, check_checkpoint, open_fit
+from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
-from closura.runs.status import told
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress, TrainingDiverged
 
@@ -64,15 +63,15 @@ def fit_model(
         As :func:`closura.runs.train`.
     """
     c = configuration
-    run, data = open_fit(c, folder, model_fit_from_plain, resume=resume, overwrite=overwrite, trackers=trackers)
-    if resume:
-        check_checkpoint(run)
-    task = published_task(c, data) if c.model == "vae" else latent_task(c, data)
-    sinks = begin_fit(run, c, data, resume=resume, trackers=trackers)
-    with told(run, sinks), stop_requests() as stop:
-        facts = descend(task, run, sinks, stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
-        facts.update(_settle(c, data, run, task.judge, stop))
-    run.write_status("finished", **facts)
+    prepare = partial(published_task if c.model == "vae" else latent_task, c)
+    with begun_fit(
+        c, folder, model_fit_from_plain, prepare, resume=resume, overwrite=overwrite, trackers=trackers
+    ) as fit:
+        run, task = fit.run, fit.task
+        assert task is not None
+        facts = descend(task, run, fit.sinks, fit.stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
+        facts.update(_settle(c, fit.data, run, task.judge, fit.stop))
+        run.write_status("finished", **facts)
     best = facts["best"]
     return ModelResult(
         load_model(run.weights)[0], float("inf") if best is None else best, facts["update"], facts["seconds"]

@@ -1,29 +1,48 @@
 """How every fit begins: its settings and data checked before anything is changed, then its folder."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from closura.interruption import Interrupted, stop_requests
 from closura.runs.checkpoints import read_progress, write_json
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.fitting.frames import FitData, check_same_data, check_same_simulations, fit_data
+from closura.runs.fitting.loop import Task
 from closura.runs.folder import RunError, RunFolder
+from closura.runs.status import told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.trajectories.flow_data import open_flow
 
 
-def open_fit(
+class Fit(NamedTuple):
+    """A fit that has begun: its folder, its data, its descent (None if it is fitted at once), what takes its metrics.
+
+    ``stop`` says whether to stop.
+    """
+
+    run: RunFolder
+    data: FitData
+    task: Task | None
+    sinks: list[Sink]
+    stop: Callable[[], bool]
+
+
+@contextmanager
+def begun_fit(
     c: Any,
     folder: str | Path,
     decode: Callable[[dict[str, Any]], Any],
+    prepare: Callable[[FitData], Task] | None,
     *,
     resume: bool,
     overwrite: bool,
     trackers: Iterable[Tracker],
-) -> tuple[RunFolder, FitData]:
-    """The run's folder and its data, checked; nothing is written yet.
+) -> Iterator[Fit]:
+    """Lock the run's folder, check it and the data, begin or go on; how it ends is written in any case.
 
     Data are known by the simulations that they hold: a run goes on with them wherever they were moved to.
 
@@ -35,6 +54,8 @@ def open_fit(
         The run's folder.
     decode
         Makes settings of what ``configuration.json`` holds.
+    prepare
+        Makes the descent; None for what is fitted at once.
     resume, overwrite
         Go on with the run that is there, or replace it.
     trackers
@@ -44,19 +65,47 @@ def open_fit(
     ------
     RunError
         If the folder cannot be used as asked.
+    FolderInUse
+        If another process writes to it.
+    CheckpointError
+        If the checkpoint to go on from is damaged.
     FileNotFoundError, ValueError
         If the data cannot be used, or are not those that the run began with.
+    Interrupted
+        After SIGINT or SIGTERM before the first update.
     """
     run = RunFolder(folder, decode=decode)
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(f"{run.path} is no folder: choose another with --run")
-    if not resume:
-        run.check(c, resume=False, overwrite=overwrite)
+    with run.locked(), stop_requests() as stop:
+        began = run.read_configuration() if resume and run.holds_run else c
+        run.check(replace(c, data=began.data), resume=resume, overwrite=overwrite)
         check_trackers(trackers)
-        return run, fit_data(c.data, c.filtering, c.split)
-    began = run.read_configuration()
-    run.check(replace(c, data=began.data), resume=True, overwrite=overwrite)
-    check_trackers(trackers)
+        continues = resume and run.last.exists()
+        if resume and prepare and not continues:
+            run.check_without_checkpoint()
+        with run.setting_up(c, resume=resume):
+            data = _same_data(run, c, began) if resume else fit_data(c.data, c.filtering, c.split)
+            task = prepare(data) if prepare else None
+            done = 0
+            if task and continues:
+                done = read_progress(run.last, total=task.descent.configuration.updates)["update"]
+        if resume:
+            run.remove_half_written()
+            write_json(run.configuration, to_plain(c))  # its data may have been moved
+        else:
+            run.create(c)
+        sinks: list[Sink] = []
+        with told(run, sinks):
+            write_json(run.environment, {**describe_environment(), "data": data.facts()})
+            sinks.append(MetricsFile(run.metrics, keep_until=done))
+            sinks.extend(open_trackers(trackers, run.path, to_plain(c)))
+            run.write_status("running")
+            if stop():
+                raise Interrupted("stopped before the first update; continue with --resume")
+            yield Fit(run, data, task, sinks, stop)
+
+
+def _same_data(run: RunFolder, c: Any, began: Any) -> FitData:
+    """The data that a run began with, where they are now."""
     moved = c.data != began.data
     if not moved and not Path(c.data).exists():
         raise FileNotFoundError(f"the run's data are no longer at {c.data}: say with --data where they were moved to")
@@ -69,33 +118,4 @@ def open_fit(
         check_same_simulations(stored, open_flow(c.data))
     data = fit_data(c.data, c.filtering, c.split)
     check_same_data(stored, data)
-    return run, data
-
-
-def check_checkpoint(run: RunFolder) -> None:
-    """Refuse to go on with a descent that would start over and replace weights.
-
-    Raises
-    ------
-    RunError
-        If there are weights but no checkpoint.
-    """
-    if run.weights.exists() and not run.last.exists():
-        raise RunError(
-            f"{run.last} is missing, but there are weights: going on would start over and replace them. Start over "
-            "with --overwrite, or choose another folder with --run"
-        )
-
-
-def begin_fit(run: RunFolder, c: Any, data: FitData, *, resume: bool, trackers: Iterable[Tracker]) -> list[Sink]:
-    """Write what the run is, and that it runs; gives what takes its metrics."""
-    if resume:
-        write_json(run.configuration, to_plain(c))  # its data may have been moved
-    else:
-        run.create(c)
-    write_json(run.environment, {**describe_environment(), "data": data.facts()})
-    sinks: list[Sink] = open_trackers(trackers, run.path, to_plain(c))
-    continues = resume and run.last.exists()
-    sinks.insert(0, MetricsFile(run.metrics, keep_until=int(read_progress(run.last)["update"]) if continues else 0))
-    run.write_status("running")
-    return sinks
+    return data
