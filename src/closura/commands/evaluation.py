@@ -1,6 +1,5 @@
 """``closura evaluate``: methods side by side from the same held-out beginnings."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from functools import partial
@@ -200,7 +199,7 @@ def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
             return {
                 "configuration": to_plain(run.read_configuration()),
                 "metrics": read_metrics(run.metrics) if run.metrics.exists() else [],
-                "environment": json.loads(run.environment.read_text()) if own_file(run.environment) else {},
+                "environment": run.read_environment() if own_file(run.environment) else {},
             }
     return None
 

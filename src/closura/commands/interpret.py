@@ -1,6 +1,5 @@
 """``closura interpret``: a closure's action beside the optimal one, and as an equation."""
 
-import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, make_dataclass
@@ -22,6 +21,7 @@ from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.parts import Parts
+from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, ProblemName, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -146,7 +146,7 @@ def publish_study(study: Study, folder: Path, settings: dict[str, Any], *, title
         parts.write(name, folder / name, function)
 
     content = {**study.numbers(), **settings}
-    write("interpretation.json", lambda path: write_atomically(path, json.dumps(content, indent=1) + "\n"))
+    write("interpretation.json", lambda path: write_atomically(path, to_json(content, indent=1) + "\n"))
     if study.comparisons and study.problem.grid.dimensions == 2:
         drawn = partial(interpretation_figure, study.problem, study.trajectories, study.comparisons, title=title)
         write("interpretation.png", drawn)

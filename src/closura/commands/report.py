@@ -1,6 +1,5 @@
 """``closura report``: what runs have learned, in one HTML file to send to a colleague."""
 
-import json
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -196,7 +195,7 @@ def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[s
     found: dict[str, Any] = {
         "status": folder.read_status() if own_file(folder.status) else {},
         "metrics": metrics,
-        "environment": json.loads(folder.environment.read_text()) if own_file(folder.environment) else {},
+        "environment": folder.read_environment() if own_file(folder.environment) else {},
         "configuration": to_plain(run.configuration),
         "command": "closura train " + shlex.join([*training_arguments(run.configuration), "--run", name]),
     }

@@ -164,7 +164,7 @@ def training_seconds(weights: Path) -> float | None:
     """Wall time of a run's training, from its status."""
     try:
         seconds = json.loads((weights.parent / "status.json").read_text()).get("seconds")
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return None
     return float(seconds) if weights.name == WEIGHTS and isinstance(seconds, int | float) else None
 
