@@ -56,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     used), 4 (some results, such as one figure, could not be written; all others are) or 130 (interrupted).
     """
     with lasting_streams():
-        _main(list(sys.argv[1:] if arguments is None else arguments))
+        try:
+            _main(list(sys.argv[1:] if arguments is None else arguments))
+        except KeyboardInterrupt:  # while the commands were being imported
+            print("error: interrupted", file=sys.stderr)
+            sys.exit(130)
 
 
 def _main(arguments: list[str]) -> None:

@@ -157,8 +157,9 @@ def train(
                 raise Interrupted("stopped before the first update; continue with --resume")
             state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
         run.write_status("finished", **facts)
+        best = load_weights(run.weights, setting.problem.decision)
     return TrainingResult(
-        closure=load_weights(run.weights, setting.problem.decision),
+        closure=best,
         validation_error=_or_infinite(facts["best"]),
         uncorrected_error=_or_infinite(facts["uncorrected"]),
         updates=int(state.updates),

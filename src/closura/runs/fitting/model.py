@@ -72,10 +72,9 @@ def fit_model(
         facts = descend(task, run, fit.sinks, fit.stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
         facts.update(_settle(c, fit.data, run, task.judge, fit.stop))
         run.write_status("finished", **facts)
+        model = load_model(run.weights)[0]
     best = facts["best"]
-    return ModelResult(
-        load_model(run.weights)[0], float("inf") if best is None else best, facts["update"], facts["seconds"]
-    )
+    return ModelResult(model, float("inf") if best is None else best, facts["update"], facts["seconds"])
 
 
 def _settle(
