@@ -1,7 +1,9 @@
 """The command line: finds the command, and turns the errors that users can mend into one clear line."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from closura.streams import lasting_streams
@@ -72,6 +74,10 @@ def _main(arguments: list[str]) -> None:
 
         print(version("closura"))
         return
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if arguments[0] == "train" and ignored and threading.current_thread() is threading.main_thread():
+        # Shells start so what runs in the background; a training is to be stopped from its first second on.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     commands = _commands()
     if arguments[0] not in commands:
         print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
