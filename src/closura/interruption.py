@@ -39,7 +39,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def stopped_at_once(message: str, last: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM raise Interrupted, for work with no steps: it simulates, reads, or compiles.
+    """Let the first SIGINT or SIGTERM end what is done within, by Interrupted: for work with no steps, as compiling is.
 
     Signals that the process was started to ignore, as shells do for what runs in the background, count too.
 
@@ -54,14 +54,16 @@ def stopped_at_once(message: str, last: Callable[[], None] = lambda: None) -> It
 
     def leave(number: int, frame: FrameType | None) -> None:
         asked.append(number)
-        if len(asked) > 1:
-            raise KeyboardInterrupt
-        raise Interrupted(message)
+        raise KeyboardInterrupt  # not Interrupted: libraries catch errors, and say something else instead
 
     with _handling(leave):
         _at_once.append((message, last))
         try:
             yield
+        except KeyboardInterrupt as error:
+            if len(asked) != 1:
+                raise
+            raise Interrupted(message) from error
         finally:
             _at_once.pop()
 
