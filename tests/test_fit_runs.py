@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import zarr
 
 from closura.cli import main
 from closura.commands.fitting import parse_train_closure
@@ -36,7 +35,7 @@ from closura.runs.fitting.configuration import (
 from closura.runs.fitting.model import fit_model
 from closura.runs.fitting.presets import closure_preset, model_preset
 from closura.runs.folder import RunError, RunFolder
-from closura.trajectories import GenerationConfiguration, generate, open_flow
+from closura.trajectories import GenerationConfiguration, generate, new_flow, open_flow
 
 
 @pytest.fixture(scope="module")
@@ -185,11 +184,10 @@ def test_a_run_goes_on_with_data_that_were_moved(data, whole, killed, tmp_path, 
 
 def with_identities(data, path, names):
     """A copy of a data set that says it holds other simulations."""
-    shutil.copytree(data, path)
-    group = zarr.open_group(path, mode="r+")
-    group.attrs["identities"] = names
-    if zarr.open_group(path, mode="r").metadata.consolidated_metadata:
-        zarr.consolidate_metadata(path)
+    flow = open_flow(data)
+    with new_flow(path, replace(flow.description, identities=tuple(names))) as writer:
+        for i in range(flow.trajectories):
+            writer.write(i, 0, flow.read(i))
     return str(path)
 
 
@@ -197,8 +195,8 @@ def test_a_run_does_not_go_on_with_other_data(data, killed, tmp_path, capsys):
     names = list(open_flow(data).identities)
     before = (killed / "configuration.json").read_text()
     words = ["train", "kolmogorov-closure", "--run", str(killed), "--resume", "--data"]
-    other = with_identities(data, tmp_path / "other.zarr", [names[0], "frame-0", names[2]])
-    message = f"{other} holds other simulations than {data}, which the run began with: its trajectory 1 is frame-0"
+    other = with_identities(data, tmp_path / "other.zarr", [names[0], "flow-0", names[2]])
+    message = f"{other} holds other simulations than {data}, which the run began with: its trajectory 1 is flow-0"
     refused(capsys, [*words, other], message)
     # Trajectories are known by their numbers: the same ones in another order would be split otherwise.
     turned = with_identities(data, tmp_path / "turned.zarr", names[::-1])

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from closura.evaluation.ensembles.published_model import (
     error_by_shift,
@@ -41,6 +42,7 @@ from closura.runs.fitting.model import fit_model
 from closura.runs.fitting.presets import model_preset
 from closura.runs.fitting.published_model import PaddedWindows, steps_of
 from closura.trajectories import FlowDescription, Segment, new_flow, open_flow
+from closura.trajectories.schema import VELOCITY_DIMENSIONS
 
 SMALL = PublishedModelRecipe(past=4, horizon=3, latent=8, widths=(16, 12), heads=2, blocks=1)
 
@@ -395,7 +397,8 @@ def test_segments_of_all_frames_become_one_segment_per_phase():
 
 def test_370_windows_of_each_of_eight_trajectories_are_47_published_batches(flow):
     # The published size, with nothing in it.
-    data = replace(open_flow(flow), _velocity=np.broadcast_to(np.float32(0), (8, 800, 2, 64, 64)))
+    nothing = np.broadcast_to(np.float32(0), (8, 800, 2, 64, 64))
+    data = replace(open_flow(flow), _velocity=xr.Variable(VELOCITY_DIMENSIONS, nothing))
     windows = PaddedWindows(data, [Segment(i, 0, 800, 2) for i in range(8)], 30, 30)
     assert len(windows) == 2960
     assert -(-len(windows) // 64) == EPOCH

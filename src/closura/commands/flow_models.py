@@ -159,7 +159,7 @@ def _training_frames(model: ModelSubject) -> np.ndarray | None:
     frames = []
     for segment in segments:
         trajectory = int(segment["trajectory"])
-        if trajectory >= data.trajectories or data.identities[trajectory] != segment["simulation"]:
+        if trajectory >= data.trajectories or not data.is_called(trajectory, segment["simulation"]):
             return None
         numbers = np.arange(segment["start"], min(segment["stop"], data.frames), segment["step"])
         count = min(len(numbers), max(1, CLIMATE // len(segments)))

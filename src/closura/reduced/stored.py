@@ -13,7 +13,12 @@ from closura.files import write_atomically
 from closura.plain import to_json
 from closura.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 has arrays among its metadata."""
+
+OF_METADATA = "metadata."
+"""How the names of such arrays begin."""
+
 Module = TypeVar("Module", bound=eqx.Module)
 Stored = TypeVar("Stored")
 
@@ -70,15 +75,20 @@ def write_stored(
     facts: Mapping[str, Any],
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write a file, replacing it atomically; ``kind`` says what it holds ("closura reconstruction")."""
+    """Write a file, replacing it atomically; ``kind`` says what it holds ("closura reconstruction").
+
+    Metadata are what JSON knows, or arrays.
+    """
+    metadata = metadata or {}
+    beside = {OF_METADATA + key: value for key, value in metadata.items() if isinstance(value, np.ndarray)}
     header = {
         "format": kind,
-        "version": str(FORMAT_VERSION),
+        "version": str(FORMAT_VERSION if beside else 1),
         "name": name,
         "facts": to_json(facts),
-        "metadata": to_json(metadata or {}),
+        "metadata": to_json({key: value for key, value in metadata.items() if OF_METADATA + key not in beside}),
     }
-    return write_atomically(path, packed(arrays, header))
+    return write_atomically(path, packed({**arrays, **beside}, header))
 
 
 def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
@@ -102,7 +112,10 @@ def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray]
         raise ValueError(
             f"{path}: its header does not say which {kind.removeprefix('closura ')} it holds; it is damaged"
         )
-    return header["name"], read_arrays(path), facts_of(header, "facts", path), facts_of(header, "metadata", path)
+    arrays, metadata = read_arrays(path), facts_of(header, "metadata", path)
+    for name in [name for name in arrays if name.startswith(OF_METADATA)]:
+        metadata[name.removeprefix(OF_METADATA)] = arrays.pop(name)
+    return header["name"], arrays, facts_of(header, "facts", path), metadata
 
 
 def rebuilt(path: str | Path, build: Callable[[], Stored]) -> Stored:

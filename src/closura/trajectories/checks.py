@@ -1,9 +1,12 @@
 """What positions, times, orders and texts of a data set must be like."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from closura.trajectories.schema import FORMAT
 
 # Coordinates may be kept in single precision.
 POSITION_TOLERANCE = 1e-5
@@ -68,6 +71,50 @@ def check_times(where: str, times: Float[np.ndarray, " time"], frames: int) -> N
             f"{where}: times are not uniform: from frame {first} to {first + 1} the time goes from {times[first]:g} to "
             f"{times[first + 1]:g}, elsewhere by {usual:g}; cut the data there"
         )
+
+
+def interval_of(where: str, times: Float[np.ndarray, " time"], attributes: Mapping[str, Any]) -> float:
+    """Time between frames: what the times say, or the attribute ``interval`` of a single frame.
+
+    The attribute goes on saying what it did of a data set of ours whose frames xarray has thinned out.
+
+    Raises
+    ------
+    ValueError
+        If neither says, or they contradict each other.
+    """
+    said = attributes.get("interval")
+    said = None if said is None else number_of(where, "interval", said)
+    if len(times) < 2:
+        if said is None:
+            raise ValueError(
+                f"{where} has a single frame and no attribute 'interval': the time between frames is unknown"
+            )
+        return said
+    found = float(times[-1] - times[0]) / (len(times) - 1)
+    if said is None:
+        return found
+    often = round(found / said) if said > 0 and attributes.get("format") == FORMAT else 1
+    if abs(max(often, 1) * said - found) > TIME_TOLERANCE * found:
+        raise ValueError(f"{where}: the attribute 'interval' is {said:g}, but times are {found:g} apart")
+    return max(often, 1) * said
+
+
+def number_of(where: str, name: str, value: Any) -> float:
+    """An attribute that must be a finite number.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    try:
+        number = float(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: the attribute {name!r} must be a number; got {value!r}") from error
+    if not np.isfinite(number):
+        raise ValueError(f"{where}: the attribute {name!r} must be a finite number; got {number}")
+    return number
 
 
 def check_order(where: str, frame: Float[np.ndarray, "2 x y"]) -> None:

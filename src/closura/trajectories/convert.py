@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from closura.trajectories.checks import check_order
-from closura.trajectories.flow_data import FlowData, identity_of_frame, open_flow
+from closura.trajectories.flow_data import FlowData, open_flow
+from closura.trajectories.frame_samples import NAMED, name_of_frames, spread
 from closura.trajectories.readers import Layout, open_source
 from closura.trajectories.schema import FlowDescription, Precision
 from closura.trajectories.sources import Source
@@ -84,10 +85,10 @@ def convert(
             raise ValueError("the files differ in forcing or in the time between frames: convert them apart")
         members = [(source, i, fact.reynolds[i]) for source, fact in zip(opened, facts, strict=True)
                    for i in range(source.trajectories)]  # fmt: skip
-        firsts = [_first_frame(name, source, i) for name, source in zip(sources, opened, strict=True)
-                  for i in range(source.trajectories)]  # fmt: skip
-        with np.errstate(over="ignore"):  # what float32 does not hold is refused, by its place, when it is written
-            identities = tuple(identity_of_frame(each) for each in firsts)
+        for name, source in zip(sources, opened, strict=True):
+            for i in range(source.trajectories):
+                check_order(f"{name}, trajectory {i}", source.read(i, 0, 1, 1)[0])
+        identities = tuple(_name(source, i, own, facts[0].forcing, stride) for source, i, own in members)
         description = FlowDescription(
             points=first.points,
             frames=-(-first.frames // stride),
@@ -111,6 +112,13 @@ def convert(
                     if report is not None:
                         report(number * description.frames + stop, len(members) * description.frames)
     return open_flow(path)
+
+
+def _name(source: Source, trajectory: int, reynolds: float, forcing: int, stride: int) -> str:
+    """The name by frames of those that are kept."""
+    chosen = stride * spread(-(-source.frames // stride), NAMED)
+    frames = np.concatenate([source.read(trajectory, int(n), int(n) + 1, 1) for n in chosen])
+    return name_of_frames(reynolds, forcing, frames)
 
 
 @dataclass(frozen=True)
@@ -175,9 +183,3 @@ def _fact(
     if not alike:
         raise ValueError(f"{source} says two things of the {what}, {places}: give the right one with {option}")
     return values[0]
-
-
-def _first_frame(name: str | Path, source: Source, trajectory: int) -> np.ndarray:
-    frame = source.read(trajectory, 0, 1, 1)[0]
-    check_order(f"{name}, trajectory {trajectory}", frame)
-    return frame

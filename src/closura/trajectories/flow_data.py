@@ -1,7 +1,5 @@
 """Reading data sets of flows: opened lazily, checked before anything is computed from them."""
 
-import hashlib
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,11 +7,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from closura.trajectories.checks import TIME_TOLERANCE, check_positions, check_times, shown
+from closura.trajectories.checks import check_positions, check_times, interval_of, number_of, shown
+from closura.trajectories.frame_samples import (
+    NAMED,
+    NUMBERS,
+    first_frame_name,
+    frame_checks,
+    name_of_frames,
+    sample,
+    spread,
+)
+from closura.trajectories.naming import Names, kept_names
 from closura.trajectories.schema import (
+    CHUNK_BYTES,
     FORMAT,
     FORMAT_VERSION,
     PRECISIONS,
@@ -21,9 +29,18 @@ from closura.trajectories.schema import (
     VELOCITY_DIMENSIONS,
     FlowDescription,
 )
+from closura.trajectories.stored_arrays import (
+    Arrays,
+    check_plain,
+    component_order,
+    decoded_positions,
+    decoded_times,
+    open_arrays,
+    plain_attributes,
+)
 
-# Attributes that say how a store was written, not what is in it.
-OF_THE_STORE = ("complete", "created", "closura_version", "command")
+# Attributes that say how a store was written, not what is in it, or that cuts by xarray make untrue.
+OF_THE_STORE = ("complete", "created", "closura_version", "command", "identities")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +50,7 @@ class FlowData:
     Parameters
     ----------
     path
-        The zarr folder.
+        The zarr folder, or the NetCDF file.
     reynolds
         Reynolds number of each trajectory, ``(trajectory,)``.
     forcing
@@ -42,6 +59,10 @@ class FlowData:
         Time of each frame, ``(time,)``, float64.
     attributes
         Attributes of the store.
+    interval
+        Time between frames.
+    seeds
+        Seed of each trajectory, -1 where unknown.
     """
 
     path: Path
@@ -49,54 +70,108 @@ class FlowData:
     forcing: int
     times: Float[np.ndarray, " time"]
     attributes: dict[str, Any]
-    _velocity: Any
-    _seeds: tuple[int, ...]
+    interval: float
+    seeds: tuple[int, ...]
+    _arrays: Arrays
+    _velocity: xr.Variable
+    _order: tuple[Int[np.ndarray, " 2"], Int[np.ndarray, " x"], Int[np.ndarray, " y"]]
+    _names: Names
 
     @property
     def trajectories(self) -> int:
         """Number of trajectories."""
-        return int(self._velocity.shape[0])
+        return int(self._velocity.sizes["trajectory"])
 
     @property
     def frames(self) -> int:
         """Frames per trajectory."""
-        return int(self._velocity.shape[1])
+        return int(self._velocity.sizes["time"])
 
     @property
     def points(self) -> int:
         """Points per side."""
-        return int(self._velocity.shape[-1])
-
-    @property
-    def interval(self) -> float:
-        """Time between frames."""
-        return _interval(self.path, self.times, self.attributes)
+        return int(self._velocity.sizes["x"])
 
     @property
     def dtype(self) -> np.dtype:
-        """In which frames are kept, and read."""
-        return np.dtype(self._velocity.dtype)
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Seed of each trajectory, -1 where unknown."""
-        return self._seeds
+        """In which frames are read: that of the store, or float32 where it keeps half precision."""
+        return np.promote_types(self._velocity.dtype.newbyteorder("="), np.float32)
 
     @property
     def chunk_frames(self) -> int:
         """Frames in a chunk of the store: reading in multiples of it, from a multiple of it, reads nothing twice."""
-        return int(self._chunks[1])
+        axis = self._velocity.dims.index("time")
+        sizes = self._velocity.encoding.get("shards") or self._velocity.encoding.get("chunks")
+        sizes = sizes or self._velocity.encoding.get("chunksizes")
+        # A file without chunks is read by the mebibyte.
+        frame = 2 * self.points**2 * self.dtype.itemsize
+        return int(sizes[axis]) if sizes else max(1, min(self.frames, CHUNK_BYTES // frame))
 
     @cached_property
     def identities(self) -> tuple[str, ...]:
         """One name per trajectory: data sets with a name in common hold the same simulation.
 
-        Of a store that does not say, the name is a hash of the first frame.
+        The name is the one that the store gives it, if its frames bear that out; otherwise a hash of its parameters
+        and of frames spread over it.
         """
-        kept = self.attributes.get("identities")
-        if isinstance(kept, list) and len(kept) == self.trajectories:
-            return tuple(str(each) for each in kept)
-        return tuple(identity_of_frame(self.read(i, 0, 1)[0]) for i in range(self.trajectories))
+        return tuple(
+            name if name is not None and self._believed[i] and not name.startswith("frame-") else self._by_frames(i)
+            for i, name in enumerate(self._names.own)
+        )
+
+    def is_called(self, trajectory: int, name: str) -> bool:
+        """Whether a simulation's name is that of a trajectory; also as earlier versions called it."""
+        if name == self.identities[trajectory]:
+            return True
+        # They named flows of unknown origin by their first frame.
+        if not name.startswith("frame-"):
+            return False
+        kept = self._names.own[trajectory] if self._believed[trajectory] else None
+        return name == (kept or first_frame_name(self._raw(trajectory, 0, 1)[0]))
+
+    def may_be(self, trajectory: int, name: str) -> bool:
+        """Whether a trajectory is, or might be, a simulation: all names of a store whose order is in doubt count."""
+        return self.is_called(trajectory, name) or (not self._believed[trajectory] and name in self._names.every)
+
+    def samples(
+        self, trajectory: int, numbers: Int[np.ndarray, " chosen"], points: int
+    ) -> Float[np.ndarray, "chosen 32"]:
+        """Samples of some frames (see ``frame_samples.sample``), read chunk by chunk, one in memory at a time; kept."""
+        key, step = (trajectory, points, numbers.tobytes()), self.chunk_frames
+        if key not in self._sampled:
+            parts = [np.empty((0, NUMBERS), np.float32)]
+            for chunk in np.unique(numbers // step):
+                own = numbers[numbers // step == chunk]
+                low, high = int(own.min()), int(own.max()) + 1
+                parts.append(sample(self._raw(trajectory, low, high)[own - low], points))
+            self._sampled[key] = np.concatenate(parts)
+        return self._sampled[key]
+
+    @cached_property
+    def _sampled(self) -> dict[tuple[int, int, bytes], np.ndarray]:
+        return {}
+
+    @cached_property
+    def _believed(self) -> tuple[bool, ...]:
+        """Whether the name of each trajectory is borne out by frames at its beginning, middle and end."""
+        checks = self._names.checks
+        if checks is None or not self._names.sure:
+            return tuple(self._names.sure and (name is not None or not self._names.every) for name in self._names.own)
+        believed = []
+        for i, name in enumerate(self._names.own):
+            frames = self._some(i, 3)
+            finite = np.isfinite(frames).all(axis=(1, 2, 3))
+            said = checks[i][spread(self.frames, 3)]
+            believed.append(name is not None and bool((frame_checks(name, frames) == said)[finite].all()))
+        return tuple(believed)
+
+    def _by_frames(self, trajectory: int) -> str:
+        return name_of_frames(float(self.reynolds[trajectory]), self.forcing, self._some(trajectory, NAMED))
+
+    def _some(self, trajectory: int, count: int) -> np.ndarray:
+        """Frames that are spread over a trajectory."""
+        numbers = spread(self.frames, count).tolist()
+        return np.concatenate([self._raw(trajectory, n, n + 1) for n in numbers])
 
     @property
     def description(self) -> FlowDescription:
@@ -115,12 +190,12 @@ class FlowData:
         )
 
     def read(self, trajectory: int, start: int = 0, stop: int | None = None) -> Float[np.ndarray, "time 2 x y"]:
-        """Frames ``start, .., stop - 1`` of a trajectory, in the store's precision.
+        """Frames ``start, .., stop - 1`` of a trajectory, decoded, u before v.
 
         Raises
         ------
         ValueError
-            If there are no such frames, a chunk's file is missing or damaged, or a value is not finite.
+            If there are no such frames, a chunk's file is missing or damaged, or a value is missing or not finite.
         """
         stop = self.frames if stop is None else stop
         if not 0 <= trajectory < self.trajectories or not 0 <= start < stop <= self.frames:
@@ -128,14 +203,12 @@ class FlowData:
                 f"{self.path} has trajectories 0 to {self.trajectories - 1} of {self.frames} frames; got trajectory "
                 f"{trajectory}, frames {start} to {stop}"
             )
-        for file in self._files(trajectory, start, stop):
-            if not file.is_file():
-                raise ValueError(f"{file} is missing: the data set is damaged; make or copy it again")
-        try:
-            frames: np.ndarray = self._velocity[trajectory, start:stop]
-        except Exception as error:
-            raise self._damaged(trajectory, start, stop, error) from error
+        frames = self._raw(trajectory, start, stop)
+        # zarr reads a missing file as the fill value: that is what was written, unless checksums or NaN say otherwise.
+        absent = [file for file in self._files(trajectory, start, stop) if not file.is_file()]
         bad = ~np.isfinite(frames).all(axis=(1, 2, 3))
+        if absent and (bad.any() or not self._borne_out(trajectory, start, frames)):
+            raise ValueError(f"{absent[0]} is missing: the data set is damaged; make or copy it again")
         if bad.any():
             first = start + int(np.argmax(bad))
             raise ValueError(
@@ -146,30 +219,45 @@ class FlowData:
     def dataset(self) -> xr.Dataset:
         """The store as an xarray data set whose arrays are read when they are used; close it afterwards."""
         # Times stay numbers: "1" is a unit here, not a calendar.
-        return xr.open_dataset(self.path, engine="zarr", chunks=None, decode_times=False)
+        engine: Any = None if self._arrays.group is None else "zarr"
+        return xr.open_dataset(self.path, engine=engine, chunks=None, decode_times=False)
 
-    @property
-    def _chunks(self) -> tuple[int, ...]:
-        # Shards are the files of stores that have them.
-        return self._velocity.shards or self._velocity.chunks
+    def _raw(self, trajectory: int, start: int, stop: int) -> np.ndarray:
+        """Frames as they are kept, finite or not."""
+        try:
+            block = self._velocity.isel(trajectory=trajectory, time=slice(start, stop)).load()
+        except Exception as error:
+            raise self._damaged(trajectory, start, stop, error) from error
+        frames = block.transpose(*VELOCITY_DIMENSIONS[1:]).values.astype(self.dtype, copy=False)
+        for axis, order in enumerate(self._order, start=1):
+            if not np.array_equal(order, np.arange(len(order))):
+                frames = np.take(frames, order, axis=axis)
+        return frames
+
+    def _borne_out(self, trajectory: int, start: int, frames: np.ndarray) -> bool:
+        name, checks = self._names.own[trajectory], self._names.checks
+        if name is None or checks is None:
+            return True
+        return bool((frame_checks(name, frames) == checks[trajectory, start : start + len(frames)]).all())
 
     def _files(self, trajectory: int, start: int, stop: int) -> list[Path]:
         """Files of the chunks that hold these frames."""
-        low = (trajectory, start, 0, 0, 0)
-        high = (trajectory + 1, stop, *self._velocity.shape[2:])
-        ranges = [range(a // c, -(-b // c)) for a, b, c in zip(low, high, self._chunks, strict=True)]
-        key = self._velocity.metadata.encode_chunk_key
-        return [self.path / "velocity" / key(index) for index in itertools.product(*ranges)]
+        low = {"trajectory": trajectory, "time": start}
+        high = {**self._velocity.sizes, "trajectory": trajectory + 1, "time": stop}
+        dims = [str(name) for name in self._velocity.dims]
+        return self._arrays.files("velocity", [low.get(name, 0) for name in dims], [high[name] for name in dims])
 
     def _damaged(self, trajectory: int, start: int, stop: int, error: Exception) -> ValueError:
         """Which chunk it was."""
-        step = self._chunks[1]
+        step = self.chunk_frames
         for first in range(start - start % step, stop, step):
             begin, end = max(first, start), min(first + step, stop)
             try:
-                self._velocity[trajectory, begin:end]
+                self._velocity.isel(trajectory=trajectory, time=slice(begin, end)).load()
             except Exception as own:
                 files = self._files(trajectory, begin, end)
+                if not files:
+                    break
                 names = str(files[0]) if len(files) == 1 else f"one of {files[0]} .. {files[-1]}"
                 return ValueError(f"{names} is damaged ({own}): make or copy the data set again")
         return ValueError(f"{self.path} could not be read ({error})")
@@ -178,128 +266,117 @@ class FlowData:
 def open_flow(path: str | Path) -> FlowData:
     """Open a data set of flows and check all that can be checked without reading frames.
 
-    Any zarr store (format 2 or 3) will do that has ``velocity (trajectory, time, component, x, y)``, coordinates
-    ``time``, ``x``, ``y``, a Reynolds number (``reynolds`` per trajectory, or an attribute) and the attribute
-    ``forcing``.
+    Any zarr store (format 2 or 3) or NetCDF file will do that has ``velocity`` with the dimensions ``trajectory, time,
+    component, x, y`` in any order, coordinates ``time``, ``x``, ``y``, a Reynolds number (``reynolds`` per trajectory,
+    or an attribute) and the attribute ``forcing``. Arrays are decoded as xarray does (conventions CF); ``component``
+    names u and v in any order; times with a unit are read in seconds.
 
     Raises
     ------
     FileNotFoundError
         If there is nothing.
     ValueError
-        If it is no zarr store, something is missing, the generation has not finished, or the frames are not on a
-        periodic, uniform, square grid of [0, 2 pi)^2 at uniform times.
+        If it is no such store, something is missing, damaged or has an unknown unit, the generation has not finished,
+        or the frames are not on a periodic, uniform, square grid of [0, 2 pi)^2 at uniform times.
     """
     path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no data set at {path}")
+    arrays = open_arrays(path)
     try:
-        group = zarr.open_group(path, mode="r", use_consolidated=False)
-        attributes: dict[str, Any] = dict(group.attrs.asdict())
-    except Exception as error:
-        raise ValueError(f"{path} is no zarr store of flows: {error}") from error
+        return _checked(path, arrays)
+    except ValueError as error:
+        absent = arrays.absent()
+        if not absent:
+            raise
+        # What is read in its place is the fill value.
+        raise ValueError(f"{absent[0]} is missing: make or copy the data set again ({error})") from error
+
+
+def _checked(path: Path, arrays: Arrays) -> FlowData:
+    where, data, attributes = str(path), arrays.dataset, plain_attributes(arrays.dataset.attrs)
     if attributes.get("format") == FORMAT and attributes.get("format_version") != FORMAT_VERSION:
         raise ValueError(
             f"{path} has format version {shown(attributes.get('format_version'))}, written by closura "
             f"{shown(attributes.get('closura_version', 'unknown'))}; this closura reads version {FORMAT_VERSION}"
         )
-    if attributes.get("complete") is False:
+    if attributes.get("complete", True) in (False, 0):
         how = attributes.get("command")
         raise ValueError(f"{path} is not finished; " + (f"go on with: {shown(how)}" if how else "make it again"))
-    missing = [f"variable {name!r}" for name in ("velocity", "time", "x", "y") if name not in group]
-    if "reynolds" not in group and "reynolds" not in attributes:
+    missing = [f"variable {name!r}" for name in ("velocity", "time", "x", "y") if name not in data.variables]
+    if "reynolds" not in data.variables and "reynolds" not in attributes:
         missing.append("'reynolds' (a coordinate per trajectory, or an attribute)")
     if "forcing" not in attributes:
         missing.append("attribute 'forcing' (the wavenumber)")
     if missing:
         raise ValueError(f"{path} lacks what a data set of flows needs: {', '.join(missing)}")
-    velocity: Any = group["velocity"]
-    _check_velocity(path, velocity, attributes)
-    for axis, name in ((3, "x"), (4, "y")):
-        check_positions(str(path), name, _values(path, group, name), velocity.shape[axis])
-    times = _values(path, group, "time")
-    check_times(str(path), times, velocity.shape[1])
-    _interval(path, times, attributes)
-    count = velocity.shape[0]
-    reynolds = _values(path, group, "reynolds") if "reynolds" in group else np.asarray(attributes["reynolds"])
-    try:
-        reynolds = np.asarray(reynolds, np.float64).reshape(-1)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: Reynolds numbers must be numbers ({error})") from error
-    forcing = _number(path, "forcing", attributes["forcing"])
+    velocity = data["velocity"].variable
+    _check_velocity(where, velocity, attributes)
+    orders = [component_order(where, data["component"].variable if "component" in data.variables else None)]
+    for name in ("x", "y"):
+        positions = decoded_positions(where, name, data[name].variable)
+        # Points in another order are put in theirs.
+        order = np.argsort(positions, kind="stable") if positions.ndim == 1 else np.arange(positions.size)
+        check_positions(where, name, positions[order] if positions.ndim == 1 else positions, velocity.sizes[name])
+        orders.append(order)
+    times = decoded_times(where, data["time"].variable)
+    check_times(where, times, velocity.sizes["time"])
+    forcing = number_of(where, "forcing", attributes["forcing"])
     if forcing != round(forcing) or forcing < 0:
         raise ValueError(f"{path}: the attribute 'forcing' must be a whole number, 0 or more; got {forcing:g}")
-    if reynolds.size == 1:
-        reynolds = np.full(count, reynolds[0])
-    if reynolds.shape != (count,) or not (np.isfinite(reynolds) & (reynolds > 0)).all():
-        raise ValueError(f"{path} needs one positive Reynolds number per trajectory ({count}); got {reynolds}")
-    seeds = _values(path, group, "seed") if "seed" in group else np.full(count, UNKNOWN_SEED)
+    reynolds = _reynolds(where, data, attributes, velocity.sizes["trajectory"])
+    seeds = _seeds(where, data, velocity.sizes["trajectory"])
     return FlowData(
         path=path,
         reynolds=reynolds,
         forcing=round(forcing),
         times=times.astype(np.float64),
         attributes=attributes,
+        interval=interval_of(where, times, attributes),
+        seeds=seeds,
+        _arrays=arrays,
         _velocity=velocity,
-        _seeds=tuple(int(each) for each in seeds),
+        _order=(orders[0], orders[1], orders[2]),
+        _names=kept_names(where, data, attributes, reynolds, seeds, round(forcing)),
     )
 
 
-def identity_of_frame(frame: Float[np.ndarray, "2 x y"]) -> str:
-    """The name of a simulation of unknown origin: a hash of its first frame in single precision."""
-    content = np.ascontiguousarray(frame, dtype="<f4").tobytes()
-    return "frame-" + hashlib.sha256(content).hexdigest()[:16]
-
-
-def _interval(path: Path, times: np.ndarray, attributes: dict[str, Any]) -> float:
-    said = attributes.get("interval")
-    said = None if said is None else _number(path, "interval", said)
-    if len(times) < 2:
-        if said is None:
-            raise ValueError(
-                f"{path} has a single frame and no attribute 'interval': the time between frames is unknown"
-            )
-        return said
-    found = float(times[-1] - times[0]) / (len(times) - 1)
-    if said is None:
-        return found
-    if abs(said - found) > TIME_TOLERANCE * found:
-        raise ValueError(f"{path}: the attribute 'interval' is {said:g}, but times are {found:g} apart")
-    return said
-
-
-def _number(path: Path, name: str, value: Any) -> float:
-    """An attribute that must be a finite number."""
-    try:
-        number = float(value)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: the attribute {name!r} must be a number; got {value!r}") from error
-    if not np.isfinite(number):
-        raise ValueError(f"{path}: the attribute {name!r} must be a finite number; got {number}")
-    return number
-
-
-def _check_velocity(path: Path, velocity: Any, attributes: dict[str, Any]) -> None:
-    named = velocity.attrs.get("_ARRAY_DIMENSIONS") or getattr(velocity.metadata, "dimension_names", None)
-    if tuple(named or ()) != VELOCITY_DIMENSIONS:
-        raise ValueError(f"{path}: velocity must have the dimensions {VELOCITY_DIMENSIONS}; got {tuple(named or ())}")
-    shape = velocity.shape
+def _check_velocity(where: str, velocity: xr.Variable, attributes: dict[str, Any]) -> None:
+    if sorted(map(str, velocity.dims)) != sorted(VELOCITY_DIMENSIONS):
+        raise ValueError(f"{where}: velocity must have the dimensions {VELOCITY_DIMENSIONS}; got {velocity.dims}")
+    shape = tuple(velocity.sizes[name] for name in VELOCITY_DIMENSIONS)
     if shape[2] != 2 or shape[3] != shape[4] or min(shape) < 1:
-        raise ValueError(f"{path}: velocity must be 2 components on a square grid; got {shape}")
-    if str(velocity.dtype) not in PRECISIONS:
-        raise ValueError(f"{path}: velocity must be {' or '.join(PRECISIONS)}; got {velocity.dtype}")
+        raise ValueError(f"{where}: velocity must be 2 components on a square grid; got {shape}")
+    kind = velocity.dtype.newbyteorder("=")
+    if kind not in (np.float16, *PRECISIONS):
+        raise ValueError(f"{where}: velocity must be float16, {' or '.join(PRECISIONS)} when decoded; got {kind}")
+    check_plain(where, "velocity", velocity, speed=True)
     boundary = attributes.get("boundary", "periodic")
     if boundary != "periodic":
-        raise ValueError(f"{path} is not periodic (boundary {boundary!r}): flows must be periodic in x and y")
+        raise ValueError(f"{where} is not periodic (boundary {boundary!r}): flows must be periodic in x and y")
 
 
-def _values(path: Path, group: Any, name: str) -> np.ndarray:
+def _reynolds(where: str, data: xr.Dataset, attributes: dict[str, Any], count: int) -> np.ndarray:
+    values = attributes.get("reynolds")
+    if "reynolds" in data.variables:
+        variable = data["reynolds"].variable
+        check_plain(where, "reynolds", variable)
+        if variable.size > 1 and variable.dims != ("trajectory",):
+            raise ValueError(f"{where}: reynolds must have the dimension trajectory; got {variable.dims}")
+        values = variable.values
     try:
-        values = np.asarray(group[name][...])
-    except Exception as error:
-        raise ValueError(f"{path / name} is damaged ({error}): make or copy the data set again") from error
-    # Tiny arrays are checked for their file too: what is missing would be read as the fill value.
-    key = group[name].metadata.encode_chunk_key((0,) * group[name].ndim)
-    if not (path / name / key).is_file():
-        raise ValueError(f"{path / name / key} is missing: the data set is damaged; make or copy it again")
-    return values
+        reynolds = np.asarray(values, np.float64).reshape(-1)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: Reynolds numbers must be numbers ({error})") from error
+    if reynolds.size == 1:
+        reynolds = np.full(count, reynolds[0])
+    if reynolds.shape != (count,) or not (np.isfinite(reynolds) & (reynolds > 0)).all():
+        raise ValueError(f"{where} needs one positive Reynolds number per trajectory ({count}); got {reynolds}")
+    return reynolds
+
+
+def _seeds(where: str, data: xr.Dataset, count: int) -> tuple[int, ...]:
+    if "seed" not in data.variables:
+        return (UNKNOWN_SEED,) * count
+    values = np.atleast_1d(data["seed"].values)
+    if values.shape != (count,) or values.dtype.kind not in "iuf":
+        raise ValueError(f"{where} needs one seed per trajectory ({count}), a whole number; got {values}")
+    return tuple(int(each) if np.isfinite(each) else UNKNOWN_SEED for each in values)

@@ -3,11 +3,13 @@
     velocity    (trajectory, time, component, x, y)     frames on the points 2 pi i / N of [0, 2 pi)^2
     energy      (trajectory, time)                      <u^2 + v^2> / 2
     dissipation (trajectory, time)                      <(dv/dx - du/dy)^2> / Re
-    coordinates trajectory, time, component, x, y, and per trajectory seed, reynolds
+    coordinates trajectory, time, component, x, y, and per trajectory seed, reynolds, identity
+    checksums   check (trajectory), of its coordinates; frame_check (trajectory, time), of its name and frame
 
 All is non-dimensional: lengths in units of the box over 2 pi. Chunks of the velocity hold some frames of one
 trajectory, so that a window of time costs few of them. The store is of zarr format 2, where names (text of fixed
-length) and consolidated metadata are no extensions; chunks carry checksums.
+length) and consolidated metadata are no extensions; chunks carry checksums, and those of numbers are filled with NaN
+until they are written: a missing one is damage.
 """
 
 import json
@@ -35,11 +37,14 @@ COORDINATES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "y": (("y",), {"units": "1", "long_name": "position along y; the box has the length 2 pi"}),
     "seed": (("trajectory",), {"long_name": f"seed of the random beginning; {UNKNOWN_SEED} where unknown"}),
     "reynolds": (("trajectory",), {"units": "1", "long_name": "Reynolds number, the inverse of the viscosity"}),
+    "identity": (("trajectory",), {"long_name": "name of the simulation"}),
+    "check": (("trajectory",), {"long_name": "checksum of identity, seed, Reynolds number and forcing"}),
 }
 VARIABLES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "velocity": (VELOCITY_DIMENSIONS, {"units": "1", "long_name": "velocity"}),
     "energy": (("trajectory", "time"), {"units": "1", "long_name": "kinetic energy per unit of mass"}),
     "dissipation": (("trajectory", "time"), {"units": "1", "long_name": "rate of dissipation per unit of mass"}),
+    "frame_check": (("trajectory", "time"), {"long_name": "checksum of the identity and of points of the frame"}),
 }
 
 
@@ -130,6 +135,5 @@ class FlowDescription:
             "points": self.points,
             "interval": self.interval,
             "duration": self.frames * self.interval,
-            "identities": list(self.identities),
         }
         return json.loads(json.dumps({**self.attributes, **own}, allow_nan=False))

@@ -8,7 +8,11 @@ trajectory, or a later time with a gap of several Lyapunov times (14.7 each ther
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from jaxtyping import Float
+
 from closura.trajectories.flow_data import FlowData
+from closura.trajectories.frame_samples import enough, same_simulation, spread
 
 
 @dataclass(frozen=True)
@@ -187,7 +191,24 @@ def check_split(train: Sequence[Segment], test: Sequence[Segment], *, gap: int =
 
 
 def shared_trajectories(first: FlowData, second: FlowData) -> list[tuple[int, int]]:
-    """Pairs of trajectories of two data sets that are the same simulation, by their identities."""
+    """Pairs of trajectories of two data sets that are the same simulation: by name, or by the frames that both hold."""
+    known = [first.samples(i, np.arange(first.frames), first.points) for i in range(first.trajectories)]
     return [
-        (i, j) for i, name in enumerate(first.identities) for j, other in enumerate(second.identities) if name == other
+        (i, j)
+        for i in range(first.trajectories)
+        for j in range(second.trajectories)
+        if second.is_called(j, first.identities[i]) or holds_frames(second, j, known[i], first.interval, first.points)
     ]
+
+
+def holds_frames(
+    data: FlowData, trajectory: int, known: Float[np.ndarray, "known 32"], interval: float, points: int
+) -> bool:
+    """Whether a trajectory holds known frames: samples of consecutive ones, ``interval`` apart, on ``points`` per side.
+
+    A beginning that both have in common, before they part, does not count: see ``frame_samples.same_simulation``.
+    """
+    if not len(known):
+        return False
+    numbers = spread(data.frames, enough(data.frames, data.interval, len(known), interval))
+    return same_simulation(data.times[numbers], data.samples(trajectory, numbers, points), known, interval)

@@ -15,11 +15,17 @@ from jaxtyping import Bool, Float
 
 from closura.files import replaced_folder
 from closura.locks import locked
+from closura.trajectories.frame_samples import frame_checks, parameter_check
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation
 
-# Chunks of nothing but zeros (the seed 0, the time 0) are files too: a missing file means damage.
+# Chunks of nothing but zeros (the seed 0, the time 0) are files too. A file that is missing is read as something else
+# than what was written: as NaN, or as what the checksums do not fit.
 WRITE_ALL: Any = {"write_empty_chunks": True}
+
+
+# What xarray is to take for coordinates.
+BESIDE = "seed reynolds identity check frame_check"
 
 
 class FlowWriter:
@@ -28,7 +34,8 @@ class FlowWriter:
     def __init__(self, path: Path, description: FlowDescription, group: Any) -> None:
         self.path, self.description = path, description
         self._group = group
-        self._arrays = {name: group[name] for name in VARIABLES}
+        # Stores that an earlier version began have no checksums of frames.
+        self._arrays = {name: group[name] for name in VARIABLES if name in group}
         self._written = np.zeros((description.trajectories, description.frames), bool)
 
     @classmethod
@@ -57,22 +64,28 @@ class FlowWriter:
             "y": side,
             "seed": np.asarray(d.seeds, np.int64),
             "reynolds": np.asarray(d.reynolds, np.float64),
+            "identity": np.asarray(d.identities, np.str_),
+            "check": np.asarray(
+                [parameter_check(*each, d.forcing) for each in zip(d.identities, d.reynolds, d.seeds, strict=True)],
+                np.int32,
+            ),
         }
         for name, (dimensions, facts) in COORDINATES.items():
             array = group.create_array(
                 name, shape=values[name].shape, chunks=values[name].shape, dtype=values[name].dtype, fill_value=None,
+                compressors=numcodecs.Zstd(level=1, checksum=True),
                 attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts}, config=WRITE_ALL,
             )  # fmt: skip
             array[:] = values[name]
         sizes = {"trajectory": d.trajectories, "time": d.frames, "component": 2, "x": d.points, "y": d.points}
         chunks = {**sizes, "trajectory": 1, "time": d.chunk_frames}
         for name, (dimensions, facts) in VARIABLES.items():
-            dtype = np.dtype(d.precision if name == "velocity" else "float64")
+            dtype = np.dtype({"velocity": d.precision, "frame_check": "int32"}.get(name, "float64"))
             shape, chunk = (tuple(of[each] for each in dimensions) for of in (sizes, chunks))
             group.create_array(
-                name, shape=shape, chunks=chunk, dtype=dtype, fill_value=float("nan"),
+                name, shape=shape, chunks=chunk, dtype=dtype, fill_value=float("nan") if dtype.kind == "f" else None,
                 filters=[numcodecs.Shuffle(dtype.itemsize)], compressors=numcodecs.Zstd(level=1, checksum=True),
-                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts, "coordinates": "seed reynolds"},
+                attributes={"_ARRAY_DIMENSIONS": list(dimensions), **facts, "coordinates": BESIDE},
                 config=WRITE_ALL,
             )  # fmt: skip
         return cls(path, description, group)
@@ -148,6 +161,9 @@ class FlowWriter:
     ) -> None:
         stop = start + len(velocity)
         self._arrays["velocity"][trajectory, start:stop] = velocity
+        if "frame_check" in self._arrays:
+            checks = frame_checks(self.description.identities[trajectory], velocity)
+            self._arrays["frame_check"][trajectory, start:stop] = checks
         self._arrays["energy"][trajectory, start:stop] = energy
         self._arrays["dissipation"][trajectory, start:stop] = dissipation
         self._written[trajectory, start:stop] = True

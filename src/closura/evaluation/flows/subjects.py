@@ -4,16 +4,19 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from closura.reduced import baselines, calibration  # noqa: F401 - they register themselves
 from closura.reduced.filters import Filter, from_plain
 from closura.reduced.model import ReducedModel, load_model
 from closura.reduced.reconstruction import Reconstruction, load_reconstruction
-from closura.trajectories import FlowData
+from closura.trajectories import FlowData, open_flow
+from closura.trajectories.split import holds_frames
 
 WEIGHTS = "weights.safetensors"
 CLIMATOLOGY = "climatology.safetensors"
@@ -21,8 +24,40 @@ ROWS = ("none", "persistence", "climatology")
 """Rows that every table has."""
 
 
+class Fitted:
+    """What was fitted to frames of flows, and knows which."""
+
+    metadata: Mapping[str, Any]
+
+    @property
+    def segments(self) -> list[Mapping[str, Any]]:
+        """Segments that training or validation have seen."""
+        return [segment for part in ("train", "validation") for segment in self.metadata.get(part, ())]
+
+    @cached_property
+    def samples(self) -> list[Float[np.ndarray, "known 32"]] | None:
+        """Samples of the frames of each segment (see ``frame_samples.sample``), or None where they are not known.
+
+        Weights of earlier versions kept none: they are taken from the training data, if they are where they were.
+        """
+        if not self.segments or "points" not in self.metadata or "interval" not in self.metadata:
+            return None
+        numbers = [np.arange(s["start"], s["stop"], s["step"]) for s in self.segments]
+        if "seen" in self.metadata:
+            return np.split(self.metadata["seen"], np.cumsum([len(each) for each in numbers])[:-1])
+        try:
+            flow = open_flow(str(self.metadata.get("data", "")))
+        except (OSError, ValueError):
+            return None
+        for s in self.segments:
+            inside = s["trajectory"] < flow.trajectories and s["stop"] <= flow.frames
+            if not inside or not flow.is_called(s["trajectory"], str(s.get("simulation"))):
+                return None
+        return [flow.samples(s["trajectory"], n, flow.points) for s, n in zip(self.segments, numbers, strict=True)]
+
+
 @dataclass(frozen=True, eq=False)
-class ClosureSubject:
+class ClosureSubject(Fitted):
     """A fitted closure.
 
     Parameters
@@ -58,7 +93,7 @@ class ClosureSubject:
 
 
 @dataclass(frozen=True, eq=False)
-class ModelSubject:
+class ModelSubject(Fitted):
     """A fitted reduced-order model; fields as those of :class:`ClosureSubject`.
 
     Parameters
@@ -225,14 +260,22 @@ def other_reynolds(metadata: Mapping[str, Any], data: FlowData, trajectories: Se
     return f"trained at Reynolds number {_list(trained)}, used at {_list(new)}"
 
 
-def seen_segments(metadata: Mapping[str, Any], data: FlowData, trajectory: int) -> list[Mapping[str, Any]]:
-    """Segments of a trajectory that training or validation have seen, by the simulation's identity."""
-    identity = data.identities[trajectory]
+def seen_segments(subject: Fitted, data: FlowData, trajectory: int) -> list[Mapping[str, Any]]:
+    """Segments that training or validation have seen and that a trajectory holds: by its name, or by its frames.
+
+    Where the frames are not known, all names count of a data set that does not say for sure which trajectory has which.
+    """
+    segments = subject.segments
+    called = [s for s in segments if data.is_called(trajectory, str(s.get("simulation")))]
+    if called:
+        return called
+    if subject.samples is None:
+        return [s for s in segments if data.may_be(trajectory, str(s.get("simulation")))]
+    points, interval = int(subject.metadata["points"]), float(subject.metadata["interval"])
     return [
         segment
-        for part in ("train", "validation")
-        for segment in metadata.get(part, ())
-        if segment.get("simulation") == identity
+        for segment, known in zip(segments, subject.samples, strict=True)
+        if holds_frames(data, trajectory, known, int(segment["step"]) * interval, points)
     ]
 
 
@@ -244,13 +287,12 @@ def unseen_frames(subjects: Sequence[Any], data: FlowData, trajectory: int) -> r
     """
     found = range(data.frames)
     for subject in subjects:
-        seen = seen_segments(subject.metadata, data, trajectory)
+        seen = seen_segments(subject, data, trajectory)
         if not seen:
             continue
         if Path(str(subject.metadata.get("data", ""))).resolve() != data.path.resolve():
             return None
-        identity = data.identities[trajectory]
-        tests = [s for s in subject.metadata.get("test", ()) if s.get("simulation") == identity]
+        tests = [s for s in subject.metadata.get("test", ()) if data.is_called(trajectory, str(s.get("simulation")))]
         apart = [t for t in tests if all(t["stop"] <= s["start"] or t["start"] >= s["stop"] for s in seen)]
         if not apart:
             return None
@@ -306,7 +348,7 @@ def choose_stretches(
             raise ValueError(f"{data.path} has trajectories 0 to {data.trajectories - 1}; got {i}")
         frames = free[i]
         if frames is None and not allow_leak:
-            known = [s.name for s in subjects if seen_segments(s.metadata, data, i)]
+            known = [s.name for s in subjects if seen_segments(s, data, i)]
             raise ValueError(
                 f"trajectory {i} was seen in training or validation by {', '.join(known)}: choose another, or score it "
                 "all the same with --allow-leak"
@@ -321,7 +363,7 @@ def leaks(subjects: Sequence[Any], data: FlowData, stretches: Sequence[Stretch])
 
 
 def _who(subjects: Sequence[Any], data: FlowData) -> str:
-    known = [s.name for s in subjects if any(seen_segments(s.metadata, data, i) for i in range(data.trajectories))]
+    known = [s.name for s in subjects if any(seen_segments(s, data, i) for i in range(data.trajectories))]
     return ", ".join(known)
 
 

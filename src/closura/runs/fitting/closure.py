@@ -156,7 +156,8 @@ def _finish(
     row: dict[str, Any] = {"update": done["update"], **judged, "seconds": done["seconds"]}
     _save(c, data, run.weights, closure, row)
     climate = ClimatologyRecipe(CLIMATE).fit(*data.pairs(data.split.train, 5 * CLIMATE), key=key)
-    save_reconstruction(run.climatology, climate, metadata=_facts(c, data))
+    own = {"configuration": to_plain(c), **data.facts()}
+    save_reconstruction(run.climatology, climate, metadata=own)
     without = float(np.mean(np.abs(chosen[0].astype(np.float64) - chosen[1])))
     factor = closure.factor if isinstance(closure, Calibrated) else 1.0
     return FitResult(closure, judged["validation_error"], without, factor, done["update"], done["seconds"]), row
@@ -172,7 +173,7 @@ def _judged(c: ClosureFitConfiguration, data: FitData) -> tuple[Frames, Frames]:
 
 
 def _facts(c: ClosureFitConfiguration, data: FitData) -> dict[str, Any]:
-    return {"configuration": to_plain(c), **data.facts()}
+    return {"configuration": to_plain(c), **data.record()}
 
 
 def _save(c: ClosureFitConfiguration, data: FitData, path: Path, closure: Any, row: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, SpectralC
 from closura.reduced.spectra import mode_power
 from closura.runs.fitting.configuration import FilterConfiguration, SplitConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
-from closura.trajectories.split import Segment, Split, by_time, by_trajectory, check_split, interleaved
+from closura.trajectories.frame_samples import NUMBERS
+from closura.trajectories.split import (
+    Segment,
+    Split,
+    by_time,
+    by_trajectory,
+    check_split,
+    holds_frames,
+    interleaved,
+)
 from closura.trajectories.windows import Windows
 
 POWER_FRAMES = 1000
@@ -57,6 +67,17 @@ class FitData:
         for batch in Windows(self.flow, self.split.train, 1).batches(size, seed=seed, first=first):
             full = batch[:, 0]
             yield np.stack([self.filtering(full), full], axis=1)
+
+    @cached_property
+    def seen(self) -> Float[np.ndarray, "frames 32"]:
+        """Samples of all frames of training, then of validation: by them a closure knows what it has seen."""
+        parts = [self.flow.samples(s.trajectory, np.asarray(s.frames), self.flow.points)
+                 for s in (*self.split.train, *self.split.validation)]  # fmt: skip
+        return np.concatenate([np.empty((0, NUMBERS), np.float32), *parts])
+
+    def record(self) -> dict[str, Any]:
+        """What goes into the file of weights: :meth:`facts`, and :attr:`seen`."""
+        return {**self.facts(), "seen": self.seen}
 
     def facts(self) -> dict[str, Any]:
         """What a run must remember: filter, and the simulations that it has seen."""
@@ -134,15 +155,20 @@ def split_of(flow: FlowData, c: SplitConfiguration) -> Split:
 
 
 def _check_simulations(flow: FlowData, split: Split) -> None:
-    """Refuse the same simulation in training and elsewhere, under two numbers."""
-    train = {flow.identities[s.trajectory]: s.trajectory for s in split.train}
-    for held in (*split.validation, *split.test):
-        known = train.get(flow.identities[held.trajectory], held.trajectory)
-        if known != held.trajectory:
-            raise ValueError(
-                f"trajectories {known} and {held.trajectory} of {flow.path} are the same simulation, one for training "
-                "and one held out: use others, or allow it by name (split.allow-leak)"
-            )
+    """Refuse the same simulation, or the same frames, in training and elsewhere, under two numbers."""
+    for known in split.train:
+        others = {s.trajectory for s in (*split.validation, *split.test)} - {known.trajectory}
+        if not others:
+            continue
+        samples = flow.samples(known.trajectory, np.asarray(known.frames), flow.points)
+        for held in sorted(others):
+            same = flow.identities[known.trajectory] == flow.identities[held]
+            if same or holds_frames(flow, held, samples, known.step * flow.interval, flow.points):
+                what = "are the same simulation" if same else "hold the same frames"
+                raise ValueError(
+                    f"trajectories {known.trajectory} and {held} of {flow.path} {what}, one for training and one held "
+                    "out: use others, or allow it by name (split.allow-leak)"
+                )
 
 
 def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
@@ -169,7 +195,7 @@ def check_same_simulations(stored: Mapping[str, Any], flow: FlowData) -> None:
         for segment in stored.get(part, ()):
             number, name = segment["trajectory"], segment["simulation"]
             found = flow.identities[number] if number < flow.trajectories else "none"
-            if found != name:
+            if number >= flow.trajectories or not flow.is_called(number, name):
                 raise ValueError(
                     f"{flow.path} holds other simulations than {stored.get('data')}, which the run began with: its "
                     f"trajectory {number} is {found}, not {name}. Give the same data with --data, or start a new run "
@@ -185,13 +211,20 @@ def check_same_data(stored: Any, data: FitData) -> None:
     ValueError
         Says what differs.
     """
-    facts = data.facts()
+    facts = json.loads(json.dumps(data.facts()))
     for name in ("filter", "forcing", "interval", "points", "train", "validation", "test"):
-        if isinstance(stored, dict) and name in stored and stored[name] != json.loads(json.dumps(facts[name])):
+        if isinstance(stored, dict) and name in stored and _unnamed(stored[name]) != _unnamed(facts[name]):
             raise ValueError(
                 f"{data.flow.path} is not the data that the run began with ({name} differs): start a new run, or give "
                 "the same data with --data"
             )
+
+
+def _unnamed(fact: Any) -> Any:
+    """A fact without names of simulations: :func:`check_same_simulations` knows what else they were called."""
+    if not isinstance(fact, list):
+        return fact
+    return [{k: v for k, v in each.items() if k != "simulation"} if isinstance(each, dict) else each for each in fact]
 
 
 def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterConfiguration) -> Filter:

@@ -140,7 +140,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
         return recipe.loss(model, windows, turns, key=key)
 
     descent = Descent(recipe.descent, loss)
-    facts = {"configuration": to_plain(c), "every_frames": c.every_frames, **data.facts()}
+    facts = {"configuration": to_plain(c), "every_frames": c.every_frames, **data.record()}
 
     def save(path: Path, model: Any, row: dict[str, Any]) -> None:
         told: dict[str, Any] = {name: row[name] for name in ("update", "validation_error") if name in row}

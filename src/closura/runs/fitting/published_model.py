@@ -97,7 +97,7 @@ def published_task(c: ModelFitConfiguration, data: FitData) -> Task:
             yield batch, reynolds.astype(np.float32)
 
     descent = Descent(recipe.descent, loss)
-    facts = {"configuration": to_plain(c), "every_frames": c.every_frames, **data.facts()}
+    facts = {"configuration": to_plain(c), "every_frames": c.every_frames, **data.record()}
 
     def save(path: Path, model: Any, row: dict[str, Any]) -> None:
         told: dict[str, Any] = {name: row[name] for name in ("update", "validation_error") if name in row}
