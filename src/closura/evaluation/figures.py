@@ -85,5 +85,5 @@ def write_figures(
         if len(evaluation.frame_steps) > 1:
             write_animation(evaluation, target("animation", ".gif"))
     if metrics and training_panels(metrics):
-        training_curves(metrics, target("training"))
+        training_curves(metrics, target("training"), validation=f"{evaluation.error_name} (%)")
     return written
