@@ -128,7 +128,7 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
     found = [
         _Step(
             "Simulate Kolmogorov flow at Reynolds number 34: some trajectories, of which the last is held out.",
-            "closura data generate kolmogorov",
+            "closura data generate",
             run_generate,
             ("kolmogorov", "--reynolds", "34", "--interval", "0.12", *sizes["data"], "--out", str(data)),
             data,
@@ -250,7 +250,8 @@ class _Record:
         try:
             entries = json.loads(self.path.read_text())
             self.entries = {
-                name: {key: str(entry[key]) for key in ("command", "state")} for name, entry in entries.items()
+                name: {"command": _as_now(str(entry["command"])), "state": str(entry["state"])}
+                for name, entry in entries.items()
             }
         except FileNotFoundError:
             pass
@@ -311,3 +312,8 @@ class _Record:
 
     def _save(self) -> None:
         write_atomically(self.path, json.dumps(self.entries, indent=1) + "\n")
+
+
+def _as_now(command: str) -> str:
+    """A recorded command as it is written today: earlier versions doubled a word of the first one."""
+    return command.replace("data generate kolmogorov kolmogorov ", "data generate kolmogorov ", 1)

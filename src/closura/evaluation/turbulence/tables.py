@@ -222,7 +222,7 @@ def _statistics_note(evaluation: TurbulenceEvaluation) -> str:
 
 
 def print_tables(evaluation: TurbulenceEvaluation, console: Console) -> None:
-    """Both tables, the closures in bold."""
+    """The tables, the closures in bold, and a verdict on each closure."""
     for block in blocks(evaluation):
         table = Table(title=block.title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
         for index, heading in enumerate(block.headings):
@@ -232,6 +232,8 @@ def print_tables(evaluation: TurbulenceEvaluation, console: Console) -> None:
             table.add_row(escape(name), *(escape(cell) for cell in cells), style=style)
         console.print(table)
         console.print(block.note + "\n", markup=False, highlight=False)
+    for line in evaluation.verdicts():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_json(evaluation: TurbulenceEvaluation, path: str | Path) -> Path:
