@@ -87,6 +87,11 @@ def write_figures(
         if len(evaluation.frame_steps) > 1:
             draw("animation", write_animation, ".gif")
     if metrics and training_panels(metrics):
-        parts.write("training", folder / f"training{suffix}", lambda path: training_curves(metrics, path))
+        validation = f"{evaluation.error_name} (%)"
+        parts.write(
+            "training",
+            folder / f"training{suffix}",
+            lambda path: training_curves(metrics, path, validation=validation),
+        )
     parts.close()
     return parts.written

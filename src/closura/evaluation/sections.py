@@ -33,7 +33,10 @@ FIGURES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Fields and actions",
         (
-            ("fields", "Fields of one simulation, the same colours for all methods. Grey: not finite."),
+            (
+                "fields",
+                "Fields of one simulation; one scale of colours for all methods at each moment. Grey: not finite.",
+            ),
             ("field_errors", "Difference to the truth in the same simulation."),
             ("actions", "What closures answer in these fields; red is taken away, blue added."),
             ("animation", "The same simulation, moving."),
@@ -98,7 +101,7 @@ def _published(evaluation: Evaluation, level: str) -> list[str]:
             rows.append((name, [percent(float(quantile_per_step(values)[step])) for _, step in shown]))
         else:
             rows.append((name, [short(100 * float(values[:, step].mean())) for _, step in shown]))
-    headings = [f"{found.centre} relative MAE (%)", *(f"step {step}" for _, step in shown)]
+    headings = [f"{found.centre} {evaluation.error_name} (%)", *(f"step {step}" for _, step in shown)]
     return [
         f"<{level}>Beside the published figures</{level}>",
         page.table(headings, rows, learned=evaluation.closures),

@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from rich.console import Console
 
 from closura.evaluation.fields import draw_picture
-from closura.evaluation.scales import colour_map
+from closura.evaluation.scales import ROUNDING, colour_map
 from closura.evaluation.style import MethodStyle, method_styles
 from closura.evaluation.terminal import print_rows
 from closura.evaluation.words import bounded
@@ -42,14 +42,14 @@ class Block(NamedTuple):
 def styles_of(names: Sequence[str]) -> dict[str, MethodStyle]:
     """How rows are drawn: no closure red, persistence black dots, climatology grey; the others solid, in colours."""
     learned = [name for name in names if name not in BASELINE_STYLES]
-    found = method_styles([f"closure {name}" for name in learned])
+    found = method_styles(dict.fromkeys(learned, "closure"))
     styles = {}
     for name in names:
         if name in BASELINE_STYLES:
             styles[name] = BASELINE_STYLES[name]
             continue
         number = learned.index(name)
-        own = found[f"closure {name}"]
+        own = found[name]
         styles[name] = MethodStyle(_CLOSURES[number % len(_CLOSURES)], own.line, own.marker, own.width)
     return styles
 
@@ -66,11 +66,11 @@ def symmetric(*fields: np.ndarray) -> Normalize:
     return Normalize(-max(limit, 1e-12), max(limit, 1e-12))
 
 
-def positive(*fields: np.ndarray) -> Normalize:
-    """A scale from zero that holds 99.9 % of all values."""
+def positive(*fields: np.ndarray, size: float = 0.0) -> Normalize:
+    """A scale from zero that holds 99.9 % of all values; of ``size``, that of the fields, no less than rounding."""
     values = np.concatenate([field[np.isfinite(field)].ravel() for field in fields])
     limit = float(np.quantile(values, 0.999)) if values.size else 1.0
-    return Normalize(0.0, max(limit, 1e-12))
+    return Normalize(0.0, max(limit, ROUNDING * size, 1e-12))
 
 
 @contextmanager
