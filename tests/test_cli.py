@@ -152,7 +152,8 @@ def test_errors_are_printed_as_they_are_written(
     # "[/bold]" would close what was never opened, "[red]" would vanish.
     folder = tmp_path / "[red]" / "x[" / "bold]"
     shown = printed_error(capsys, "train", "advection", "--run", str(folder), "--resume")
-    assert shown == f"error: there is no run in {folder}: configuration.json is missing; begin one with the same command without --resume\n"
+    advice = "begin one with the same command without --resume"
+    assert shown == f"error: there is no run in {folder}: configuration.json is missing; {advice}\n"
     shown = printed_error(capsys, "train", "advection", "--run", str(run))
     assert shown.startswith(f"error: {run} already holds a run: continue it with --resume")
     assert "runs[bold]" in shown
