@@ -84,9 +84,10 @@ def test_zarr_is_decoded(name: str, zarr_format: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["plain", "scale", "fill", "axes", "parameters", "v, u", "y before x", "downwards", "double"]
 )
-def test_netcdf_is_decoded(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])  # NetCDF 3 and 4
+def test_netcdf_is_decoded(name: str, engine: Any, tmp_path: Path) -> None:
     change, encoding = ENCODED[name]
-    change(dataset()).to_netcdf(tmp_path / "a.nc", engine="scipy", encoding=encoding)
+    change(dataset()).to_netcdf(tmp_path / "a.nc", engine=engine, encoding=encoding)
     same(open_flow(tmp_path / "a.nc"), name)
 
 

@@ -135,8 +135,7 @@ def _netcdf(path: Path) -> xr.Dataset:
         return xr.open_dataset(path, **DECODING)
     except Exception as error:
         raise ValueError(
-            f"{path} cannot be read as NetCDF ({_line(error)}): NetCDF 4 needs the package h5netcdf, NetCDF 3 scipy; "
-            "for other layouts see closura data convert --help"
+            f"{path} cannot be read as NetCDF ({_line(error)}); for other layouts see closura data convert --help"
         ) from error
 
 
