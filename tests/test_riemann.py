@@ -290,3 +290,143 @@ def test_other_bad_input_is_refused():
             shock_positions(sod, t)
     with pytest.raises(ValueError, match=r"'shu-osher' is no Riemann problem.*lax.*finer grid"):
         exact_riemann(euler_1d("shu-osher"), np.zeros(2), 0.1)
+
+
+# All gases and strengths: against bisection in extended precision, which shares no line with the solver.
+
+EPSILON = float(np.finfo(np.longdouble).eps)
+
+
+def branch(s, rho, p, gamma):
+    """``f`` and its derivative by ``log p``, as Toro 2009, section 4.2, prints them."""
+    star = np.exp(s)
+    a, b = 2 / ((gamma + 1) * rho), (gamma - 1) / (gamma + 1) * p
+    c, z = np.sqrt(gamma * p / rho), (gamma - 1) / (2 * gamma)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        shock = (star - p) * np.sqrt(a / (star + b))
+        steep = star * np.sqrt(a / (star + b)) * (1 - (star - p) / (2 * (star + b)))
+        fan = 2 * c / (gamma - 1) * np.expm1(z * (s - np.log(p)))
+        return np.where(star > p, shock, fan), np.where(star > p, steep, c / gamma * np.exp(z * (s - np.log(p))))
+
+
+def bisected(left, right, gamma):
+    """``log p*``, velocity, and how much a rounding of the velocities moves ``log p*``; columns of problems."""
+    left, right = np.asarray(left, np.longdouble), np.asarray(right, np.longdouble)
+    low, high = np.full(left.shape[1], -1e8, np.longdouble), np.full(left.shape[1], 700, np.longdouble)
+    for _ in range(100):
+        middle = (low + high) / 2
+        value = branch(middle, left[0], left[2], gamma)[0] + branch(middle, right[0], right[2], gamma)[0]
+        above = value + right[1] - left[1] > 0
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    s = (low + high) / 2
+    (f_l, slope_l), (f_r, slope_r) = branch(s, left[0], left[2], gamma), branch(s, right[0], right[2], gamma)
+    size = np.abs(f_l) + np.abs(f_r) + np.abs(left[1]) + np.abs(right[1])
+    v = np.where(slope_l < slope_r, left[1] - f_l, right[1] + f_r)
+    return s, v, size / (slope_l + slope_r), size
+
+
+def problems(kind, number, rng):
+    """Random states of a kind, columns ``(rho, v, p)``, and the gases."""
+    gamma = 1 + 10 ** rng.uniform(-4, np.log10(9), number)
+    rho = 10 ** rng.uniform(-3, 3, (2, number))
+    p = 10 ** rng.uniform(-10, 6, (2, number)) if kind != "usual" else 10 ** rng.uniform(-2, 2, (2, number))
+    sound = np.sqrt(gamma * p / rho)
+    most = 2 / (gamma - 1) * sound.sum(0)
+    if kind == "near vacuum":
+        # Velocities are rounded: closer than this, float64 cannot say how far from the vacuum they are.
+        jump = most * (1 - 10 ** rng.uniform(-6, 0, number))
+    elif kind == "collisions":
+        jump = -(10 ** rng.uniform(-3, 6, number))
+    else:
+        jump = np.minimum(rng.uniform(-5, 5, number) * sound.max(0), 0.9 * most)
+    v = rng.normal(size=number) * sound.min(0)
+    return np.stack([rho[0], v, p[0]]), np.stack([rho[1], v + jump, p[1]]), gamma
+
+
+@pytest.mark.parametrize("kind", ["usual", "strong", "collisions", "near vacuum"])
+def test_random_problems_of_all_gases(kind):
+    left, right, gamma = problems(kind, 750, np.random.default_rng(3))
+    logs, v, condition, size = bisected(left, right, gamma)
+    for i in range(len(gamma)):
+        star = star_state(left[:, i], right[:, i], gamma[i])
+        given = (kind, left[:, i], right[:, i], gamma[i])
+        # Rounding: of the pressure, and of velocities as they move the pressure.
+        allowed = (2e-14 if EPSILON < 1e-17 else 1e-12) * (1 + float(condition[i]) + abs(float(logs[i])))
+        if logs[i] > -690:
+            assert abs(np.log(star.pressure) - float(logs[i])) <= allowed, given
+        else:
+            assert star.pressure < 1e-299, given
+        assert abs(star.velocity - float(v[i])) <= 1e-13 * float(size[i] + abs(v[i])), given
+
+
+@pytest.mark.parametrize("gamma", [1.0001, 1.001, 1.01, 1.05, 1.1, 1.2, 1.4, 5 / 3, 3.0, 10.0])
+@pytest.mark.parametrize("pressure", [1e-4, 1e-8, 1e-300])
+def test_cold_streams_collide(gamma, pressure):
+    # Both shocks are as strong as they get: p* = (gamma + 1) / 2 rho v^2 to first order in the cold gas's pressure, and
+    # rho* = rho (gamma + 1) / (gamma - 1) but for what its Mach number leaves, 2 gamma p / ((gamma - 1) rho w^2).
+    star = star_state((1.0, 10.0, pressure), (1.0, -10.0, pressure), gamma)
+    assert star.pressure == pytest.approx((gamma + 1) / 2 * 100, rel=4 * pressure + 1e-13)
+    assert star.velocity == 0.0
+    assert (star.left.kind, star.right.kind) == ("shock", "shock")
+    thinner = 2 * gamma * pressure / ((gamma - 1) * 25 * (gamma + 1) ** 2)
+    assert star.density_left == pytest.approx((gamma + 1) / (gamma - 1), rel=2 * thinner + 1e-13)
+    # Mass: the gas comes in at w = 10 - S and stays at rest behind. S is what 10 leaves: rounding of logarithms stays.
+    lost = 1e-15 * (10 + np.log(star.pressure / pressure)) * star.density_left
+    assert star.density_left * -star.left.head == pytest.approx(10.0 - star.left.head, abs=10 * lost)
+
+
+@pytest.mark.parametrize("gamma", [1.0001, 1.01, 1.1, 1.4, 3.0, 10.0])
+@pytest.mark.parametrize("part", [0.3, 0.9, 0.999])
+def test_fans_near_vacuum(gamma, part):
+    # The gas expands into a part of the velocity that would tear it apart. Isentropic to rounding, in logarithms: for
+    # gamma near 1 powers of 20,000 stand in the fan, and gas soon thins to nothing.
+    c = np.sqrt(gamma)
+    v = 2 * c / (gamma - 1) * part
+    left, right = (1.0, -v, 1.0), (1.0, v, 1.0)
+    star = star_state(left, right, gamma)
+    assert star.velocity == 0.0
+    # c* = c (1 - part), so p* = (1 - part)^(2 gamma / (gamma - 1)); velocities of size v are rounded.
+    log = 2 * gamma / (gamma - 1) * np.log1p(-part)
+    rounding = 1e-15 * gamma / (1 - part) * (1 + 1 / (gamma - 1)) * 4
+    if log > -700:
+        assert np.log(star.pressure) == pytest.approx(log, abs=rounding)
+        assert np.log(star.density_left) == pytest.approx(log / gamma, abs=rounding)
+    else:
+        assert star.pressure == 0.0
+    assert star.left.head == pytest.approx(-v - c, rel=1e-14)
+    assert star.left.tail == pytest.approx(-c * (1 - part), rel=1e-11)
+    ray = np.linspace(star.left.head, star.left.head + min(3 * c, star.left.tail - star.left.head), 50)[1:-1]
+    rho, u, p = riemann_solution(left, right, ray, gamma)
+    change = (gamma - 1) / (gamma + 1) * (ray - star.left.head) / c
+    np.testing.assert_allclose(np.log(rho), 2 / (gamma - 1) * np.log1p(-change), rtol=1e-11, atol=1e-13 * v)
+    np.testing.assert_allclose(np.log(p), gamma * np.log(rho), rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(u - np.sqrt(gamma * p / rho), ray, rtol=1e-12)
+
+
+def test_ends_of_the_range():
+    # Pressures 600 decades apart: a strong shock into the thin gas, found without overflow.
+    star = star_state((1.0, 0.0, 1e300), (1.0, 0.0, 1e-300), 1.4)
+    assert star.density_right == pytest.approx(6.0, rel=1e-13)
+    assert star.right.head == pytest.approx(1.2 * star.velocity, rel=1e-13)
+    assert star.pressure == pytest.approx(1.2 * star.velocity**2, rel=1e-12)
+    with pytest.raises(ValueError, match="range of float64"):
+        star_state((1.0, 1e200, 1.0), (1.0, -1e200, 1.0))
+    with pytest.raises(ValueError, match="range of float64"):
+        star_state((1.0, 1.7e308, 1.0), (1.0, -1.7e308, 1.0))
+    for gamma in (np.inf, np.nan, 1.0, 0.9):
+        with pytest.raises(ValueError, match="gamma"):
+            star_state((1.0, 0.0, 1.0), (1.0, 0.0, 1.0), gamma)
+
+
+@pytest.mark.parametrize("gamma", [1.0001, 1.05, 1.4, 10.0])
+def test_vacuum_is_refused_for_all_gases(gamma):
+    v = 2 * np.sqrt(gamma) / (gamma - 1)
+    with pytest.raises(ValueError, match="vacuum opens"):
+        star_state((1.0, -v * (1 + 1e-12), 1.0), (1.0, v * (1 + 1e-12), 1.0), gamma)
+    assert star_state((1.0, -v * (1 - 1e-9), 1.0), (1.0, v * (1 - 1e-9), 1.0), gamma).velocity == 0.0
+
+
+def test_a_pressure_that_is_not_found_raises(monkeypatch):
+    monkeypatch.setattr("closura.problems.laws.riemann._root", lambda residual, low, high: high)
+    with pytest.raises(ArithmeticError, match=r"was not found.*velocities differ by"):
+        star_state((1.0, 10.0, 1e-3), (1.0, -10.0, 1e-3))

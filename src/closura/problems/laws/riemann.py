@@ -13,7 +13,8 @@ Source: E. F. Toro, Riemann Solvers and Numerical Methods for Fluid Dynamics, 3r
 """
 
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ from jaxtyping import Float, Float64
 from closura.fields.gas_plane import line_of
 from closura.fields.gas_profiles import riemann_sides
 from closura.fields.initial import InitialCondition
+
+_LARGEST_LOG = math.log(sys.float_info.max)
 
 Side = Sequence[float] | Float[np.ndarray, "3"]
 """Density, velocity, pressure."""
@@ -61,8 +64,8 @@ class Star:
 
 
 def _checked(state: Side, where: str, gamma: float) -> tuple[float, float, float]:
-    if not gamma > 1:
-        raise ValueError(f"gamma: expected a ratio of heat capacities above 1; got {gamma}")
+    if not 1 < gamma < math.inf:
+        raise ValueError(f"gamma: expected a finite ratio of heat capacities above 1; got {gamma}")
     if len(state) != 3:
         raise ValueError(f"the {where} state: expected three numbers (rho, v, p); got {len(state)}")
     rho, v, p = (float(s) for s in state)
@@ -77,38 +80,56 @@ def _checked(state: Side, where: str, gamma: float) -> tuple[float, float, float
     return rho, v, p
 
 
-def _branch(p: float, rho: float, p_side: float, c: float, gamma: float) -> tuple[float, float]:
-    """``f(p, K)`` and its derivative (Toro 2009, eqs. 4.6, 4.7, 4.37)."""
-    if p > p_side:
-        b = p_side * (gamma - 1) / (gamma + 1)
-        root = math.sqrt(2 / ((gamma + 1) * rho * (p + b)))
-        return (p - p_side) * root, root * (1 - (p - p_side) / (2 * (p + b)))
-    log = math.log(p / p_side)
-    z = (gamma - 1) / (2 * gamma)
-    # expm1 keeps the digits of weak waves.
-    return 2 * c / (gamma - 1) * math.expm1(z * log), math.exp((z - 1) * log) / (rho * c)
+def _log_ratio(p: float, p_side: float) -> float:
+    """``log(p / p_side)`` with all digits of nearly equal pressures, and of quotients beyond float64."""
+    q = p / p_side
+    if 0.5 < q < 2:
+        return math.log1p((p - p_side) / p_side)
+    return math.log(q) if 1e-300 < q < 1e300 else math.log(p) - math.log(p_side)
+
+
+def _exponential(x: float) -> float:
+    """``exp(x)``, infinite where float64 ends."""
+    return math.exp(x) if x < _LARGEST_LOG else math.inf
+
+
+def _branch(log: float, c: float, gamma: float) -> tuple[float, float]:
+    """``f(p, K)`` and its derivative by ``log p``, for ``log = log(p / p_K)`` (Toro 2009, eqs. 4.6, 4.7, 4.37).
+
+    In this variable both branches are convex, and neither over- nor underflows: with ``q = p / p_K`` and
+    ``r = (gamma - 1) / (gamma + 1)`` the shock's is ``c sqrt(2 / (gamma (gamma + 1))) (q - 1) / sqrt(q + r)``.
+    """
+    if log <= 0:
+        # expm1 keeps the digits of weak waves, and of all waves for gamma near 1.
+        weaker = math.expm1((gamma - 1) / (2 * gamma) * log)
+        return 2 * c / (gamma - 1) * weaker, c / gamma * (1 + weaker)
+    r, inverse = (gamma - 1) / (gamma + 1), math.exp(-log)
+    size = c * math.sqrt(2 / (gamma * (gamma + 1))) * _exponential(log / 2) / math.sqrt(1 + r * inverse)
+    slope = size * (1 + (2 * r + 1) * inverse) / (2 * (1 + r * inverse))
+    return -size * math.expm1(-log), slope
 
 
 def _wave(
-    sign: int, p: float, v: float, side: tuple[float, float, float], c: float, gamma: float
+    sign: int, log: float, v: float, side: tuple[float, float, float], c: float, gamma: float
 ) -> tuple[Wave, float]:
     """The left (-1) or right (+1) wave and the density behind it (Toro 2009, section 4.5)."""
-    rho, v_side, p_side = side
-    q = p / p_side
-    strength = max(q, 1 / q) - 1
-    if q > 1:
-        ratio = (gamma - 1) / (gamma + 1)
-        speed = v_side + sign * c * math.sqrt(1 + (gamma + 1) / (2 * gamma) * (q - 1))
-        return Wave("shock", speed, speed, strength), rho * (q + ratio) / (ratio * q + 1)
-    c_star = c * q ** ((gamma - 1) / (2 * gamma))
-    return Wave("rarefaction", v_side + sign * c, v + sign * c_star, strength), rho * q ** (1 / gamma)
+    rho, v_side, _ = side
+    strength = math.expm1(abs(log)) if abs(log) < _LARGEST_LOG else math.inf
+    if log > 0:
+        r, inverse = (gamma - 1) / (gamma + 1), math.exp(-log)
+        # c sqrt(1 + (gamma + 1) / (2 gamma) (q - 1)), without q.
+        square = (gamma + 1) / (2 * gamma) + (gamma - 1) / (2 * gamma) * inverse
+        speed = v_side + sign * c * _exponential(log / 2) * math.sqrt(square)
+        return Wave("shock", speed, speed, strength), rho * (1 + r * inverse) / (r + inverse)
+    c_star = c * math.exp((gamma - 1) / (2 * gamma) * log)
+    return Wave("rarefaction", v_side + sign * c, v + sign * c_star, strength), rho * math.exp(log / gamma)
 
 
 def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
     """Pressure, velocity and densities between the outer waves, and those waves.
 
-    The left-hand side of the equation for the pressure rises and is concave, so Newton's method comes from below
-    without overshooting; a bracket catches what rounding or a start far off would do.
+    The equation is solved for ``log p``: its left-hand side rises and is convex there, so Newton's method comes from
+    above without overshooting, and within a bracket whatever rounding does. Two rarefactions have a closed form.
 
     Parameters
     ----------
@@ -119,47 +140,104 @@ def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
 
     Returns
     -------
-    The state; pressure to a few units of the last digit, relative to the problem's conditioning.
+    The state; pressure to a few units of the last digit, relative to the problem's conditioning. A pressure or density
+    below the smallest float64 is 0 (two rarefactions just short of a vacuum; soon for gamma near 1).
 
     Raises
     ------
     ValueError
-        If a density or a pressure is not positive, a number is not finite, or the gas is torn apart to a vacuum
-        (Toro 2009, eq. 4.40).
+        If a density or a pressure is not positive, a number is not finite, the gas is torn apart to a vacuum
+        (Toro 2009, eq. 4.40), or the numbers lie so far apart that the state leaves float64.
+    ArithmeticError
+        If the pressure was not found to rounding.
     """
     one, two = _checked(left, "left", gamma), _checked(right, "right", gamma)
     (rho_l, v_l, p_l), (rho_r, v_r, p_r) = one, two
-    c_l, c_r = math.sqrt(gamma * p_l / rho_l), math.sqrt(gamma * p_r / rho_r)
+    c_l, c_r = (math.sqrt(gamma) * math.sqrt(p) / math.sqrt(rho) for rho, _, p in (one, two))
     jump, most = v_r - v_l, 2 / (gamma - 1) * (c_l + c_r)
+    if not (math.isfinite(jump) and math.isfinite(most)):
+        raise _out_of_range(one, two)
     if jump >= most:
         raise ValueError(
             f"a vacuum opens between the states {one} and {two}: the velocities differ by {jump:.6g}, and these gases "
             f"follow up to {most:.6g}; take a smaller difference or a higher pressure"
         )
+    # All logarithms are relative to the larger pressure.
+    largest = max(p_l, p_r)
+    log_l, log_r = _log_ratio(p_l, largest), _log_ratio(p_r, largest)
 
-    def residual(p: float) -> tuple[float, float]:
-        f_l, slope_l = _branch(p, rho_l, p_l, c_l, gamma)
-        f_r, slope_r = _branch(p, rho_r, p_r, c_r, gamma)
+    def residual(log: float) -> tuple[float, float]:
+        f_l, slope_l = _branch(log - log_l, c_l, gamma)
+        f_r, slope_r = _branch(log - log_r, c_r, gamma)
         return f_l + f_r + jump, slope_l + slope_r
 
-    # Start at two rarefactions (eq. 4.46): exact if they are, above the root otherwise.
-    z = (gamma - 1) / (2 * gamma)
-    p = ((c_l + c_r - (gamma - 1) / 2 * jump) / (c_l * p_l**-z + c_r * p_r**-z)) ** (1 / z)
-    low, high = 0.0, math.inf
+    if residual(min(log_l, log_r))[0] >= 0:
+        log = _two_rarefactions((log_l, log_r), (c_l, c_r), jump, most, gamma)
+    else:
+        log = _root(residual, *_bracket(residual, min(log_l, log_r)))
+    (f_l, slope_l), (f_r, slope_r) = _branch(log - log_l, c_l, gamma), _branch(log - log_r, c_r, gamma)
+    # What rounding of the inputs and of the logarithms leaves; NaN fails too.
+    rounding = 1e-13 * ((slope_l + slope_r) * max(1.0, abs(log)) + abs(v_l) + abs(v_r) + abs(f_l) + abs(f_r))
+    if not abs(f_l + f_r + jump) <= rounding:
+        raise ArithmeticError(
+            f"the pressure between the states {one} and {two} was not found (gamma = {gamma}): velocities differ by "
+            f"{f_l + f_r + jump:.3g} across the contact; please report these states"
+        )
+    # Both sides give the velocity; weighted so that a rounding of the pressure cancels.
+    total = slope_l + slope_r
+    v = slope_r / total * (v_l - f_l) + slope_l / total * (v_r + f_r)
+    left_wave, density_left = _wave(-1, log - log_l, v, one, c_l, gamma)
+    right_wave, density_right = _wave(1, log - log_r, v, two, c_r, gamma)
+    star = Star(largest * _exponential(log), v, density_left, density_right, left_wave, right_wave)
+    if not all(map(math.isfinite, (star.pressure, v, density_left, density_right, left_wave.head, right_wave.head))):
+        raise _out_of_range(one, two)
+    return star
+
+
+def _out_of_range(one: Side, two: Side) -> ValueError:
+    return ValueError(
+        f"the solution between the states {one} and {two} leaves the range of float64: scale density, velocity and "
+        "pressure to be closer to 1"
+    )
+
+
+def _two_rarefactions(
+    logs: tuple[float, float], c: tuple[float, float], jump: float, most: float, gamma: float
+) -> float:
+    """``log p`` of two rarefactions (Toro 2009, eq. 4.46), in differences: they are what is left for gamma near 1."""
+    z, low = (gamma - 1) / (2 * gamma), min(logs)
+    weaker = [math.expm1(z * (low - log)) for log in logs]
+    total = c[0] * (1 + weaker[0]) + c[1] * (1 + weaker[1])
+    change = -((gamma - 1) / 2 * jump + c[0] * weaker[0] + c[1] * weaker[1]) / total
+    if change > -0.5:
+        return low + math.log1p(change) / z
+    return low + math.log((gamma - 1) / 2 * (most - jump) / total) / z
+
+
+def _bracket(residual: Callable[[float], tuple[float, float]], low: float) -> tuple[float, float]:
+    """Two logarithms between which the residual changes its sign, the lower one given."""
+    width = max(-low, 1.0)
+    while width < 1e5:  # float64 ends at differences of 1500
+        high = low + width
+        if residual(high)[0] >= 0:
+            return low, high
+        low, width = high, 2 * width
+    raise ArithmeticError("no pressure solves the Riemann problem: please report its states")
+
+
+def _root(residual: Callable[[float], tuple[float, float]], low: float, high: float) -> float:
+    """The root of a rising function between two points: Newton's method, halves where it would leave them."""
+    log = high
     for _ in range(200):
-        value, slope = residual(p)
-        low, high = (p, high) if value < 0 else (low, p)
-        newer = p - value / slope
+        value, slope = residual(log)
+        low, high = (log, high) if value < 0 else (low, log)
+        newer = log - value / slope if slope > 0 and math.isfinite(value) else math.inf
         if not low <= newer <= high:
-            newer = 2 * p if math.isinf(high) else (low + high) / 2
-        done = abs(newer - p) <= 1e-15 * p
-        p = newer
-        if done:
-            break
-    v = (v_l + v_r) / 2 + (_branch(p, rho_r, p_r, c_r, gamma)[0] - _branch(p, rho_l, p_l, c_l, gamma)[0]) / 2
-    left_wave, density_left = _wave(-1, p, v, one, c_l, gamma)
-    right_wave, density_right = _wave(1, p, v, two, c_r, gamma)
-    return Star(p, v, density_left, density_right, left_wave, right_wave)
+            newer = (low + high) / 2
+        if abs(newer - log) <= 1e-15 * max(abs(log), 1e-3):
+            return newer
+        log = newer
+    return log
 
 
 def _left_half(
@@ -171,18 +249,22 @@ def _left_half(
 ) -> Float64[np.ndarray, "3 *ray"]:
     """The solution left of the contact: the side, the wave, the star state (Toro 2009, eq. 4.56)."""
     rho, v, p = side
-    c = math.sqrt(gamma * p / rho)
+    c = math.sqrt(gamma) * math.sqrt(p) / math.sqrt(rho)
     shape = (3,) + (1,) * xi.ndim
     before, behind = (np.asarray(s, np.float64).reshape(shape) for s in (side, star))
     solution = np.where(xi < wave.tail, before, behind)
     if wave.kind == "rarefaction":
         ray = np.clip(xi, wave.head, wave.tail)
-        sound = (2 * c + (gamma - 1) * (v - ray)) / (gamma + 1)
+        # The head's own c, less what the fan takes: logarithms keep the digits for gamma near 1, where powers are large.
+        change = (gamma - 1) / (gamma + 1) * ((wave.head - ray) / c)
+        sound = c * (1 + change)
+        with np.errstate(divide="ignore", under="ignore"):  # gas thinned to nothing
+            log = np.log1p(np.maximum(change, -1.0))
         fan = np.stack(
             [
-                rho * (sound / c) ** (2 / (gamma - 1)),
+                rho * np.exp(2 / (gamma - 1) * log),
                 ray + sound,
-                p * (sound / c) ** (2 * gamma / (gamma - 1)),
+                p * np.exp(2 * gamma / (gamma - 1) * log),
             ]
         )
         solution = np.where((xi > wave.head) & (xi < wave.tail), fan, solution)
