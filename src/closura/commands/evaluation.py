@@ -150,7 +150,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             frames=51,
             threshold=options.threshold,
             dynamics={name: each.dynamics for name, each in own.items()},
-            bases={name: each.names[0] for name, each in own.items()},
+            bases={name: problem.uncorrected(each) for name, each in own.items()},
             save=(lambda *found: fields.append(found)) if options.save else None,
             timing=options.timing,
             description=described,

@@ -176,7 +176,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Eva
         frames=options.frames,
         threshold=options.threshold,
         dynamics={name: each.dynamics for name, each in own.items()},
-        bases={name: each.names[0] for name, each in own.items()},
+        bases={name: problem.uncorrected(each) for name, each in own.items()},
         timing=options.timing,
         description={"preset": physics_of(settings), "seed": str(options.seed)},
         configuration={

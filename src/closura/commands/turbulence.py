@@ -120,6 +120,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
             long=options.long,
             key=evaluation_key(options.seed),
             dynamics={name: each.dynamics for name, each in own.items()},
+            bases={name: problem.uncorrected(each) for name, each in own.items()},
             lyapunov=options.lyapunov,
             timing=options.timing,
             settings=settings,

@@ -39,7 +39,7 @@ def _steps(evaluation: Evaluation, at: tuple[int, ...]) -> Breakdown:
     moments = by_step(evaluation, at)
     rows = [(name, [_at_step(moment["methods"][name]) for moment in moments]) for name in evaluation.judged]
     return Breakdown(
-        "Relative MAE (%) as time goes on",
+        f"{evaluation.error_name[:1].upper()}{evaluation.error_name[1:]} (%) as time goes on",
         ["method", *(evaluation.moment(moment["step"]) for moment in moments)],
         rows,
         "mean ± population standard deviation; median; how many had diverged by then.",
@@ -60,7 +60,7 @@ def _groups(evaluation: Evaluation, groups: dict[str, dict[str, Any]], index: in
         rows.append((group, [str(found["n"]), *(_in_group(entry) for entry in entries)]))
     step = next(iter(groups.values()))["steps"][index]["step"]
     return Breakdown(
-        f"Groups of simulations at {evaluation.moment(step)}: relative MAE (%)",
+        f"Groups of simulations at {evaluation.moment(step)}: {evaluation.error_name} (%)",
         ["group", "n", *names],
         rows,
         "median; mean (∞ where one diverged, in brackets the mean of the finite ones); then, if any: how many had "
@@ -91,7 +91,9 @@ def write_breakdown_csv(evaluation: Evaluation, path: str | Path, *, at: tuple[i
     """Write one row for each group ("all" first), chosen step and method; not finite: empty."""
     parts = {"all": by_step(evaluation, at), **{g: found["steps"] for g, found in by_group(evaluation, at).items()}}
     text = io.StringIO()
-    writer = csv.DictWriter(text, BREAKDOWN_COLUMNS, lineterminator="\n")
+    called = evaluation.error_key
+    columns = [column.replace("relative_mae", called) for column in BREAKDOWN_COLUMNS]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for group, moments in parts.items():
         for moment in moments:
@@ -101,7 +103,7 @@ def write_breakdown_csv(evaluation: Evaluation, path: str | Path, *, at: tuple[i
                     **{"problem": evaluation.problem, "group": group, "method": name},
                     **{key: moment[key] for key in ("step", "time")},
                     **{key: entry[key] for key in ("n", "diverged", "above_100_percent")},
-                    **{f"relative_mae_{key}_percent": _hundred(entry[key]) for key in _NUMBERS},
+                    **{f"{called}_{key}_percent": _hundred(entry[key]) for key in _NUMBERS},
                     **{f"relative_to_initial_{k}_percent": _hundred(initial.get(k)) for k in ("mean", "median")},
                 }
                 writer.writerow(row)

@@ -11,9 +11,9 @@ from closura.evaluation.style import (
     figure_settings,
     figure_title,
     finish,
-    method_styles,
     new_figure,
     plain_log_axis,
+    styles_of,
 )
 
 
@@ -28,7 +28,7 @@ def cost_scatter(evaluation: Evaluation, path: str | Path | None = None) -> Figu
     ValueError
         If no method has both a time and a finite error.
     """
-    styles, points = method_styles(evaluation.methods), cost_points(evaluation)
+    styles, points = styles_of(evaluation), cost_points(evaluation)
     if not points:
         raise ValueError("no method has both a positive time per step and a finite error; nothing to draw")
     with figure_settings():
@@ -65,7 +65,7 @@ def cost_scatter(evaluation: Evaluation, path: str | Path | None = None) -> Figu
         plain_log_axis(axes, "x")
         plain_log_axis(axes, "y")
         axes.set_xlabel("time per coarse step (ms)")
-        axes.set_ylabel(f"relative MAE (%) at {evaluation.moment(evaluation.steps)}")
+        axes.set_ylabel(f"{evaluation.error_name} (%) at {evaluation.moment(evaluation.steps)}")
         axes.set_title(figure_title(evaluation, "mean ± standard deviation"))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return finish(figure, path)

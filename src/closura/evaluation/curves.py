@@ -15,10 +15,10 @@ from closura.evaluation.style import (
     figure_settings,
     figure_title,
     finish,
-    method_styles,
     new_figure,
     plain_log_axis,
     step_axis,
+    styles_of,
 )
 
 PUBLISHED_COLOURS = {"CGS": "#CC3311", "ACGS": "#EE7733", "Closure-RL": "#000000"}
@@ -33,7 +33,7 @@ def error_curves(
     initial: bool = False,
     trained_steps: int | None = None,
 ) -> Figure:
-    """Relative mean absolute error against the step, logarithmic.
+    """Relative error against the step, logarithmic.
 
     Closure-RL, Fig. 2 left (mean, band of one standard deviation) and Fig. 4 left (``median=True``, band from
     the lower to the upper quartile); the published numbers are marked where the evaluation repeats them. A mean
@@ -72,8 +72,9 @@ def error_curves(
                 fontsize=8,
             )
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        name = evaluation.error_name.removeprefix("relative ")
         what = "median and quartiles" if median else "mean ± standard deviation"
-        axes.set_ylabel("MAE relative to the initial field (%)" if initial else "relative MAE (%)")
+        axes.set_ylabel(f"{name} relative to the initial field (%)" if initial else f"{evaluation.error_name} (%)")
         axes.set_title(figure_title(evaluation, what))
         return finish(figure, path)
 
@@ -136,7 +137,7 @@ def _curves(
     trained_steps: int | None = None,
     shading: float = 0.13,
 ) -> None:
-    styles, steps = method_styles(evaluation.methods), np.arange(1, evaluation.steps + 1)
+    styles, steps = styles_of(evaluation), np.arange(1, evaluation.steps + 1)
     axes.set_yscale("log")
     if trained_steps is not None:
         shaded = min(trained_steps, evaluation.steps)

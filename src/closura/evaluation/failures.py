@@ -11,10 +11,10 @@ from closura.evaluation.style import (
     figure_settings,
     figure_title,
     finish,
-    method_styles,
     new_figure,
     plain_log_axis,
     step_axis,
+    styles_of,
 )
 
 
@@ -30,7 +30,7 @@ def divergence_curves(evaluation: Evaluation, path: str | Path | None = None) ->
     lost = {name: at for name, at in lost.items() if (at >= 0).any()}
     if not lost:
         raise ValueError("no simulation diverged; nothing to draw")
-    styles, steps = method_styles(evaluation.methods), np.arange(evaluation.steps + 1)
+    styles, steps = styles_of(evaluation), np.arange(evaluation.steps + 1)
     with figure_settings():
         figure = new_figure(6.4, 3.4)
         axes = figure.add_subplot()
@@ -59,7 +59,7 @@ def group_errors(evaluation: Evaluation, path: str | Path | None = None) -> Figu
     groups = group_names(evaluation)
     if not groups:
         raise ValueError("simulations do not fall into groups; nothing to draw")
-    styles, names, member = method_styles(evaluation.methods), evaluation.judged, np.asarray(evaluation.groups)
+    styles, names, member = styles_of(evaluation), evaluation.judged, np.asarray(evaluation.groups)
     errors = {name: 100 * evaluation.methods[name].error[:, -1] for name in names}
     usual = np.concatenate([values[np.isfinite(values) & (values > 0)] for values in errors.values()])
     smallest = float(usual.min()) if usual.size else 0.1
@@ -97,7 +97,7 @@ def group_errors(evaluation: Evaluation, path: str | Path | None = None) -> Figu
         axes.set_yticks(range(len(groups)), labels, fontsize=9)
         axes.grid(visible=False, axis="y")
         plain_log_axis(axes, "x")
-        axes.set_xlabel("relative MAE (%)")
+        axes.set_xlabel(f"{evaluation.error_name} (%)")
         axes.set_title(figure_title(evaluation, f"{evaluation.moment(evaluation.steps)}; bars: medians, ×: diverged"))
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         return finish(figure, path)

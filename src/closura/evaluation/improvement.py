@@ -9,7 +9,7 @@ from closura.evaluation.bases import improvement_per_simulation
 from closura.evaluation.curves import PUBLISHED_COLOURS, draw_line
 from closura.evaluation.published_curves import STEPS, published_curves
 from closura.evaluation.results import Evaluation
-from closura.evaluation.style import figure_settings, figure_title, finish, method_styles, new_figure, step_axis
+from closura.evaluation.style import figure_settings, figure_title, finish, new_figure, step_axis, styles_of
 
 
 def improvement_curves(evaluation: Evaluation, path: str | Path | None = None, *, individuals: int = 30) -> Figure:
@@ -27,7 +27,7 @@ def improvement_curves(evaluation: Evaluation, path: str | Path | None = None, *
     names = [name for name in evaluation.judged if name != evaluation.baseline]
     if not names:
         raise ValueError(f"no method to compare with the baseline {evaluation.baseline}; nothing to draw")
-    styles, steps = method_styles(evaluation.methods), np.arange(1, evaluation.steps + 1)
+    styles, steps = styles_of(evaluation), np.arange(1, evaluation.steps + 1)
     lines = [(name, evaluation.baseline) for name in names]
     lines += [(n, evaluation.base(n)) for n in evaluation.closures if evaluation.base(n) != evaluation.baseline]
     with figure_settings():

@@ -28,14 +28,15 @@ def summary(
 ) -> dict[str, Any]:
     """All numbers of an evaluation as plain Python values, ready for JSON (not finite: None).
 
-    Errors are fractions. Every method has ``relative_mae`` at the last step, ``relative_mae_per_step`` (index
-    0 = initial state), ``diverged``, times in milliseconds, ``mass_error`` (the absolute relative error of the
-    conserved ``quantity`` at the last step, or None), ``steps_below_threshold``, ``improvement`` (of the means,
-    against the baseline; positive is better), ``base`` and ``improvement_on_base``,
-    ``paired_difference_to_<baseline>`` (and to the base and the reference) and ``parameters``. Where errors are
-    relative to the field at the same time, ``relative_to_initial`` and ``relative_to_initial_per_step`` refer
-    them to the initial field. Closures have ``worse_than_base``. ``by_step`` holds the errors at chosen steps,
-    ``by_group`` the same for each group of simulations (see :mod:`closura.evaluation.moments`).
+    Errors are fractions. Every method has its error at the last step under the name that ``error`` says
+    (``relative_mae``, ``relative_l2_error``), the same with ``_per_step`` (index 0 = initial state), ``diverged``,
+    times in milliseconds, ``mass_error`` (the absolute relative error of the conserved ``quantity`` at the last step,
+    or None), ``steps_below_threshold``, ``improvement`` (of the means, against the baseline; positive is better),
+    ``base`` and ``improvement_on_base``, ``paired_difference_to_<baseline>`` (and to the base and the reference) and
+    ``parameters``. Where errors are relative to the field at the same time, ``relative_to_initial`` and
+    ``relative_to_initial_per_step`` refer them to the initial field. Closures have ``worse_than_base``. ``by_step``
+    holds the errors at chosen steps, ``by_group`` the same for each group of simulations (see
+    :mod:`closura.evaluation.moments`).
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def summary(
             "time_step": evaluation.time_step,
             "time": evaluation.steps * evaluation.time_step,
             "baseline": evaluation.baseline,
+            "truth": evaluation.truth,
+            "error": evaluation.error_key,
             "methods": methods,
             "threshold": evaluation.threshold,
             "quantity": evaluation.quantity,
@@ -81,9 +84,10 @@ def _entry(evaluation: Evaluation, name: str, reference: str | None, published: 
     method, base = evaluation.methods[name], evaluation.base(name)
     count, censored = steps_below_threshold(method.error, evaluation.threshold, published=published)
     steps = spread(count.astype(np.float64))
+    key = evaluation.error_key
     entry: dict[str, Any] = {
-        "relative_mae": {**spread(_infinite(method.error[:, -1])), "n": evaluation.simulations},
-        "relative_mae_per_step": _per_step(method.error),
+        key: {**spread(_infinite(method.error[:, -1])), "n": evaluation.simulations},
+        f"{key}_per_step": _per_step(method.error),
         "diverged": method.diverged,
         "milliseconds_per_step": method.milliseconds_per_step,
         "milliseconds_per_simulation": method.milliseconds_per_simulation,

@@ -15,8 +15,10 @@ from closura.files import write_atomically
 FORMAT = 1
 _PLAIN = (
     *("problem", "steps", "simulations", "time_step", "description", "threshold", "configuration", "origin"),
-    *("groups", "bases", "finer", "quantity", "components", "channels"),
+    *("groups", "bases", "finer", "quantity", "components", "channels", "truth", "error_name"),
 )
+_SINCE = {"truth": None, "error_name": "relative MAE"}
+"""What earlier versions did not write."""
 
 
 def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
@@ -61,7 +63,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
                 entry["name"], arrays[f"error_{number}"], arrays.get(f"mass_error_{number}"),
                 arrays[f"diverged_at_{number}"], per_step, per_simulation, entry["parameters"],
             )  # fmt: skip
-        values = {name: about[name] for name in _PLAIN}
+        values = {name: {**_SINCE, **about}[name] for name in _PLAIN}
     except FileNotFoundError:
         raise
     except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:

@@ -12,6 +12,9 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int
 
 TRUTH_NAMES = ("FGS", "truth", "fine")
+"""What the truth is called in evaluations that do not say which method it is, as earlier versions wrote them."""
+
+Role = Literal["baseline", "classical", "finer", "truth", "closure"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +108,7 @@ class Evaluation:
         Name of the problem.
     methods
         Results in display order. The first is the baseline (the coarse solver without a closure, ``CGS``)
-        that improvements refer to; ``FGS``, if present, is the truth, with error 0.
+        that improvements refer to.
     steps
         Number of coarse steps of each simulation.
     simulations
@@ -139,6 +142,11 @@ class Evaluation:
         Name of the conserved quantity whose relative error the methods' ``mass_error`` is.
     components, channels
         Names of the field's components and of the action's channels, for figures.
+    truth
+        Name of the method that is the truth, if it is among the methods; where it is not said, a method that learns
+        nothing and has one of the names :data:`TRUTH_NAMES`.
+    error_name
+        What the methods' errors are: "relative MAE", "relative L2 error".
 
     Raises
     ------
@@ -164,6 +172,8 @@ class Evaluation:
     quantity: str = "mass"
     components: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    truth: str | None = None
+    error_name: str = "relative MAE"
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -188,6 +198,14 @@ class Evaluation:
             raise ValueError(f"scale must be (simulations, steps + 1) = {expected}; got {self.scale.shape}")
         if len(self.groups) not in (0, self.simulations):
             raise ValueError(f"groups need one name per simulation, {self.simulations}; got {len(self.groups)}")
+        if self.truth is None:
+            named = (n for n, m in self.methods.items() if n in TRUTH_NAMES and not m.learned)
+            object.__setattr__(self, "truth", next(named, None))
+        elif self.truth not in self.methods or self.methods[self.truth].learned or self.truth == self.baseline:
+            raise ValueError(
+                f"the truth must be a method that learns nothing, and not the first; got {self.truth!r} of "
+                f"{', '.join(self.methods)}"
+            )
         unknown = {*self.bases, *self.bases.values(), *self.finer} - set(self.methods)
         if unknown:
             raise ValueError(f"bases and finer name {sorted(unknown)}; the methods are {', '.join(self.methods)}")
@@ -200,14 +218,28 @@ class Evaluation:
         return next(iter(self.methods))
 
     @property
-    def truth(self) -> str | None:
-        """Name of the method that is the truth, if it is among the methods."""
-        return next((name for name in self.methods if name in TRUTH_NAMES), None)
-
-    @property
     def judged(self) -> tuple[str, ...]:
         """Names of the methods that have an error: all but the truth."""
-        return tuple(name for name in self.methods if name not in TRUTH_NAMES)
+        return tuple(name for name in self.methods if name != self.truth)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What each method is, in display order."""
+        return {name: self._role(name) for name in self.methods}
+
+    def _role(self, name: str) -> Role:
+        if name == self.truth:
+            return "truth"
+        if self.methods[name].learned:
+            return "closure"
+        if name in self.finer:
+            return "finer"
+        return "baseline" if name == self.baseline else "classical"
+
+    @property
+    def error_key(self) -> str:
+        """:attr:`error_name` as a key of tables: ``relative_mae``."""
+        return self.error_name.lower().replace(" ", "_")
 
     @property
     def closures(self) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def _published(evaluation: Evaluation, level: str) -> list[str]:
             rows.append((name, [percent(float(quantile_per_step(values)[step])) for _, step in shown]))
         else:
             rows.append((name, [short(100 * float(values[:, step].mean())) for _, step in shown]))
-    headings = [f"{found.centre} relative MAE (%)", *(f"step {step}" for _, step in shown)]
+    headings = [f"{found.centre} {evaluation.error_name} (%)", *(f"step {step}" for _, step in shown)]
     return [
         f"<{level}>Beside the published figures</{level}>",
         page.table(headings, rows, learned=evaluation.closures),

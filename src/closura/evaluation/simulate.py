@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
-from closura.evaluation.results import TRUTH_NAMES, Evaluation, MethodResult
+from closura.evaluation.results import Evaluation, MethodResult
 from closura.evaluation.timing import SolverStep, TargetStep, milliseconds_per_step
 from closura.problems.problem import Ask, Dynamics, Problem, Quantity, SimulatedBegin, Target, measure
 from closura.problems.stored import TruthStore, simulate_truth
@@ -46,24 +46,32 @@ def rollout(
     *,
     quantities: tuple[Quantity, ...] = (),
     keep_fields: bool = False,
+    stored: Dynamics | None = None,
 ) -> Rollout:
     """Run a method over the stored simulations and measure it against their truth.
+
+    The store's fields are those of the solver ``stored`` (default: of ``dynamics``): states are taken over from it, and
+    handed back to be measured. Kept fields are states of ``dynamics``.
 
     A field has failed where it is not finite or has left ten times the range of its initial state (an interval
     of ten times the width about the same middle).
     """
 
+    known = dynamics if stored is None else stored
+
     def one(store: TruthStore) -> Rollout:
         def judge(state: Array, truth: Array) -> Rollout:
-            failed = _failed(store.state, state[None])[0]
-            return Rollout(error(state, truth), measure(quantities, state), failed, state if keep_fields else None)
+            seen = known.adopt(state, dynamics)
+            failed = _failed(store.state, seen[None])[0]
+            return Rollout(error(seen, truth), measure(quantities, seen), failed, state if keep_fields else None)
 
         def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
             state, _ = dynamics.step(state, store.parameters, ask)
             return state, judge(state, truth)
 
-        first = judge(store.state, store.truth[0])
-        _, rest = jax.lax.scan(step, store.state, store.truth[1:])
+        begun = dynamics.adopt(store.state, known)
+        first = judge(begun, store.truth[0])
+        _, rest = jax.lax.scan(step, begun, store.truth[1:])
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
     return jax.lax.map(one, store)
@@ -77,6 +85,14 @@ def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, part
     size = -(-store.slots // min(parts, store.slots))
     results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
+
+
+@eqx.filter_jit
+def _adopted(
+    known: Dynamics, dynamics: Dynamics, states: Float[Array, "simulation frame component *grid"]
+) -> Float[Array, "simulation frame component *grid"]:
+    """States of a solver as those of another."""
+    return jax.vmap(jax.vmap(lambda state: known.adopt(state, dynamics)))(states)
 
 
 @eqx.filter_jit
@@ -144,7 +160,8 @@ def evaluate(
         Coarse solvers of closures that correct another one than the problem's, by the closures' names.
     bases
         What these solvers are called among the methods, by the closures' names: a closure is compared with the
-        solver that it corrects (default: the problem's coarse solver).
+        solver that it corrects (default: the problem's coarse solver). A name that no method has
+        (:meth:`~closura.problems.Problem.uncorrected`) stands for the solver of ``dynamics``, which is then run too.
     keep, frames
         Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
     save
@@ -161,10 +178,14 @@ def evaluate(
         truth itself is not finite.
     """
     baseline, truth_name = problem.names
-    classical = (baseline, *problem.rivals)
-    taken = {*classical, *TRUTH_NAMES, *problem.finer} & set(closures)
+    own = dynamics or {}
+    others = {base: own[name] for name, base in (bases or {}).items() if name in own}
+    taken = {baseline, truth_name, *problem.rivals, *problem.finer}
+    others = {base: solver for base, solver in others.items() if base not in taken}
+    classical = (baseline, *problem.rivals, *others)
+    taken = {*taken, *others} & set(closures)
     if taken:
-        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: classical methods have these names")
+        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
     unknown = set(bases or {}) - set(closures), set((bases or {}).values()) - set(classical)
     if any(unknown):
         raise ValueError(
@@ -183,7 +204,7 @@ def evaluate(
 
     methods: dict[str, tuple[Dynamics, Ask | None]] = {baseline: (problem.dynamics, None)}
     methods |= {name: (rival, None) for name, rival in problem.rivals.items()}
-    own = dynamics or {}
+    methods |= {name: (solver, None) for name, solver in others.items()}
     methods |= {name: (own.get(name, problem.dynamics), closure) for name, closure in closures.items()}
 
     first = jax.tree.map(lambda x: x[0], store)
@@ -193,25 +214,29 @@ def evaluate(
         report(name)
 
         def run(part: TruthStore, d: Dynamics = solver, a: Ask | None = ask) -> Rollout:
-            done = _rollout(d, a, part, problem.error, quantities=problem.quantities, keep_fields=True)
+            done = _rollout(
+                d, a, part, problem.error, quantities=problem.quantities, keep_fields=True, stored=problem.dynamics
+            )
             # Without saving only the frames for figures are kept, part by part.
             if save is None and done.fields is not None:
                 done = done._replace(fields=done.fields[:, frame_steps])
             return done
 
         done = _in_parts(run, store)
-        shown = np.asarray(done.fields)
+        states = np.asarray(done.fields)
         if save is not None:
-            all_fields[name] = shown
-            shown = shown[:, frame_steps]
-        step_time = milliseconds_per_step(SolverStep(solver, first.parameters, ask), first.state) if timing else np.nan
-        frames_of = shown[:keep]
+            all_fields[name] = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(states)))
+            states = states[:, frame_steps]
+        begun = solver.adopt(first.state, problem.dynamics)
+        step_time = milliseconds_per_step(SolverStep(solver, first.parameters, ask), begun) if timing else np.nan
+        frames_of = states[:keep]
+        shown = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(frames_of)))
         actions = None
         if ask is not None and solver.asks == 1:
             bound = getattr(solver, "bound", problem.decision.bound)
             actions = np.asarray(_answers(solver, ask, kept.parameters, jnp.asarray(frames_of), bound), np.float32)
         results[name] = _result(
-            name, done, frames_of, step_time, steps, actions=actions,
+            name, done, shown, step_time, steps, actions=actions,
             parameters=None if ask is None else count_parameters(ask) if isinstance(ask, eqx.Module) else 0,
         )  # fmt: skip
 
@@ -220,9 +245,9 @@ def evaluate(
     for name, target in finer.items():
         report(name)
         done = _finer(problem, target, store, key=key)
-        begun = replace(problem.begin, target=target)(key=key).target  # type: ignore[call-arg]
+        start = replace(problem.begin, target=target)(key=key).target  # type: ignore[call-arg]
         advance = TargetStep(target, first.state, first.parameters)
-        step_time = milliseconds_per_step(advance, begun) if timing else np.nan
+        step_time = milliseconds_per_step(advance, start) if timing else np.nan
         fields = np.asarray(done.fields)
         results[name] = _result(name, done, fields[:keep, frame_steps], step_time, steps)
         if save is not None:
@@ -238,8 +263,8 @@ def evaluate(
     )
     truth_time = np.nan
     if timing and not hasattr(problem.begin, "at"):
-        begun = problem.begin(key=key).target
-        truth_time = milliseconds_per_step(TargetStep(problem.target, first.state, first.parameters), begun)
+        start = problem.begin(key=key).target
+        truth_time = milliseconds_per_step(TargetStep(problem.target, first.state, first.parameters), start)
     results[truth_name] = _result(truth_name, true_run, truth_fields, truth_time, steps)
     if save is not None:
         save(store, all_fields)
@@ -263,6 +288,8 @@ def evaluate(
         quantity=problem.quantities[0].name if problem.quantities else "mass",
         components=problem.components,
         channels=problem.decision.action,
+        truth=truth_name,
+        error_name=problem.error_name,
     )
 
 

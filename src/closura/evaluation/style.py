@@ -3,12 +3,12 @@
 Figures are made with matplotlib's object-oriented interface only: no window, no global state, any thread.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from closura.evaluation.results import TRUTH_NAMES, Evaluation
+from closura.evaluation.results import Evaluation
 from closura.files import write_atomically
 
 SETTINGS: dict[Any, Any] = {
@@ -58,16 +58,32 @@ class MethodStyle:
     width: float = 1.6
 
 
-def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
-    """A style for each method, by its name.
+Kind = Literal["baseline", "classical", "accurate", "spectral", "truth", "closure"]
 
-    ``CGS`` is red, ``ACGS`` orange, the truth green, spectral methods purple, other classical schemes grey,
-    and everything else, the closures, blue and thicker.
+
+def styles_of(evaluation: Evaluation) -> dict[str, MethodStyle]:
+    """A style for each method, by its role; among classical methods ``ACGS`` and spectral ones have colours."""
+    kinds: dict[str, Kind] = {}
+    for name, role in evaluation.roles.items():
+        kind: Kind = "classical" if role == "finer" else role
+        if kind == "classical" and name == "ACGS":
+            kind = "accurate"
+        elif kind == "classical" and name.lower().startswith("spectral"):
+            kind = "spectral"
+        kinds[name] = kind
+    return method_styles(kinds)
+
+
+def method_styles(kinds: Mapping[str, Kind]) -> dict[str, MethodStyle]:
+    """A style for each method, by what it is.
+
+    The solver without a closure is red, a more accurate one orange, the truth green, spectral methods purple, other
+    classical schemes grey, and closures blue and thicker.
     """
     styles: dict[str, MethodStyle] = {}
     counts = {"closure": 0, "classical": 0, "spectral": 0}
-    for index, name in enumerate(names):
-        kind, marker = _kind(name), _MARKERS[index % len(_MARKERS)]
+    for index, (name, kind) in enumerate(kinds.items()):
+        marker = _MARKERS[index % len(_MARKERS)]
         if kind == "baseline":
             styles[name] = MethodStyle("#CC3311", _DASHED, marker)
         elif kind == "accurate":
@@ -83,21 +99,6 @@ def method_styles(names: Iterable[str]) -> dict[str, MethodStyle]:
             width = 2.2 if kind == "closure" else 1.6
             styles[name] = MethodStyle(colours[count % len(colours)], line, marker, width)
     return styles
-
-
-def _kind(name: str) -> str:
-    if name in TRUTH_NAMES:
-        return "truth"
-    if name == "CGS":
-        return "baseline"
-    if name == "ACGS":
-        return "accurate"
-    lower = name.lower()
-    if lower.startswith(("spectral", "fourier", "etdrk", "pseudo")):
-        return "spectral"
-    if lower.startswith(("upwind", "weno", "central", "lax", "muscl", "teno", "quick", "semi-lagrangian")):
-        return "classical"
-    return "closure"
 
 
 @contextmanager

@@ -53,10 +53,10 @@ def _columns(evaluation: Evaluation, published: bool) -> list[_Column]:
         found = entry["worse_than_base"]
         return "–" if found is None else f"{found['simulations']} of {found['n']}"
 
-    error = "relative_mae"
+    error = evaluation.error_key
     columns = [
         _Column(
-            f"relative MAE (%) at {evaluation.moment(evaluation.steps)}",
+            f"{evaluation.error_name} (%) at {evaluation.moment(evaluation.steps)}",
             "accuracy",
             lambda _, e: mean_and_std(e[error]),
         ),
@@ -179,10 +179,12 @@ def write_csv(evaluation: Evaluation, path: str | Path, *, published: bool = Fal
     """Write one row for each method; empty cells where a number does not exist or is not finite."""
     numbers = summary(evaluation, published=published)
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    called = evaluation.error_key
+    columns = [column.replace("relative_mae", called) for column in CSV_COLUMNS]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for name, entry in numbers["methods"].items():
-        error, steps, mass = entry["relative_mae"], entry["steps_below_threshold"], entry["mass_error"] or {}
+        error, steps, mass = entry[called], entry["steps_below_threshold"], entry["mass_error"] or {}
         initial = entry.get("relative_to_initial", {})
         row = {
             "problem": evaluation.problem,
@@ -190,7 +192,7 @@ def write_csv(evaluation: Evaluation, path: str | Path, *, published: bool = Fal
             "steps": evaluation.steps,
             "time": numbers["time"],
             "simulations": evaluation.simulations,
-            **{f"relative_mae_{key}_percent": _hundred(error[key]) for key in _SPREAD},
+            **{f"{called}_{key}_percent": _hundred(error[key]) for key in _SPREAD},
             **{f"relative_to_initial_{key}_percent": _hundred(initial.get(key)) for key in _SPREAD},
             "improvement_percent": _hundred(entry["improvement"]),
             "base": entry["base"],

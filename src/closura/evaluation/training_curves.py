@@ -14,7 +14,7 @@ TRAINING_PANELS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("reward", "reward", ("reward", "return")),
     (
         "validation error",
-        "relative MAE (%)",
+        "error (%)",
         ("validation_error", "validation/error", "validation_relative_mae"),
     ),
     ("episode length", "steps", ("episode_length", "episode/length")),

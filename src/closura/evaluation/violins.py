@@ -20,10 +20,10 @@ from closura.evaluation.style import (
     figure_settings,
     figure_title,
     finish,
-    method_styles,
     new_figure,
     plain_log_axis,
     steps_and_time,
+    styles_of,
 )
 
 
@@ -36,7 +36,7 @@ def steps_below_threshold_violins(
     the evaluation repeats a published figure with its threshold, the published median, smallest and largest
     number stand beside the violin of the method, those of the published closure at the end.
     """
-    styles, names = method_styles(evaluation.methods), list(evaluation.judged)
+    styles, names = styles_of(evaluation), list(evaluation.judged)
     found = published_curves(evaluation)
     beside = found.low_error_steps if found and found.threshold == evaluation.threshold else {}
     places = [*names, *(name for name in beside if name not in names)]
@@ -97,7 +97,7 @@ def steps_below_threshold_violins(
         plain_log_axis(axes)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0.5 else f"{value:g}"))
         time_axis(axes, evaluation)
-        axes.set_ylabel(f"steps with relative MAE ≤ {100 * evaluation.threshold:g} %")
+        axes.set_ylabel(f"steps with {evaluation.error_name} ≤ {100 * evaluation.threshold:g} %")
         axes.set_title(figure_title(evaluation, "medians written"))
         return finish(figure, path)
 

@@ -119,6 +119,18 @@ class Dynamics(eqx.Module):
         ``ask=None`` runs the solver alone.
         """
 
+    def adopt(self, state: Float[Array, "component *grid"], of: "Dynamics") -> Float[Array, "component *grid"]:
+        """A state of another solver of the same problem as a state of this one.
+
+        Solvers of one problem may represent fields differently (values in points, means over faces): whoever hands
+        states, truth or errors from one to another goes through here. The same state, unless a solver knows better.
+        """
+        return state
+
+    def advances_as(self, other: "Dynamics") -> bool:
+        """Whether both are the same solver once no closure is asked; where names tell solvers apart, always."""
+        return True
+
     def admits(self, state: Float[Array, "component *grid"]) -> Bool[Array, ""]:
         """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
         return jnp.all(jnp.isfinite(state))
@@ -296,6 +308,8 @@ class Problem(eqx.Module):
         much in difficulty and each should count by its relative improvement.
     percent
         Whether errors are shares, said in percent, or said as they are.
+    error_name
+        What ``error`` is, for tables and figures: "relative MAE", "relative L2 error".
     threshold
         Relative error that still counts as low.
     origin
@@ -328,3 +342,22 @@ class Problem(eqx.Module):
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
     typical: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
     percent: bool = eqx.field(static=True, default=True)
+    error_name: str = eqx.field(static=True, default="relative MAE")
+
+    def uncorrected(self, own: "Problem") -> str:
+        """What the solver of a closure's own problem is called among this problem's methods, without the closure.
+
+        The name of the method that is this solver; where there is none, a name that no method has.
+        """
+        rows = {self.names[0]: self.dynamics, **self.rivals}
+        name = own.names[0]
+        if name in rows and own.dynamics.advances_as(rows[name]):
+            return name
+        if name not in rows:
+            return name
+        for row, solver in rows.items():
+            if own.dynamics.advances_as(solver):
+                return row
+        said, mine = dict(own.description), dict(self.description)
+        differs = [said[key] for key in ("solver", "time step") if key in said and said[key] != mine.get(key)]
+        return f"{name} ({differs[0] if differs else 'its own solver'})"

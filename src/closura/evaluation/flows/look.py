@@ -42,14 +42,14 @@ class Block(NamedTuple):
 def styles_of(names: Sequence[str]) -> dict[str, MethodStyle]:
     """How rows are drawn: no closure red, persistence black dots, climatology grey; the others solid, in colours."""
     learned = [name for name in names if name not in BASELINE_STYLES]
-    found = method_styles([f"closure {name}" for name in learned])
+    found = method_styles(dict.fromkeys(learned, "closure"))
     styles = {}
     for name in names:
         if name in BASELINE_STYLES:
             styles[name] = BASELINE_STYLES[name]
             continue
         number = learned.index(name)
-        own = found[f"closure {name}"]
+        own = found[name]
         styles[name] = MethodStyle(_CLOSURES[number % len(_CLOSURES)], own.line, own.marker, own.width)
     return styles
 

@@ -7,21 +7,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from closura.evaluation.laws.methods import Method
-from closura.evaluation.style import MethodStyle, method_styles, new_figure
+from closura.evaluation.style import Kind, MethodStyle, method_styles, new_figure
 
 SOLUTION: dict[str, Any] = {"color": "black", "linewidth": 1.0, "alpha": 0.85, "zorder": 1.5}
 
 
 def styles_of(methods: Mapping[str, Method]) -> dict[str, MethodStyle]:
     """Closures blue and thick, weno5-js red, teno5 orange, other schemes grey; lines and markers differ too."""
-    aliases = {}
-    for name, method in methods.items():
-        if method.learned:
-            aliases[name] = f"closure {name}"
-        else:
-            aliases[name] = {"weno5-js": "CGS", "teno5": "ACGS"}.get(name, f"weno {name}")
-    styles = method_styles(aliases.values())
-    return {name: styles[alias] for name, alias in aliases.items()}
+    schemes: dict[str, Kind] = {"weno5-js": "baseline", "teno5": "accurate"}
+    return method_styles(
+        {name: "closure" if method.learned else schemes.get(name, "classical") for name, method in methods.items()}
+    )
 
 
 def panels(count: int, *, columns: int = 3, width: float = 3.6, height: float = 2.5) -> tuple[Figure, list[Axes]]:

@@ -25,7 +25,7 @@ GREYS = ("#8A8A8A", "#AAAAAA", "#C4C4C4", "#555555")
 
 def styles(evaluation: TurbulenceEvaluation) -> dict[str, MethodStyle]:
     """Red without a model, orange for Smagorinsky, greys for finer grids, blues for closures, green for the truth."""
-    learned = method_styles(evaluation.closures)
+    learned = method_styles(dict.fromkeys(evaluation.closures, "closure"))
     found: dict[str, MethodStyle] = {}
     for name in evaluation.methods:
         if name in learned:
@@ -36,7 +36,7 @@ def styles(evaluation: TurbulenceEvaluation) -> dict[str, MethodStyle]:
         elif name == PERSISTENCE:
             found[name] = MethodStyle("#000000", (0, (1.0, 2.5)), ".", 1.0)
         else:
-            found[name] = method_styles(["CGS" if name == evaluation.baseline else "ACGS"]).popitem()[1]
+            found[name] = method_styles({name: "baseline" if name == evaluation.baseline else "accurate"})[name]
     return found
 
 

@@ -105,6 +105,8 @@ class TurbulenceEvaluation:
         Interval that statistics are over.
     lyapunov
         Leading exponent of the true flow, if known.
+    bases
+        By closure: the method that it is a correction of.
     description, settings
         Words about the problem; the command, the settings, the machine.
     """
@@ -126,6 +128,7 @@ class TurbulenceEvaluation:
     statistics_to: float
     lyapunov: LyapunovExponent | None
     description: Mapping[str, str]
+    bases: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -154,17 +157,15 @@ def _in_points(flow: FlowSolver, states: Float[Array, "simulation time 2 x y"]) 
 
 @eqx.filter_jit
 def _states(
-    dynamics: KolmogorovDynamics, ask: Ask | None, store: TruthStore, flow: FlowSolver
+    dynamics: KolmogorovDynamics, ask: Ask | None, store: TruthStore, stored: KolmogorovDynamics
 ) -> Float[Array, "simulation time 2 x y"]:
     """Velocities in points of all simulations at every coarse step, the first included.
 
-    The store's states are those of ``flow``: another solver begins with the same waves in its own representation.
+    The store's states are those of ``stored``: another solver begins with the same waves in its own representation.
     """
 
     def one(item: tuple[Array, PyTree[Array]]) -> Array:
-        start, parameters = item
-        if not isinstance(dynamics.flow, type(flow)):
-            start = dynamics.flow.to_velocity(flow.to_spectrum(start)).astype(start.dtype)
+        start, parameters = dynamics.adopt(item[0], stored), item[1]
 
         def step(state: Array, _: None) -> tuple[Array, Array]:
             state = dynamics.step(state, parameters, ask)[0]
@@ -185,6 +186,7 @@ def run_study(
     long: float = 200.0,
     key: Key[Scalar, ""],
     dynamics: Mapping[str, Dynamics] | None = None,
+    bases: Mapping[str, str] | None = None,
     lyapunov: float | None = None,
     frames: int = 6,
     timing: bool = True,
@@ -210,6 +212,9 @@ def run_study(
         Of the starts.
     dynamics
         Solvers of closures that were trained with other settings of their own, by the closures' names.
+    bases
+        What these solvers are called without the closures (:meth:`~closura.problems.Problem.uncorrected`), by the
+        closures' names; one that is no method of the problem is run too.
     lyapunov
         Leading exponent of the true flow; None: measured, 0: left out.
     frames
@@ -231,7 +236,10 @@ def run_study(
     if simulations < 1 or not time > 0 or not long > 0:
         raise ValueError(f"need at least one simulation and positive times; got {simulations}, {time} and {long}")
     baseline = problem.names[0]
-    taken = {baseline, PERSISTENCE, "truth", *problem.rivals, *problem.finer} & set(closures)
+    own = dynamics or {}
+    taken = {baseline, PERSISTENCE, "truth", *problem.rivals, *problem.finer}
+    others = {base: own[name] for name, base in (bases or {}).items() if name in own and base not in taken}
+    taken = {*taken, *others} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
     steps = max(1, round(max(time, long) / problem.time_step))
@@ -265,17 +273,18 @@ def run_study(
         shown = np.where(lost[0, kept][:, None, None, None], np.nan, states[0, kept]).astype(np.float32)
         return Model(correlation, error, flow, int((~living).sum()), shown, milliseconds, parameters)
 
-    own = dynamics or {}
     runs: dict[str, tuple[Dynamics, Ask | None]] = {baseline: (problem.dynamics, None)}
     runs |= {name: (rival, None) for name, rival in problem.rivals.items()}
+    runs |= {name: (solver, None) for name, solver in others.items()}
     runs |= {name: (own.get(name, problem.dynamics), closure) for name, closure in closures.items()}
     methods: dict[str, Model] = {}
     first = jax.tree.map(lambda x: x[0], (store.state, store.parameters))
     for name, (solver, ask) in runs.items():
         report(name)
         assert isinstance(solver, KolmogorovDynamics)
-        states = np.asarray(_states(solver, ask, store, base.flow))
-        cost = milliseconds_per_step(SolverStep(solver, first[1], ask), first[0]) if timing else np.nan
+        states = np.asarray(_states(solver, ask, store, base))
+        begun = solver.adopt(first[0], base)
+        cost = milliseconds_per_step(SolverStep(solver, first[1], ask), begun) if timing else np.nan
         methods[name] = judge(states, cost / problem.time_step, ask)
     for name, target in problem.finer.items():
         report(name)
@@ -300,6 +309,7 @@ def run_study(
         finer=tuple(problem.finer),
         closures=tuple(closures),
         truth=_summary(truth[:, begin:], reynolds, largest),
+        bases={name: (bases or {}).get(name, baseline) for name in closures},
         truth_fields=truth[0, kept].astype(np.float32),
         truth_milliseconds=_cost(problem, problem.target, key) if timing else np.nan,
         frames=tuple(float(k * problem.time_step) for k in kept),

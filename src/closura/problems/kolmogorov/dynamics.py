@@ -65,6 +65,18 @@ class KolmogorovDynamics(Dynamics):
         """One."""
         return 1
 
+    def adopt(self, state: Velocity, of: Dynamics) -> Velocity:
+        """The same waves on this solver's grid."""
+        assert isinstance(of, KolmogorovDynamics)
+        if self.flow.represents_as(of.flow):
+            return state
+        return self.flow.to_velocity(on_grid(of.flow.to_spectrum(state), self.flow.points)).astype(state.dtype)
+
+    def advances_as(self, other: Dynamics) -> bool:
+        """The same flow solver with as many steps."""
+        same = isinstance(other, KolmogorovDynamics) and (self.time_step, self.steps) == (other.time_step, other.steps)
+        return same and bool(eqx.tree_equal(self.flow, other.flow))
+
     def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
         """The waves of the fine spectrum that the coarse grid holds; the parameters as they are."""
         return self.flow.to_velocity(on_grid(draw.initial, self.flow.points)), draw.parameters

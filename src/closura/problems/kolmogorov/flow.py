@@ -97,6 +97,11 @@ class KolmogorovFlow(FlowSolver):
         exact = int(self.points * factor)
         return exact + exact % 2
 
+    @property
+    def places(self) -> str:
+        """Points of the grid."""
+        return "points"
+
     def to_spectrum(self, velocity: Float[Array, "2 x y"]) -> Spectrum:
         """Half spectrum of a velocity on the grid."""
         return jnp.fft.rfft2(velocity)

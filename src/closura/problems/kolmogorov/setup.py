@@ -102,6 +102,7 @@ def kolmogorov(
         components=("u", "v"),
         scale=rms_size,
         typical="median",
+        error_name="relative L2 error",
         names=("no model", "fine"),
         threshold=0.1,
         description=(

@@ -44,6 +44,15 @@ class FlowSolver(eqx.Module):
     def to_spectrum(self, velocity: Velocity) -> Spectrum:
         """Half spectrum of the velocity in points that a state represents."""
 
+    @property
+    @abc.abstractmethod
+    def places(self) -> str:
+        """Where velocities stand on this grid: "points" or "faces"."""
+
+    def represents_as(self, other: "FlowSolver") -> bool:
+        """Whether states of another solver are states of this one as they are."""
+        return (self.places, self.points) == (other.places, other.points)
+
     @abc.abstractmethod
     def solenoidal(self, velocity: Velocity) -> Velocity:
         """The part of a velocity, on this grid, that has neither divergence nor mean."""

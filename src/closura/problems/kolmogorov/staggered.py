@@ -103,6 +103,11 @@ class StaggeredFlow(FlowSolver):
         """Side of a cell."""
         return 2 * math.pi / self.points
 
+    @property
+    def places(self) -> str:
+        """Means over faces."""
+        return "faces"
+
     def to_velocity(self, spectrum: Spectrum) -> Velocity:
         """Means over the cells' faces."""
         return jnp.fft.irfft2(spectrum * self._faces(spectrum.dtype), s=(self.points, self.points))
