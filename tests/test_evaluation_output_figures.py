@@ -203,7 +203,8 @@ def test_training_curves_draw_what_exists() -> None:
 
 def test_styles_are_distinct() -> None:
     names = ["CGS", "ACGS", "FGS", "upwind3", "upwind5", "spectral", "closure", "published", "tiny"]
-    styles = method_styles(names)
+    kinds = ["baseline", "accurate", "truth", "classical", "classical", "spectral", "closure", "closure", "closure"]
+    styles = method_styles(dict(zip(names, kinds, strict=True)))
     assert len({style.colour for style in styles.values()}) == len(names)
     assert len({style.marker for style in styles.values()}) == len(names)
     assert (styles["CGS"].colour, styles["ACGS"].colour) == ("#CC3311", "#EE7733")

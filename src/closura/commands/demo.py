@@ -8,7 +8,8 @@ from closura.commands.console import console, training_bar
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import parse
 from closura.commands.results import Outputs
-from closura.evaluation import Evaluation, evaluate, print_table, publish, summary
+from closura.evaluation import Evaluation, evaluate, print_table, publish
+from closura.evaluation.findings import verdict
 from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
@@ -95,15 +96,8 @@ def run_demo(arguments: Sequence[str]) -> None:
 
 def _show(evaluation: Evaluation) -> None:
     print_table(evaluation, console=console)
-    numbers = summary(evaluation)["methods"]
-    learned, rival = numbers["compact"]["relative_mae"]["mean"], numbers["ACGS"]["relative_mae"]["mean"]
-    verdict = "beats" if learned is not None and learned < rival else "does NOT beat"
     console.print(
-        f"the learned closure {verdict} ACGS: {_percent(learned)} against {_percent(rival)} at step {evaluation.steps}",
+        f"the learned closure. {verdict(evaluation, 'compact')}",
         soft_wrap=True,
         highlight=False,
     )
-
-
-def _percent(value: float | None) -> str:
-    return "diverged" if value is None else f"{100 * value:.3g} %"

@@ -16,7 +16,7 @@ from closura.evaluation.fields import (
     truth_label,
 )
 from closura.evaluation.results import Evaluation
-from closura.evaluation.scales import colour_map, colour_scales, symmetric_scales
+from closura.evaluation.scales import colour_map, colour_scales, size_of, symmetric_scales
 from closura.evaluation.style import figure_settings, finish, new_figure
 
 LARGEST = 3  # closures in one figure
@@ -61,7 +61,7 @@ def action_strips(
         for channel in range(actions.shape[2]):
             label = evaluation.channels[channel] if known else f"action {channel}"
             picture = actions[simulation, :, channel]
-            rows.append((label, picture, symmetric_scales({label: picture}, shown)[0], "RdBu_r"))
+            rows.append((label, picture, symmetric_scales({label: picture}, shown, size=size_of(actions))[0], "RdBu_r"))
     with figure_settings():
         figure = new_figure(max(1.25 * len(shown) + 1.0, 5.0), 1.45 * len(rows) + 0.95)
         grid = figure.subplots(len(rows), len(shown), squeeze=False)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from closura.evaluation.results import Evaluation
-from closura.evaluation.scales import colour_map, colour_scales, symmetric_scales
+from closura.evaluation.scales import colour_map, colour_scales, size_of, symmetric_scales
 from closura.evaluation.style import figure_settings, finish, new_figure
 
 
@@ -97,7 +97,7 @@ def field_strips(
         reference = pictures.pop(truth)
         with np.errstate(over="ignore", invalid="ignore"):
             pictures = {name: array - reference for name, array in pictures.items()}
-        scales, shared = symmetric_scales(pictures, shown)
+        scales, shared = symmetric_scales(pictures, shown, size=size_of(reference))
         colours, unit = colour_map("RdBu_r"), "difference to the truth"
     else:
         scales, shared = colour_scales(pictures, truth, shown)

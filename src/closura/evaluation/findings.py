@@ -1,7 +1,7 @@
 """What an evaluation says, in sentences made from its numbers.
 
-The closure stands beside the coarse solver, the best classical scheme on the same grid, and its cost; worse
-is said as plainly as better.
+The verdict on a closure is against the best method on the same grid that learns nothing, chosen by the results, with
+its cost; worse is said as plainly as better.
 """
 
 import math
@@ -12,44 +12,51 @@ from closura.evaluation.bases import worse_than_base
 from closura.evaluation.metrics import paired_difference, spread, steps_below_threshold
 from closura.evaluation.moments import group_names
 from closura.evaluation.results import Evaluation
-from closura.evaluation.words import percent, short
+from closura.evaluation.words import cost_beside, percent, standing, times
 
 
 def findings(evaluation: Evaluation) -> dict[str, list[str]]:
-    """Sentences for each closure: divergence, error, best classical rival, low-error steps, mass, cost."""
+    """Sentences for each closure: divergence, error, best classical scheme, low-error steps, mass, cost."""
     return {name: _closure(evaluation, name) for name in evaluation.closures}
 
 
-def best_rival(evaluation: Evaluation) -> str | None:
-    """The classical method with the smallest median error at the last step, the baseline excluded."""
-    if not evaluation.rivals:
-        return None
-    return min(evaluation.rivals, key=lambda name: spread(evaluation.methods[name].error[:, -1])["median"])
+def best_rival(evaluation: Evaluation) -> str:
+    """The method on the same grid that learns nothing, baseline included, with the smallest error at the last step.
+
+    By the mean over simulations, and the median where means are not finite.
+    """
+
+    def size(name: str) -> tuple[float, float]:
+        error = spread(evaluation.methods[name].error[:, -1])
+        return float(error["mean"]), float(error["median"])
+
+    return min((evaluation.baseline, *evaluation.rivals), key=size)
+
+
+def verdict(evaluation: Evaluation, name: str) -> str:
+    """A closure beside the best method on the same grid that learns nothing: errors, how sure, cost."""
+    return _against(evaluation, name, best_rival(evaluation), cost=True)
 
 
 def _closure(evaluation: Evaluation, name: str) -> list[str]:
     method, base = evaluation.methods[name], evaluation.methods[evaluation.baseline]
-    corrected = evaluation.base(name)
+    best = best_rival(evaluation)
     sentences = []
     if method.diverged:
         sentences.append(f"Diverged in {method.diverged} of {evaluation.simulations} simulations.")
-    if corrected != evaluation.baseline:
-        sentences.append(_against(evaluation, name, corrected, f"{corrected}, the solver that it corrects"))
-    sentences.append(_against(evaluation, name, evaluation.baseline, f"{evaluation.baseline}, no closure"))
-    sentences.append(_harm(evaluation, name))
-    rival = best_rival(evaluation)
-    if rival is None:
+    sentences.append(verdict(evaluation, name))
+    if not evaluation.rivals:
         sentences.append("No classical rival on the same grid was evaluated.")
-    elif rival != corrected:
-        sentences.append(_against(evaluation, name, rival, f"{rival}, the best classical scheme on this grid"))
-    sentences += [_against(evaluation, name, other, f"{other}, on a finer grid") for other in evaluation.finer]
-    own, others = (
+    others = dict.fromkeys([evaluation.base(name), evaluation.baseline, *evaluation.finer])
+    sentences += [_against(evaluation, name, other) for other in others if other != best]
+    sentences.append(_harm(evaluation, name))
+    own, others_steps = (
         float(np.median(steps_below_threshold(each.error, evaluation.threshold)[0])) for each in (method, base)
     )
     sentences.append(
         f"It stays below a relative error of {100 * evaluation.threshold:g} % for {own:g} steps, time "
-        f"{own * evaluation.time_step:.3g} ({evaluation.baseline}: {others:g}, time "
-        f"{others * evaluation.time_step:.3g}; medians, {evaluation.steps} steps simulated)."
+        f"{own * evaluation.time_step:.3g} ({evaluation.baseline}: {others_steps:g}, time "
+        f"{others_steps * evaluation.time_step:.3g}; medians, {evaluation.steps} steps simulated)."
     )
     sentences += _initial(evaluation, name) + _groups(evaluation, name)
     if method.mass_error is not None and base.mass_error is not None:
@@ -58,8 +65,22 @@ def _closure(evaluation: Evaluation, name: str) -> list[str]:
             f"Its {evaluation.quantity} error at the last step is {percent(mine['median'])} % "
             f"({evaluation.baseline}: {percent(theirs['median'])} %; medians)."
         )
-    sentences.extend(_cost(evaluation, name, rival))
+    sentences.extend(_cost(evaluation, name, best))
     return sentences
+
+
+def _called(evaluation: Evaluation, name: str, other: str) -> str:
+    """A method that a closure stands beside, with all that it is."""
+    facts = []
+    if other == evaluation.base(name) and other != evaluation.baseline:
+        facts.append("the solver that it corrects")
+    if other == evaluation.baseline:
+        facts.append("no closure")
+    if evaluation.rivals and other == best_rival(evaluation):
+        facts.append("the best classical scheme on this grid")
+    if other in evaluation.finer:
+        facts.append("on a finer grid")
+    return ", ".join([other, " and ".join(facts)])
 
 
 def _harm(evaluation: Evaluation, name: str) -> str:
@@ -100,23 +121,17 @@ def _groups(evaluation: Evaluation, name: str) -> list[str]:
     return [text + "."]
 
 
-def _against(evaluation: Evaluation, name: str, other: str, label: str) -> str:
+def _against(evaluation: Evaluation, name: str, other: str, *, cost: bool = False) -> str:
     mine, theirs = (spread(evaluation.methods[key].error[:, -1]) for key in (name, other))
     difference = paired_difference(evaluation, name, other)
     n, wins = evaluation.simulations, difference["better"]
     which = "mean" if math.isfinite(mine["mean"]) and math.isfinite(theirs["mean"]) else "median"
     low, high = float(difference["low"]), float(difference["high"])
-    if which == "median":
-        verdict = f"{which} relative error"
-    elif high < 0:
-        verdict = "lower error"
-    elif low > 0:
-        verdict = "higher error"
-    else:
-        verdict = "no clear difference in error"
+    found = (standing(low, high) if which == "mean" else "") or f"{which} {evaluation.error_name}"
     text = (
-        f"Against {label}: {verdict}, {percent(mine[which])} % against {percent(theirs[which])} % "
-        f"({which} at {evaluation.moment(evaluation.steps)}), smaller in {wins} of {n} simulations"
+        f"Against {_called(evaluation, name, other)}: {found}, {percent(mine[which])} % against "
+        f"{percent(theirs[which])} % ({which} at {evaluation.moment(evaluation.steps)}), smaller in {wins} of {n} "
+        "simulations"
     )
     if which == "mean":
         # A few bad simulations make a mean: the median tells how the others fare.
@@ -126,6 +141,9 @@ def _against(evaluation: Evaluation, name: str, other: str, label: str) -> str:
             f"; paired difference {100 * float(difference['mean']):+.3g} percentage points "
             f"(95 % interval {100 * low:+.3g} to {100 * high:+.3g})"
         )
+    if cost:
+        own, rival = (evaluation.methods[key].milliseconds_per_step for key in (name, other))
+        text += cost_beside(own, rival, other)
     return text + "."
 
 
@@ -139,8 +157,6 @@ def _cost(evaluation: Evaluation, name: str, rival: str | None) -> list[str]:
             continue
         theirs = evaluation.methods[other].milliseconds_per_step
         if math.isfinite(theirs) and theirs > 0:
-            ratio = own / theirs
-            words = f"{short(ratio)} times as much" if ratio >= 1 else f"{short(1 / ratio)} times less"
-            parts.append(f"{words} than {other}" if ratio < 1 else f"{words} as {other}")
+            parts.append(f"{times(own / theirs)} {'as' if own >= theirs else 'than'} {other}")
     compared = f": {', '.join(parts)}" if parts else ""
     return [f"A step costs {own:.3g} ms{compared}."]

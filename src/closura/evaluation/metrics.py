@@ -121,6 +121,17 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     return math.sqrt(degrees_of_freedom) * math.tan(at)
 
 
+def mean_interval(values: Float[np.ndarray, " sample"]) -> tuple[float, float, float]:
+    """Mean, and the ends of its 95 % interval by Student's t; NaN where there is no mean, or one value alone."""
+    values = np.asarray(values, np.float64)
+    n, half = len(values), math.nan
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(values.mean()) if n else math.nan
+        if n > 1:
+            half = student_t_quantile(0.975, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
+    return mean, mean - half, mean + half
+
+
 def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float | int | str]:
     """Error of ``a`` minus error of ``b`` at the last step, simulation by simulation.
 
@@ -137,17 +148,13 @@ def paired_difference(evaluation: Evaluation, a: str, b: str) -> dict[str, float
     finite = np.isfinite(first) & np.isfinite(second)
     difference = first[finite] - second[finite]
     n = int(finite.sum())
-    half = math.nan
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(difference.mean()) if n else math.nan
-        if n > 1:
-            half = student_t_quantile(0.975, n - 1) * float(difference.std(ddof=1)) / math.sqrt(n)
+    mean, low, high = mean_interval(difference)
     whole = bool(finite.all())
     return {
         "to": b,
         "mean": mean if whole else math.nan,
-        "low": mean - half if whole else math.nan,
-        "high": mean + half if whole else math.nan,
+        "low": low if whole else math.nan,
+        "high": high if whole else math.nan,
         "interval": "95 % Student t",
         "n": len(first),
         "not_finite": len(first) - n,

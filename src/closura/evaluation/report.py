@@ -10,18 +10,8 @@ from closura.evaluation.page import failures as page_failures
 from closura.evaluation.page import page
 from closura.evaluation.results import Evaluation
 from closura.evaluation.sections import evaluation_section, repetition_section, training_section
+from closura.evaluation.sources import sources_of
 from closura.files import write_atomically
-
-CLOSURE_RL_BIBTEX = """\
-@inproceedings{vonbassewitz2025closure,
-  title         = {Closure Discovery for Coarse-Grained Partial Differential Equations
-                   Using Grid-based Reinforcement Learning},
-  author        = {von Bassewitz, Jan-Philipp and Kaltenbach, Sebastian and Koumoutsakos, Petros},
-  booktitle     = {Conference on Parsimony and Learning (CPAL)},
-  year          = {2025},
-  eprint        = {2402.00972},
-  archivePrefix = {arXiv}
-}"""
 
 
 def write_report(
@@ -33,7 +23,7 @@ def write_report(
     training: Mapping[str, Any] | None = None,
     runs: Mapping[str, Mapping[str, Any]] | None = None,
     notes: Sequence[str] = (),
-    sources: Sequence[str] = (CLOSURE_RL_BIBTEX,),
+    sources: Sequence[str] | None = None,
     failures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the report; all images are inside the file.
@@ -58,7 +48,8 @@ def write_report(
     notes
         Paragraphs that a person wrote, shown with the findings.
     sources
-        BibTeX entries of what was used.
+        BibTeX entries of what was used; by default those that problems, closures and trainings say
+        (:func:`closura.evaluation.sources.sources_of`).
     failures
         What of the evaluation could not be written or drawn, with the reasons.
 
@@ -81,7 +72,9 @@ def write_report(
     trained = {**({"": training} if training else {}), **(runs or {})}
     body = [f"<h1>{escape(title)}</h1>"]
     body += [f"<p>{escape(note)}</p>" for note in notes] + page_failures(failures or {})
-    body += _contents(headed, bool(trained))
+    if sources is None:
+        sources = sources_of(headed.values(), trained.values())
+    body += _contents(headed, bool(trained), bool(sources))
     for number, (heading, evaluation) in enumerate(headed.items()):
         if heading:
             body.append(f'<h2 id="evaluation-{number}">{escape(heading)}</h2>')
@@ -89,20 +82,18 @@ def write_report(
     body += training_section(trained) + repetition_section(headed, trained)
     if sources:
         body.append('<h2 id="sources">Sources</h2>')
-        if CLOSURE_RL_BIBTEX in sources:
-            body.append('<p>Paper: <a href="https://arxiv.org/abs/2402.00972">arXiv:2402.00972</a></p>')
         body += [f"<pre>{escape(source)}</pre>" for source in sources]
     body.append(f'<p class="faint">Written by closura {escape(_version())}.</p>')
     return write_atomically(path, page(title, body))
 
 
-def _contents(headed: Mapping[str, Evaluation], trained: bool) -> list[str]:
+def _contents(headed: Mapping[str, Evaluation], trained: bool, sources: bool) -> list[str]:
     """Links to the sections, where there are several evaluations."""
     if len(headed) < 2:
         return []
     links = [(f"evaluation-{number}", heading) for number, heading in enumerate(headed)]
     links += [("training", "How it was trained")] if trained else []
-    links += [("repeat", "How to repeat it"), ("sources", "Sources")]
+    links += [("repeat", "How to repeat it")] + ([("sources", "Sources")] if sources else [])
     items = "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text in links)
     return [f"<nav><ul>{items}</ul></nav>"]
 

@@ -10,6 +10,9 @@ from matplotlib.colors import Colormap, Normalize
 FADED = 0.35
 """Fields whose range shrinks below this part of their largest would be invisible on a common scale."""
 
+ROUNDING = 1e-6
+"""Differences below this part of the fields themselves are rounding, and are drawn as none."""
+
 
 def colour_scales(
     pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], truth: str, frames: Sequence[int]
@@ -29,19 +32,26 @@ def colour_scales(
 
 
 def symmetric_scales(
-    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], frames: Sequence[int]
+    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], frames: Sequence[int], *, size: float
 ) -> tuple[list[Normalize], bool]:
     """The same, symmetric about zero.
 
-    A limit is the median over methods of their 99.9 % quantiles, so that one diverging method cannot spoil it.
+    A limit is the median over methods of their 99.9 % quantiles, so that one diverging method cannot spoil it, and at
+    least :data:`ROUNDING` of ``size``, that of the fields whose differences are drawn.
     """
-    limits = np.asarray([_limit([array[frame] for array in pictures.values()]) for frame in frames])
+    floor = max(ROUNDING * size, 1e-12)
+    limits = np.asarray([max(_limit([array[frame] for array in pictures.values()]), floor) for frame in frames])
     # The state at the beginning is exact: its limit says nothing about the others.
     usual = limits[limits > 1e-6 * limits.max()]
     if usual.size == 0 or usual.min() >= FADED * usual.max():
-        limit = _limit(list(pictures.values()))
+        limit = max(_limit(list(pictures.values())), floor)
         return [Normalize(-limit, limit)] * len(frames), True
     return [Normalize(-float(limit), float(limit)) for limit in limits], False
+
+
+def size_of(*arrays: np.ndarray) -> float:
+    """The largest finite absolute value, 0 if there is none."""
+    return max((float(np.abs(a[np.isfinite(a)]).max()) for a in arrays if np.isfinite(a).any()), default=0.0)
 
 
 def colour_map(name: str) -> Colormap:
@@ -64,4 +74,4 @@ def _limit(arrays: Sequence[np.ndarray]) -> float:
         finite = np.abs(array[np.isfinite(array)])
         if finite.size:
             largest.append(float(np.quantile(finite, 0.999)))
-    return max(float(np.median(largest)) if largest else 1.0, 1e-12)
+    return float(np.median(largest)) if largest else 1.0

@@ -33,7 +33,10 @@ FIGURES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Fields and actions",
         (
-            ("fields", "Fields of one simulation, the same colours for all methods. Grey: not finite."),
+            (
+                "fields",
+                "Fields of one simulation; one scale of colours for all methods at each moment. Grey: not finite.",
+            ),
             ("field_errors", "Difference to the truth in the same simulation."),
             ("actions", "What closures answer in these fields; red is taken away, blue added."),
             ("animation", "The same simulation, moving."),

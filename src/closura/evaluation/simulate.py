@@ -56,7 +56,6 @@ def rollout(
     A field has failed where it is not finite or has left ten times the range of its initial state (an interval
     of ten times the width about the same middle).
     """
-
     known = dynamics if stored is None else stored
 
     def one(store: TruthStore) -> Rollout:

@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 from rich.console import Console
 
 from closura.evaluation.fields import draw_picture
-from closura.evaluation.scales import colour_map
+from closura.evaluation.scales import ROUNDING, colour_map
 from closura.evaluation.style import MethodStyle, method_styles
 from closura.evaluation.terminal import print_rows
 from closura.evaluation.words import bounded
@@ -66,11 +66,11 @@ def symmetric(*fields: np.ndarray) -> Normalize:
     return Normalize(-max(limit, 1e-12), max(limit, 1e-12))
 
 
-def positive(*fields: np.ndarray) -> Normalize:
-    """A scale from zero that holds 99.9 % of all values."""
+def positive(*fields: np.ndarray, size: float = 0.0) -> Normalize:
+    """A scale from zero that holds 99.9 % of all values; of ``size``, that of the fields, no less than rounding."""
     values = np.concatenate([field[np.isfinite(field)].ravel() for field in fields])
     limit = float(np.quantile(values, 0.999)) if values.size else 1.0
-    return Normalize(0.0, max(limit, 1e-12))
+    return Normalize(0.0, max(limit, ROUNDING * size, 1e-12))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from closura.evaluation.flows.long_runs import Distances
 from closura.evaluation.flows.look import TRUTH, nothing_is_nan, positive, styles_of, symmetric
 from closura.evaluation.flows.model_study import ModelEvaluation
 from closura.evaluation.flows.model_truth import example_lead
+from closura.evaluation.scales import size_of
 from closura.evaluation.style import MethodStyle, figure_settings, finish, new_figure
 
 CLOSED = "#882299"
@@ -94,7 +95,7 @@ def fields(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figur
             members = trace["example_members"]
             mean, std = members.mean(axis=0), members.std(axis=0, ddof=min(1, len(members) - 1))
             for c in range(2):
-                scale, spread = symmetric(truth[c]), positive(std)
+                scale, spread = symmetric(truth[c]), positive(std, size=size_of(truth))
                 own, scales = [low[c], members[0, c], mean[c], std[c]], [scale, scale, scale, spread]
                 colours = ["RdBu_r"] * 3 + ["magma"]
                 if closed:

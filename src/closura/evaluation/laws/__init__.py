@@ -4,6 +4,7 @@ from closura.evaluation.laws.catalogue import LAW_PROBLEMS as LAW_PROBLEMS
 from closura.evaluation.laws.catalogue import LawProblem as LawProblem
 from closura.evaluation.laws.catalogue import find_condition as find_condition
 from closura.evaluation.laws.catalogue import law_problem as law_problem
+from closura.evaluation.laws.findings import verdicts as verdicts
 from closura.evaluation.laws.measure import Score as Score
 from closura.evaluation.laws.methods import SCHEME_NAMES as SCHEME_NAMES
 from closura.evaluation.laws.methods import SHIPPED as SHIPPED

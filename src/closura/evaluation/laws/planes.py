@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from closura.evaluation.animation import GREYS, _centred, _gif
 from closura.evaluation.fields import draw_picture
 from closura.evaluation.laws.study import LawEvaluation
-from closura.evaluation.scales import colour_map
+from closura.evaluation.scales import ROUNDING, colour_map, size_of
 from closura.evaluation.style import figure_settings, finish, new_figure
 from closura.files import write_atomically
 
@@ -34,7 +34,7 @@ def fields(evaluation: LawEvaluation, path: str | Path | None = None, *, errors:
             if errors:
                 pictures = {name: picture - truth for name, picture in pictures.items()}
                 sizes = [np.nanquantile(np.abs(p), 0.995) for p in pictures.values() if np.isfinite(p).any()]
-                size = max(float(np.median(sizes)) if sizes else 1.0, 1e-12)
+                size = max(float(np.median(sizes)) if sizes else 1.0, ROUNDING * size_of(truth), 1e-12)
                 scale, colours = Normalize(-size, size), colour_map("RdBu_r")
             else:
                 pictures["solution"] = truth

@@ -9,36 +9,24 @@ from typing import Any, NamedTuple
 
 from closura.evaluation import page
 from closura.evaluation.laws import convergence, planes, profiles
-from closura.evaluation.laws.measure import geometric_mean
-from closura.evaluation.laws.methods import rival_of
+from closura.evaluation.laws.findings import findings
 from closura.evaluation.laws.study import LawEvaluation
 from closura.evaluation.laws.tables import (
-    NORM_NAMES,
     Block,
     error_block,
     failure_lines,
     order_block,
     physics_block,
-    ratio,
     scatter_block,
     summary_block,
     write_csv,
     write_json,
 )  # fmt: skip
 from closura.evaluation.publish import remove_stale
+from closura.evaluation.sources import sources_of_schemes
 from closura.evaluation.training_curves import training_curves, training_panels
 from closura.files import check_folder, write_atomically
 from closura.parts import Parts, file_name
-
-BPTTS_BIBTEX = """\
-@article{way2022backpropagation,
-  title         = {Backpropagation through Time and Space: Learning Numerical Methods with
-                   Multi-Agent Reinforcement Learning},
-  author        = {Way, Elliot and Kapilavai, Dheeraj S. K. and Fu, Yiwei and Yu, Lei},
-  year          = {2022},
-  eprint        = {2203.08937},
-  archivePrefix = {arXiv}
-}"""
 
 CAPTIONS = {
     "convergence": "Errors against the number of cells; dotted: orders 1, 3 and 5.",
@@ -119,36 +107,6 @@ def write_figures(
     return parts.written
 
 
-def findings(evaluation: LawEvaluation) -> list[str]:
-    """What the numbers say, for each closure, without judging beyond them."""
-    study, norm = evaluation.study, evaluation.study.problem.norm
-    sentences = []
-    for name in evaluation.closures:
-        rival = rival_of(name, evaluation.methods)
-        if rival == name:
-            continue
-        by_grid = [f"{ratio(evaluation.ratio(name, n, norm))} on {n} cells" for n in study.cells]
-        sentence = (
-            f"{name}: {NORM_NAMES[norm]} error (geometric mean over {len(study.initial)} initial conditions) by that "
-            f"of {rival}: {', '.join(by_grid)}."
-        )
-        cells = study.drawn_cells
-        each = {
-            initial: evaluation.error(name, initial, cells, norm) / evaluation.error(rival, initial, cells, norm)
-            for initial in study.initial
-        }
-        worst, best = max(each, key=lambda k: each[k]), min(each, key=lambda k: each[k])
-        if len(each) > 1:
-            sentence += (
-                f" On {cells} cells from {ratio(each[best])} ({best}) to {ratio(each[worst])} ({worst}), geometric "
-                f"mean {ratio(geometric_mean(list(each.values())))}."
-            )
-        if evaluation.cost:
-            sentence += f" A step costs {evaluation.cost[name] / evaluation.cost[rival]:.2g} times as much."
-        sentences.append(sentence)
-    return sentences
-
-
 def write_report(
     evaluation: LawEvaluation,
     figures: Mapping[str, Path],
@@ -196,7 +154,10 @@ def write_report(
     if evaluation.settings.get("command"):
         body.append(page.command(str(evaluation.settings["command"])))
     body.append(page.details("Settings", dict(evaluation.settings)))
-    body += ["<h2>Sources</h2>", f"<pre>{escape(BPTTS_BIBTEX)}</pre>"]
+    schemes = [method.dynamics.scheme for method in evaluation.methods.values() if not method.learned]
+    sources = sources_of_schemes(schemes, learned=bool(evaluation.closures))
+    if sources:
+        body += ["<h2>Sources</h2>", *(f"<pre>{escape(source)}</pre>" for source in sources)]
     body.append(f'<p class="faint">Written by closura {escape(_version())}.</p>')
     return write_atomically(path, page.page(title, body))
 

@@ -13,7 +13,10 @@ from closura.evaluation.laws.methods import Method, smallest_grid
 from closura.evaluation.timing import SolverStep, milliseconds_per_step
 from closura.fields.initial import InitialCondition
 from closura.problems.laws.dynamics import Parameters
-from closura.problems.laws.march import March, begin, check_courant, march_to, place, stacked
+from closura.problems.laws.march import March, begin, check_courant, check_positivity, march_to, place, stacked
+
+NEGATIVE = "negative density or pressure"
+"""What is wrong with a state of a gas that is finite and none of the law's."""
 
 LARGEST_BATCH = 32
 """Simulations in one batch: larger ones leave the cache and are no faster."""
@@ -21,10 +24,14 @@ LARGEST_BATCH = 32
 
 @dataclass(frozen=True)
 class Steps:
-    """How long steps are: by a Courant number, or fixed where ``time_step`` is given."""
+    """How long steps are: by a Courant number, or fixed where ``time_step`` is given.
+
+    With ``positive`` those at which limited fluxes promise nothing are refused.
+    """
 
     courant: float = 0.4
     time_step: float | None = None
+    positive: bool = False
 
     def __post_init__(self) -> None:
         if self.time_step is not None and not self.time_step > 0:
@@ -59,11 +66,11 @@ class Simulated:
 
     @property
     def failure(self) -> str | None:
-        """What went wrong: ``"not finite"``, or ``"negative density or pressure"``."""
+        """What went wrong: ``"not finite"``, or :data:`NEGATIVE`."""
         if self.failed_cell is None:
             return None
         finite = np.isfinite(np.moveaxis(self.state, 0, -1)[self.failed_cell]).all()
-        return "negative density or pressure" if finite else "not finite"
+        return NEGATIVE if finite else "not finite"
 
 
 def simulate(
@@ -120,7 +127,7 @@ def prepare(
         As :func:`simulate`.
     """
     if steps.time_step is None:
-        check_courant(steps.courant, method.dynamics.integrator, method.r)
+        _check_steps(steps.courant, method, steps)
     placed = []
     for condition in conditions:
         shape = [round(cells * length / condition.extent[0]) for length in condition.extent]
@@ -135,13 +142,19 @@ def prepare(
             number = float(jnp.sum(speeds)) * steps.time_step
             if number > 0:
                 try:
-                    check_courant(number, method.dynamics.integrator, method.r)
+                    _check_steps(number, method, steps)
                 except ValueError as error:
                     raise ValueError(
                         f"--time-step {steps.time_step:g} on {cells} cells ({condition.name}): {error}"
                     ) from None
         placed.append((state, parameters))
     return placed
+
+
+def _check_steps(courant: float, method: Method, steps: Steps) -> None:
+    check_courant(courant, method.dynamics.integrator, method.r)
+    if steps.positive:
+        check_positivity(courant, method.dynamics.integrator)
 
 
 def weights_at(

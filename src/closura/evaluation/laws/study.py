@@ -22,6 +22,7 @@ from closura.evaluation.laws.measure import (
 from closura.evaluation.laws.methods import Method, rival_of
 from closura.evaluation.laws.references import conserved, reference, shocks
 from closura.evaluation.laws.simulate import Simulated, Steps, simulate, step_cost
+from closura.evaluation.metrics import mean_interval
 from closura.fields.initial import InitialCondition
 
 Scores = dict[str, dict[str, dict[int, Score]]]
@@ -134,6 +135,24 @@ class LawEvaluation:
     def ratio(self, method: str, cells: int, norm: str) -> float:
         """The geometric mean by that of the rival (:func:`closura.evaluation.laws.methods.rival_of`); NaN if none."""
         return quotient(self.mean(method, cells, norm), self.mean(rival_of(method, self.methods), cells, norm))
+
+    def best_scheme(self, cells: int, norm: str) -> str | None:
+        """The classical scheme with the smallest geometric mean error on a grid; None without one."""
+        schemes = [name for name, method in self.methods.items() if not method.learned]
+        return min(schemes, key=lambda name: self.mean(name, cells, norm), default=None)
+
+    def beside(self, method: str, other: str, cells: int, norm: str) -> tuple[float, float, float]:
+        """Ratio of geometric means of errors, and its 95 % interval over the initial conditions (Student's t).
+
+        NaN where one is not finite or not positive; no interval from a single initial condition.
+        """
+        pairs = [
+            (self.error(method, name, cells, norm), self.error(other, name, cells, norm)) for name in self.study.initial
+        ]
+        if not all(math.isfinite(value) and value > 0 for pair in pairs for value in pair):
+            return (math.nan,) * 3
+        mean, low, high = mean_interval(np.log([own / rival for own, rival in pairs]))
+        return math.exp(mean), math.exp(low), math.exp(high)
 
     @property
     def failures(self) -> list[dict[str, Any]]:

@@ -12,10 +12,12 @@ from rich.console import Console
 
 from closura.evaluation.laws.measure import Score, observed_order
 from closura.evaluation.laws.methods import rival_of
+from closura.evaluation.laws.simulate import NEGATIVE
 from closura.evaluation.laws.study import LawEvaluation
 from closura.evaluation.terminal import print_rows
 from closura.evaluation.words import bounded
 from closura.files import write_atomically
+from closura.problems.laws.march import positivity_limit
 
 NORMS = ("l2", "l1", "linf")
 _WORDS = ("initial condition", "family", "rival", "compared with", "failed")
@@ -168,6 +170,8 @@ def note(evaluation: LawEvaluation) -> str:
     text = text.replace("transposed-wise", "transposed characteristic projection")
     if study.shifts:
         text += f"; mean over {study.shifts} random shifts by less than a cell where the initial condition allows it"
+    elif any(condition.can_be_shifted for condition in study.initial.values()):
+        text += "; not averaged over where fronts stand in their cells, which is luck (--shifts 16 does)"
     return text + "."
 
 
@@ -182,9 +186,28 @@ def failure_lines(evaluation: LawEvaluation) -> list[str]:
     """One sentence for every simulation that diverged."""
     return [
         f"{f['method']} failed from {f['initial']} on {f['cells']} cells at step {f['step']} in cell "
-        f"{', '.join(map(str, f['cell']))} ({f['what']}): a smaller --courant or --projection characteristic may help"
+        f"{', '.join(map(str, f['cell']))} ({f['what']}){_remedy(evaluation, f)}"
         for f in evaluation.failures
     ]
+
+
+def _remedy(evaluation: LawEvaluation, failure: dict[str, Any]) -> str:
+    """What is left to try after a failure, by what was wrong and what was done already; nothing where nothing is."""
+    study, dynamics = evaluation.study, evaluation.methods[failure["method"]].dynamics
+    systems = len(study.problem.law.components) > 1
+    limit = positivity_limit(dynamics.integrator)
+    if failure["what"] == NEGATIVE:
+        # A scheme that undershoots does so at any step: what keeps density and pressure positive is the limiter.
+        if limit is None:
+            return ": --positivity with --integrator ssp-rk3 and --courant 0.5 or less may help"
+        beyond = study.steps.time_step is None and study.steps.courant > limit
+        short = f" with --courant {limit:g} or less" if beyond else ""
+        if not dynamics.positivity:
+            return f": --positivity{short} may help"
+        return f": the limiter needs --courant {limit:g} or less" if beyond else ""
+    found = ["--projection characteristic"] if systems and dynamics.projection == "component" else []
+    found.append("a smaller " + ("--time-step" if study.steps.time_step is not None else "--courant"))
+    return f": {' or '.join(found)} may help"
 
 
 def print_tables(evaluation: LawEvaluation, console: Console) -> None:

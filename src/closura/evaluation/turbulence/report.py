@@ -61,11 +61,14 @@ def write_report(
     title = f"Kolmogorov flow at Reynolds number {evaluation.reynolds:g} on {cells} x {cells} points"
     body = [f"<h1>{escape(title)}</h1>"]
     body.append(
-        "<p>A coarse pseudo-spectral simulation, alone, with an eddy viscosity and with learned closures, beside the "
-        "same flow on a finer grid, whose waves that the coarse grid holds are the truth.</p>"
+        "<p>A coarse simulation, alone, with models of what the grid does not hold and with learned closures, beside "
+        "the same flow by a spectral solver on a finer grid, whose waves that the coarse grid holds are the truth.</p>"
     )
     body += page.failures(failures or {})
     body.append(page.words(evaluation.description))
+    verdicts = "".join(f"<li>{escape(line)}</li>" for line in evaluation.verdicts())
+    if verdicts:
+        body.append(f"<h2>What was learned</h2><ul>{verdicts}</ul>")
     for block in blocks(evaluation):
         body.append(f"<h2>{escape(block.title)}</h2>")
         body.append(page.table(block.headings, block.rows, learned=evaluation.closures))

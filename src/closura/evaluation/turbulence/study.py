@@ -27,7 +27,9 @@ from closura.evaluation.ensembles import (
     relative_l2_series,
     vorticity_correlation,
 )
+from closura.evaluation.metrics import mean_interval
 from closura.evaluation.timing import SolverStep, TargetStep, milliseconds_per_step
+from closura.evaluation.words import cost_beside
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
 from closura.problems.kolmogorov.solver import FlowSolver
@@ -144,6 +146,25 @@ class TurbulenceEvaluation:
             correlation_time(series, self.time_step, threshold=threshold, lyapunov_exponent=exponent)
             for series in self.methods[name].correlation
         ]
+
+    def verdicts(self, threshold: float = THRESHOLDS[-1]) -> list[str]:
+        """Each closure beside the best method on the same grid that learns nothing, by its mean correlation time."""
+        same = [n for n in self.methods if n not in (*self.finer, *self.closures, PERSISTENCE)]
+        best = max(same, key=lambda name: self.mean_horizon(name, threshold))
+        sentences = []
+        for name in self.closures:
+            own, other = (np.asarray([h.time for h in self.horizons(n, threshold)]) for n in (name, best))
+            mean, low, high = mean_interval(own - other)
+            found = "level" if low <= 0 <= high else ("longer" if mean > 0 else "shorter")
+            sure = f", paired difference {mean:+.2g} (95 % interval {low:+.2g} to {high:+.2g})" if low == low else ""
+            cost = cost_beside(self.methods[name].milliseconds, self.methods[best].milliseconds, best)
+            base = ", the solver that it corrects," if self.bases.get(name, self.baseline) == best else ","
+            sentences.append(
+                f"{name} against {best}{base} the best method on this grid that learns nothing: {found}, correlation > "
+                f"{threshold:g} for {own.mean():.3g} against {other.mean():.3g} (means of {self.simulations} "
+                f"starts){sure}{cost}."
+            )
+        return sentences
 
     def mean_horizon(self, name: str, threshold: float) -> float:
         """Mean correlation time of a method; a lower bound if one of them is censored."""

@@ -221,9 +221,11 @@ def _statistics_note(evaluation: TurbulenceEvaluation) -> str:
 
 
 def print_tables(evaluation: TurbulenceEvaluation, console: Console) -> None:
-    """Both tables, the closures in bold."""
+    """The tables, the closures in bold, and a verdict on each closure."""
     for block in blocks(evaluation):
         print_rows(console, block.headings, block.rows, title=block.title, note=block.note, bold=evaluation.closures)
+    for line in evaluation.verdicts():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_json(evaluation: TurbulenceEvaluation, path: str | Path) -> Path:

@@ -74,7 +74,9 @@ class KolmogorovDynamics(Dynamics):
 
     def advances_as(self, other: Dynamics) -> bool:
         """The same flow solver with as many steps."""
-        same = isinstance(other, KolmogorovDynamics) and (self.time_step, self.steps) == (other.time_step, other.steps)
+        if not isinstance(other, KolmogorovDynamics):
+            return False
+        same = (self.time_step, self.steps) == (other.time_step, other.steps)
         return same and bool(eqx.tree_equal(self.flow, other.flow))
 
     def start(self, draw: Draw) -> tuple[Velocity, Parameters]:

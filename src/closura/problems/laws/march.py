@@ -4,6 +4,7 @@ The loop is compiled once per grid, law and method; members of a batch stop inde
 blows up neither ends nor poisons the others.
 """
 
+import math
 from functools import lru_cache
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from closura.fields.initial import InitialCondition
 from closura.numerics import get_integrator
+from closura.numerics.integrators import INTEGRATORS
 from closura.numerics.stability import symbol_limit
 from closura.numerics.weno_tables import candidates, optimal_weights
 from closura.problems.laws.dynamics import Parameters, WeightedFluxes
@@ -23,6 +25,9 @@ from closura.problems.problem import Ask
 
 WEAKLY_UNSTABLE = 0.6
 """Largest Courant number of integrators that let smooth waves grow, slowly, at every step."""
+
+POSITIVE = 0.5
+"""Largest Courant number of forward Euler steps whose limited fluxes keep states positive."""
 
 SLOWEST = 0.01
 """Speeds below this count as this where they set the time step, as published."""
@@ -112,11 +117,38 @@ def check_courant(courant: float, integrator: str, r: int) -> None:
     ValueError
         With the limit.
     """
+    if not 0 < courant < math.inf:
+        raise ValueError(f"a Courant number must be positive; got {courant:g}")
     limit = largest_courant(integrator, r)
-    if not 0 < courant <= limit:
+    if courant > limit:
+        others = [name for name in INTEGRATORS if largest_courant(name, r) >= courant]
         raise ValueError(
             f"a Courant number of {courant:g} is not stable with {integrator} (limit {limit:.3g}): choose a smaller "
-            "one, or another integrator"
+            f"one{', or another integrator: ' if others else ''}{', '.join(others)}"
+        )
+
+
+def positivity_limit(integrator: str) -> float | None:
+    """Courant number up to which limited fluxes keep density and pressure positive; None: nothing is promised.
+
+    The promise is made for a forward Euler step, of which the SSP methods are means (with coefficient one).
+    """
+    return POSITIVE if integrator in ("forward-euler", "ssp-rk2", "ssp-rk3") else None
+
+
+def check_positivity(courant: float, integrator: str) -> None:
+    """Refuse Courant numbers at which limited fluxes do not keep density and pressure positive.
+
+    Raises
+    ------
+    ValueError
+        With the limit.
+    """
+    limit = positivity_limit(integrator)
+    if limit is not None and courant > limit:
+        raise ValueError(
+            f"positivity holds up to a Courant number of {limit:g} with {integrator}; got {courant:.3g}: choose "
+            f"--courant {limit:g} or less (or shorter --time-step), or leave out --positivity"
         )
 
 

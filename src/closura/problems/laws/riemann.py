@@ -152,7 +152,7 @@ def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
         If the pressure was not found to rounding.
     """
     one, two = _checked(left, "left", gamma), _checked(right, "right", gamma)
-    (rho_l, v_l, p_l), (rho_r, v_r, p_r) = one, two
+    (_, v_l, p_l), (_, v_r, p_r) = one, two
     c_l, c_r = (math.sqrt(gamma) * math.sqrt(p) / math.sqrt(rho) for rho, _, p in (one, two))
     jump, most = v_r - v_l, 2 / (gamma - 1) * (c_l + c_r)
     if not (math.isfinite(jump) and math.isfinite(most)):
@@ -248,14 +248,14 @@ def _left_half(
     gamma: float,
 ) -> Float64[np.ndarray, "3 *ray"]:
     """The solution left of the contact: the side, the wave, the star state (Toro 2009, eq. 4.56)."""
-    rho, v, p = side
+    rho, _, p = side
     c = math.sqrt(gamma) * math.sqrt(p) / math.sqrt(rho)
     shape = (3,) + (1,) * xi.ndim
     before, behind = (np.asarray(s, np.float64).reshape(shape) for s in (side, star))
     solution = np.where(xi < wave.tail, before, behind)
     if wave.kind == "rarefaction":
         ray = np.clip(xi, wave.head, wave.tail)
-        # The head's own c, less what the fan takes: logarithms keep the digits for gamma near 1, where powers are large.
+        # The head's own c, less what the fan takes: logarithms keep the digits of large powers, for gamma near 1.
         change = (gamma - 1) / (gamma + 1) * ((wave.head - ray) / c)
         sound = c * (1 + change)
         with np.errstate(divide="ignore", under="ignore"):  # gas thinned to nothing
