@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, writes and refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from closura.cli import main
 from closura.commands import demo
 from closura.commands.training import parse_train
 from closura.evaluation.storage import open_simulations
+from closura.evaluation.words import short
 
 SMALL = ["--cells", "16", "--ratio", "2"]
 TRAIN = [

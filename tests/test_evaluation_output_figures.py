@@ -291,7 +291,7 @@ def test_report_is_one_file_without_network(evaluation: Evaluation, tmp_path) ->
     assert shown.shape == drawn.shape
     assert np.abs(shown - drawn).mean() < 2
     assert np.abs(shown - drawn).max() < 80
-    assert page.links == ["https://arxiv.org/abs/2402.00972"]
+    assert page.links == []
     assert "url(" not in path.read_text()
     # Text of people and of configurations is shown, not run.
     for text in ("A <closure> & its rivals", "<script>alert(1)</script>", "closure <1>", "<ppo>", "<kept>"):

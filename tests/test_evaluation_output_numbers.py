@@ -258,13 +258,13 @@ def test_footnotes_say_what_is_missing(evaluation: Evaluation) -> None:
 
 
 def test_findings_name_the_rival_and_do_not_flatter(evaluation: Evaluation) -> None:
-    # Medians at the last step: upwind5 0.02, spectral infinite.
+    # At the last step: upwind5 0.02, spectral infinite.
     assert best_rival(evaluation) == "upwind5"
     (sentences,) = findings(evaluation).values()
     text = " ".join(sentences)
     assert "Against CGS, no closure" in text
     # -0.6, +1, -2 percentage points on three simulations: the interval contains zero.
-    assert "Against upwind5, the best classical scheme on this grid: no clear difference" in text
+    assert "Against upwind5, the best classical scheme on this grid: level" in text
     assert "smaller in 2 of 3" in text
     assert "100 times less than FGS" in text
     assert findings(Evaluation("p", {"CGS": evaluation.methods["CGS"]}, STEPS, 3, 0.1)) == {}

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura.evaluation import evaluate
 from closura.numerics.fourier import coarsen, refine, resolved
 from closura.problems import (
     KolmogorovConfiguration,
@@ -17,6 +19,7 @@ from closura.problems import (
     truth_identity,
 )
 from closura.problems.kept import kept_truth
+from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.smagorinsky import tune, with_constant
@@ -290,3 +293,88 @@ def test_the_usual_number_of_steps_is_for_the_usual_time_step_and_grid():
     assert judged_on(replace(usual, coarse_steps=0)).coarse_steps == usual.coarse_steps == 3
     for other in ({"time_step": 0.128}, {"cells": 96}):
         assert judged_on(replace(usual, coarse_steps=6, **other)).coarse_steps == 0
+
+
+SPECTRAL = KolmogorovConfiguration(
+    cells=12,
+    fine_cells=36,
+    pool=4,
+    chains=2,
+    transient=20.0,
+    spacing=2.0,
+    settle=1.0,
+    spin_cells=24,
+    finer=(),
+    precision="float64",
+)
+
+
+class _Nothing(eqx.Module):
+    """A closure that answers zero."""
+
+    def __call__(self, observed):
+        return jnp.zeros((2, *observed.shape[1:]), observed.dtype)
+
+
+@pytest.fixture(scope="module")
+def across():
+    """Closures of zeros on four solvers, judged on the spectral problem; and the solvers' own problems."""
+    others = {
+        "spectral": SPECTRAL,
+        "central": replace(SPECTRAL, solver="staggered", convection="central2"),
+        "quick": replace(SPECTRAL, solver="staggered", convection="quick"),
+        "short": replace(SPECTRAL, coarse_steps=9),
+    }
+    own = {name: build_problem(settings, "test") for name, settings in others.items()}
+    problem = own["spectral"]
+    bases = {name: problem.uncorrected(each) for name, each in own.items()}
+    found = evaluate(
+        problem, dict.fromkeys(own, _Nothing()), simulations=2, steps=10, key=jax.random.key(0), timing=False,
+        dynamics={name: each.dynamics for name, each in own.items()}, bases=bases, frames=3, keep=2,
+    )  # fmt: skip
+    return own, bases, found
+
+
+def test_closures_of_other_solvers_get_states_of_their_own(across):
+    own, bases, found = across
+    assert bases == {
+        "spectral": "no model", "central": "no model (finite volumes, central2)",
+        "quick": "no model (finite volumes, quick)", "short": bases["short"],
+    }  # fmt: skip
+    assert bases["short"].startswith("no model (0.")  # the same solver in other time steps
+    assert (found.error_name, found.error_key, found.truth) == ("relative L2 error", "relative_l2_error", "fine")
+    for name, base in bases.items():
+        # A closure of zeros is its solver, to the rounding of the projection of zero.
+        np.testing.assert_allclose(found.methods[name].error, found.methods[base].error, rtol=1e-9, atol=1e-12)
+        assert found.methods[name].error[:, 0].max() < 1e-12  # all begin with the truth's waves
+        # Independent: the solver alone in its own problem, its states looked at in points.
+        problem = own[name]
+        store = simulate_truth(problem, 2, 10, key=jax.random.key(0))
+        flow, errors = problem.dynamics.flow, []
+        for start, truth, parameters in zip(store.state, store.truth, store.parameters["reynolds"], strict=True):
+            state = start
+            for step in range(1, 11):
+                state, _ = problem.dynamics.step(state, {"reynolds": parameters}, None)
+                points, true = in_points(flow, state), in_points(flow, truth[step])
+                errors.append(float(jnp.linalg.norm(points - true) / jnp.linalg.norm(true)))
+        np.testing.assert_allclose(found.methods[name].error[:, 1:].ravel(), errors, rtol=1e-7)
+
+
+def test_other_solvers_are_drawn_and_kept_as_the_problem_s_own(across):
+    own, _, found = across
+    # The first frame is the truth's, in the problem's own points, whatever the solver.
+    for name in own:
+        fields = found.methods[name].fields
+        np.testing.assert_allclose(fields[:, 0], found.truth_fields[:, 0], atol=1e-6)  # float32
+
+
+def test_a_flow_is_adopted_by_other_solvers_and_back():
+    spectral, faces = (KolmogorovDynamics(flow, 0.1, 1) for flow in (KolmogorovFlow(16, 3), StaggeredFlow(16, 3)))
+    state = KolmogorovFlow(16, 3).to_velocity(jnp.asarray(random_spectrum(16)))
+    there = faces.adopt(state, spectral)
+    np.testing.assert_allclose(there, random_state(16)[1], atol=1e-13)
+    np.testing.assert_allclose(spectral.adopt(there, faces), state, atol=1e-13)
+    assert faces.adopt(there, faces) is there
+    assert spectral.advances_as(KolmogorovDynamics(KolmogorovFlow(16, 3), 0.1, 1))
+    for other in (faces, KolmogorovDynamics(KolmogorovFlow(16, 3), 0.1, 2)):
+        assert not spectral.advances_as(other)
