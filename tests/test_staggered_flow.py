@@ -346,15 +346,16 @@ def test_closures_of_other_solvers_get_states_of_their_own(across):
     for name, base in bases.items():
         # A closure of zeros is its solver, to the rounding of the projection of zero.
         np.testing.assert_allclose(found.methods[name].error, found.methods[base].error, rtol=1e-9, atol=1e-12)
-        assert found.methods[name].error[:, 0].max() < 1e-12  # all begin with the truth's waves
+        assert found.methods[name].error[:, 0].max() < 1e-11  # all begin with the truth's waves
         # Independent: the solver alone in its own problem, its states looked at in points.
         problem = own[name]
         store = simulate_truth(problem, 2, 10, key=jax.random.key(0))
         flow, errors = problem.dynamics.flow, []
+        onward = jax.jit(lambda state, parameters, solver=problem.dynamics: solver.step(state, parameters, None)[0])
         for start, truth, parameters in zip(store.state, store.truth, store.parameters["reynolds"], strict=True):
             state = start
             for step in range(1, 11):
-                state, _ = problem.dynamics.step(state, {"reynolds": parameters}, None)
+                state = onward(state, {"reynolds": parameters})
                 points, true = in_points(flow, state), in_points(flow, truth[step])
                 errors.append(float(jnp.linalg.norm(points - true) / jnp.linalg.norm(true)))
         np.testing.assert_allclose(found.methods[name].error[:, 1:].ravel(), errors, rtol=1e-7)
