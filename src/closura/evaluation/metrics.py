@@ -121,7 +121,7 @@ def student_t_quantile(probability: float, degrees_of_freedom: int) -> float:
     return math.sqrt(degrees_of_freedom) * math.tan(at)
 
 
-def mean_interval(values: Float[np.ndarray, " sample"]) -> tuple[float, float, float]:
+def mean_interval(values: Float64[np.ndarray, " sample"]) -> tuple[float, float, float]:
     """Mean, and the ends of its 95 % interval by Student's t; NaN where there is no mean, or one value alone."""
     values = np.asarray(values, np.float64)
     n, half = len(values), math.nan
