@@ -37,8 +37,8 @@ from closura.runs.tracking import read_metrics
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
     "beside the same solver without them, beside classical schemes on the same grid, and beside the finer simulation "
-    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are mean "
-    "absolute errors; the words under the tables say relative to what, and on which data.",
+    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are "
+    "what the tables call them; the words under the tables say relative to what, and on which data.",
 )
 
 
