@@ -146,15 +146,16 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
             "--json": partial(write_json, evaluation),
             "--out": partial(publish, evaluation, trainings=trainings),
         },
-        partial(_show, evaluation),
+        partial(show_law, evaluation),
     )
     return evaluation
 
 
-def _show(evaluation: LawEvaluation) -> None:
+def show_law(evaluation: LawEvaluation) -> None:
+    """Print the tables, and a verdict on each closure."""
     print_tables(evaluation, console)
     for line in verdicts(evaluation):
-        console.print(line, soft_wrap=True)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def evaluate_law(

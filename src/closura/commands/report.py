@@ -13,13 +13,12 @@ import tyro
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.laws import evaluate_law, parse_evaluate_law
+from closura.commands.laws import evaluate_law, parse_evaluate_law, show_law
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
 from closura.evaluation.figures import write_figures
-from closura.evaluation.laws import print_tables
 from closura.evaluation.laws.report import write_figures as law_figures
 from closura.evaluation.laws.report import write_report as law_report
 from closura.evaluation.page import small
@@ -37,8 +36,8 @@ from closura.runs.tracking import read_metrics
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
     "beside the same solver without them, beside classical schemes on the same grid, and beside the finer simulation "
-    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are mean "
-    "absolute errors; the words under the tables say relative to what, and on which data.",
+    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are "
+    "what the tables call them; the words under the tables say relative to what, and on which data.",
 )
 
 
@@ -282,7 +281,7 @@ def _report_of_laws(
             figures = parts.include(partial(law_figures, evaluation, scratch, trainings=trainings))
             return law_report(evaluation, figures, path, failures=parts.failures)
 
-        outputs.deliver({"--out": write}, partial(print_tables, evaluation, console))
+        outputs.deliver({"--out": write}, partial(show_law, evaluation))
     parts.close()
     return options.out
 

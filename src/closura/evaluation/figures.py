@@ -87,11 +87,8 @@ def write_figures(
         if len(evaluation.frame_steps) > 1:
             draw("animation", write_animation, ".gif")
     if metrics and training_panels(metrics):
-        validation = f"{evaluation.error_name} (%)"
-        parts.write(
-            "training",
-            folder / f"training{suffix}",
-            lambda path: training_curves(metrics, path, validation=validation),
-        )
+        unit = f"{evaluation.error_name} (%)"
+        path = folder / f"training{suffix}"
+        parts.write("training", path, lambda path: training_curves(metrics, path, validation=unit))
     parts.close()
     return parts.written

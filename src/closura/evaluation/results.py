@@ -26,7 +26,7 @@ class MethodResult:
     name
         The name in tables and figures.
     error
-        Relative mean absolute error, ``(simulation, step + 1)``, as a fraction. An entry that is not finite
+        Relative error, ``(simulation, step + 1)``, as a fraction, of the kind that the evaluation names. An entry that is not finite
         means that the simulation had diverged.
     mass_error
         Relative error of the problem's first conserved quantity against its initial value,
