@@ -40,10 +40,11 @@ from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.settings import Count, Positive, Seed, Settings
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -79,10 +80,10 @@ class EvaluateOptions:
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     preset: Literal["paper", "default"] = "default"
-    simulations: int = 100
-    steps: int = 50
-    threshold: float | None = None
-    seed: int = 0
+    simulations: Count = 100
+    steps: Count = 50
+    threshold: Positive | None = None
+    seed: Seed = 0
     data_dir: Path | None = None
     out: Path | None = None
     json: Path | None = None
@@ -107,10 +108,6 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
 
         return EVALUATIONS[arguments[0]](arguments[1:])
     options, configuration = parse_evaluate(arguments)
-    if options.threshold is not None and not options.threshold > 0:
-        raise ValueError(f"the threshold must be positive; got {options.threshold}")
-    if options.simulations < 1 or options.steps < 1:
-        raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
     outputs = Outputs(
         files={"--json": options.json},
         folders={"--out": options.out},

@@ -27,10 +27,11 @@ from closura.runs.fitting.presets import CLOSURE_NAMES, PUBLISHED, closure_prese
 from closura.runs.folder import RunFolder
 from closura.runs.presets import PRESETS
 from closura.runs.tracking import Tracker
+from closura.settings import Count, NotNegative, Seed, Settings
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class FitOptions(Settings):
     """The data and the run.
 
     Parameters
@@ -58,12 +59,12 @@ class FitOptions:
     run: Path | None = None
     resume: bool = False
     overwrite: bool = False
-    checkpoint_every: float = CHECKPOINT_EVERY
+    checkpoint_every: NotNegative = CHECKPOINT_EVERY
     trackers: tuple[Tracker, ...] = ()
 
 
 @dataclass(frozen=True)
-class _ClosureRest:
+class _ClosureRest(Settings):
     """Further settings.
 
     Parameters
@@ -77,12 +78,12 @@ class _ClosureRest:
     """
 
     calibrate: bool = True
-    seed: int = 0
-    log_every: int = 25
+    seed: Seed = 0
+    log_every: Count = 25
 
 
 @dataclass(frozen=True)
-class _ModelRest:
+class _ModelRest(Settings):
     """Further settings.
 
     Parameters
@@ -95,9 +96,9 @@ class _ModelRest:
         Updates that are averaged into one row of metrics.
     """
 
-    every_frames: int = 2
-    seed: int = 0
-    log_every: int = 50
+    every_frames: Count = 2
+    seed: Seed = 0
+    log_every: Count = 50
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,6 @@ def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:
             **own,
         ),
     )
-    if not parsed.options.checkpoint_every >= 0:
-        raise ValueError(f"--checkpoint-every must not be negative; got {parsed.options.checkpoint_every:g}")
     configuration = replace(
         default,
         data="" if parsed.options.data is None else str(parsed.options.data.resolve()),

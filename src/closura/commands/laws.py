@@ -45,13 +45,14 @@ from closura.problems.laws.setup import LawConfiguration, follows_state
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.settings import Count, Natural, Positive, Seed, Settings
 
 LawProblemName = Literal["burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
 METHODS = "weno3-js,weno5-js,weno5-z,teno5"
 
 
 @dataclass(frozen=True)
-class LawOptions:
+class LawOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -110,18 +111,18 @@ class LawOptions:
     methods: str = METHODS
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     integrator: str | None = None
-    courant: float | None = None
-    time_step: float | None = None
-    time: float | None = None
+    courant: Positive | None = None
+    time_step: Positive | None = None
+    time: Positive | None = None
     splitting: Splitting | None = None
     projection: Projection = "component"
     positivity: bool = False
     boundary: End | None = None
     reference: Literal["usual", "fine"] = "usual"
-    r: int | None = None
-    shifts: int = 0
-    scatter: int = 0
-    seed: int = 0
+    r: Count | None = None
+    shifts: Natural = 0
+    scatter: Natural = 0
+    seed: Seed = 0
     json: Path | None = None
     out: Path | None = None
     timing: bool = True
@@ -261,12 +262,6 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
     """What to run, checked before anything is simulated."""
     if options.courant is not None and options.time_step is not None:
         raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
-    if options.seed < 0:
-        raise ValueError(f"the seed must not be negative; got {options.seed}")
-    if options.time is not None and not 0 < options.time < math.inf:
-        raise ValueError(f"--time must be positive; got {options.time:g}")
-    if min(options.shifts, options.scatter) < 0:
-        raise ValueError(f"--shifts and --scatter must not be negative; got {options.shifts} and {options.scatter}")
     if options.scatter:
         check_families(problem.name)
     steps = Steps(problem.courant if options.courant is None else options.courant, options.time_step)

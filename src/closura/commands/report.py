@@ -33,6 +33,7 @@ from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.settings import Count, Positive, Seed, Settings
 
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
@@ -43,7 +44,7 @@ INTRODUCTION = (
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Settings):
     """What to report and how to judge it.
 
     Parameters
@@ -69,13 +70,13 @@ class ReportOptions:
     """
 
     out: Path = Path("report.html")
-    simulations: int = 100
-    steps: int = 100
-    seed: int = 0
-    threshold: float | None = None
+    simulations: Count = 100
+    steps: Count = 100
+    seed: Seed = 0
+    threshold: Positive | None = None
     data_dir: Path | None = None
     title: str = ""
-    frames: int = 51
+    frames: Count = 51
     timing: bool = True
 
 

@@ -16,7 +16,6 @@ Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagatio
 (1990).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -29,15 +28,16 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
 from closura.learners.batches import by_groups
-from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, move_average
 from closura.problems.problem import Problem, Transition
+from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
 
 SMALLEST_ERROR = 1e-5
 """Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
 
 
 @dataclass(frozen=True)
-class BPTTSConfiguration:
+class BPTTSConfiguration(Settings):
     """Settings of gradients through the rollout.
 
     Parameters
@@ -76,35 +76,27 @@ class BPTTSConfiguration:
         Differentiate the target too, where it takes notice of the state (published: one step of WENO from there).
     """
 
-    updates: int = 3000
-    batch: int = 8
-    horizons: tuple[int, ...] = (4, 8, 16)
-    fractions: tuple[float, ...] = (0.3, 0.5, 0.2)
-    early: float = 1.0
-    proceed: float = 0.0
-    error_limit: float = 0.1
-    learning_rate: float = 3e-3
+    updates: Count = 3000
+    batch: Count = 8
+    horizons: tuple[Count, ...] = (4, 8, 16)
+    fractions: tuple[NotNegative, ...] = (0.3, 0.5, 0.2)
+    early: Positive = 1.0
+    proceed: Share = 0.0
+    error_limit: Positive = 0.1
+    learning_rate: Positive = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    gradient_norm: float = 1.0
+    gradient_norm: NotNegative = 1.0
     clip: Literal["batch", "simulation"] = "batch"
-    average: float = 0.98
+    average: Decay = 0.98
     loss: Literal["mae", "mse", "root", "log", "reward"] = "mae"
     through_target: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.horizons) != len(self.fractions) or not self.horizons:
             raise ValueError(f"one fraction per horizon; got {self.horizons} and {self.fractions}")
-        if min(self.horizons) < 1:
-            raise ValueError(f"horizons must be positive; got {self.horizons}")
-        if self.updates < 1 or self.batch < 1:
-            raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
-        if min(self.fractions) < 0 or sum(self.fractions) <= 0:
-            raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
-        if not 0 <= self.gradient_norm < math.inf:
-            raise ValueError(
-                f"gradient_norm must not be negative (0 leaves gradients as they are): {self.gradient_norm}"
-            )
-        check_ranges(self, positive=("learning_rate", "error_limit", "early"), shares=("proceed", "average"))
+        if sum(self.fractions) <= 0:
+            raise ValueError(f"fractions must not all be zero; got {self.fractions}")
 
 
 class _Window(NamedTuple):

@@ -18,12 +18,13 @@ from closura.closures import AnyPolicy
 from closura.environment import Environment
 from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
 from closura.learners.returns import generalised_advantages
-from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, global_norm, move_average
 from closura.problems.problem import Problem
+from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
 
 
 @dataclass(frozen=True)
-class OnPolicyConfiguration:
+class OnPolicyConfiguration(Settings):
     """Settings that PPO and A2C share.
 
     Parameters
@@ -59,29 +60,27 @@ class OnPolicyConfiguration:
         Count the end of an episode as terminal, as published, instead of bootstrapping from the critic.
     """
 
-    updates: int = 300
-    environments: int = 16
-    steps: int = 8
-    minibatch: int = 32
-    epochs: int = 2
-    discount: float = 0.9
-    trace: float = 0.9
-    value_weight: float = 0.5
-    entropy_weight: float = 0.0
-    learning_rate: float = 2e-4
+    updates: Count = 300
+    environments: Count = 16
+    steps: Natural = 8
+    minibatch: Count = 32
+    epochs: Count = 2
+    discount: Share = 0.9
+    trace: Share = 0.9
+    value_weight: NotNegative = 0.5
+    entropy_weight: NotNegative = 0.0
+    learning_rate: Positive = 2e-4
     anneal: bool = True
-    weight_decay: float = 0.0
-    gradient_norm: float = 0.5
+    weight_decay: NotNegative = 0.0
+    gradient_norm: NotNegative = 0.5
     normalise: Literal["cell", "all", "none"] = "all"
-    average: float = 0.95
+    average: Decay = 0.95
     ends_are_terminal: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps == 0 and self.environments != 1:
             raise ValueError(f"whole episodes (steps=0) are played in one environment; got {self.environments}")
-        if min(self.updates, self.environments, self.minibatch, self.epochs) < 1 or self.steps < 0:
-            raise ValueError("updates, environments, minibatch and epochs must be positive, steps not negative")
-        check_ranges(self, positive=("learning_rate",), shares=("discount", "trace", "average"))
 
 
 class Frames(NamedTuple):

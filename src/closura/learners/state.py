@@ -1,7 +1,6 @@
 """What all learners share: their state, their optimiser, and the shape of their updates."""
 
 import abc
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -131,21 +130,3 @@ def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float | 
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     """Euclidean norm over all leaves."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
-
-
-def check_ranges(configuration: Any, *, positive: tuple[str, ...] = (), shares: tuple[str, ...] = ()) -> None:
-    """Refuse settings out of range: some must be positive and finite, shares lie between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        With the name and the value.
-    """
-    for name in positive:
-        value = getattr(configuration, name)
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite; got {value}")
-    for name in shares:
-        value = getattr(configuration, name)
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1; got {value}")
