@@ -40,6 +40,7 @@ from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.seeds import key_of
 from closura.settings import Count, Positive, Seed, Settings
 
 
@@ -185,7 +186,7 @@ def _closures(
 
 def evaluation_key(seed: int) -> jax.Array:
     """The key of held-out beginnings: never one that training with the same seed uses."""
-    return jax.random.fold_in(jax.random.key(seed), 0x7E57)
+    return jax.random.fold_in(key_of(seed), 0x7E57)
 
 
 def training_of(closures: Sequence[str]) -> dict[str, Any] | None:

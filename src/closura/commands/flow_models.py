@@ -35,7 +35,7 @@ from closura.evaluation.flows.look import print_blocks
 from closura.evaluation.flows.model_study import LYAPUNOV, climate_frames
 from closura.evaluation.flows.rollouts import check_closure
 from closura.evaluation.flows.subjects import check_fits, choose_stretches, leaks
-from closura.settings import Count, Natural, Positive, Seed, Settings
+from closura.settings import Count, Natural, NotNegative, Seed, Settings
 from closura.trajectories import open_flow
 
 CLIMATE = 200
@@ -88,7 +88,7 @@ class ModelOptions(Settings):
     members: Count = 20
     starts: Count = 4
     slice: Count = 200
-    lyapunov: Positive | None = None
+    lyapunov: NotNegative | None = None
     seed: Seed = 0
 
 
@@ -121,8 +121,6 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
             f"--slice {options.slice} is longer than the runs of --steps {options.steps}: give --slice "
             f"{options.steps} or less, or more --steps"
         )
-    if options.lyapunov is not None and options.lyapunov < 0:
-        raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov:g}")
     models = [load_model_subject(name, path) for name, path in named_runs(options.rom)]
     for model in models:
         check_fits(model.name, model.metadata, data)

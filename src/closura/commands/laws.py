@@ -1,6 +1,5 @@
 """``closura evaluate`` for conservation laws: schemes and closures that weigh stencils, side by side."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

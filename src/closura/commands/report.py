@@ -108,13 +108,8 @@ def run_report(arguments: Sequence[str]) -> Path:
     weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
     if weighing:
         return _report_of_laws(runs, weighing, ready, options, outputs)
-    if min(options.simulations, options.steps) < 1 or options.frames < 2:
-        raise ValueError(
-            "need at least one simulation, one step and two frames; got "
-            f"{options.simulations}, {options.steps} and {options.frames}"
-        )
-    if options.threshold is not None and not options.threshold > 0:
-        raise ValueError(f"the threshold must be positive; got {options.threshold}")
+    if options.frames < 2:
+        raise ValueError(f"need at least two frames; got {options.frames}")
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = command_line("report", arguments)

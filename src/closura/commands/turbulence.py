@@ -1,6 +1,5 @@
 """``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
 from functools import partial

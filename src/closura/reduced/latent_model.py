@@ -36,6 +36,7 @@ from closura.reduced.encoding import SpectralEncoding, random_move
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.stored import arrays_of, with_arrays
 from closura.reduced.transformer import Block, linear
+from closura.seeds import generator_of
 from closura.settings import Count, Natural, NotNegative, Positive, Settings, Share
 
 ROOM = 1.2
@@ -290,7 +291,7 @@ class LatentRecipe(Settings):
         for update in itertools.count(first):
             length = (self.window + self.horizon(update) - 1) * every + 1
             rooms = np.array([max(0, len(part) - length + 1) for part in latents])
-            rng = np.random.default_rng([seed, update])
+            rng = generator_of(seed, update)
             places = rng.integers(0, rooms.sum(), self.descent.batch)
             parts = np.searchsorted(np.cumsum(rooms), places, side="right")
             begins = places - (np.cumsum(rooms) - rooms)[parts]

@@ -28,6 +28,7 @@ from closura.runs.status import first_updates, told
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
 from closura.runs.validation import Validation, in_words, prepare_validation, validation_error
+from closura.seeds import key_of
 
 LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
 
@@ -195,7 +196,7 @@ def _begin(
 
 
 def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
-    root = jax.random.key(c.seed)
+    root = key_of(c.seed)
     names = ("closure", "learner", "truth", "validation", "renew")
     keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
     problem = build_problem(c.problem, "train", data_dir=data_dir)

@@ -24,6 +24,7 @@ from closura.runs.folder import RunFolder
 from closura.runs.status import first_updates
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress
+from closura.seeds import key_of
 
 IN_MEMORY = 8000
 """Training frames that closures which are fitted at once are given at most: 260 MB at 64 x 64."""
@@ -103,7 +104,7 @@ def score(closure: Reconstruction, filtered: Frames, full: Frames, members: int,
     scores = EnsembleScores()
     for first in range(0, len(full), 20):
         part = slice(first, first + 20)
-        drawn = closure.sample(filtered[part], members, key=jax.random.key(seed + first))
+        drawn = closure.sample(filtered[part], members, key=key_of(seed + first))
         if not np.all(np.isfinite(drawn)):
             return {"validation_error": float("inf"), "relative_l2": float("inf")}
         scores.add(drawn, full[part])
@@ -164,7 +165,7 @@ def _finish(
 
 
 def _keys(c: ClosureFitConfiguration) -> dict[str, Any]:
-    return dict(zip(("begin", "learn", "calibrate"), jax.random.split(jax.random.key(c.seed), 3), strict=True))
+    return dict(zip(("begin", "learn", "calibrate"), jax.random.split(key_of(c.seed), 3), strict=True))
 
 
 def _judged(c: ClosureFitConfiguration, data: FitData) -> tuple[Frames, Frames]:

@@ -25,6 +25,7 @@ from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress, TrainingDiverged
+from closura.seeds import key_of
 
 ENCODED = 1000
 """Training frames from which sizes of latent numbers are taken."""
@@ -125,7 +126,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
             f"the latent model needs a spectral filter, whose fields are a few waves; got {data.filtering.name!r}: "
             "choose --filter.kind spectral"
         )
-    begin, learn = jax.random.split(jax.random.key(c.seed))
+    begin, learn = jax.random.split(key_of(c.seed))
     every = frames_apart(c.every_frames, data.split.train)
     recipe.check_lengths([len(s) for s in data.split.train], every)
     sample = data.filtering(data.frames(data.split.train, ENCODED))
