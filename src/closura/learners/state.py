@@ -116,6 +116,11 @@ def choose(mask: Bool[Array, " batch"], fresh: PyTree[Array], running: PyTree[Ar
     return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), fresh, running)
 
 
+def keep_if(condition: Bool[Array, ""], new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
+    """All of the new arrays, or all of the old ones."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
 def averaged(state: LearnerState) -> PyTree[Array]:
     """The closure with the moving average of its weights."""
     return eqx.combine(state.average, state.closure)

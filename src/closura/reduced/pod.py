@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from closura.arrays import check_finite_frames, check_unmasked
+from closura.seeds import generator_of
 
 SNAPSHOT_LIMIT = 1500
 OVERSAMPLING = 20
