@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from closura.commands.console import console, training_bar
+from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse
 from closura.reduced.model import MODELS
 from closura.runs.configuration import Preset
@@ -257,9 +257,11 @@ def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folde
 
 
 def _say(found: str, result: FitResult | ModelResult, judge: Sequence[str]) -> None:
+    """Say what was found, and in the last line what is wrong with it."""
     console.print(
         f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: "
         f"closura evaluate {shlex.join(judge)}",
         soft_wrap=True,
         highlight=False,
     )
+    say_verdict(result.verdict, found)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from closura.closures import CLOSURES
-from closura.commands.console import console, training_bar
+from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.problems import PROBLEMS, ProblemName, family
 from closura.runs import (
@@ -89,6 +89,7 @@ def run_train(arguments: Sequence[str]) -> Any:
         soft_wrap=True,
         highlight=False,
     )
+    say_verdict(result.verdict, f"{result.validation} against {result.uncorrected} without a closure")
     return result
 
 

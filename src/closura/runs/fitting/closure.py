@@ -21,7 +21,7 @@ from closura.runs.fitting.frames import FitData
 from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
-from closura.runs.status import first_updates
+from closura.runs.status import first_updates, verdict, write_finished
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress
 from closura.seeds import key_of
@@ -45,6 +45,11 @@ class FitResult(NamedTuple):
     factor: float
     updates: int
     seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong with the result: worse than no closure, or not finite; nothing where it is good."""
+        return verdict(self.score, self.uncorrected)
 
 
 def fit_closure(
@@ -93,9 +98,10 @@ def fit_closure(
             for sink in fit.sinks:
                 sink.log(row)
             report(Progress(1, 1, "fits", row, f"{result.score:.4g}"))
-        run.write_status(
-            "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
-        )
+        write_finished(
+            run, result.verdict, update=result.updates, best=result.score, seconds=result.seconds,
+            uncorrected=result.uncorrected,
+        )  # fmt: skip
     return result
 
 

@@ -23,8 +23,9 @@ from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.published_model import published_task
 from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
+from closura.runs.status import TrainingDiverged, verdict, write_finished
 from closura.runs.tracking import Tracker
-from closura.runs.training import Progress, TrainingDiverged
+from closura.runs.training import Progress
 from closura.seeds import key_of
 
 ENCODED = 1000
@@ -38,6 +39,11 @@ class ModelResult(NamedTuple):
     score: float
     updates: int
     seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong with the result: no validation that was finite; nothing where one was."""
+        return verdict(self.score)
 
 
 def fit_model(
@@ -72,7 +78,7 @@ def fit_model(
         assert task is not None
         facts = descend(task, run, fit.sinks, fit.stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
         facts.update(_settle(c, fit.data, run, task.judge, fit.stop))
-        run.write_status("finished", **facts)
+        write_finished(run, verdict(facts["best"]), **facts)
         model = load_model(run.weights)[0]
     best = facts["best"]
     return ModelResult(model, float("inf") if best is None else best, facts["update"], facts["seconds"])
