@@ -123,7 +123,7 @@ def test_mistakes_are_named_with_what_is_valid(
         (["evaluate", "advection", "--closure", str(tmp_path / "none")], "expected a run folder"),
         (["evaluate", "advection", "--closure", str(tmp_path)], "weights.safetensors"),
         (["evaluate", "advection", "--closure", f"CGS={there}"], "cannot be called CGS"),
-        (["evaluate", "advection", "--simulations", "0"], "at least one simulation"),
+        (["evaluate", "advection", "--simulations", "0"], "simulations must be positive"),
         (
             ["evaluate", "advection", "--images", "cats"],
             "--images: unknown 'cats'; valid: synthetic, mnist",
@@ -220,7 +220,7 @@ def test_the_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     weights = (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         main([*arguments, "--simulations", "0"])
-    assert "need at least one simulation; got 0" in capsys.readouterr().err
+    assert "simulations must be positive, a whole number below 2^31; got 0" in capsys.readouterr().err
     assert (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes() == weights
 
 

@@ -15,7 +15,7 @@ from closura.seeds import LIMIT
 class Range:
     """Where a number must lie; ``above`` and ``below`` exclude the ends. Numbers are finite in any case.
 
-    ``words`` say it, after "a whole number" or "a finite number".
+    ``words`` say it, after "must".
     """
 
     least: int | float
@@ -24,26 +24,26 @@ class Range:
     below: bool = False
     words: str = ""
 
-    def __contains__(self, value: float) -> bool:
+    def __contains__(self, value: int | float) -> bool:
         low = self.least < value if self.above else self.least <= value
         return low and (value < self.most if self.below else value <= self.most)
 
     def __str__(self) -> str:
         if self.words:
             return self.words
-        low = f"{'above' if self.above else 'of at least'} {self.least:g}"
+        low = f"be a finite number {'above' if self.above else 'of at least'} {self.least:g}"
         if self.most == sys.float_info.max:
             return low
         return f"{low} and {'below' if self.below else 'at most'} {self.most:g}"
 
 
-Count = Annotated[int, Range(1, 2**31 - 1, words="from 1 to 2^31 - 1")]
-Natural = Annotated[int, Range(0, 2**31 - 1, words="from 0 to 2^31 - 1")]
-Seed = Annotated[int, Range(0, LIMIT - 1, words="from 0 to 2^63 - 1")]
-Positive = Annotated[float, Range(0, above=True)]
-NotNegative = Annotated[float, Range(0)]
-Share = Annotated[float, Range(0, 1)]
-Decay = Annotated[float, Range(0, 1, below=True)]
+Count = Annotated[int, Range(1, 2**31 - 1, words="be positive, a whole number below 2^31")]
+Natural = Annotated[int, Range(0, 2**31 - 1, words="not be negative, a whole number below 2^31")]
+Seed = Annotated[int, Range(0, LIMIT - 1, words="be a whole number from 0 to 2^63 - 1")]
+Positive = Annotated[float, Range(0, above=True, words="be positive and finite")]
+NotNegative = Annotated[float, Range(0, words="not be negative, and finite")]
+Share = Annotated[float, Range(0, 1, words="lie between 0 and 1")]
+Decay = Annotated[float, Range(0, 1, below=True, words="lie between 0 and 1, below 1")]
 
 
 class Settings:
@@ -62,7 +62,7 @@ class Settings:
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if wanted := _wanted(hints[f.name], value):
-                raise ValueError(f"{f.name} must be {wanted}; got {value!r}")
+                raise ValueError(f"{f.name} must {wanted}; got {value!r}")
 
 
 def build_settings(kind: type[Any], values: Any) -> Any:
@@ -143,13 +143,15 @@ def _fits(hint: Any, value: Any) -> bool:
 def _words(hint: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return " ".join([_words(parts[0]), *(str(part) for part in parts[1:] if isinstance(part, Range))])
+        ranges = [str(part) for part in parts[1:] if isinstance(part, Range)]
+        return " and ".join(ranges) or _words(parts[0])
     if origin in (Union, UnionType):
         return " or ".join(_words(part) for part in parts)
     if origin is Literal:
-        return f"one of {', '.join(map(str, parts))}"
+        return f"be one of {', '.join(map(str, parts))}"
     if origin is tuple:
-        many = len(parts) == 2 and parts[1] is Ellipsis
-        return f"values, each {_words(parts[0])}" if many else f"{len(parts)} values: {', '.join(map(_words, parts))}"
+        if len(parts) == 2 and parts[1] is Ellipsis:
+            return f"be values, each of which must {_words(parts[0])}"
+        return f"be {len(parts)} values, which must {', '.join(map(_words, parts))}"
     plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text", NoneType: "None"}
-    return plain.get(hint, getattr(hint, "__name__", str(hint)))
+    return f"be {plain.get(hint, getattr(hint, '__name__', str(hint)))}"

@@ -6,6 +6,7 @@ PPO and A2C share all of this and differ in their loss (:mod:`closura.learners.p
 
 import abc
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -267,8 +268,8 @@ class OnPolicyLearner(Learner):
         )
 
 
-def _finite(*arrays: Float[Array, "*axes"], axes: int) -> Bool[Array, "*axes"]:
-    """Where all numbers are finite, and their squares, which losses are made of, along all but the first axes."""
+def _finite(arrays: Iterable[Array], axes: int) -> Bool[Array, "..."]:
+    """Along the first axes: where all numbers are finite, and so are their squares, which losses are made of."""
     each = [jnp.all(jnp.isfinite(jnp.square(x)), axis=tuple(range(axes, x.ndim))) for x in arrays]
     return functools.reduce(jnp.logical_and, each)
 
@@ -276,14 +277,12 @@ def _finite(*arrays: Float[Array, "*axes"], axes: int) -> Bool[Array, "*axes"]:
 def finite_steps(trajectory: Trajectory) -> Bool[Array, "time environment"]:
     """Which steps hold finite numbers alone."""
     t = trajectory
-    return _finite(
-        t.observation, t.action, t.log_prob, t.value, t.next_value, t.reward, t.std, t.error, axes=2
-    )  # fmt: skip
+    return _finite((t.observation, t.action, t.log_prob, t.value, t.next_value, t.reward, t.std, t.error), 2)
 
 
 def finite_frames(frames: Frames) -> Bool[Array, " frame"]:
     """The same of frames: those of a step that was not finite have no advantage."""
-    return _finite(*frames, axes=1)
+    return _finite(frames, 1)
 
 
 def describe_trajectory(trajectory: Trajectory) -> Metrics:
