@@ -67,6 +67,27 @@ def test_a_run_holds_what_is_needed_to_repeat_it(run: Path) -> None:
     assert json.loads((run / "environment.json").read_text())["packages"]["jax"]
 
 
+def test_a_run_that_ends_worse_than_no_closure_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    wild = [
+        *TRAIN,
+        "--learning.learning-rate",
+        "30",
+        "--learning.schedule",
+        "constant",
+        "--learning.gradient-norm",
+        "0",
+    ]
+    with pytest.raises(SystemExit) as caught:
+        main([*wild, "--run", str(folder)])
+    assert caught.value.code == 3
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert "worse than no closure: error" in last
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["verdict"]) == ("finished", "worse than no closure")
+    assert status["best"] > status["uncorrected"]
+
+
 def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, saved, out = tmp_path / "t.json", tmp_path / "s.zarr", tmp_path / "out[1]"
     main(["evaluate", "advection", "--closure", str(run), "--simulations", "3", "--json", str(file),

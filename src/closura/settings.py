@@ -137,7 +137,7 @@ def _fits(hint: Any, value: Any) -> bool:
         number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
         return number and (hint is int or abs(value) <= sys.float_info.max)
     kind = origin or hint
-    return isinstance(value, kind) if isinstance(kind, type) else True
+    return kind is Any or not isinstance(kind, type) or isinstance(value, kind)
 
 
 def _words(hint: Any) -> str:
