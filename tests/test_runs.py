@@ -291,9 +291,8 @@ def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
     monkeypatch.undo()
     assert train(TINY, run.path, resume=True).updates == 12
     # What is advised is accepted.
-    slower = replace(
-        TINY, learning=replace(TINY.learning, updates=2, learning_rate=1e-4, horizons=(2,), fractions=(1.0,))
-    )
+    short = replace(TINY.learning, updates=2, horizons=(2,), fractions=(1.0,))
+    slower = replace(TINY, learning=replace(short, learning_rate=1e-4))
     assert train(slower, run.path, overwrite=True).updates == 2
 
 

@@ -58,11 +58,7 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        hints = _hints(type(self))
-        for f in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if wanted := _wanted(hints[f.name], value):
-                raise ValueError(f"{f.name} must {wanted}; got {value!r}")
+        _check(type(self), {f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
 
 
 def build_settings(kind: type[Any], values: Any) -> Any:
@@ -85,7 +81,9 @@ def build_settings(kind: type[Any], values: Any) -> Any:
             return build_part(name, hints[name], value)
         return _tuples(value)
 
-    return kind(**{name: of(name, value) for name, value in values.items()})
+    built = {name: of(name, value) for name, value in values.items()}
+    _check(kind, built)
+    return kind(**built)
 
 
 def build_part(name: str, kind: type[Any], values: Any) -> Any:
@@ -116,9 +114,11 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     return _HINTS[kind]
 
 
-def _wanted(hint: Any, value: Any) -> str:
-    """What a value must be, or nothing where it is that."""
-    return "" if _fits(hint, value) else _words(hint)
+def _check(kind: type[Any], values: dict[str, Any]) -> None:
+    hints = _hints(kind)
+    for name, value in values.items():
+        if not _fits(hints[name], value):
+            raise ValueError(f"{name} must {_words(hints[name])}; got {value!r}")
 
 
 def _fits(hint: Any, value: Any) -> bool:
