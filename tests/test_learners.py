@@ -276,7 +276,7 @@ def updated(learner: Any, problem: Problem, *spoilt: int) -> tuple[Any, dict[str
     field = state.carry.state
     for member in spoilt:
         field = field.at[member].set(jnp.nan)
-    state = replace(state, carry=replace(state.carry, state=field))
+    state = eqx.tree_at(lambda s: s.carry.state, state, field)
     after, metrics = learner.advance(problem, state, jnp.asarray(1, jnp.int32), 0)
     return state, {name: float(value) for name, value in metrics.items()}, after
 
@@ -312,7 +312,7 @@ def test_the_gradient_is_the_mean_of_what_is_finite(problem: Problem) -> None:
     def after(pick: tuple[int, int], spoilt: bool) -> tuple[list[np.ndarray], float]:
         carry = jax.tree.map(lambda x: x[jnp.asarray(pick)], state.carry)
         if spoilt:
-            carry = replace(carry, state=carry.state.at[0].set(jnp.inf))
+            carry = eqx.tree_at(lambda c: c.state, carry, carry.state.at[0].set(jnp.inf))
         following, metrics = learner.advance(problem, replace(state, carry=carry), jnp.asarray(1, jnp.int32), 0)
         return weights_of(following), float(metrics["loss"])
 
