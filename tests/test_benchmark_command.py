@@ -118,7 +118,7 @@ def test_closure_names_and_problems(capsys, compact):
         (("advection", *SMALL, "--times", "0.1"), "no multiple of the coarse time step"),
         (("advection", *SMALL, "--form", "flux"), "that of the advective form"),
         (("burgers-1d", "--grids", "32", "--simulations", "2", "--reference", "best"), "no contender is called 'best'"),
-        (("advection", "--simulations", "0"), "at least one simulation"),
+        (("advection", "--simulations", "0"), "simulations must be positive"),
         (("advection", "--shcemes", "CGS"), "unknown option --shcemes"),
         (("burgers-1d", "--schemes", "weno4"), "unknown scheme 'weno4'; valid: weno3-js"),
         (("euler-1d", "--times", "9"), "the first waves leave the domain"),

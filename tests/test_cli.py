@@ -69,6 +69,19 @@ def test_a_run_holds_what_is_needed_to_repeat_it(run: Path) -> None:
     assert json.loads((run / "environment.json").read_text())["packages"]["jax"]
 
 
+def test_a_run_that_ends_worse_than_no_closure_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run"
+    wild = [*TRAIN, "--learning.learning-rate", "30", "--learning.schedule", "constant"]
+    with pytest.raises(SystemExit) as caught:
+        main([*wild, "--run", str(folder)])
+    assert caught.value.code == 3
+    last = capsys.readouterr().out.strip().splitlines()[-1]
+    assert "worse than no closure: error" in last
+    status = json.loads((folder / "status.json").read_text())
+    assert (status["state"], status["verdict"]) == ("finished", "worse than no closure")
+    assert status["best"] > status["uncorrected"]
+
+
 def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, saved, out = tmp_path / "t.json", tmp_path / "s.zarr", tmp_path / "out[1]"
     main(["evaluate", "advection", "--closure", str(run), "--simulations", "3", "--json", str(file),
@@ -125,7 +138,7 @@ def test_mistakes_are_named_with_what_is_valid(
         (["evaluate", "advection", "--closure", str(tmp_path / "none")], "expected a run folder"),
         (["evaluate", "advection", "--closure", str(tmp_path)], "weights.safetensors"),
         (["evaluate", "advection", "--closure", f"CGS={there}"], "cannot be called CGS"),
-        (["evaluate", "advection", "--simulations", "0"], "at least one simulation"),
+        (["evaluate", "advection", "--simulations", "0"], "simulations must be positive"),
         (
             ["evaluate", "advection", "--images", "cats"],
             "--images: unknown 'cats'; valid: synthetic, mnist",
@@ -228,7 +241,7 @@ def test_the_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
     weights = (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         main([*arguments, "--simulations", "0"])
-    assert "need at least one simulation; got 0" in capsys.readouterr().err
+    assert "simulations must be positive, a whole number below 2^31; got 0" in capsys.readouterr().err
     assert (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes() == weights
 
 

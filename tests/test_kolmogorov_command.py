@@ -95,7 +95,7 @@ def test_lost_simulations_are_counted_and_not_averaged_away():
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["evaluate", "kolmogorov", "--simulations", "0"], "at least one simulation"),
+        (["evaluate", "kolmogorov", "--simulations", "0"], "simulations must be positive"),
         (["evaluate", "kolmogorov", "--cells", "9"], "even number of points"),
         (["evaluate", "kolmogorov", "--lyapunov", "-1"], "must not be negative"),
         (["evaluate", "kolmogorov", "--closure", "nowhere"], "nowhere"),

@@ -1,6 +1,8 @@
 """Learners against published reference arrays, finite differences and hand-made cases."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -264,3 +266,75 @@ def test_bad_settings_are_refused() -> None:
         BPTTSConfiguration(horizons=(4,), fractions=(0.5, 0.5))
     with pytest.raises(ValueError, match="positive"):
         A2CConfiguration(updates=0)
+
+
+def updated(learner: Any, problem: Problem, *spoilt: int) -> tuple[Any, dict[str, Any], Any]:
+    """State before one update, its metrics and the state after it, with some simulations that are not finite."""
+    stochastic = not isinstance(learner, BPTTS)
+    closure = build("compact", problem.decision, stochastic=stochastic, options=TINY, key=jax.random.key(1))
+    state = learner.init(problem, closure, key=jax.random.key(2))
+    field = state.carry.state
+    for member in spoilt:
+        field = field.at[member].set(jnp.nan)
+    state = eqx.tree_at(lambda s: s.carry.state, state, field)
+    after, metrics = learner.advance(problem, state, jnp.asarray(1, jnp.int32), 0)
+    return state, {name: float(value) for name, value in metrics.items()}, after
+
+
+def weights_of(state: Any) -> list[np.ndarray]:
+    return [np.asarray(w) for w in jax.tree.leaves(eqx.filter(state.closure, eqx.is_inexact_array))]
+
+
+@pytest.mark.parametrize("name", ["bptts", "simulation", "ppo", "cell", "a2c"])
+def test_a_simulation_that_is_not_finite_costs_itself_alone(problem: Problem, name: str) -> None:
+    learner = {
+        **LEARNERS,
+        "simulation": BPTTS(replace(LEARNERS["bptts"].configuration, clip="simulation")),
+        "cell": PPO(replace(LEARNERS["ppo"].configuration, normalise="cell")),
+    }[name]
+    for spoilt in ((), (0,), (1, 3)):
+        before, metrics, after = updated(learner, problem, *spoilt)
+        assert all(np.isfinite(w).all() for w in weights_of(after)), spoilt
+        assert any((a != b).any() for a, b in zip(weights_of(before), weights_of(after), strict=True))
+        assert all(np.isfinite(value) for value in metrics.values()), metrics
+        assert metrics["left_out"] == pytest.approx(len(spoilt) / 4)
+    before, metrics, after = updated(learner, problem, 0, 1, 2, 3)
+    assert metrics["left_out"] == 1
+    for a, b in zip(weights_of(before), weights_of(after), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_gradient_is_the_mean_of_what_is_finite(problem: Problem) -> None:
+    """Two simulations of which one is spoilt teach what the other teaches alone."""
+    learner = BPTTS(replace(LEARNERS["bptts"].configuration, batch=2, schedule="constant"))
+    state, _, _ = updated(learner, problem)
+
+    def after(pick: tuple[int, int], spoilt: bool) -> tuple[list[np.ndarray], float]:
+        carry = jax.tree.map(lambda x: x[jnp.asarray(pick)], state.carry)
+        if spoilt:
+            carry = eqx.tree_at(lambda c: c.state, carry, carry.state.at[0].set(jnp.inf))
+        following, metrics = learner.advance(problem, replace(state, carry=carry), jnp.asarray(1, jnp.int32), 0)
+        return weights_of(following), float(metrics["loss"])
+
+    (got, loss), (expected, right) = after((0, 1), True), after((1, 1), False)
+    assert loss == pytest.approx(right, rel=1e-6)
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_advantages_do_not_cross_a_step_that_is_not_finite(problem: Problem) -> None:
+    learner = LEARNERS["ppo"]
+    closure = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
+    state = learner.init(problem, closure, key=jax.random.key(2))
+    _, trajectory = eqx.filter_jit(learner.collect)(problem, closure, state.carry, key=jax.random.key(3))
+    spoilt = trajectory._replace(reward=trajectory.reward.at[2, 1].set(jnp.nan))
+    clean = learner.frames(trajectory).advantage.reshape(trajectory.reward.shape)
+    got = learner.frames(spoilt).advantage.reshape(trajectory.reward.shape)
+    others = np.delete(np.asarray(got), 1, axis=1)
+    np.testing.assert_array_equal(others, np.delete(np.asarray(clean), 1, axis=1))
+    assert np.isfinite(got[:2, 1]).all()
+    assert np.isnan(got[2, 1]).all()
+    np.testing.assert_array_equal(got[3, 1], clean[3, 1])
+    # The step before it has the critic's word for what follows.
+    c, t = learner.configuration, trajectory
+    np.testing.assert_allclose(got[1, 1], t.reward[1, 1] + c.discount * t.next_value[1, 1] - t.value[1, 1], rtol=1e-5)

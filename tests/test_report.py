@@ -362,7 +362,7 @@ def test_the_command_reports_runs_and_evaluations(
         ([], "which run?"),
         ([str(tmp_path)], "neither a run folder"),
         ([str(one), str(one)], "two runs are called one"),
-        ([str(one), "--simulations", "0"], "at least one simulation"),
+        ([str(one), "--simulations", "0"], "simulations must be positive"),
         ([str(one), "--threshold", "0"], "threshold must be positive"),
     ):
         with pytest.raises(SystemExit):

@@ -42,6 +42,7 @@ from closura.runs import (
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import PRESETS, train_preset
+from closura.runs.status import verdict
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, validation_error
 from closura.runs.truth_bank import TruthBank
@@ -281,13 +282,57 @@ def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
         return following, metrics
 
     monkeypatch.setitem(training.LEARNERS, "bptts", type("Poisoned", (BPTTS,), {"advance": poisoned}))
-    with pytest.raises(TrainingDiverged, match=r"weights not finite between updates 6 and 8; the last good"):
+    with pytest.raises(TrainingDiverged, match=r"weights not finite between updates 6 and 8; the last good") as caught:
         train(TINY, tmp_path / "run")
+    assert "--overwrite and a lower --learning.learning-rate (it was 0.003)" in str(caught.value)
     run = RunFolder(tmp_path / "run")
     assert run.read_status()["state"] == "diverged"
     assert np.isfinite(safetensors.numpy.load_file(run.weights)["head.mix.bias"]).all()
     monkeypatch.undo()
     assert train(TINY, run.path, resume=True).updates == 12
+    # What is advised is accepted.
+    short = replace(TINY.learning, updates=2, horizons=(2,), fractions=(1.0,))
+    slower = replace(TINY, learning=replace(short, learning_rate=1e-4))
+    assert train(slower, run.path, overwrite=True).updates == 2
+
+
+def test_a_training_that_loses_every_simulation_ends_as_diverged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(self: BPTTS, problem: object, *, key: object) -> object:
+        carry = BPTTS(self.configuration).begin(problem, key=key)
+        return eqx.tree_at(lambda c: c.state, carry, carry.state * np.float32(np.nan))
+
+    kind = type("Spoilt", (BPTTS,), {"begin": spoilt})
+    monkeypatch.setitem(training.LEARNERS, "bptts", kind)
+    long = replace(TINY.learning, updates=40, horizons=(2,), fractions=(1.0,))
+    for updates, told in ((40, "last 12 updates"), (4, "last 4 updates")):
+        folder = tmp_path / str(updates)
+        with pytest.raises(TrainingDiverged, match=f"every simulation was lost in the {told}.*--overwrite"):
+            train(replace(TINY, learning=replace(long, updates=updates)), folder)
+        assert RunFolder(folder).read_status()["state"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    ("error", "uncorrected", "expected"),
+    [
+        (2.65, 0.077, "worse than no closure"),
+        (0.0770001, 0.077, "worse than no closure"),
+        (0.077, 0.077, ""),
+        (0.077 * (1 + 1e-9), 0.077, ""),
+        (0.05, 0.077, ""),
+        (0.05, float("inf"), ""),
+        (-0.9, -1.0, "worse than no closure"),
+        (-1.1, -1.0, ""),
+        (None, 0.077, "no validation was finite"),
+        (float("nan"), 0.077, "no validation was finite"),
+        (float("inf"), float("inf"), "no validation was finite"),
+        (1.0, None, ""),
+    ],
+)
+def test_results_are_held_against_no_closure(error: float | None, uncorrected: float | None, expected: str) -> None:
+    assert verdict(error, uncorrected).startswith(expected)
+    assert bool(verdict(error, uncorrected)) == bool(expected)
 
 
 def test_a_run_is_never_overwritten_silently(run_copy: Path, tmp_path: Path) -> None:

@@ -46,8 +46,9 @@ Problems:
 
 Each command explains its options with --help.
 
-Exit status: 0, or 1 (a training diverged), 2 (input that cannot be used), 4 (some results, such as one figure, could
-not be written; all others are), 130 (interrupted).
+Exit status: 0, or 1 (a training diverged), 2 (input that cannot be used), 3 (a training ended worse than no closure, or
+no validation of it was finite), 4 (some results, such as one figure, could not be written; all others are), 130
+(interrupted).
 """
 
 
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``closura``.
 
     Leaves with status 0, 1 (a training that diverged, or a full disk under what is printed), 2 (input that cannot be
-    used), 4 (some results, such as one figure, could not be written; all others are) or 130 (interrupted).
+    used), 3 (a training that ended worse than no closure, or none of whose validations was finite), 4 (some results,
+    such as one figure, could not be written; all others are) or 130 (interrupted).
     """
     with lasting_streams():
         try:
@@ -103,7 +105,7 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
 
     try:
         with leaving_promptly(lambda message: errors.print(f"error: {message}", soft_wrap=True)):
-            command(arguments)
+            result = command(arguments)
     except TrainingDiverged as error:
         fail(str(error), 1)
     except NotAllWritten as error:
@@ -112,6 +114,9 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
         fail(str(error))
+    else:
+        if getattr(result, "verdict", ""):
+            sys.exit(3)
 
 
 def _commands() -> dict[str, Callable[[Sequence[str]], object]]:

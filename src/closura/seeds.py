@@ -42,3 +42,18 @@ def key_of(seed: int) -> Key[Scalar, ""]:
     number = check_seed(seed)
     data = jnp.asarray(np.asarray([number >> 32, number & 0xFFFFFFFF], np.uint32))
     return jax.random.wrap_key_data(data, impl="threefry2x32")
+
+
+def generator_of(seed: int, *parts: int) -> np.random.Generator:
+    """NumPy's generator of a seed and numbers below 2^32 that tell its uses apart, at most two.
+
+    Below 2^32 it is that of ``numpy.random.default_rng([seed, *parts])``. NumPy itself writes a larger seed as two
+    words before the parts, which are then those of another seed with other parts; here the upper word comes last.
+
+    Raises
+    ------
+    ValueError
+        If the seed is no whole number from 0 to 2^63 - 1.
+    """
+    number = check_seed(seed)
+    return np.random.default_rng([number & 0xFFFFFFFF, *parts, number >> 32])

@@ -38,10 +38,11 @@ from closura.parts import Parts, file_name
 from closura.problems import Dynamics, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
+from closura.settings import Count, Positive, Seed, Settings
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -82,19 +83,19 @@ class BenchmarkOptions:
         Folder for table.md, table.csv, fronts.json and a figure per truth and time.
     """
 
-    grids: tuple[int, ...] = ()
-    courant: tuple[float, ...] = ()
+    grids: tuple[Count, ...] = ()
+    courant: tuple[Positive, ...] = ()
     schemes: tuple[str, ...] = ()
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     preset: Literal["paper", "default"] = "default"
-    simulations: int | None = None
-    times: tuple[float, ...] = ()
+    simulations: Count | None = None
+    times: tuple[Positive, ...] = ()
     reference: str | None = None
     scale: Literal["full", "quick"] = "full"
-    batch: int = 8
-    repetitions: int | None = None
+    batch: Count = 8
+    repetitions: Count | None = None
     clock: Literal["wall", "processor"] = "wall"
-    seed: int = 0
+    seed: Seed = 0
     data_dir: Path | None = None
     json: Path | None = None
     out: Path | None = None
@@ -114,11 +115,6 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
     quick = options.scale == "quick"
     simulations = options.simulations if options.simulations is not None else (4 if quick else 100)
     repetitions = options.repetitions if options.repetitions is not None else (3 if quick else 9)
-    if simulations < 1 or options.batch < 1 or repetitions < 1 or options.seed < 0:
-        raise ValueError(
-            "need at least one simulation, a batch of one and one repetition, and a seed that is not negative; got "
-            f"{simulations}, {options.batch}, {repetitions} and {options.seed}"
-        )
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     ladder = Ladder(
         options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick

@@ -61,6 +61,13 @@ def say_error(message: str) -> None:
     errors.print(Text("error: ", style="bold red") + Text(printable(message)), soft_wrap=True)
 
 
+def say_verdict(verdict: str, found: str) -> None:
+    """Say what is wrong with a result, if something is, and in which numbers."""
+    if verdict:
+        text = printable(f"{verdict}: {found}")
+        console.print(Text("warning: ", style="bold yellow") + Text(text), soft_wrap=True)
+
+
 @contextmanager
 def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
     """A progress bar with the figures that matter; a plain line now and then where there is no terminal."""

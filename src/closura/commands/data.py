@@ -12,6 +12,7 @@ from rich.table import Table
 
 from closura.commands.console import console, fail, work_bar
 from closura.commands.options import argument, parse
+from closura.settings import Settings
 from closura.trajectories import (
     FlowData,
     FlowDiverged,
@@ -38,7 +39,7 @@ class _Generate:
 
 
 @dataclass(frozen=True)
-class _Convert:
+class _Convert(Settings):
     sources: Annotated[
         tyro.conf.Positional[tuple[Path, ...]], argument("files of one layout; their trajectories follow each other")
     ]

@@ -14,10 +14,11 @@ from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
+from closura.settings import Count, Settings
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(Settings):
     """Options of the demo.
 
     Parameters
@@ -33,8 +34,8 @@ class DemoOptions:
     """
 
     out: Path = Path("demo")
-    updates: int = 600
-    simulations: int = 50
+    updates: Count = 600
+    simulations: Count = 50
     overwrite: bool = False
 
 
@@ -61,8 +62,6 @@ def run_demo(arguments: Sequence[str]) -> None:
         prog="closura demo",
         description="Learn a closure of advection from synthetic images in a few minutes, judge it, draw it.",
     )
-    if options.simulations < 1:
-        raise ValueError(f"need at least one simulation; got {options.simulations}")
     outputs = Outputs(folders={"--out": options.out})
     configuration = demo_configuration(options.updates)
     run = options.out / "run"

@@ -40,10 +40,12 @@ from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.seeds import key_of
+from closura.settings import Count, Positive, Seed, Settings
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -79,10 +81,10 @@ class EvaluateOptions:
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     preset: Literal["paper", "default"] = "default"
-    simulations: int = 100
-    steps: int = 50
-    threshold: float | None = None
-    seed: int = 0
+    simulations: Count = 100
+    steps: Count = 50
+    threshold: Positive | None = None
+    seed: Seed = 0
     data_dir: Path | None = None
     out: Path | None = None
     json: Path | None = None
@@ -107,10 +109,6 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
 
         return EVALUATIONS[arguments[0]](arguments[1:])
     options, configuration = parse_evaluate(arguments)
-    if options.threshold is not None and not options.threshold > 0:
-        raise ValueError(f"the threshold must be positive; got {options.threshold}")
-    if options.simulations < 1 or options.steps < 1:
-        raise ValueError(f"need at least one simulation and one step; got {options.simulations} and {options.steps}")
     outputs = Outputs(
         files={"--json": options.json},
         folders={"--out": options.out},
@@ -188,7 +186,7 @@ def _closures(
 
 def evaluation_key(seed: int) -> jax.Array:
     """The key of held-out beginnings: never one that training with the same seed uses."""
-    return jax.random.fold_in(jax.random.key(seed), 0x7E57)
+    return jax.random.fold_in(key_of(seed), 0x7E57)
 
 
 def training_of(closures: Sequence[str]) -> dict[str, Any] | None:

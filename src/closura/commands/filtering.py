@@ -17,12 +17,13 @@ from closura.commands.results import Outputs
 from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reduced.spectra import ModePower
+from closura.settings import Natural, Positive, Settings
 from closura.trajectories import FlowData, new_flow, open_flow
 from closura.trajectories.store import check_free
 
 
 @dataclass(frozen=True)
-class FilterOptions:
+class FilterOptions(Settings):
     """What to filter, and how.
 
     Parameters
@@ -55,12 +56,12 @@ class FilterOptions:
     file: tyro.conf.Positional[Path]
     out: Path
     filter: Literal["spectral", "gaussian", "box"] = "spectral"
-    cutoff: float | None = None
+    cutoff: Positive | None = None
     energy: Annotated[float | None, argument("fraction of the energy that chooses the cut-off (default: 0.9)")] = None
     rule: Rule = "crossing"
-    choose_from: tuple[int, ...] = ()
+    choose_from: tuple[Natural, ...] = ()
     choose_until: float | None = None
-    width: float | None = None
+    width: Positive | None = None
     figure: Path | None = None
     overwrite: bool = False
 

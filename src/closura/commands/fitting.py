@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from closura.commands.console import console, training_bar
+from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse
 from closura.reduced.model import MODELS
 from closura.runs.configuration import Preset
@@ -27,10 +27,11 @@ from closura.runs.fitting.presets import CLOSURE_NAMES, PUBLISHED, closure_prese
 from closura.runs.folder import RunFolder
 from closura.runs.presets import PRESETS
 from closura.runs.tracking import Tracker
+from closura.settings import Count, NotNegative, Seed, Settings
 
 
 @dataclass(frozen=True)
-class FitOptions:
+class FitOptions(Settings):
     """The data and the run.
 
     Parameters
@@ -58,12 +59,12 @@ class FitOptions:
     run: Path | None = None
     resume: bool = False
     overwrite: bool = False
-    checkpoint_every: float = CHECKPOINT_EVERY
+    checkpoint_every: NotNegative = CHECKPOINT_EVERY
     trackers: tuple[Tracker, ...] = ()
 
 
 @dataclass(frozen=True)
-class _ClosureRest:
+class _ClosureRest(Settings):
     """Further settings.
 
     Parameters
@@ -77,12 +78,12 @@ class _ClosureRest:
     """
 
     calibrate: bool = True
-    seed: int = 0
-    log_every: int = 25
+    seed: Seed = 0
+    log_every: Count = 25
 
 
 @dataclass(frozen=True)
-class _ModelRest:
+class _ModelRest(Settings):
     """Further settings.
 
     Parameters
@@ -95,9 +96,9 @@ class _ModelRest:
         Updates that are averaged into one row of metrics.
     """
 
-    every_frames: int = 2
-    seed: int = 0
-    log_every: int = 50
+    every_frames: Count = 2
+    seed: Seed = 0
+    log_every: Count = 50
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,6 @@ def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:
             **own,
         ),
     )
-    if not parsed.options.checkpoint_every >= 0:
-        raise ValueError(f"--checkpoint-every must not be negative; got {parsed.options.checkpoint_every:g}")
     configuration = replace(
         default,
         data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
@@ -258,9 +257,11 @@ def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folde
 
 
 def _say(found: str, result: FitResult | ModelResult, judge: Sequence[str]) -> None:
+    """Say what was found, and in the last line what is wrong with it."""
     console.print(
         f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: "
         f"closura evaluate {shlex.join(judge)}",
         soft_wrap=True,
         highlight=False,
     )
+    say_verdict(result.verdict, found)

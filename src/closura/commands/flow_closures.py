@@ -31,10 +31,11 @@ from closura.evaluation.flows.frames import spread_frames
 from closura.evaluation.flows.look import print_blocks
 from closura.evaluation.flows.subjects import check_fits, choose_stretches, common_filter, leaks, other_reynolds
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
+from closura.settings import Count, Natural, Positive, Seed, Settings
 
 
 @dataclass(frozen=True)
-class FilterOptions:
+class FilterOptions(Settings):
     """The filter, where no closure says which it was fitted with.
 
     Parameters
@@ -48,8 +49,8 @@ class FilterOptions:
     """
 
     kind: Literal["spectral", "gaussian", "box"] | None = None
-    cutoff: float | None = None
-    width: float | None = None
+    cutoff: Positive | None = None
+    width: Positive | None = None
 
     def filter(self) -> Filter | None:
         """The filter that was asked for.
@@ -74,7 +75,7 @@ class FilterOptions:
 
 
 @dataclass(frozen=True)
-class ClosureOptions:
+class ClosureOptions(Settings):
     """What to judge, on which frames.
 
     Parameters
@@ -109,14 +110,14 @@ class ClosureOptions:
     data: Path | None = None
     json: Path | None = None
     out: Path | None = None
-    trajectories: tuple[int, ...] = ()
+    trajectories: tuple[Natural, ...] = ()
     allow_leak: bool = False
-    members: int = 50
-    frames: int | None = None
-    every: int | None = None
+    members: Count = 50
+    frames: Count | None = None
+    every: Count | None = None
     filter: FilterOptions = field(default_factory=FilterOptions)
     scoring: Scoring = "fair"
-    seed: int = 0
+    seed: Seed = 0
 
 
 def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
@@ -139,8 +140,8 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
         raise ValueError("which closures? give --closure RUN [RUN ...], runs of closura train kolmogorov-closure")
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     data = flow_data(options.data)
-    if options.members < 2 or options.seed < 0:
-        raise ValueError(f"need at least 2 members and a seed >= 0; got {options.members} and {options.seed}")
+    if options.members < 2:
+        raise ValueError(f"need at least 2 members; got {options.members}")
     subjects = [load_closure_subject(name, path) for name, path in named_runs(options.closure)]
     notes = []
     for subject in subjects:

@@ -35,6 +35,7 @@ from closura.evaluation.flows.look import print_blocks
 from closura.evaluation.flows.model_study import LYAPUNOV, climate_frames
 from closura.evaluation.flows.rollouts import check_closure
 from closura.evaluation.flows.subjects import check_fits, choose_stretches, leaks
+from closura.settings import Count, Natural, NotNegative, Seed, Settings
 from closura.trajectories import open_flow
 
 CLIMATE = 200
@@ -42,7 +43,7 @@ CLIMATE = 200
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(Settings):
     """What to judge, from where.
 
     Parameters
@@ -81,14 +82,14 @@ class ModelOptions:
     closure: str | None = None
     json: Path | None = None
     out: Path | None = None
-    trajectories: tuple[int, ...] = ()
+    trajectories: tuple[Natural, ...] = ()
     allow_leak: bool = False
-    steps: int = 1600
-    members: int = 20
-    starts: int = 4
-    slice: int = 200
-    lyapunov: float | None = None
-    seed: int = 0
+    steps: Count = 1600
+    members: Count = 20
+    starts: Count = 4
+    slice: Count = 200
+    lyapunov: NotNegative | None = None
+    seed: Seed = 0
 
 
 def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
@@ -120,8 +121,6 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
             f"--slice {options.slice} is longer than the runs of --steps {options.steps}: give --slice "
             f"{options.steps} or less, or more --steps"
         )
-    if options.lyapunov is not None and options.lyapunov < 0:
-        raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov:g}")
     models = [load_model_subject(name, path) for name, path in named_runs(options.rom)]
     for model in models:
         check_fits(model.name, model.metadata, data)

@@ -11,10 +11,11 @@ from closura.commands.flow_inputs import flow_data, load_closure
 from closura.commands.options import parse
 from closura.commands.results import Outputs
 from closura.evaluation.flows import Rollout, load_model_subject, write_rollout
+from closura.settings import Count, Natural, Seed, Settings
 
 
 @dataclass(frozen=True)
-class RolloutOptions:
+class RolloutOptions(Settings):
     """An ensemble of a reduced-order model.
 
     Parameters
@@ -46,13 +47,13 @@ class RolloutOptions:
     run: tyro.conf.Positional[Path]
     start: Path
     out: Path
-    steps: int = 1600
-    members: int = 50
+    steps: Count = 1600
+    members: Count = 50
     closure: str | None = None
-    trajectory: int | None = None
-    trajectories: tuple[int, ...] = ()
-    first_frame: int = 0
-    seed: int = 0
+    trajectory: Natural | None = None
+    trajectories: tuple[Natural, ...] = ()
+    first_frame: Natural = 0
+    seed: Seed = 0
     overwrite: bool = False
 
 

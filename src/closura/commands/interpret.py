@@ -26,12 +26,13 @@ from closura.problems.registry import PROBLEMS, ProblemName, build_problem
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset
+from closura.settings import Count, NotNegative, Seed, Settings
 
 Physics = Literal["paper", "default"]
 
 
 @dataclass(frozen=True)
-class InterpretOptions:
+class InterpretOptions(Settings):
     """What to interpret, and where the results go.
 
     Parameters
@@ -59,11 +60,11 @@ class InterpretOptions:
 
     problem: ProblemName = "advection"
     preset: Physics | None = None
-    simulations: int = 50
-    step: int = 17
-    terms: int = 8
-    gain: float = 0.005
-    seed: int = 0
+    simulations: Count = 50
+    step: Count = 17
+    terms: Count = 8
+    gain: NotNegative = 0.005
+    seed: Seed = 0
     data_dir: Path | None = None
     out: Path | None = None
 

@@ -1,6 +1,5 @@
 """``closura evaluate`` for conservation laws: schemes and closures that weigh stencils, side by side."""
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -45,13 +44,14 @@ from closura.problems.laws.setup import LawConfiguration, follows_state
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.settings import Count, Natural, Positive, Seed, Settings
 
 LawProblemName = Literal["burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
 METHODS = "weno3-js,weno5-js,weno5-z,teno5"
 
 
 @dataclass(frozen=True)
-class LawOptions:
+class LawOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -111,18 +111,25 @@ class LawOptions:
     methods: str = METHODS
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     integrator: str | None = None
-    courant: float | None = None
-    time_step: float | None = None
-    time: float | None = None
+    courant: Positive | None = None
+    time_step: Positive | None = None
+    time: Positive | None = None
     splitting: Splitting | None = None
     projection: Projection = "component"
     positivity: bool = False
     boundary: End | None = None
     reference: Literal["usual", "fine"] = "usual"
+<<<<<<< HEAD
     r: int | None = None
     shifts: int | None = None
     scatter: int = 0
     seed: int = 0
+=======
+    r: Count | None = None
+    shifts: Natural = 0
+    scatter: Natural = 0
+    seed: Seed = 0
+>>>>>>> h-learn
     json: Path | None = None
     out: Path | None = None
     timing: bool = True
@@ -269,6 +276,7 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
     """What to run, checked before anything is simulated."""
     if options.courant is not None and options.time_step is not None:
         raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
+<<<<<<< HEAD
     if options.seed < 0:
         raise ValueError(f"the seed must not be negative; got {options.seed}")
     if options.time is not None and not 0 < options.time < math.inf:
@@ -276,6 +284,8 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
     shifts = problem.shifts if options.shifts is None else options.shifts
     if min(shifts, options.scatter) < 0:
         raise ValueError(f"--shifts and --scatter must not be negative; got {shifts} and {options.scatter}")
+=======
+>>>>>>> h-learn
     if options.scatter:
         check_families(problem.name)
     positive = options.positivity and problem.name.startswith("euler")  # a scalar law has nothing to keep positive

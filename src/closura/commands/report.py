@@ -32,6 +32,7 @@ from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.settings import Count, Positive, Seed, Settings
 
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
@@ -42,7 +43,7 @@ INTRODUCTION = (
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Settings):
     """What to report and how to judge it.
 
     Parameters
@@ -68,13 +69,13 @@ class ReportOptions:
     """
 
     out: Path = Path("report.html")
-    simulations: int = 100
-    steps: int = 100
-    seed: int = 0
-    threshold: float | None = None
+    simulations: Count = 100
+    steps: Count = 100
+    seed: Seed = 0
+    threshold: Positive | None = None
     data_dir: Path | None = None
     title: str = ""
-    frames: int = 51
+    frames: Count = 51
     timing: bool = True
 
 
@@ -106,13 +107,8 @@ def run_report(arguments: Sequence[str]) -> Path:
     weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
     if weighing:
         return _report_of_laws(runs, weighing, ready, options, outputs)
-    if min(options.simulations, options.steps) < 1 or options.frames < 2:
-        raise ValueError(
-            "need at least one simulation, one step and two frames; got "
-            f"{options.simulations}, {options.steps} and {options.frames}"
-        )
-    if options.threshold is not None and not options.threshold > 0:
-        raise ValueError(f"the threshold must be positive; got {options.threshold}")
+    if options.frames < 2:
+        raise ValueError(f"need at least two frames; got {options.frames}")
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = command_line("report", arguments)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import tyro
 
 from closura.closures import CLOSURES
-from closura.commands.console import console, training_bar
+from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.problems import PROBLEMS, ProblemName, family
 from closura.runs import (
@@ -24,6 +24,7 @@ from closura.runs import (
 from closura.runs.configuration import LEARNING, ClosureName, LearnerName, Preset
 from closura.runs.presets import PRESETS, train_preset
 from closura.runs.tracking import Tracker
+from closura.settings import Count, Natural, NotNegative, Seed, Settings
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ def run_train(arguments: Sequence[str]) -> Any:
         soft_wrap=True,
         highlight=False,
     )
+    say_verdict(result.verdict, f"{result.validation} against {result.uncorrected} without a closure")
     return result
 
 
@@ -151,7 +153,7 @@ _Name = tyro.conf.Positional[ProblemName]
 
 
 @dataclass(frozen=True)
-class _Rest:
+class _Rest(Settings):
     """Further settings.
 
     Parameters
@@ -169,11 +171,11 @@ class _Rest:
         Stop after so many transitions even if updates are left; 0 sets no limit.
     """
 
-    seed: int = 0
-    initial_std: float = 0.01
-    keep_every: int = 0
-    log_every: int = 10
-    transitions: int = 0
+    seed: Seed = 0
+    initial_std: NotNegative = 0.01
+    keep_every: Natural = 0
+    log_every: Count = 10
+    transitions: Natural = 0
 
     @staticmethod
     def of(c: TrainConfiguration) -> "_Rest":

@@ -1,6 +1,5 @@
 """``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
 from functools import partial
@@ -29,12 +28,13 @@ from closura.problems.kolmogorov.smagorinsky import tune
 from closura.problems.kolmogorov.time_steps import coarse_steps_of
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
+from closura.settings import Count, NotNegative, Positive, Seed, Settings
 
 FLOWS = ("kolmogorov", "turbulence")
 
 
 @dataclass(frozen=True)
-class TurbulenceOptions:
+class TurbulenceOptions(Settings):
     """What to run and where the results go.
 
     Parameters
@@ -64,12 +64,12 @@ class TurbulenceOptions:
     """
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    simulations: int = 16
-    time: float = 100.0
-    long: float = 200.0
-    lyapunov: float | None = None
+    simulations: Count = 16
+    time: Positive = 100.0
+    long: Positive = 200.0
+    lyapunov: NotNegative | None = None
     tune_smagorinsky: bool = False
-    seed: int = 0
+    seed: Seed = 0
     out: Path | None = None
     json: Path | None = None
     timing: bool = True
@@ -85,13 +85,6 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
         If anything that was asked for cannot be done; one line with a remedy.
     """
     options, configuration = parse_evaluate_flow(arguments)
-    if options.simulations < 1 or not 0 < options.time < math.inf or not 0 < options.long < math.inf:
-        raise ValueError(
-            "need at least one simulation and positive times; got "
-            f"{options.simulations}, {options.time} and {options.long}"
-        )
-    if options.lyapunov is not None and not 0 <= options.lyapunov < math.inf:
-        raise ValueError(f"the Lyapunov exponent must not be negative; got {options.lyapunov}")
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     use_precision(configuration.precision)
     closures, own_settings = _closures(options, configuration, arguments)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float
 from closura.closures import AnyPolicy
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.state import Metrics
+from closura.settings import Count, NotNegative, Positive
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,9 @@ class A2CConfiguration(OnPolicyConfiguration):
     bonus, which keeps the spread, trainings on advection were lost once it fell below a few thousandths.
     """
 
-    epochs: int = 1
-    learning_rate: float = 1e-4
-    entropy_weight: float = 0.02
+    epochs: Count = 1
+    learning_rate: Positive = 1e-4
+    entropy_weight: NotNegative = 0.02
 
 
 class A2C(OnPolicyLearner):

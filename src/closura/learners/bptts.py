@@ -16,7 +16,6 @@ Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagatio
 (1990).
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -29,15 +28,16 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
 from closura.learners.batches import by_groups
-from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, choose, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, move_average
 from closura.problems.problem import Problem, Transition
+from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
 
 SMALLEST_ERROR = 1e-5
 """Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
 
 
 @dataclass(frozen=True)
-class BPTTSConfiguration:
+class BPTTSConfiguration(Settings):
     """Settings of gradients through the rollout.
 
     Parameters
@@ -63,8 +63,8 @@ class BPTTSConfiguration:
     gradient_norm
         Gradients longer than this are shortened to it; 0 leaves them (published).
     clip
-        What gradient_norm applies to: the gradient of the "batch", or that of every "simulation" by itself, and then
-        those that are not finite are left out: one simulation that breaks down, or has steep losses, does not rule.
+        What gradient_norm applies to: the gradient of the "batch", or that of every "simulation" by itself, so that
+        one that has steep losses does not rule. Gradients that are not finite are left out of either.
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
@@ -76,35 +76,27 @@ class BPTTSConfiguration:
         Differentiate the target too, where it takes notice of the state (published: one step of WENO from there).
     """
 
-    updates: int = 3000
-    batch: int = 8
-    horizons: tuple[int, ...] = (4, 8, 16)
-    fractions: tuple[float, ...] = (0.3, 0.5, 0.2)
-    early: float = 1.0
-    proceed: float = 0.0
-    error_limit: float = 0.1
-    learning_rate: float = 3e-3
+    updates: Count = 3000
+    batch: Count = 8
+    horizons: tuple[Count, ...] = (4, 8, 16)
+    fractions: tuple[NotNegative, ...] = (0.3, 0.5, 0.2)
+    early: Positive = 1.0
+    proceed: Share = 0.0
+    error_limit: Positive = 0.1
+    learning_rate: Positive = 3e-3
     schedule: Literal["cosine", "constant"] = "cosine"
-    gradient_norm: float = 1.0
+    gradient_norm: NotNegative = 1.0
     clip: Literal["batch", "simulation"] = "batch"
-    average: float = 0.98
+    average: Decay = 0.98
     loss: Literal["mae", "mse", "root", "log", "reward"] = "mae"
     through_target: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.horizons) != len(self.fractions) or not self.horizons:
             raise ValueError(f"one fraction per horizon; got {self.horizons} and {self.fractions}")
-        if min(self.horizons) < 1:
-            raise ValueError(f"horizons must be positive; got {self.horizons}")
-        if self.updates < 1 or self.batch < 1:
-            raise ValueError(f"updates and batch must be positive; got {self.updates} and {self.batch}")
-        if min(self.fractions) < 0 or sum(self.fractions) <= 0:
-            raise ValueError(f"fractions must not be negative, nor all zero; got {self.fractions}")
-        if not 0 <= self.gradient_norm < math.inf:
-            raise ValueError(
-                f"gradient_norm must not be negative (0 leaves gradients as they are): {self.gradient_norm}"
-            )
-        check_ranges(self, positive=("learning_rate", "error_limit", "early"), shares=("proceed", "average"))
+        if sum(self.fractions) <= 0:
+            raise ValueError(f"fractions must not all be zero; got {self.fractions}")
 
 
 class _Window(NamedTuple):
@@ -202,14 +194,17 @@ class BPTTS(Learner):
             return jnp.mean(windows.loss), windows
 
         if c.clip == "simulation":
-            value, windows, gradient, lost = _by_simulation(loss, weights, episodes, c.gradient_norm)
+            value, windows, gradient, left_out = _by_simulation(loss, weights, episodes, c.gradient_norm)
         else:
-            (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights, episodes)
-            lost = jnp.zeros((c.batch,), bool)
+            value, windows, gradient, left_out = _by_batch(loss, weights, episodes, c.batch)
         steps, optimiser = self.optimiser().update(gradient, state.optimiser, weights)
-        closure = eqx.combine(optax.apply_updates(weights, steps), static)
+        learned = ~jnp.all(left_out)
+        weights, optimiser = keep_if(
+            learned, (optax.apply_updates(weights, steps), optimiser), (weights, state.optimiser)
+        )
+        closure = eqx.combine(weights, static)
 
-        lost = lost | ~(windows.last_error < c.error_limit)
+        lost = left_out | ~(windows.last_error < c.error_limit)
         ends = windows.episode.step + max(c.horizons) > problem.episode.maximum
         anew = ~jax.random.bernoulli(proceed_key, c.proceed, (c.batch,))
         carry = choose(anew | lost | ends, fresh, windows.episode)
@@ -218,6 +213,7 @@ class BPTTS(Learner):
             "error": _mean_of(windows.last_error, ~lost),
             "gradient_norm": global_norm(gradient),
             "lost": jnp.mean(lost.astype(jnp.float32)),
+            "left_out": jnp.mean(left_out.astype(jnp.float32)),
             "horizon": jnp.asarray(horizon, jnp.float32),
         }
         if c.loss == "reward":
@@ -236,10 +232,30 @@ class BPTTS(Learner):
         )
 
 
-def _by_simulation(
-    loss: Callable[..., tuple[Array, _Window]], weights: PyTree[Array], episodes: EnvironmentState, limit: float
+def _by_batch(
+    loss: Callable[..., tuple[Array, _Window]], weights: PyTree[Array], episodes: EnvironmentState, count: int
 ) -> tuple[Array, _Window, PyTree[Array], Bool[Array, " batch"]]:
-    """Mean loss, windows, mean of the limited gradients, and which simulations had no finite one."""
+    """Mean loss, windows, its gradient; simulations without a finite gradient are left out where there are any."""
+    (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights, episodes)
+    # Weights of zero would not do: in a gradient, nothing times what is not a number is not a number.
+    return jax.lax.cond(
+        jnp.isfinite(value) & jnp.isfinite(global_norm(gradient)),
+        lambda: (value, windows, gradient, jnp.zeros((count,), bool)),
+        lambda: _by_simulation(loss, weights, episodes, 0.0, among_fine=True),
+    )
+
+
+def _by_simulation(
+    loss: Callable[..., tuple[Array, _Window]],
+    weights: PyTree[Array],
+    episodes: EnvironmentState,
+    limit: float,
+    among_fine: bool = False,
+) -> tuple[Array, _Window, PyTree[Array], Bool[Array, " batch"]]:
+    """Mean loss, windows, mean of the limited gradients, and which simulations had no finite one.
+
+    The mean is over the whole batch, to which lost simulations add nothing, or ``among_fine`` ones alone.
+    """
 
     def alone(episode: EnvironmentState) -> tuple[tuple[Array, _Window], PyTree[Array]]:
         batch = jax.tree.map(lambda x: x[None], episode)
@@ -250,7 +266,7 @@ def _by_simulation(
     norms = jax.vmap(global_norm)(gradients)
     fine = jnp.isfinite(norms) & jnp.isfinite(values)
     shorten = jnp.minimum(1.0, limit / jnp.maximum(norms, 1e-12)) if limit else jnp.ones_like(norms)
-    shares = jnp.where(fine, shorten, 0.0) / fine.size
+    shares = jnp.where(fine, shorten, 0.0) / (jnp.maximum(jnp.sum(fine), 1) if among_fine else fine.size)
 
     def mean(x: Float[Array, "batch *shape"]) -> Array:
         axes = (-1,) + (1,) * (x.ndim - 1)

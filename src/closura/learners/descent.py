@@ -3,7 +3,6 @@
 It knows neither data nor problem: ``loss(module, batch, key=key)`` gives a scalar, and metrics to watch.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,13 +13,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
-from closura.learners.state import Metrics, check_ranges, global_norm, move_average
+from closura.learners.state import Metrics, global_norm, move_average
+from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
 
 Loss = Callable[..., tuple[Float[Array, ""], Metrics]]
 
 
 @dataclass(frozen=True)
-class DescentConfiguration:
+class DescentConfiguration(Settings):
     """Settings of gradient descent.
 
     Parameters
@@ -49,25 +49,20 @@ class DescentConfiguration:
         Decay of the moving average of the weights, which is what is kept; 0: no average.
     """
 
-    updates: int = 2500
-    batch: int = 16
-    learning_rate: float = 2e-3
+    updates: Count = 2500
+    batch: Count = 16
+    learning_rate: Positive = 2e-3
     schedule: Literal["cosine", "constant", "steps"] = "cosine"
-    warmup: int = 100
-    final: float = 0.01
-    steps: tuple[tuple[float, float], ...] = ()
-    weight_decay: float = 1e-4
+    warmup: Natural = 100
+    final: Share = 0.01
+    steps: tuple[tuple[Share, NotNegative], ...] = ()
+    weight_decay: NotNegative = 1e-4
     coupled: bool = False
-    clip: float = 1.0
-    average: float = 0.995
+    clip: NotNegative = 1.0
+    average: Decay = 0.995
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("updates", "batch", "learning_rate"), shares=("final", "average"))
-        for name in ("warmup", "weight_decay", "clip"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must not be negative; got {getattr(self, name)}")
-        if self.schedule not in ("cosine", "constant", "steps"):
-            raise ValueError(f"unknown schedule {self.schedule!r}; valid: cosine, constant, steps")
+        super().__post_init__()
         if bool(self.steps) != (self.schedule == "steps"):
             raise ValueError('steps belong to the schedule "steps", which needs them')
 

@@ -5,6 +5,8 @@ PPO and A2C share all of this and differ in their loss (:mod:`closura.learners.p
 """
 
 import abc
+import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,12 +20,13 @@ from closura.closures import AnyPolicy
 from closura.environment import Environment
 from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
 from closura.learners.returns import generalised_advantages
-from closura.learners.state import Learner, LearnerState, Metrics, check_ranges, global_norm, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, move_average
 from closura.problems.problem import Problem
+from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
 
 
 @dataclass(frozen=True)
-class OnPolicyConfiguration:
+class OnPolicyConfiguration(Settings):
     """Settings that PPO and A2C share.
 
     Parameters
@@ -59,29 +62,27 @@ class OnPolicyConfiguration:
         Count the end of an episode as terminal, as published, instead of bootstrapping from the critic.
     """
 
-    updates: int = 300
-    environments: int = 16
-    steps: int = 8
-    minibatch: int = 32
-    epochs: int = 2
-    discount: float = 0.9
-    trace: float = 0.9
-    value_weight: float = 0.5
-    entropy_weight: float = 0.0
-    learning_rate: float = 2e-4
+    updates: Count = 300
+    environments: Count = 16
+    steps: Natural = 8
+    minibatch: Count = 32
+    epochs: Count = 2
+    discount: Share = 0.9
+    trace: Share = 0.9
+    value_weight: NotNegative = 0.5
+    entropy_weight: NotNegative = 0.0
+    learning_rate: Positive = 2e-4
     anneal: bool = True
-    weight_decay: float = 0.0
-    gradient_norm: float = 0.5
+    weight_decay: NotNegative = 0.0
+    gradient_norm: NotNegative = 0.5
     normalise: Literal["cell", "all", "none"] = "all"
-    average: float = 0.95
+    average: Decay = 0.95
     ends_are_terminal: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps == 0 and self.environments != 1:
             raise ValueError(f"whole episodes (steps=0) are played in one environment; got {self.environments}")
-        if min(self.updates, self.environments, self.minibatch, self.epochs) < 1 or self.steps < 0:
-            raise ValueError("updates, environments, minibatch and epochs must be positive, steps not negative")
-        check_ranges(self, positive=("learning_rate",), shares=("discount", "trace", "average"))
 
 
 class Frames(NamedTuple):
@@ -168,30 +169,48 @@ class OnPolicyLearner(Learner):
                 reward, value, following, terminated=terminated, done=done, discount=c.discount, trace=c.trace
             )
 
+        # A step that is not finite ends the trace of those before it: they count on from the critic's value.
+        fine = finite_steps(trajectory)
+
+        def clean(x: Float[Array, "time environment *grid"]) -> Array:
+            return jnp.where(fine.reshape(fine.shape + (1,) * (x.ndim - 2)), x, 0)
+
         advantage, returns = jax.vmap(one, in_axes=1, out_axes=1)(
-            trajectory.reward, trajectory.value, trajectory.next_value, trajectory.terminated, trajectory.done
-        )
+            clean(trajectory.reward), clean(trajectory.value), clean(trajectory.next_value),
+            trajectory.terminated, trajectory.done | ~fine,
+        )  # fmt: skip
+        advantage = jnp.where(fine.reshape(fine.shape + (1,) * (advantage.ndim - 2)), advantage, jnp.nan)
         parts = (trajectory.observation, trajectory.action, trajectory.log_prob, advantage, returns)
         return Frames(*(x.reshape((-1, *x.shape[2:])) for x in parts))
 
     def improve(
         self, policy: AnyPolicy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
     ) -> tuple[AnyPolicy, PyTree[Array], dict[str, Float[Array, " minibatch"]]]:
-        """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch."""
+        """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch.
+
+        Frames that are not finite are left out, and so is a minibatch whose gradient is not; the metric "learned" is
+        the number of frames that counted.
+        """
         weights, static = eqx.partition(policy, eqx.is_inexact_array)
         transform = self.optimiser()
+        fine = finite_frames(frames)
+        whole = jnp.argmax(fine)  # stands in for those that are left out: nothing times NaN is NaN
 
         def learn(weights: PyTree[Array], optimiser: PyTree[Array], index: Array, used: Array) -> tuple:
-            batch = jax.tree.map(lambda x: x[index], frames)
+            batch = jax.tree.map(lambda x: x[jnp.where(fine[index], index, whole)], frames)
             batch = batch._replace(advantage=normalise_advantages(batch.advantage, used, self.configuration.normalise))
 
             def loss(weights: PyTree[Array]) -> tuple[Float[Array, ""], Metrics]:
                 return self.loss(eqx.combine(weights, static), batch, used)
 
             (value, parts), gradient = jax.value_and_grad(loss, has_aux=True)(weights)
-            steps, optimiser = transform.update(gradient, optimiser, weights)
-            metrics = {"loss": value, **parts, "gradient_norm": global_norm(gradient)}
-            return optax.apply_updates(weights, steps), optimiser, metrics
+            steps, following = transform.update(gradient, optimiser, weights)
+            norm = global_norm(gradient)
+            metrics = {"loss": value, **parts, "gradient_norm": norm, "learned": jnp.sum(used).astype(jnp.float32)}
+            learned = jnp.isfinite(value) & jnp.isfinite(norm)
+            nothing = jax.tree.map(jnp.zeros_like, metrics)
+            kept = (optax.apply_updates(weights, steps), following, metrics)
+            return keep_if(learned, kept, (weights, optimiser, nothing))
 
         shapes = jax.eval_shape(learn, weights, optimiser, batches.frame[0], batches.used[0])[2]
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
@@ -199,6 +218,7 @@ class OnPolicyLearner(Learner):
         def step(carry: tuple, item: tuple[Array, Array]) -> tuple[tuple, Metrics]:
             weights, optimiser = carry
             index, used = item
+            used = used & fine[index]
             weights, optimiser, metrics = jax.lax.cond(
                 jnp.any(used),
                 lambda: learn(weights, optimiser, index, used),
@@ -223,7 +243,10 @@ class OnPolicyLearner(Learner):
             weights, optimiser = carry
             batches = minibatches(_shuffle(valid, key=key), count, c.minibatch)
             policy, optimiser, parts = self.improve(eqx.combine(weights, static), optimiser, frames, batches)
-            means = {name: jnp.sum(x) / batches.total.astype(x.dtype) for name, x in parts.items()}
+            learned = parts.pop("learned")
+            total = jnp.maximum(jnp.sum(learned > 0), 1)
+            means = {name: jnp.sum(x) / total.astype(x.dtype) for name, x in parts.items()}
+            means["left_out"] = 1.0 - jnp.sum(learned) / jnp.asarray(count, jnp.float32)
             return (eqx.filter(policy, eqx.is_inexact_array), optimiser), means
 
         epochs = jax.random.split(epoch_key, c.epochs)
@@ -245,22 +268,40 @@ class OnPolicyLearner(Learner):
         )
 
 
+def _finite(arrays: Iterable[Array], axes: int) -> Bool[Array, "..."]:
+    """Along the first axes: where all numbers are finite, and so are their squares, which losses are made of."""
+    each = [jnp.all(jnp.isfinite(jnp.square(x)), axis=tuple(range(axes, x.ndim))) for x in arrays]
+    return functools.reduce(jnp.logical_and, each)
+
+
+def finite_steps(trajectory: Trajectory) -> Bool[Array, "time environment"]:
+    """Which steps hold finite numbers alone."""
+    t = trajectory
+    return _finite((t.observation, t.action, t.log_prob, t.value, t.next_value, t.reward, t.std, t.error), 2)
+
+
+def finite_frames(frames: Frames) -> Bool[Array, " frame"]:
+    """The same of frames: those of a step that was not finite have no advantage."""
+    return _finite(frames, 1)
+
+
 def describe_trajectory(trajectory: Trajectory) -> Metrics:
-    """Reward per cell and step, spread of the policy, error, and the episodes that ended.
+    """Reward per cell and step, spread of the policy, error, and the episodes that ended; of what is finite.
 
     ``ended`` counts them and ``ended_steps`` adds up their lengths: their ratio is the mean length, also of means
     over several updates in some of which no episode ended.
     """
-    valid = trajectory.valid.astype(jnp.float32)
-    steps = jnp.sum(valid)
+    fine = finite_steps(trajectory)
+    valid = (trajectory.valid & fine).astype(jnp.float32)
+    steps = jnp.maximum(jnp.sum(valid), 1)
     axes = tuple(range(2, trajectory.reward.ndim))
     ended = (trajectory.done & trajectory.valid).astype(jnp.float32)
     return {
-        "reward": jnp.sum(valid * jnp.mean(trajectory.reward, axis=axes)) / steps,
+        "reward": jnp.sum(valid * jnp.where(fine, jnp.mean(trajectory.reward, axis=axes), 0)) / steps,
         "ended": jnp.sum(ended),
         "ended_steps": jnp.sum(ended * trajectory.age),
-        "policy_std": jnp.sum(valid * trajectory.std) / steps,
-        "error": jnp.sum(valid * trajectory.error) / steps,
+        "policy_std": jnp.sum(valid * jnp.where(fine, trajectory.std, 0)) / steps,
+        "error": jnp.sum(valid * jnp.where(fine, trajectory.error, 0)) / steps,
     }
 
 

@@ -15,7 +15,8 @@ from jaxtyping import Array, Bool, Float
 
 from closura.closures import AnyPolicy
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
-from closura.learners.state import Metrics, check_ranges
+from closura.learners.state import Metrics
+from closura.settings import Positive
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,7 @@ class PPOConfiguration(OnPolicyConfiguration):
         How far the ratio may leave one (eps).
     """
 
-    clip: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ranges(self, positive=("clip",))
+    clip: Positive = 0.2
 
 
 class PPO(OnPolicyLearner):

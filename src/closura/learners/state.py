@@ -1,7 +1,6 @@
 """What all learners share: their state, their optimiser, and the shape of their updates."""
 
 import abc
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -117,6 +116,11 @@ def choose(mask: Bool[Array, " batch"], fresh: PyTree[Array], running: PyTree[Ar
     return jax.tree.map(lambda a, b: jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b), fresh, running)
 
 
+def keep_if(condition: Bool[Array, ""], new: PyTree[Array], old: PyTree[Array]) -> PyTree[Array]:
+    """All of the new arrays, or all of the old ones."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
 def averaged(state: LearnerState) -> PyTree[Array]:
     """The closure with the moving average of its weights."""
     return eqx.combine(state.average, state.closure)
@@ -131,21 +135,3 @@ def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float | 
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     """Euclidean norm over all leaves."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
-
-
-def check_ranges(configuration: Any, *, positive: tuple[str, ...] = (), shares: tuple[str, ...] = ()) -> None:
-    """Refuse settings out of range: some must be positive and finite, shares lie between 0 and 1.
-
-    Raises
-    ------
-    ValueError
-        With the name and the value.
-    """
-    for name in positive:
-        value = getattr(configuration, name)
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite; got {value}")
-    for name in shares:
-        value = getattr(configuration, name)
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie between 0 and 1; got {value}")

@@ -23,6 +23,7 @@ from closura.problems.characteristics import Characteristics, MeanTarget
 from closura.problems.flux_form import FaceVelocity, FluxFormSolver, restrict_faces
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
 from closura.problems.problem import Dynamics, EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
+from closura.settings import Count, NotNegative, Positive, Settings
 
 Split = Literal["train", "validation", "test"]
 
@@ -51,7 +52,7 @@ TYPICAL_ACTION = 0.01
 
 
 @dataclass(frozen=True)
-class AdvectionConfiguration:
+class AdvectionConfiguration(Settings):
     """Settings of the advection problem (Closure-RL, table 2, with the values its code really uses).
 
     Parameters
@@ -97,9 +98,9 @@ class AdvectionConfiguration:
         Of fields: "float32" or "float64" (networks always work in float32).
     """
 
-    cells: int = 64
-    ratio: int = 4
-    courant: float = 0.25
+    cells: Count = 64
+    ratio: Count = 4
+    courant: Positive = 0.25
     images: Literal["synthetic", "mnist", "fashion-mnist", "collages"] = "synthetic"
     velocity: Literal["train", "vortex", "mixed"] = "train"
     published_velocity: bool = False
@@ -108,10 +109,10 @@ class AdvectionConfiguration:
     truth: Literal["fine", "exact", "mean"] = "fine"
     form: Literal["advective", "flux"] = "advective"
     action: ActionForm = "forcing"
-    mass_weight: float = 0.0
-    minimum_steps: int = 4
-    maximum_steps: int = 100
-    error_threshold: float = 0.015
+    mass_weight: NotNegative = 0.0
+    minimum_steps: Count = 4
+    maximum_steps: Count = 100
+    error_threshold: Positive = 0.015
     precision: Literal["float32", "float64"] = "float32"
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from closura.problems.burgers import ORIENTATIONS, BurgersDraw, BurgersDynamics,
 from closura.problems.burgers_finer import FinerTarget
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+from closura.settings import Count, Natural, NotNegative, Positive, Range, Settings
 
 Scheme = Literal["upwind1", "upwind3", "upwind5"]
 INTEGRATOR = {"upwind1": "forward-euler", "upwind3": "rk4", "upwind5": "rk4"}
@@ -30,7 +31,7 @@ TYPICAL_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
-class BurgersConfiguration:
+class BurgersConfiguration(Settings):
     """Settings of the two-dimensional, viscous vector Burgers problem (Closure-RL, table 3 and its code).
 
     Parameters
@@ -83,26 +84,26 @@ class BurgersConfiguration:
         Of fields: "float32" or "float64" (networks always work in float32).
     """
 
-    cells: int = 30
-    ratio: int = 5
-    courant: float = 0.45
-    fine_steps: int = 8
-    viscosity: float = 0.003
-    viscosity_factor: float = 1.0
+    cells: Count = 30
+    ratio: Count = 5
+    courant: Positive = 0.45
+    fine_steps: Count = 8
+    viscosity: NotNegative = 0.003
+    viscosity_factor: Annotated[float, Range(1)] = 1.0
     observe_viscosity: bool = False
     initial: Literal["waves", "published"] = "waves"
-    largest_wave: int = 4
-    size: tuple[float, float] = (0.4, 1.2)
+    largest_wave: Count = 4
+    size: tuple[Positive, Positive] = (0.4, 1.2)
     base: Scheme = "upwind1"
     truth: Scheme = "upwind5"
     published_switch: bool = False
     action: ActionForm = "forcing"
-    action_bound: float = 20.0
+    action_bound: Positive = 20.0
     orientations: Literal[1, 2, 8] = 1
-    burn_in: int = 0
-    minimum_steps: int = 20
-    maximum_steps: int = 400
-    error_threshold: float = 0.2
+    burn_in: Natural = 0
+    minimum_steps: Count = 20
+    maximum_steps: Count = 400
+    error_threshold: Positive = 0.2
     precision: Literal["float32", "float64"] = "float32"
 
 

@@ -17,6 +17,7 @@ from closura.reduced.reconstruction import (
     check_question,
     register,
 )
+from closura.settings import Count, Settings
 
 
 class NoClosure(Reconstruction):
@@ -143,7 +144,7 @@ class Climatology(Reconstruction):
 
 
 @dataclass(frozen=True)
-class ClimatologyRecipe:
+class ClimatologyRecipe(Settings):
     """Climatology.
 
     Parameters
@@ -153,7 +154,7 @@ class ClimatologyRecipe:
         those of all.
     """
 
-    frames: int = 500
+    frames: Count = 500
 
     def fit(
         self,

@@ -32,12 +32,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
+from closura.learners.state import Metrics
 from closura.numerics.fourier import wavenumbers
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.network import DilatedNetwork
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural, NotNegative, Share
 
 
 class ConvolutionalClosure(LearnedReconstruction):
@@ -95,22 +96,20 @@ class ConvolutionalRecipe(LearnedRecipe):
         How it is trained.
     """
 
-    channels: int = 48
-    layers: int = 8
-    noise: int = 4
-    members: int = 2
-    fairness: float = 0.95
-    modes: float = 1.0
-    working_points: int = 0
+    channels: Count = 48
+    layers: Count = 8
+    noise: Natural = 4
+    members: Count = 2
+    fairness: Share = 0.95
+    modes: NotNegative = 1.0
+    working_points: Natural = 0
     symmetries: bool = True
     descent: DescentConfiguration = field(default_factory=lambda: DescentConfiguration(updates=3000, batch=8))
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("channels", "layers"))
+        super().__post_init__()
         if self.noise < 0 or (self.noise and self.members < 2):
             raise ValueError(f"random channels need at least two members; got noise {self.noise}, {self.members}")
-        if not 0 <= self.fairness <= 1:
-            raise ValueError(f"fairness is a share between 0 and 1; got {self.fairness}")
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> ConvolutionalClosure:
         """The untrained closure."""

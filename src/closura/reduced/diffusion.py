@@ -21,14 +21,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
-from closura.reduced._colour import check_flatness
+from closura.learners.state import Metrics
 from closura.reduced._noising import SAMPLERS, Noising, Sampler, Schedule, Target
 from closura.reduced._refined import RefinedClosure, refined_loss, untrained_parts
 from closura.reduced._refiner import Refiner, Work, stratified
 from closura.reduced.learned import LearnedRecipe
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural, Share
 
 
 class DiffusionClosure(RefinedClosure):
@@ -111,23 +111,22 @@ class DiffusionRecipe(LearnedRecipe):
         If a name is unknown or a number out of range.
     """
 
-    channels: int = 48
-    layers: int = 8
+    channels: Count = 48
+    layers: Count = 8
     first_guess: bool = True
-    noise_steps: int = 1000
+    noise_steps: Count = 1000
     schedule: Schedule = "cosine"
     target: Target = "velocity"
     sampler: Sampler = "ddim"
-    sampling_steps: int = 10
-    flatness: float = 0.5
-    working_points: int = 0
+    sampling_steps: Count = 10
+    flatness: Share = 0.5
+    working_points: Natural = 0
     symmetries: bool = True
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("channels", "layers"))
+        super().__post_init__()
         check_sampler(self.sampler, self.sampling_steps)
-        check_flatness(self.flatness)
         _ = self.noising
 
     @property

@@ -29,13 +29,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
-from closura.reduced._colour import check_flatness
+from closura.learners.state import Metrics
 from closura.reduced._refined import RefinedClosure, refined_loss, untrained_parts
 from closura.reduced._refiner import Refiner, Work, stratified
 from closura.reduced.learned import LearnedRecipe
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural, Share
 
 Method = Literal["euler", "heun"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -146,20 +146,19 @@ class FlowRecipe(LearnedRecipe):
         If a name is unknown or a number out of range.
     """
 
-    channels: int = 48
-    layers: int = 8
+    channels: Count = 48
+    layers: Count = 8
     first_guess: bool = True
     method: Method = "heun"
-    sampling_steps: int = 3
-    flatness: float = 0.5
-    working_points: int = 0
+    sampling_steps: Count = 3
+    flatness: Share = 0.5
+    working_points: Natural = 0
     symmetries: bool = True
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("channels", "layers"))
+        super().__post_init__()
         check_method(self.method, self.sampling_steps)
-        check_flatness(self.flatness)
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> FlowClosure:
         """The untrained closure."""

@@ -26,7 +26,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from closura.learners.state import check_ranges
 from closura.reduced.exact_gaussian_process import KernelName, SharedGaussianProcess, fit_shared
 from closura.reduced.filters import Filter
 from closura.reduced.pod import POD, fit_pod
@@ -39,6 +38,7 @@ from closura.reduced.reconstruction import (
     register,
 )
 from closura.reduced.slices import Placement, place
+from closura.settings import Count, Settings
 
 FRAMES_AT_ONCE = 250
 """Frames of an ensemble that are drawn together, and so go together."""
@@ -127,7 +127,7 @@ class GaussianProcessClosure(Reconstruction):
 
 
 @dataclass(frozen=True)
-class GaussianProcessRecipe:
+class GaussianProcessRecipe(Settings):
     """The residual Gaussian process.
 
     Parameters
@@ -146,15 +146,15 @@ class GaussianProcessRecipe:
         Use the symmetries of the flow.
     """
 
-    inputs: int = 30
-    outputs: int = 100
-    points: int = 2000
+    inputs: Count = 30
+    outputs: Count = 100
+    points: Count = 2000
     kernel: KernelName = "matern52"
-    blocks: int = 5
+    blocks: Count = 5
     symmetries: bool = True
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("inputs", "outputs", "points"))
+        super().__post_init__()
         if self.blocks < 2:
             raise ValueError(f"at least two blocks are left out in turn; got {self.blocks}")
 

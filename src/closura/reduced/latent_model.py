@@ -29,13 +29,15 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
+from closura.learners.state import Metrics
 from closura.reduced.convolutional import ensemble_score
 from closura.reduced.denoiser import Denoiser, denoising_error
 from closura.reduced.encoding import SpectralEncoding, random_move
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.stored import arrays_of, with_arrays
 from closura.reduced.transformer import Block, linear
+from closura.seeds import generator_of
+from closura.settings import Count, Natural, NotNegative, Positive, Settings, Share
 
 ROOM = 1.2
 """Latent numbers may be so many times as large as the largest of training data."""
@@ -199,7 +201,7 @@ class LatentModel(ReducedModel):
 
 
 @dataclass(frozen=True)
-class LatentRecipe:
+class LatentRecipe(Settings):
     """Settings of the default reduced-order model.
 
     Parameters
@@ -229,19 +231,19 @@ class LatentRecipe:
         How it is trained.
     """
 
-    window: int = 4
-    horizons: tuple[tuple[float, int], ...] = ((0.0, 1), (0.3, 4), (0.7, 8))
-    members: int = 2
-    width: int = 128
-    blocks: int = 3
-    heads: int = 4
-    noise: int = 16
-    fairness: float = 0.95
-    jitter: float = 0.01
-    back: float = 0.3
-    disturbance: float = 0.1
-    disturbances: tuple[float, ...] = (0.1, 0.15, 0.2, 0.25)
-    climate_steps: int = 1600
+    window: Count = 4
+    horizons: tuple[tuple[Share, Count], ...] = ((0.0, 1), (0.3, 4), (0.7, 8))
+    members: Count = 2
+    width: Count = 128
+    blocks: Count = 3
+    heads: Count = 4
+    noise: Natural = 16
+    fairness: Share = 0.95
+    jitter: NotNegative = 0.01
+    back: NotNegative = 0.3
+    disturbance: NotNegative = 0.1
+    disturbances: tuple[Positive, ...] = (0.1, 0.15, 0.2, 0.25)
+    climate_steps: Count = 1600
     descent: DescentConfiguration = field(
         default_factory=lambda: DescentConfiguration(updates=10000, batch=64, learning_rate=2e-3, average=0.999)
     )
@@ -289,20 +291,18 @@ class LatentRecipe:
         for update in itertools.count(first):
             length = (self.window + self.horizon(update) - 1) * every + 1
             rooms = np.array([max(0, len(part) - length + 1) for part in latents])
-            rng = np.random.default_rng([seed, update])
+            rng = generator_of(seed, update)
             places = rng.integers(0, rooms.sum(), self.descent.batch)
             parts = np.searchsorted(np.cumsum(rooms), places, side="right")
             begins = places - (np.cumsum(rooms) - rooms)[parts]
             yield np.stack([latents[p][b : b + length : every] for p, b in zip(parts, begins, strict=True)])
 
     def __post_init__(self) -> None:
-        check_ranges(self, positive=("width", "blocks", "heads"))
+        super().__post_init__()
         if self.width % self.heads:
             raise ValueError(f"the width must be a multiple of the heads; got {self.width} and {self.heads}")
         if self.climate_steps < 4:
             raise ValueError(f"runs that settle the climate need at least 4 steps; got {self.climate_steps}")
-        if self.noise < 0 or min(steps for _, steps in self.horizons or ((0.0, 1),)) < 1:
-            raise ValueError(f"need noise >= 0 and horizons of at least one step; got {self.noise} and {self.horizons}")
         if self.window < 2 or self.members < 2:
             raise ValueError(f"need a window of at least 2 steps and 2 members; got {self.window} and {self.members}")
         if not self.horizons or self.horizons[0][0] != 0:

@@ -19,6 +19,7 @@ from closura.reduced.reconstruction import Frames, Members, Reconstruction, chec
 from closura.reduced.stored import arrays_of, with_arrays
 from closura.reduced.symmetries import random_symmetry
 from closura.reduced.working_grid import WorkingGrid, prepare
+from closura.settings import Settings
 
 FIELDS_PER_CALL = 64
 """Fields that are drawn in one compiled call: bounds memory, and is enough to be efficient."""
@@ -92,7 +93,7 @@ def _members_of(
     return jax.vmap(lambda frame, keys: jax.vmap(partial(one, frame))(keys))(filtered, keys)
 
 
-class LearnedRecipe(abc.ABC):
+class LearnedRecipe(Settings, abc.ABC):
     """Settings of a closure that is fitted by gradient descent; subclasses are frozen dataclasses."""
 
     descent: DescentConfiguration

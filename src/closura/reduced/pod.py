@@ -29,6 +29,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from closura.arrays import check_finite_frames, check_unmasked
+from closura.seeds import generator_of
 
 SNAPSHOT_LIMIT = 1500
 OVERSAMPLING = 20
@@ -216,7 +217,7 @@ def _snapshots(rows: np.ndarray, modes: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _randomised(rows: np.ndarray, modes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     width = min(modes + OVERSAMPLING, *rows.shape)
-    left = np.random.default_rng(seed).standard_normal((len(rows), width))
+    left = generator_of(seed).standard_normal((len(rows), width))
     for _ in range(ITERATIONS):
         right = np.linalg.qr(_combine(left.T, rows).T)[0]
         left = np.linalg.qr(_inner(rows, right.T))[0]

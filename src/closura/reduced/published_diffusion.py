@@ -24,6 +24,7 @@ from closura.reduced._whole_frames import EPOCH, WholeFrames, WholeFramesRecipe,
 from closura.reduced.diffusion import check_sampler
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural
 
 
 class PublishedDiffusionClosure(WholeFrames):
@@ -105,18 +106,17 @@ class PublishedDiffusionRecipe(WholeFramesRecipe):
         If a name is unknown or a number out of range.
     """
 
-    width: int = 64
-    noise_steps: int = 1000
+    width: Count = 64
+    noise_steps: Count = 1000
     sampler: Sampler = "ancestral"
-    sampling_steps: int = 50
-    working_points: int = 0
+    sampling_steps: Count = 50
+    working_points: Natural = 0
     symmetries: bool = False
     descent: DescentConfiguration = field(default_factory=lambda: published_descent(1000 * EPOCH))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_sampler(self.sampler, self.sampling_steps)
-        if self.width < 1:
-            raise ValueError(f"the U-Net needs channels; got width {self.width}")
         Noising(self.noise_steps, "linear", "noise")
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> PublishedDiffusionClosure:

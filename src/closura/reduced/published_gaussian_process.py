@@ -23,7 +23,7 @@ the documentation; ``bases="training"`` with ``training=1`` is the recipe withou
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
@@ -41,6 +41,7 @@ from closura.reduced.reconstruction import (
     check_question,
     register,
 )
+from closura.settings import Count, NotNegative, Positive, Range, Settings
 
 
 class PublishedGaussianProcess(Reconstruction):
@@ -136,7 +137,7 @@ _ARRAYS = ("shift", "scale", "points", "targets", "variances", "lengths")
 
 
 @dataclass(frozen=True)
-class PublishedGaussianProcessRecipe:
+class PublishedGaussianProcessRecipe(Settings):
     """The published settings; others are its variants.
 
     Parameters
@@ -153,12 +154,12 @@ class PublishedGaussianProcessRecipe:
         Bounds of C and l.
     """
 
-    modes: int = 3
-    training: float = 0.85
+    modes: Count = 3
+    training: Annotated[float, Range(0, 1, above=True)] = 0.85
     bases: Literal["all", "training"] = "all"
-    alpha: float = 1.0
-    lowest: float = 0.1
-    highest: float = 1000.0
+    alpha: NotNegative = 1.0
+    lowest: Positive = 0.1
+    highest: Positive = 1000.0
 
     def fit(
         self,
@@ -177,8 +178,6 @@ class PublishedGaussianProcessRecipe:
             If the arrays are no pairs, the fraction is not within (0, 1], or there are not more frames than modes.
         """
         check_pairs(filtered, full)
-        if not 0 < self.training <= 1:
-            raise ValueError(f"expected a fraction of the frames within (0, 1]; got {self.training}")
         count = int(self.training * full.shape[0])
         if count <= self.modes:
             raise ValueError(f"expected more training frames than the {self.modes} modes; got {count}")

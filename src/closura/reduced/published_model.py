@@ -23,11 +23,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
+from closura.learners.state import Metrics
 from closura.reduced.model import MODELS, ModelEntry, ReducedModel
 from closura.reduced.published_transformer import PublishedTransformer
 from closura.reduced.published_vae import DenseAutoencoder, Variant
 from closura.reduced.stored import arrays_of, with_arrays
+from closura.settings import Count, Natural, NotNegative, Settings
 
 Path = Literal["mean", "ensemble"]
 Latents = Float[Array, "time latent"]
@@ -179,7 +180,7 @@ def published_descent(epochs: int = EPOCHS) -> DescentConfiguration:
 
 
 @dataclass(frozen=True)
-class PublishedModelRecipe:
+class PublishedModelRecipe(Settings):
     """Settings of the published reduced-order model; the defaults are those of the shipped one.
 
     The published options for which there is nothing here have no effect there either: lr (the table of rates is used),
@@ -222,31 +223,28 @@ class PublishedModelRecipe:
         If a number is out of range.
     """
 
-    past: int = 30
-    horizon: int = 30
-    latent: int = 64
-    widths: tuple[int, ...] = (512, 256, 128)
+    past: Count = 30
+    horizon: Count = 30
+    latent: Count = 64
+    widths: tuple[Count, ...] = (512, 256, 128)
     variant: Variant = "big"
-    working_points: int = 0
-    blocks: int = 2
-    heads: int = 8
+    working_points: Natural = 0
+    blocks: Count = 2
+    heads: Count = 8
     causal: bool = False
     conditioned: bool = False
-    state_weight: float = 1.0
-    autoencoder_weight: float = 100.0
-    divergence_weight: float = 5e-4
-    energy_weight: float = 1.0
+    state_weight: NotNegative = 1.0
+    autoencoder_weight: NotNegative = 100.0
+    divergence_weight: NotNegative = 5e-4
+    energy_weight: NotNegative = 1.0
     path: Path = "mean"
     warm: bool = False
     descent: DescentConfiguration = field(default_factory=published_descent)
 
     def __post_init__(self) -> None:
-        weights = (self.state_weight, self.autoencoder_weight, self.divergence_weight, self.energy_weight)
-        if self.past < 2 or self.horizon < 1 or min(weights) < 0:
-            raise ValueError(
-                f"need past >= 2, horizon >= 1 and weights >= 0; got {self.past}, {self.horizon} and {weights}"
-            )
-        check_ranges(self, positive=("latent", "blocks", "heads"))
+        super().__post_init__()
+        if self.past < 2:
+            raise ValueError(f"past must be at least 2 steps; got {self.past}")
         if self.latent % self.heads:
             raise ValueError(f"the latents must be a multiple of the heads; got {self.latent} and {self.heads}")
 

@@ -22,6 +22,7 @@ from closura.learners.state import Metrics
 from closura.reduced._whole_frames import EPOCH, WholeFrames, WholeFramesRecipe, WholeGrid, published_descent
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural, NotNegative
 
 Latent = Float[Array, " latent"]
 
@@ -106,18 +107,12 @@ class PublishedVariationalRecipe(WholeFramesRecipe):
         If a number is out of range.
     """
 
-    widths: tuple[int, ...] = (512, 256, 128, 64)
-    latent: int = 6
-    divergence_weight: float = 0.01
-    working_points: int = 0
+    widths: tuple[Count, ...] = (512, 256, 128, 64)
+    latent: Count = 6
+    divergence_weight: NotNegative = 0.01
+    working_points: Natural = 0
     symmetries: bool = False
     descent: DescentConfiguration = field(default_factory=lambda: published_descent(1000 * EPOCH))
-
-    def __post_init__(self) -> None:
-        if min(*self.widths, self.latent, 1) < 1:
-            raise ValueError(f"layers need units; got widths {self.widths} and {self.latent} latents")
-        if self.divergence_weight < 0:
-            raise ValueError(f"the divergence's weight must not be negative; got {self.divergence_weight}")
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> PublishedVariationalClosure:
         """The untrained closure."""

@@ -28,12 +28,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.learners.descent import DescentConfiguration
-from closura.learners.state import Metrics, check_ranges
-from closura.reduced._colour import Colour, check_flatness, degrees_of_freedom
+from closura.learners.state import Metrics
+from closura.reduced._colour import Colour, degrees_of_freedom
 from closura.reduced.learned import LearnedRecipe, LearnedReconstruction
 from closura.reduced.network import DilatedNetwork
 from closura.reduced.reconstruction import register
 from closura.reduced.working_grid import WorkingGrid
+from closura.settings import Count, Natural, NotNegative, Share
 
 Latent = Float[Array, "latent X_ Y_"]
 
@@ -134,24 +135,16 @@ class VariationalRecipe(LearnedRecipe):
         If a number is out of range.
     """
 
-    channels: int = 48
-    layers: int = 8
-    encoder_layers: int = 4
-    latent: int = 4
-    latent_points: int = 8
-    divergence_weight: float = 1.0
-    flatness: float = 0.5
-    working_points: int = 0
+    channels: Count = 48
+    layers: Count = 8
+    encoder_layers: Count = 4
+    latent: Count = 4
+    latent_points: Count = 8
+    divergence_weight: NotNegative = 1.0
+    flatness: Share = 0.5
+    working_points: Natural = 0
     symmetries: bool = True
     descent: DescentConfiguration = field(default_factory=DescentConfiguration)
-
-    def __post_init__(self) -> None:
-        check_ranges(self, positive=("channels", "layers", "encoder_layers"))
-        if self.latent < 1 or self.latent_points < 1:
-            raise ValueError(f"expected latents and points for them; got {self.latent} on {self.latent_points} points")
-        if self.divergence_weight < 0:
-            raise ValueError(f"the divergence's weight must not be negative; got {self.divergence_weight}")
-        check_flatness(self.flatness)
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> VariationalClosure:
         """The untrained closure."""

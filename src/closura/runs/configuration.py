@@ -1,7 +1,7 @@
 """The settings of a training: typed, with presets, written beside every result."""
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from closura.closures import check_place
 from closura.closures.weights import GATE, Form
@@ -10,6 +10,7 @@ from closura.numerics import get_integrator
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, KolmogorovConfiguration, family
 from closura.problems.laws.setup import LawConfiguration
 from closura.runs.truth_bank import TruthConfiguration
+from closura.settings import Count, Natural, NotNegative, Positive, Seed, Settings, build_part, build_settings
 
 Preset = Literal["paper", "default", "quick"]
 LearnerName = Literal["bptts", "ppo", "a2c"]
@@ -19,7 +20,7 @@ LEARNING: dict[str, type] = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguratio
 
 
 @dataclass(frozen=True)
-class CompactConfiguration:
+class CompactConfiguration(Settings):
     """Size and form of the compact closure.
 
     Parameters
@@ -44,19 +45,19 @@ class CompactConfiguration:
         How far a closure with view "flow" sees the field, in cells; 0: velocities only.
     """
 
-    channels: int = 48
-    layers: int = 3
-    wide_layers: int = 1
-    radius: int = 3
+    channels: Count = 48
+    layers: Count = 3
+    wide_layers: Natural = 1
+    radius: Natural = 3
     activation: str = "relu"
     output: Literal["stencil", "action"] = "stencil"
     by_speed: bool = False
     view: Literal["grid", "flow"] = "grid"
-    look: int = 2
+    look: Natural = 2
 
 
 @dataclass(frozen=True)
-class WeightsConfiguration:
+class WeightsConfiguration(Settings):
     """Size and form of agents that weigh stencils.
 
     Parameters
@@ -80,19 +81,19 @@ class WeightsConfiguration:
         Weights in float64, as published.
     """
 
-    hidden: tuple[int, ...] = (32, 32)
+    hidden: tuple[Count, ...] = (32, 32)
     activation: str = "relu"
     form: Form = "guided"
     even: bool = False
-    largest: float = 4.0
+    largest: NotNegative = 4.0
     gate: tuple[float, float] = GATE
-    softening: float = 0.01
-    power: float = 1.0
+    softening: Positive = 0.01
+    power: NotNegative = 1.0
     double: bool = False
 
 
 @dataclass(frozen=True)
-class ValidationConfiguration:
+class ValidationConfiguration(Settings):
     """How checkpoints are judged: on simulations that are neither in training nor in the test set.
 
     Where the target takes notice of the agents' state there is no truth to be near to: then the sum of the rewards of
@@ -108,20 +109,13 @@ class ValidationConfiguration:
         Updates between validations.
     """
 
-    simulations: int = 24
-    steps: int = 50
-    every: int = 100
-
-    def __post_init__(self) -> None:
-        if min(self.simulations, self.steps, self.every) < 1:
-            raise ValueError(
-                f"validation needs positive numbers; got {self.simulations} simulations, {self.steps} steps, every "
-                f"{self.every}"
-            )
+    simulations: Count = 24
+    steps: Count = 50
+    every: Count = 100
 
 
 @dataclass(frozen=True)
-class TrainConfiguration:
+class TrainConfiguration(Settings):
     """Everything that decides the outcome of a training.
 
     Parameters
@@ -165,17 +159,18 @@ class TrainConfiguration:
     closure: ClosureName = "compact"
     compact: CompactConfiguration = field(default_factory=CompactConfiguration)
     weights: WeightsConfiguration = field(default_factory=WeightsConfiguration)
-    initial_std: float = 0.01
+    initial_std: NotNegative = 0.01
     learner: LearnerName = "bptts"
     learning: BPTTSConfiguration | PPOConfiguration | A2CConfiguration = field(default_factory=BPTTSConfiguration)
     truth: TruthConfiguration = field(default_factory=TruthConfiguration)
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
-    keep_every: int = 0
-    log_every: int = 10
-    transitions: int = 0
-    seed: int = 0
+    keep_every: Natural = 0
+    log_every: Count = 10
+    transitions: Natural = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if type(self.problem) is not family(self.name).configuration:
             wanted = family(self.name).configuration.__name__
             raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
@@ -211,8 +206,6 @@ class TrainConfiguration:
                 f"{self.learner} takes one action a step, and {self.problem.orientations} orientations ask as often: "
                 "set orientations to 1, or learn by bptts"
             )
-        if self.log_every < 1 or self.keep_every < 0 or self.transitions < 0 or self.initial_std < 0:
-            raise ValueError("log_every must be positive; keep_every, transitions, initial_std not negative")
 
 
 def to_plain(configuration: Any) -> Any:
@@ -234,19 +227,11 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     """
     try:
         values = dict(plain)
-        values["learning"] = _build(LEARNING[values["learner"]], values["learning"])
-        values["problem"] = _build(family(values["name"]).configuration, values["problem"])
-        hints = get_type_hints(TrainConfiguration)
-        for f in fields(TrainConfiguration):
-            if f.name in values and isinstance(values[f.name], dict):
-                values[f.name] = _build(hints[f.name], values[f.name])
-        return TrainConfiguration(**values)
+        values["learning"] = build_part("learning", LEARNING[values["learner"]], values["learning"])
+        values["problem"] = build_part("problem", family(values["name"]).configuration, values["problem"])
+        return build_settings(TrainConfiguration, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a configuration of a training: {error}") from error
-
-
-def _build(kind: type, values: dict[str, Any]) -> Any:
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[str]:

@@ -1,7 +1,13 @@
 """How a run ends, written beside its results whatever happens."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 
 from closura.interruption import Interrupted
 from closura.runs.folder import RunFolder
@@ -9,7 +15,58 @@ from closura.runs.tracking import Sink
 
 
 class TrainingDiverged(RuntimeError):
-    """Losses or weights were no longer finite; the last good checkpoint is kept."""
+    """Losses or weights were no longer finite, or no simulation was; the last good checkpoint is kept."""
+
+
+ROUND_OFF = 1e-6
+"""Relative differences of errors that say nothing."""
+
+
+def verdict(error: float | None, uncorrected: float | None = None) -> str:
+    """What is wrong with the result of a run, in words; nothing where it is good.
+
+    Parameters
+    ----------
+    error
+        The best validation error; none, or not finite, where no validation was.
+    uncorrected
+        That without a closure, where there is one.
+    """
+    if error is None or not math.isfinite(error):
+        return "no validation was finite: the weights are those of the last update, and nothing speaks for them"
+    if uncorrected is not None and error > uncorrected + ROUND_OFF * abs(uncorrected):
+        return "worse than no closure"
+    return ""
+
+
+def write_finished(run: RunFolder, found: str, **facts: Any) -> None:
+    """Say that a run has finished, and the verdict on it where something is wrong; JSON has no infinity."""
+    plain = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in facts.items()}
+    run.write_status("finished", **plain, **({"verdict": found} if found else {}))
+
+
+def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, advice: str) -> None:
+    """Refuse to go on with metrics or weights that are not finite.
+
+    Raises
+    ------
+    TrainingDiverged
+        With what is not finite ``when``, and what to do.
+    """
+    bad = [name for name, value in row.items() if not math.isfinite(value)]
+    weights = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
+    if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
+        bad.append("weights")
+    if bad:
+        raise TrainingDiverged(f"{', '.join(bad)} not finite {when}; the last good checkpoint is {run.last}. {advice}")
+
+
+def lower_rate(option: str, rate: float, further: str = "") -> str:
+    """What helps after a divergence, and works as it is written: resumed, the same settings would end the same way."""
+    return (
+        f"Begin again: repeat the command with --overwrite and a lower --{option} (it was {rate:g}){further}; "
+        "with --resume it would end the same way"
+    )
 
 
 @contextmanager

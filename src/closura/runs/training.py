@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Key, Scalar
@@ -24,10 +23,14 @@ from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.status import TrainingDiverged as TrainingDiverged
-from closura.runs.status import first_updates, told
+from closura.runs.status import check_finite, first_updates, lower_rate, told, verdict, write_finished
 from closura.runs.tracking import MetricsFile, Sink, Tracker, check_trackers, open_trackers
 from closura.runs.truth_bank import TruthBank
 from closura.runs.validation import Validation, in_words, prepare_validation, validation_error
+from closura.seeds import key_of
+
+IDLE_UPDATES = 10
+"""A training ends when every simulation was lost in so many updates on end."""
 
 LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
 
@@ -48,7 +51,8 @@ class Progress(NamedTuple):
 class TrainingResult(NamedTuple):
     """The best closure by validation, its validation error, and the error without a closure.
 
-    ``validation`` and ``uncorrected`` say both in words.
+    ``validation`` and ``uncorrected`` say both in words, and ``verdict`` what is wrong with the result, if something
+    is: worse than no closure, or no validation that was finite.
     """
 
     closure: AnyClosure
@@ -59,6 +63,7 @@ class TrainingResult(NamedTuple):
     seconds: float
     validation: str = ""
     uncorrected: str = ""
+    verdict: str = ""
 
 
 class _Setting(NamedTuple):
@@ -127,7 +132,8 @@ def train(
     RunError
         If the folder cannot be used as asked.
     TrainingDiverged
-        If losses or weights are no longer finite; the last good checkpoint is kept.
+        If losses or weights are no longer finite, or all simulations are lost in update after update; the last good
+        checkpoint is kept.
     FolderInUse
         If another process writes to the folder.
     CheckpointError
@@ -156,7 +162,8 @@ def train(
             if stop():
                 raise Interrupted("stopped before the first update; continue with --resume")
             state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
-        run.write_status("finished", **facts)
+        found = verdict(facts["best"], facts["uncorrected"])
+        write_finished(run, found, **facts)
         best = load_weights(run.weights, setting.problem.decision)
     return TrainingResult(
         closure=best,
@@ -167,6 +174,7 @@ def train(
         seconds=facts["seconds"],
         validation=in_words(setting.problem, setting.validation, _or_infinite(facts["best"])),
         uncorrected=in_words(setting.problem, setting.validation, _or_infinite(facts["uncorrected"])),
+        verdict=found,
     )
 
 
@@ -195,7 +203,7 @@ def _begin(
 
 
 def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
-    root = jax.random.key(c.seed)
+    root = key_of(c.seed)
     names = ("closure", "learner", "truth", "validation", "renew")
     keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
     problem = build_problem(c.problem, "train", data_dir=data_dir)
@@ -228,6 +236,9 @@ def _loop(
     update = begun_with = int(state.updates)
     begun = time.perf_counter() - facts["seconds"]
     renewed = bank.renewals(max(update - 1, 0)) if bank else 0
+    idle = 0  # updates on end in which every simulation was lost
+    further = ", or shorter --learning.horizons" if c.learner == "bptts" else ""
+    advice = lower_rate("learning.learning-rate", c.learning.learning_rate, further)
     while not _finished(c, total, update, float(state.transitions)):
         if bank and bank.renewals(update) != renewed:
             renewed = bank.renewals(update)
@@ -239,10 +250,16 @@ def _loop(
         with first_updates(run) if update == begun_with else nullcontext():
             state, metrics = learner.advance(problem, state, jnp.asarray(next_update - update, jnp.int32), stage)
             row = _row(metrics)
-        _check_finite(row, state, run, update, next_update)
+        check_finite(row, state.closure, run, f"between updates {update} and {next_update}", advice)
+        idle = idle + next_update - update if row.get("left_out") == 1 else 0
         update = next_update
         row = {"update": update, "transitions": float(state.transitions), **row}
         finished = _finished(c, total, update, float(state.transitions))
+        if idle >= IDLE_UPDATES or (idle and finished):
+            raise TrainingDiverged(
+                f"every simulation was lost in the last {idle} updates, and nothing was learned; the last good "
+                f"checkpoint is {run.last}. {advice}"
+            )
         keeps = bool(c.keep_every) and update % c.keep_every == 0
         validates = update % c.validation.every == 0 or finished
         if validates or keeps:
@@ -296,19 +313,6 @@ def _next_event(c: TrainConfiguration, bank: TruthBank | None, update: int) -> i
     events = [(update // period + 1) * period for period in periods]
     renewal = bank.next_renewal(update) if bank else None
     return min([*events, *([renewal] if renewal else [])])
-
-
-def _check_finite(row: dict[str, int | float], state: LearnerState, run: RunFolder, first: int, last: int) -> None:
-    bad = [name for name, value in row.items() if not math.isfinite(value)]
-    weights = jax.tree.leaves(eqx.filter(state.closure, eqx.is_inexact_array))
-    if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
-        bad.append("weights")
-    if bad:
-        kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint had been written yet"
-        raise TrainingDiverged(
-            f"{', '.join(bad)} not finite between updates {first} and {last}; {kept}. Lower the learning rate "
-            "or shorten the horizon"
-        )
 
 
 def _save(

@@ -13,10 +13,11 @@ from jaxtyping import Array, Key, Scalar
 
 from closura.problems import Problem, TruthStore, simulate_truth
 from closura.problems.kept import kept_truth
+from closura.settings import Count, Natural, Settings
 
 
 @dataclass(frozen=True)
-class TruthConfiguration:
+class TruthConfiguration(Settings):
     """How much truth is kept and how often it is renewed.
 
     Parameters
@@ -33,18 +34,14 @@ class TruthConfiguration:
         Keep blocks on disk, in the cache folder, for other trainings on the same flow: for truth that takes minutes.
     """
 
-    slots: int = 128
-    steps: int = 60
-    blocks: int = 8
-    renew_every: int = 100
+    slots: Natural = 128
+    steps: Count = 60
+    blocks: Count = 8
+    renew_every: Natural = 100
     keep: bool = False
 
     def __post_init__(self) -> None:
-        if self.slots < 0 or self.steps < 1 or self.blocks < 1 or self.renew_every < 0:
-            raise ValueError(
-                f"truth: slots and renewals must not be negative, steps and blocks positive; got "
-                f"slots {self.slots}, renewals every {self.renew_every}, steps {self.steps}, blocks {self.blocks}"
-            )
+        super().__post_init__()
         if self.slots % self.blocks:
             raise ValueError(f"truth: {self.blocks} blocks do not divide {self.slots} slots")
 

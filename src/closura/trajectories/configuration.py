@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from closura.numerics.fourier import Nyquist
-from closura.problems.kolmogorov.flow import FLOW_INTEGRATORS, FlowIntegrator, KolmogorovFlow, Padding
+from closura.problems.kolmogorov.flow import FlowIntegrator, KolmogorovFlow, Padding
+from closura.seeds import LIMIT
+from closura.settings import Count, Natural, NotNegative, Positive, Seed, Settings
 from closura.trajectories.schema import FlowDescription, Precision
 
 Start = Literal["random", "published"]
@@ -22,7 +24,7 @@ PUBLISHED_OFFSETS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (2, 2), (0,
 
 
 @dataclass(frozen=True)
-class GenerationConfiguration:
+class GenerationConfiguration(Settings):
     """How a data set of Kolmogorov flows is made.
 
     Parameters
@@ -65,47 +67,43 @@ class GenerationConfiguration:
         If times are no whole multiples, sizes are not positive, or an option is unknown.
     """
 
-    reynolds: tuple[float, ...] = (34.0,)
-    forcing: int = 4
-    grid: int = 64
-    trajectories: int = 8
-    duration: float = 120.0
-    interval: float = 0.12
-    transient: float = 180.0
-    dt: float = 0.01
+    reynolds: tuple[Positive, ...] = (34.0,)
+    forcing: Natural = 4
+    grid: Count = 64
+    trajectories: Count = 8
+    duration: Positive = 120.0
+    interval: Positive = 0.12
+    transient: NotNegative = 180.0
+    dt: Positive = 0.01
     integrator: FlowIntegrator = "rk4"
-    seed: int = 0
+    seed: Seed = 0
     precision: Precision = "float32"
     padding: Padding = "3/2"
     nyquist: Nyquist = "zero"
     start: Start = "random"
-    restrict: int | None = None
+    restrict: Count | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reynolds", tuple(self.reynolds))
+        super().__post_init__()
         object.__setattr__(self, "reynolds", tuple(float(each) for each in self.reynolds))
-        if not self.reynolds or not all(math.isfinite(each) and each > 0 for each in self.reynolds):
-            raise ValueError(f"Reynolds numbers must be positive; got {list(self.reynolds)}")
+        if not self.reynolds:
+            raise ValueError("need a Reynolds number; got none")
         if len(set(self.reynolds)) < len(self.reynolds):
             raise ValueError(f"Reynolds numbers must differ; got {list(self.reynolds)}. Ask for more trajectories")
-        if self.trajectories < 1 or self.seed < 0:
-            raise ValueError(f"need a trajectory and a seed >= 0; got {self.trajectories} and {self.seed}")
-        positive = {"duration": self.duration, "interval": self.interval, "dt": self.dt}
-        for name, value in positive.items():
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} must be positive; got {value}")
-        if not (math.isfinite(self.transient) and self.transient >= 0):
-            raise ValueError(f"transient must not be negative; got {self.transient}")
         whole("interval", self.interval, "dt", self.dt)
         whole("transient", self.transient, "dt", self.dt)
         whole("duration", self.duration, "interval", self.interval)
-        if self.integrator not in FLOW_INTEGRATORS:
-            raise ValueError(f"unknown integrator {self.integrator!r}; valid: {', '.join(FLOW_INTEGRATORS)}")
-        if self.start not in STARTS:
-            raise ValueError(f"unknown start {self.start!r}; valid: {', '.join(STARTS)}")
         if self.start == "published" and self.total > len(PUBLISHED_OFFSETS):
             raise ValueError(
                 f"there are {len(PUBLISHED_OFFSETS)} published beginnings; got {self.total} trajectories: ask for "
                 "fewer, or --start random"
+            )
+        last = self.seed + self.total - 1
+        if last >= LIMIT:
+            raise ValueError(
+                f"seed counts on from trajectory to trajectory, and must stay below 2^63; got {self.seed} for the "
+                f"first of {self.total}"
             )
         if self.restrict is not None and not (
             4 <= self.restrict < self.grid and self.restrict % 2 == 0 and self.restrict // 2 > self.forcing

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from closura.seeds import check_seed, generator_of
 from closura.trajectories.flow_data import FlowData
 from closura.trajectories.split import Segment
 
@@ -121,8 +122,9 @@ class Windows:
         ValueError
             If the size is below 1 or a number negative.
         """
-        if size < 1 or first < 0 or seed < 0:
-            raise ValueError(f"need a batch size of at least 1, seed and first batch >= 0; got {size}, {seed}, {first}")
+        check_seed(seed)
+        if size < 1 or first < 0:
+            raise ValueError(f"need a batch size of at least 1 and a first batch >= 0; got {size} and {first}")
         return self._batches(size, seed, first)
 
     def _batches(self, size: int, seed: int, number: int) -> Iterator[np.ndarray]:
@@ -138,7 +140,7 @@ class Windows:
     def _shuffled(self, epoch: int, seed: int) -> np.ndarray:
         kept = getattr(self, "_permutation", None)
         if kept is None or kept[0] != (epoch, seed):
-            order = np.random.default_rng([seed, epoch]).permutation(len(self))
+            order = generator_of(seed, epoch).permutation(len(self))
             self._permutation = kept = ((epoch, seed), order)
         return kept[1]
 

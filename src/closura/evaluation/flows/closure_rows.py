@@ -21,6 +21,7 @@ from closura.evaluation.flows.subjects import ClosureSubject
 from closura.evaluation.flows.traces import Trace
 from closura.reduced.baselines import Persistence
 from closura.reduced.reconstruction import Reconstruction
+from closura.seeds import key_of
 
 BYTES = 2**26
 """Bytes of samples that are worked on at a time."""
@@ -106,7 +107,7 @@ def score_row(
         sums.begin(part)
         for numbers, full in _blocks(study, part):
             filtered = study.filter(full)
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(study.seed), part.trajectory), int(numbers[0]))
+            key = jax.random.fold_in(jax.random.fold_in(key_of(study.seed), part.trajectory), int(numbers[0]))
             if not warm:
                 asked.sample(filtered[:1], members, key=key)
                 warm = True

@@ -28,6 +28,7 @@ from closura.evaluation.flows.subjects import (
 )
 from closura.interruption import Interrupted, stop_requests
 from closura.reduced.model import rollout
+from closura.seeds import check_seed, key_of
 from closura.trajectories import FlowData, FlowDescription, FlowWriter, new_flow, open_flow
 from closura.trajectories.store import check_free
 
@@ -121,7 +122,7 @@ def start_frames(
 
 def start_key(seed: int, trajectory: int, first_frame: int) -> PRNGKeyArray:
     """The key of an ensemble: of the seed and the start alone."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), trajectory), first_frame)
+    return jax.random.fold_in(jax.random.fold_in(key_of(seed), trajectory), first_frame)
 
 
 def close(
@@ -212,8 +213,9 @@ def write_rollout(
     Interrupted
         If asked to stop: nothing is left under the name.
     """
-    if min(steps, members) < 1 or seed < 0:
-        raise ValueError(f"need at least one step and one member, and a seed >= 0; got {steps}, {members} and {seed}")
+    check_seed(seed)
+    if min(steps, members) < 1:
+        raise ValueError(f"need at least one step and one member; got {steps} and {members}")
     notes = check_start(model, data, trajectories, first_frame)
     if closure is not None:
         check_closure(model, closure, data)

@@ -26,6 +26,7 @@ from closura.evaluation.laws.simulate import Steps, snapshots
 from closura.fields.initial import InitialCondition
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.march import courant_step, largest_courant, place, stacked
+from closura.seeds import generator_of
 
 GRIDS = (32, 64, 128, 256, 512, 1024)
 SCHEMES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
@@ -48,7 +49,7 @@ def held_out_conditions(problem: LawProblem, simulations: int, seed: int) -> lis
     families = list(FAMILIES.get(problem.name, {}).values())
     if not families:
         raise ValueError(f"{problem.name} has no random initial conditions; valid: {', '.join(FAMILIES)}")
-    rng = np.random.default_rng([seed, 0xF407])
+    rng = generator_of(seed, 0xF407)
     drawn = [families[number % len(families)](rng) for number in range(simulations)]
     # Their names are the keys of caches elsewhere.
     return [replace(condition, name=f"{condition.name}-{number}") for number, condition in enumerate(drawn)]

@@ -19,6 +19,7 @@ from closura.evaluation.laws.study import Study, judge, truth_of
 from closura.fields.initial import InitialCondition
 from closura.fields.random_burgers import RANDOM_BURGERS
 from closura.fields.random_gas import random_tube
+from closura.seeds import generator_of
 
 GROUP, FEWEST = 16, 4
 """At most so many initial conditions share a grid; at least so many grids, where there are as many of them."""
@@ -112,7 +113,7 @@ def run_scatter(
     grids: list[int] = []
     found: dict[str, list[float]] = {name: [] for name in methods}
     for number, (family, draw) in enumerate(FAMILIES[study.problem.name].items()):
-        rng = np.random.default_rng([study.seed, 0x5CA7, number])
+        rng = generator_of(study.seed, 0x5CA7, number)
         drawn = [draw(rng) for _ in range(count)]
         groups = max(-(-count // GROUP), min(count, FEWEST))
         sizes = [int(2 ** (6 + 4 * (g + rng.uniform()) / groups)) for g in range(groups)]

@@ -24,6 +24,7 @@ from closura.evaluation.laws.references import conserved, reference, shocks
 from closura.evaluation.laws.simulate import Simulated, Steps, simulate, step_cost
 from closura.evaluation.metrics import mean_interval
 from closura.fields.initial import InitialCondition
+from closura.seeds import generator_of
 
 Scores = dict[str, dict[str, dict[int, Score]]]
 """By method, initial condition, cells."""
@@ -84,7 +85,7 @@ class Study:
         if not self.shifts or not condition.can_be_shifted:
             return [condition]
         # Periodic waves without a jump in two dimensions are shifted along both axes.
-        parts = np.random.default_rng(self.seed).uniform(-0.5, 0.5, (self.shifts, condition.dimensions))
+        parts = generator_of(self.seed).uniform(-0.5, 0.5, (self.shifts, condition.dimensions))
         spacing = condition.extent[0] / cells
         return [condition.shifted(*(spacing * part).tolist()) for part in parts]
 

@@ -1,14 +1,14 @@
 """Settings of the Kolmogorov flow with a closure in the loop."""
 
-import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import jax
 
 from closura.problems.kolmogorov.dynamics import FlowAction
 from closura.problems.kolmogorov.rewards import RewardName
 from closura.problems.kolmogorov.staggered import Convection
+from closura.settings import Count, Natural, NotNegative, Positive, Settings
 
 SolverName = Literal["spectral", "filtered", "staggered"]
 
@@ -22,7 +22,7 @@ SCHEMES: dict[str, tuple[SolverName, Convection]] = {
 
 
 @dataclass(frozen=True)
-class KolmogorovConfiguration:
+class KolmogorovConfiguration(Settings):
     """Settings of the coarse Kolmogorov flow.
 
     Lengths are in units of the box over 2 pi, velocities in units of the forcing's strength times unit time.
@@ -102,37 +102,37 @@ class KolmogorovConfiguration:
         Of fields: "float32" or "float64" (networks always work in float32).
     """
 
-    cells: int = 12
-    fine_cells: int = 64
-    reynolds: float = 34.0
-    forcing: int = 4
-    strength: float = 1.0
-    drag: float = 0.0
+    cells: Count = 12
+    fine_cells: Count = 64
+    reynolds: Positive = 34.0
+    forcing: Count = 4
+    strength: NotNegative = 1.0
+    drag: NotNegative = 0.0
     solver: SolverName = "spectral"
     convection: Convection = "central2"
     fine_solver: Literal["spectral", "filtered"] = "spectral"
-    time_step: float = 0.2
-    coarse_steps: int = 0
-    fine_steps: int = 0
-    smagorinsky: float = 0.16
-    finer: tuple[int, ...] = (16, 24)
+    time_step: Positive = 0.2
+    coarse_steps: Natural = 0
+    fine_steps: Natural = 0
+    smagorinsky: NotNegative = 0.16
+    finer: tuple[Count, ...] = (16, 24)
     others: tuple[str, ...] = ()
     observe_forcing: bool = True
-    speed: float = 1.0
+    speed: Positive = 1.0
     action: FlowAction = "forcing"
-    action_bound: float = 2.0
+    action_bound: Positive = 2.0
     reward: RewardName = "error"
-    reward_band: float = 0.0
+    reward_band: NotNegative = 0.0
     reward_weights: Literal["equal", "spread"] = "equal"
-    pool: int = 64
-    chains: int = 8
-    transient: float = 100.0
-    spacing: float = 20.0
-    settle: float = 4.0
-    spin_cells: int = 32
-    minimum_steps: int = 8
-    maximum_steps: int = 400
-    error_threshold: float = 0.5
+    pool: Count = 64
+    chains: Count = 8
+    transient: NotNegative = 100.0
+    spacing: Positive = 20.0
+    settle: NotNegative = 4.0
+    spin_cells: Count = 32
+    minimum_steps: Count = 8
+    maximum_steps: Count = 400
+    error_threshold: Positive = 0.5
     precision: Literal["float32", "float64"] = "float32"
 
     problem: ClassVar[str] = "kolmogorov"
@@ -160,7 +160,7 @@ def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
     return *SCHEMES[scheme], int(points)
 
 
-def check_settings(c: KolmogorovConfiguration) -> None:
+def check_flow(c: KolmogorovConfiguration) -> None:
     """Refuse settings that no problem can be built from.
 
     Raises
@@ -168,29 +168,8 @@ def check_settings(c: KolmogorovConfiguration) -> None:
     ValueError
         With the first setting that is wrong.
     """
-    if c.precision not in ("float32", "float64"):
-        raise ValueError(f"unknown precision {c.precision!r}; valid: float32, float64")
     if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
-    positive = ("reynolds", "time_step", "speed", "action_bound", "spacing", "error_threshold")
-    wrong = [name for name in positive if not 0 < getattr(c, name) < math.inf]
-    wrong += [
-        name
-        for name in ("smagorinsky", "transient", "settle", "drag", "strength", "reward_band")
-        if not 0 <= getattr(c, name) < math.inf
-    ]
-    wrong += [name for name in ("coarse_steps", "fine_steps") if getattr(c, name) < 0]
-    if wrong:
-        said = ", ".join(f"{name} {getattr(c, name)}" for name in wrong)
-        raise ValueError(f"settings must be positive, or at least zero where that has a meaning; got {said}")
-    if c.solver not in get_args(SolverName):
-        raise ValueError(f"unknown solver {c.solver!r}; valid: {', '.join(get_args(SolverName))}")
-    if c.reward not in get_args(RewardName):
-        raise ValueError(f"unknown reward {c.reward!r}; valid: {', '.join(get_args(RewardName))}")
-    if c.fine_solver not in ("spectral", "filtered"):
-        raise ValueError(f"unknown solver of the truth {c.fine_solver!r}; valid: spectral, filtered")
-    if c.reward_weights not in ("equal", "spread"):
-        raise ValueError(f"unknown weights of the reward {c.reward_weights!r}; valid: equal, spread")
     if c.action == "interpolation" and c.solver != "staggered":
         raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
     if not c.cells < c.fine_cells:

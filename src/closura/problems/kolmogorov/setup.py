@@ -11,7 +11,7 @@ from closura.decision import Decision
 from closura.grids import Grid
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, PoolSettings, developed_states
-from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, check_settings
+from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, check_flow
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, on_grid, relative_l2, rms_size
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
@@ -60,7 +60,7 @@ def kolmogorov(
     c = configuration
     if split not in SEEDS:
         raise ValueError(f"unknown split {split!r}; valid: {', '.join(SEEDS)}")
-    check_settings(c)
+    check_flow(c)
     dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
     complex_dtype: Any = {"float32": jnp.complex64, "float64": jnp.complex128}[c.precision]
     coarse = coarse_solver(c)

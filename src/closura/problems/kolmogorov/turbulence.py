@@ -12,29 +12,30 @@ from typing import ClassVar
 
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, SolverName
 from closura.problems.kolmogorov.staggered import Convection
+from closura.settings import Count, Natural, NotNegative, Positive
 
 
 @dataclass(frozen=True)
 class TurbulenceConfiguration(KolmogorovConfiguration):
     """Settings of :class:`KolmogorovConfiguration` with the defaults of this flow."""
 
-    cells: int = 64
-    fine_cells: int = 128
-    reynolds: float = 1000.0
-    drag: float = 0.1
+    cells: Count = 64
+    fine_cells: Count = 128
+    reynolds: Positive = 1000.0
+    drag: NotNegative = 0.1
     solver: SolverName = "filtered"
     convection: Convection = "quick"
-    time_step: float = 0.064
-    coarse_steps: int = 3
-    smagorinsky: float = 0.06
-    finer: tuple[int, ...] = (96,)
+    time_step: Positive = 0.064
+    coarse_steps: Natural = 3
+    smagorinsky: NotNegative = 0.06
+    finer: tuple[Count, ...] = (96,)
     others: tuple[str, ...] = ("spectral 64", "central2 64", "quick 64", "central2 128", "quick 128", "central2 256")
     observe_forcing: bool = False  # the spectral solvers know the forcing exactly, and other flows have another one
-    action_bound: float = 4.0
-    chains: int = 16
-    transient: float = 40.0
-    spacing: float = 6.0
-    settle: float = 2.0
-    spin_cells: int = 64
+    action_bound: Positive = 4.0
+    chains: Count = 16
+    transient: NotNegative = 40.0
+    spacing: Positive = 6.0
+    settle: NotNegative = 2.0
+    spin_cells: Count = 64
 
     problem: ClassVar[str] = "turbulence"

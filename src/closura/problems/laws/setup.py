@@ -18,10 +18,11 @@ from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw
 from closura.problems.laws.march import check_courant
-from closura.problems.laws.rewards import REWARDS, Components, DifferenceReward, FreeReward, RewardName
+from closura.problems.laws.rewards import Components, DifferenceReward, FreeReward, RewardName
 from closura.problems.laws.schedule import CONDITIONS, schedule
 from closura.problems.laws.targets import Finer, OneStep
 from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
+from closura.settings import Count, NotNegative, Positive, Settings
 
 RIVALS = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 RANDOM = ("random",)
@@ -30,7 +31,7 @@ GROWTH = 2.0
 
 
 @dataclass(frozen=True)
-class LawConfiguration:
+class LawConfiguration(Settings):
     """Settings of a conservation law whose agents weigh fluxes.
 
     Parameters
@@ -74,50 +75,41 @@ class LawConfiguration:
         Of fields; these problems need float64.
     """
 
-    cells: int = 128
+    cells: Count = 128
     initial: tuple[str, ...] = RANDOM
     target: Literal["fine", "one-step"] = "fine"
-    ratio: int = 9
-    courant: tuple[float, float] = (0.06, 0.6)
-    time_step: float = 0.0
+    ratio: Count = 9
+    courant: tuple[Positive, Positive] = (0.06, 0.6)
+    time_step: NotNegative = 0.0
     scheme: str = "weno5-js"
     integrator: str = "ssp-rk3"
     splitting: Splitting = "global"
     projection: Projection = "component"
     reward: RewardName = "difference"
     components: Components = "separate"
-    overshoot: float = 2.0
+    overshoot: NotNegative = 2.0
     positivity: bool = False
     observe_sizes: bool = True
-    steps: int = 200
+    steps: Count = 200
     precision: Literal["float64"] = "float64"
 
     problem: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         c = self
         r = get_weno(c.scheme).r
         get_integrator(c.integrator)
-        if c.cells < 2 * max(r, 3) or c.steps < 1:
-            raise ValueError(
-                f"{c.scheme} needs at least {2 * max(r, 3)} cells along each axis, and one step; got {c.cells} and "
-                f"{c.steps}"
-            )
-        if c.target not in ("fine", "one-step") or c.reward not in REWARDS:
-            raise ValueError(
-                f"unknown target {c.target!r} or reward {c.reward!r}; valid: fine, one-step; {', '.join(REWARDS)}"
-            )
+        if c.cells < 2 * max(r, 3):
+            raise ValueError(f"{c.scheme} needs at least {2 * max(r, 3)} cells along each axis; got {c.cells}")
         if c.projection != "component" and c.problem.startswith("burgers"):
             raise ValueError(
                 f"projection {c.projection} is for systems of equations, and {c.problem} is one equation: leave it out"
             )
-        if c.ratio < 1 or c.ratio % 2 == 0:
+        if c.ratio % 2 == 0:
             raise ValueError(f"the ratio of fine to coarse cells must be odd, so that centres coincide; got {c.ratio}")
-        if not 0 < c.courant[0] <= c.courant[1] or c.time_step < 0:
-            raise ValueError(
-                f"Courant numbers need a range of positive numbers, a time step none below 0; got {c.courant} "
-                f"and {c.time_step}"
-            )
+        if not c.courant[0] <= c.courant[1]:
+            raise ValueError(f"courant is a range, the smaller number first; got {c.courant}")
         check_courant(c.courant[1], c.integrator, r)
         if not c.initial or (RANDOM[0] in c.initial and c.initial != RANDOM):
             raise ValueError(
@@ -146,8 +138,8 @@ class Burgers1DConfiguration(LawConfiguration):  # noqa: D101
 @dataclass(frozen=True)
 class Burgers2DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
-    cells: int = 64
-    ratio: int = 3
+    cells: Count = 64
+    ratio: Count = 3
     splitting: Splitting = "line"
     problem: ClassVar[str] = "burgers-2d"
 
@@ -155,7 +147,7 @@ class Burgers2DConfiguration(LawConfiguration):  # noqa: D101
 @dataclass(frozen=True)
 class Euler1DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
-    courant: tuple[float, float] = (0.15, 0.5)
+    courant: tuple[Positive, Positive] = (0.15, 0.5)
     positivity: bool = True
     problem: ClassVar[str] = "euler-1d"
 
@@ -163,9 +155,9 @@ class Euler1DConfiguration(LawConfiguration):  # noqa: D101
 @dataclass(frozen=True)
 class Euler2DConfiguration(LawConfiguration):  # noqa: D101
     __doc__ = LawConfiguration.__doc__
-    cells: int = 64
-    ratio: int = 3
-    courant: tuple[float, float] = (0.15, 0.5)
+    cells: Count = 64
+    ratio: Count = 3
+    courant: tuple[Positive, Positive] = (0.15, 0.5)
     splitting: Splitting = "line"
     positivity: bool = True
     problem: ClassVar[str] = "euler-2d"

@@ -21,9 +21,10 @@ from closura.runs.fitting.frames import FitData
 from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
-from closura.runs.status import first_updates
+from closura.runs.status import first_updates, verdict, write_finished
 from closura.runs.tracking import Tracker
 from closura.runs.training import Progress
+from closura.seeds import key_of
 
 IN_MEMORY = 8000
 """Training frames that closures which are fitted at once are given at most: 260 MB at 64 x 64."""
@@ -44,6 +45,11 @@ class FitResult(NamedTuple):
     factor: float
     updates: int
     seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong with the result: worse than no closure, or not finite; nothing where it is good."""
+        return verdict(self.score, self.uncorrected)
 
 
 def fit_closure(
@@ -92,9 +98,10 @@ def fit_closure(
             for sink in fit.sinks:
                 sink.log(row)
             report(Progress(1, 1, "fits", row, f"{result.score:.4g}"))
-        run.write_status(
-            "finished", update=result.updates, best=result.score, seconds=result.seconds, uncorrected=result.uncorrected
-        )
+        write_finished(
+            run, result.verdict, update=result.updates, best=result.score, seconds=result.seconds,
+            uncorrected=result.uncorrected,
+        )  # fmt: skip
     return result
 
 
@@ -103,7 +110,7 @@ def score(closure: Reconstruction, filtered: Frames, full: Frames, members: int,
     scores = EnsembleScores()
     for first in range(0, len(full), 20):
         part = slice(first, first + 20)
-        drawn = closure.sample(filtered[part], members, key=jax.random.key(seed + first))
+        drawn = closure.sample(filtered[part], members, key=key_of(seed + first))
         if not np.all(np.isfinite(drawn)):
             return {"validation_error": float("inf"), "relative_l2": float("inf")}
         scores.add(drawn, full[part])
@@ -164,7 +171,7 @@ def _finish(
 
 
 def _keys(c: ClosureFitConfiguration) -> dict[str, Any]:
-    return dict(zip(("begin", "learn", "calibrate"), jax.random.split(jax.random.key(c.seed), 3), strict=True))
+    return dict(zip(("begin", "learn", "calibrate"), jax.random.split(key_of(c.seed), 3), strict=True))
 
 
 def _judged(c: ClosureFitConfiguration, data: FitData) -> tuple[Frames, Frames]:

@@ -1,13 +1,23 @@
 """Settings of a fit to a data set of flows: which frames, which filter, what is fitted."""
 
-import math
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-from closura.learners.state import check_ranges
 from closura.reduced.model import model_recipe
 from closura.reduced.reconstruction import find
 from closura.runs.folder import RunError
+from closura.settings import (
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Range,
+    Seed,
+    Settings,
+    Share,
+    build_part,
+    build_settings,
+)
 
 SplitBy = Literal["trajectory", "time", "interleaved"]
 FilterName = Literal["spectral", "gaussian", "box"]
@@ -15,7 +25,7 @@ FilterRule = Literal["published", "crossing"]
 
 
 @dataclass(frozen=True)
-class FilterConfiguration:
+class FilterConfiguration(Settings):
     """The low-pass filter between full and filtered fields.
 
     Parameters
@@ -34,23 +44,14 @@ class FilterConfiguration:
     """
 
     kind: FilterName = "spectral"
-    cutoff: float = 0.0
-    energy: float = 0.9
+    cutoff: NotNegative = 0.0
+    energy: Annotated[float, Range(0, 1, above=True, below=True)] = 0.9
     rule: FilterRule = "published"
-    width: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.kind not in get_args(FilterName):
-            raise ValueError(f"unknown filter {self.kind!r}; valid: {', '.join(get_args(FilterName))}")
-        if not 0 <= self.cutoff < math.inf:
-            raise ValueError(f"cutoff must not be negative; got {self.cutoff:g}")
-        if not 0 < self.energy < 1:
-            raise ValueError(f"energy is a share between 0 and 1; got {self.energy:g}")
-        check_ranges(self, positive=("width",))
+    width: Positive = 1.5
 
 
 @dataclass(frozen=True)
-class SplitConfiguration:
+class SplitConfiguration(Settings):
     """Which frames are for training, for choosing, and held out.
 
     Parameters
@@ -73,16 +74,15 @@ class SplitConfiguration:
     """
 
     by: SplitBy = "trajectory"
-    held_out: tuple[int, ...] = (7,)
-    validation: tuple[int, ...] = (6,)
-    shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    gap: int = 100
-    only: tuple[int, ...] = ()
+    held_out: tuple[Natural, ...] = (7,)
+    validation: tuple[Natural, ...] = (6,)
+    shares: tuple[Share, Share, Share] = (0.7, 0.1, 0.2)
+    gap: Natural = 100
+    only: tuple[Natural, ...] = ()
     allow_leak: bool = False
 
     def __post_init__(self) -> None:
-        if self.by not in get_args(SplitBy):
-            raise ValueError(f"unknown split {self.by!r}; valid: {', '.join(get_args(SplitBy))}")
+        super().__post_init__()
         if self.by == "interleaved" and not self.allow_leak:
             raise ValueError(
                 "interleaved frames leak: the test frames lie 0.1 % beside training frames. Hold out trajectories or "
@@ -91,7 +91,7 @@ class SplitConfiguration:
 
 
 @dataclass(frozen=True)
-class JudgeConfiguration:
+class JudgeConfiguration(Settings):
     """How checkpoints are judged: by the fair ranked probability score on validation frames.
 
     Parameters
@@ -104,16 +104,13 @@ class JudgeConfiguration:
         Updates between judgements.
     """
 
-    frames: int = 40
-    members: int = 8
-    every: int = 250
-
-    def __post_init__(self) -> None:
-        check_ranges(self, positive=("frames", "members", "every"))
+    frames: Count = 40
+    members: Count = 8
+    every: Count = 250
 
 
 @dataclass(frozen=True)
-class ClosureFitConfiguration:
+class ClosureFitConfiguration(Settings):
     """Everything that decides the outcome of fitting a closure.
 
     Parameters
@@ -144,16 +141,16 @@ class ClosureFitConfiguration:
     split: SplitConfiguration = field(default_factory=SplitConfiguration)
     judge: JudgeConfiguration = field(default_factory=JudgeConfiguration)
     calibrate: bool = True
-    log_every: int = 25
-    seed: int = 0
+    log_every: Count = 25
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         wanted = find(self.closure).recipe
         if self.recipe is None:
             object.__setattr__(self, "recipe", wanted())
         if type(self.recipe) is not wanted:
             raise ValueError(f"closure {self.closure!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-        _check_numbers(self, "log_every")
 
 
 def closure_fit_from_plain(plain: dict[str, Any]) -> ClosureFitConfiguration:
@@ -169,16 +166,10 @@ def closure_fit_from_plain(plain: dict[str, Any]) -> ClosureFitConfiguration:
     try:
         values = dict(plain)
         _check_name(values, "kolmogorov-closure")
-        values["recipe"] = build(find(values["closure"]).recipe, values["recipe"])
-        return build(ClosureFitConfiguration, values)
+        values["recipe"] = build_part("recipe", find(values["closure"]).recipe, values["recipe"])
+        return build_settings(ClosureFitConfiguration, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a configuration of a fit: {error}") from error
-
-
-def _check_numbers(c: Any, *positive: str) -> None:
-    check_ranges(c, positive=positive)
-    if c.seed < 0:
-        raise ValueError(f"seed must not be negative; got {c.seed}")
 
 
 def _check_name(values: dict[str, Any], name: str) -> None:
@@ -186,28 +177,8 @@ def _check_name(values: dict[str, Any], name: str) -> None:
         raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
 
 
-def build(kind: type, values: dict[str, Any]) -> Any:
-    """A dataclass of plain values, nested ones too; lists become tuples."""
-    hints = get_type_hints(kind)
-    known = {f.name for f in fields(kind)}
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise ValueError(f"unknown settings of {kind.__name__}: {', '.join(unknown)}")
-
-    def of(name: str, value: Any) -> Any:
-        if isinstance(value, dict) and is_dataclass(hints[name]) and isinstance(hints[name], type):
-            return build(hints[name], value)
-        return _tuples(value)
-
-    return kind(**{name: of(name, value) for name, value in values.items()})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
 @dataclass(frozen=True)
-class ForecastJudgeConfiguration:
+class ForecastJudgeConfiguration(Settings):
     """How checkpoints of a reduced-order model are judged: by the fair ranked probability score of its ensembles.
 
     Parameters
@@ -222,17 +193,14 @@ class ForecastJudgeConfiguration:
         Updates between judgements.
     """
 
-    starts: int = 16
-    members: int = 8
-    time: float = 36.0
-    every: int = 500
-
-    def __post_init__(self) -> None:
-        check_ranges(self, positive=("starts", "members", "time", "every"))
+    starts: Count = 16
+    members: Count = 8
+    time: Positive = 36.0
+    every: Count = 500
 
 
 @dataclass(frozen=True)
-class ModelFitConfiguration:
+class ModelFitConfiguration(Settings):
     """Everything that decides the outcome of fitting a reduced-order model.
 
     Parameters
@@ -259,20 +227,20 @@ class ModelFitConfiguration:
     data: str = ""
     model: str = "latent"
     recipe: Any = None
-    every_frames: int = 2
+    every_frames: Count = 2
     filtering: FilterConfiguration = field(default_factory=FilterConfiguration)
     split: SplitConfiguration = field(default_factory=SplitConfiguration)
     judge: ForecastJudgeConfiguration = field(default_factory=ForecastJudgeConfiguration)
-    log_every: int = 50
-    seed: int = 0
+    log_every: Count = 50
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         wanted = model_recipe(self.model)
         if self.recipe is None:
             object.__setattr__(self, "recipe", wanted())
         if type(self.recipe) is not wanted:
             raise ValueError(f"model {self.model!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-        _check_numbers(self, "log_every", "every_frames")
 
 
 def model_fit_from_plain(plain: dict[str, Any]) -> ModelFitConfiguration:
@@ -288,7 +256,7 @@ def model_fit_from_plain(plain: dict[str, Any]) -> ModelFitConfiguration:
     try:
         values = dict(plain)
         _check_name(values, "kolmogorov-rom")
-        values["recipe"] = build(model_recipe(values["model"]), values["recipe"])
-        return build(ModelFitConfiguration, values)
+        values["recipe"] = build_part("recipe", model_recipe(values["model"]), values["recipe"])
+        return build_settings(ModelFitConfiguration, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a configuration of a fit: {error}") from error

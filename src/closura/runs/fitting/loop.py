@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,9 +16,9 @@ from closura.interruption import Interrupted
 from closura.learners.descent import Descent, DescentState
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.folder import RunFolder
-from closura.runs.status import first_updates
+from closura.runs.status import check_finite, first_updates, lower_rate
 from closura.runs.tracking import Sink
-from closura.runs.training import Progress, TrainingDiverged
+from closura.runs.training import Progress
 
 CHECKPOINT_EVERY = 300.0
 """Seconds of work that a kill may cost."""
@@ -103,6 +102,7 @@ def descend(
     begun = time.perf_counter() - facts["seconds"]
     saved = time.monotonic()
     batches = task.batches(update)
+    advice = lower_rate("recipe.descent.learning-rate", task.descent.configuration.learning_rate)
     while update < total:
         until = min(total, (update // task.log_every + 1) * task.log_every, (update // task.every + 1) * task.every)
         while update < until:
@@ -112,7 +112,7 @@ def descend(
             update += 1
             stopping = stop()
             if update < until and (stopping or time.monotonic() - saved >= checkpoint_every):
-                _check_finite({"update": update, **_means(rows)}, state, run)
+                check_finite(_means(rows), state.module, run, f"at update {update}", advice)
                 facts["update"], facts["seconds"] = update, time.perf_counter() - begun
                 # The row that has begun is kept with it: metrics are to be those of an uninterrupted fit too.
                 rows = [{name: float(value) for name, value in row.items()} for row in rows]
@@ -121,7 +121,7 @@ def descend(
                 _leave(stopping, update, total)
         row: dict[str, Any] = {"update": update, **_means(rows)}
         rows = []
-        _check_finite(row, state, run)
+        check_finite(row, state.module, run, f"at update {update}", advice)
         judged = update % task.every == 0 or update == total
         if judged:
             figures = task.judge(state.averaged)
@@ -154,15 +154,3 @@ def _leave(stopping: bool, update: int, total: int) -> None:
 
 def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([float(row[name]) for row in rows])) for name in rows[0]}
-
-
-def _check_finite(row: dict[str, Any], state: DescentState, run: RunFolder) -> None:
-    bad = [name for name, value in row.items() if not math.isfinite(value)]
-    weights = jax.tree.leaves(eqx.filter(state.module, eqx.is_inexact_array))
-    if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
-        bad.append("weights")
-    if bad:
-        kept = f"the last good checkpoint is {run.last}" if run.last.exists() else "no checkpoint had been written yet"
-        raise TrainingDiverged(
-            f"{', '.join(bad)} not finite at update {row['update']}; {kept}. Lower the learning rate"
-        )

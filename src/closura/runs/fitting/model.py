@@ -23,8 +23,10 @@ from closura.runs.fitting.loop import CHECKPOINT_EVERY, Task, descend
 from closura.runs.fitting.published_model import published_task
 from closura.runs.fitting.start import begun_fit
 from closura.runs.folder import RunFolder
+from closura.runs.status import TrainingDiverged, verdict, write_finished
 from closura.runs.tracking import Tracker
-from closura.runs.training import Progress, TrainingDiverged
+from closura.runs.training import Progress
+from closura.seeds import key_of
 
 ENCODED = 1000
 """Training frames from which sizes of latent numbers are taken."""
@@ -37,6 +39,11 @@ class ModelResult(NamedTuple):
     score: float
     updates: int
     seconds: float
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong with the result: no validation that was finite; nothing where one was."""
+        return verdict(self.score)
 
 
 def fit_model(
@@ -71,7 +78,7 @@ def fit_model(
         assert task is not None
         facts = descend(task, run, fit.sinks, fit.stop, resume=resume, checkpoint_every=checkpoint_every, report=report)
         facts.update(_settle(c, fit.data, run, task.judge, fit.stop))
-        run.write_status("finished", **facts)
+        write_finished(run, verdict(facts["best"]), **facts)
         model = load_model(run.weights)[0]
     best = facts["best"]
     return ModelResult(model, float("inf") if best is None else best, facts["update"], facts["seconds"])
@@ -125,7 +132,7 @@ def latent_task(c: ModelFitConfiguration, data: FitData) -> Task:
             f"the latent model needs a spectral filter, whose fields are a few waves; got {data.filtering.name!r}: "
             "choose --filter.kind spectral"
         )
-    begin, learn = jax.random.split(jax.random.key(c.seed))
+    begin, learn = jax.random.split(key_of(c.seed))
     every = frames_apart(c.every_frames, data.split.train)
     recipe.check_lengths([len(s) for s in data.split.train], every)
     sample = data.filtering(data.frames(data.split.train, ENCODED))

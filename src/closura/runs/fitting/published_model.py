@@ -16,6 +16,7 @@ from closura.runs.fitting.configuration import ModelFitConfiguration
 from closura.runs.fitting.forecasts import forecast_judge, frames_apart
 from closura.runs.fitting.frames import FitData
 from closura.runs.fitting.loop import Task
+from closura.seeds import key_of
 from closura.trajectories.flow_data import FlowData
 from closura.trajectories.split import Segment
 from closura.trajectories.windows import Windows
@@ -80,7 +81,7 @@ def published_task(c: ModelFitConfiguration, data: FitData) -> Task:
         If no window fits into the training frames, or none of them are a step of the model apart.
     """
     recipe: PublishedModelRecipe = c.recipe
-    begin, learn = jax.random.split(jax.random.key(c.seed))
+    begin, learn = jax.random.split(key_of(c.seed))
     windows = PaddedWindows(data.flow, steps_of(data.split.train, c.every_frames), recipe.past, recipe.horizon)
 
     def loss(model: Any, batch: Any, *, key: Any) -> Any:
