@@ -119,17 +119,10 @@ class LawOptions(Settings):
     positivity: bool = False
     boundary: End | None = None
     reference: Literal["usual", "fine"] = "usual"
-<<<<<<< HEAD
-    r: int | None = None
-    shifts: int | None = None
-    scatter: int = 0
-    seed: int = 0
-=======
     r: Count | None = None
-    shifts: Natural = 0
+    shifts: Natural | None = None
     scatter: Natural = 0
     seed: Seed = 0
->>>>>>> h-learn
     json: Path | None = None
     out: Path | None = None
     timing: bool = True
@@ -276,16 +269,7 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
     """What to run, checked before anything is simulated."""
     if options.courant is not None and options.time_step is not None:
         raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
-<<<<<<< HEAD
-    if options.seed < 0:
-        raise ValueError(f"the seed must not be negative; got {options.seed}")
-    if options.time is not None and not 0 < options.time < math.inf:
-        raise ValueError(f"--time must be positive; got {options.time:g}")
     shifts = problem.shifts if options.shifts is None else options.shifts
-    if min(shifts, options.scatter) < 0:
-        raise ValueError(f"--shifts and --scatter must not be negative; got {shifts} and {options.scatter}")
-=======
->>>>>>> h-learn
     if options.scatter:
         check_families(problem.name)
     positive = options.positivity and problem.name.startswith("euler")  # a scalar law has nothing to keep positive

@@ -26,8 +26,8 @@ class MethodResult:
     name
         The name in tables and figures.
     error
-        Relative error, ``(simulation, step + 1)``, as a fraction, of the kind that the evaluation names. An entry that is not finite
-        means that the simulation had diverged.
+        Relative error, ``(simulation, step + 1)``, as a fraction, of the kind that the evaluation names. An entry that
+        is not finite means that the simulation had diverged.
     mass_error
         Relative error of the problem's first conserved quantity against its initial value,
         ``(simulation, step + 1)``, or None for problems that conserve nothing.
