@@ -100,7 +100,7 @@ def test_lost_simulations_are_counted_and_not_averaged_away():
         (["evaluate", "kolmogorov", "--lyapunov", "-1"], "must not be negative"),
         (["evaluate", "kolmogorov", "--closure", "nowhere"], "nowhere"),
         (["train", "kolmogorov", "--preset", "paper"], "nothing was published"),
-        (["train", "kolmogorov", "--reynolds", "-3", "--run", "never"], "reynolds -3"),
+        (["train", "kolmogorov", "--reynolds", "-3", "--run", "never"], "reynolds must be positive and finite; got -3"),
     ],
 )
 def test_wrong_input_is_one_line(arguments, said, capsys):

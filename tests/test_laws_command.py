@@ -169,7 +169,7 @@ SHORT = ("--cells", "32", "--no-timing")
         (("burgers-1d", "--cells", "-8"), ("whole numbers",)),
         (("burgers-1d", "--courant", "5"), ("not stable with rk4", "limit")),
         (("euler-1d", "--courant", "1.6"), ("not stable with ssp-rk3", "limit")),
-        (("burgers-1d", "--courant", "0"), ("Courant number must be positive", "got 0")),
+        (("burgers-1d", "--courant", "0"), ("courant must be positive", "got 0")),
         (("burgers-1d", "--time-step", "0.1", *SHORT), ("--time-step 0.1 on 32 cells", "not stable", "limit")),
         (("burgers-1d", "--time-step", "0"), ("must be positive",)),
         (("burgers-1d", "--time-step", "0.001", "--courant", "0.1"), ("give --courant or --time-step",)),

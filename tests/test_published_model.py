@@ -339,7 +339,7 @@ def test_a_saved_model_comes_back(tmp_path, changes):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: replace(SMALL, past=1), "past >= 2"),
+        (lambda: replace(SMALL, past=1), "past must be at least 2"),
         (lambda: replace(SMALL, heads=3), "multiple of the heads"),
         (lambda: model_of(replace(SMALL, variant="huge")), "(unknown autoencoder 'huge'; valid: big, deep)|Literal"),
         (lambda: model_of(replace(SMALL, working_points=9)), "1 to 8 points"),

@@ -146,12 +146,12 @@ def _words(hint: Any) -> str:
         ranges = [str(part) for part in parts[1:] if isinstance(part, Range)]
         return " and ".join(ranges) or _words(parts[0])
     if origin in (Union, UnionType):
-        return " or ".join(_words(part) for part in parts)
+        return " or ".join(_words(part) for part in parts if part is not NoneType)  # none is said by saying nothing
     if origin is Literal:
         return f"be one of {', '.join(map(str, parts))}"
     if origin is tuple:
         if len(parts) == 2 and parts[1] is Ellipsis:
             return f"be values, each of which must {_words(parts[0])}"
         return f"be {len(parts)} values, which must {', '.join(map(_words, parts))}"
-    plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text", NoneType: "None"}
+    plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text"}
     return f"be {plain.get(hint, getattr(hint, '__name__', str(hint)))}"

@@ -40,9 +40,8 @@ def verdict(error: float | None, uncorrected: float | None = None) -> str:
 
 
 def write_finished(run: RunFolder, found: str, **facts: Any) -> None:
-    """Say that a run has finished, and the verdict on it where something is wrong; JSON has no infinity."""
-    plain = {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in facts.items()}
-    run.write_status("finished", **plain, **({"verdict": found} if found else {}))
+    """Say that a run has finished, and the verdict on it where something is wrong."""
+    run.write_status("finished", **facts, **({"verdict": found} if found else {}))
 
 
 def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, advice: str) -> None:
