@@ -407,7 +407,7 @@ def test_configurations_survive_their_file(preset: str, learner: str) -> None:
 def test_unknown_presets_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="takes PPOConfiguration"):
         replace(TINY, learner="ppo")
-    with pytest.raises(ValueError, match="not a configuration"):
+    with pytest.raises(ValueError, match="unknown settings"):
         from_plain({**to_plain(TINY), "colour": "red"})
 
 
