@@ -33,7 +33,7 @@ import numpy as np
 from runtime_training import show_training, training
 from timing import Case, Solver, Trusted, begin, loop, markdown, measure, network, number
 
-from closura.evaluation.style import figure_settings, finish, method_styles, new_figure, plain_log_axis
+from closura.evaluation.style import Kind, figure_settings, finish, method_styles, new_figure, plain_log_axis
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, Problem, build_problem
 from closura.problems.burgers_setup import published
 from closura.runs.environment import describe_environment
@@ -198,14 +198,15 @@ def show_growth(found: dict[str, Any]) -> None:
 def draw_growth(found: dict[str, Any], path: Path) -> None:
     """The times over points per side, both logarithmic, with the quartiles as bars."""
     cells = np.asarray(found["cells"], float)
-    styles = method_styles([name.split()[0] for name in found["methods"]])
+    kinds: dict[str, Kind] = {"CGS": "baseline", "FGS d=4": "truth"}
+    styles = method_styles({name: kinds.get(name, "closure") for name in found["methods"]})
     with figure_settings():
         figure = new_figure(5.6, 4.2)
         axes = figure.add_subplot()
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         for name, row in found["methods"].items():
-            style = styles[name.split()[0]]
+            style = styles[name]
             low, middle, high = (np.asarray([t[key] for t in row["times"]]) for key in ("lower", "median", "upper"))
             axes.errorbar(
                 cells, middle, yerr=np.maximum([middle - low, high - middle], 0),

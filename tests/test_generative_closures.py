@@ -107,7 +107,7 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
         (lambda: DiffusionRecipe(noise_steps=0), "noise_steps must be positive"),
         (lambda: DiffusionRecipe(noise_steps=20, schedule="linear"), "at least 21 steps"),
         (lambda: FlowRecipe(sampling_steps=0), "sampling_steps must be positive"),
-        (lambda: PublishedVariationalRecipe(widths=(8, 0)), "widths must be values, each of which must be positive"),
+        (lambda: PublishedVariationalRecipe(widths=(8, 0)), "each value of widths must be positive"),
         (lambda: PublishedDiffusionRecipe(width=0), "width must be positive"),
         (lambda: closure_of("vae", points=18), "does not divide into 4"),
         (lambda: closure_of("diffusion-published", points=24), "multiple of 16"),

@@ -532,7 +532,7 @@ def test_unstable_steps_are_refused_beforehand(tmp_path: Path) -> None:
         ({"interval": np.inf}, "interval must be"),
         ({"duration": np.nan}, "duration must be"),
         ({"reynolds": ()}, "need a Reynolds number"),
-        ({"reynolds": (-1.0,)}, "reynolds must be values, each of which must be positive"),
+        ({"reynolds": (-1.0,)}, "each value of reynolds must be positive"),
         ({"reynolds": (34.0, 34.0)}, "must differ"),
         ({"trajectories": 0}, "trajectories must be positive"),
         ({"grid": 15}, "even number"),

@@ -118,7 +118,17 @@ def _check(kind: type[Any], values: dict[str, Any]) -> None:
     hints = _hints(kind)
     for name, value in values.items():
         if not _fits(hints[name], value):
+            each = _each(hints[name])
+            if each is not None and isinstance(value, tuple):
+                wrong = next(item for item in value if not _fits(each, item))
+                raise ValueError(f"each value of {name} must {_words(each)}; got {wrong!r}")
             raise ValueError(f"{name} must {_words(hints[name])}; got {value!r}")
+
+
+def _each(hint: Any) -> Any:
+    """The type of each entry, of tuples of any length; None for other types."""
+    parts = get_args(hint)
+    return parts[0] if get_origin(hint) is tuple and len(parts) == 2 and parts[1] is Ellipsis else None
 
 
 def _fits(hint: Any, value: Any) -> bool:
@@ -130,8 +140,8 @@ def _fits(hint: Any, value: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(part) and value == part for part in parts)
     if origin is tuple and isinstance(value, tuple):
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return all(_fits(parts[0], item) for item in value)
+        if (each := _each(hint)) is not None:
+            return all(_fits(each, item) for item in value)
         return len(parts) == len(value) and all(map(_fits, parts, value))
     if hint in (int, float):
         number = isinstance(value, int if hint is int else int | float) and not isinstance(value, bool)
@@ -150,8 +160,8 @@ def _words(hint: Any) -> str:
     if origin is Literal:
         return f"be one of {', '.join(map(str, parts))}"
     if origin is tuple:
-        if len(parts) == 2 and parts[1] is Ellipsis:
-            return f"be values, each of which must {_words(parts[0])}"
+        if (each := _each(hint)) is not None:
+            return f"be values, each of which must {_words(each)}"
         return f"be {len(parts)} values, which must {', '.join(map(_words, parts))}"
     plain = {int: "a whole number", float: "a finite number", bool: "True or False", str: "text"}
     return f"be {plain.get(hint, getattr(hint, '__name__', str(hint)))}"

@@ -4,6 +4,7 @@ Nothing is executed on loading. The header holds the closure's name and options,
 acts, and whatever facts the writer added (the run's configuration, its validation error).
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ _DECISION: _Types = {
     "action": (list, str),
     "boundary": (list, str),
     "acts_on": (list, int),
-    "bound": _NUMBER,
+    "bound": (*_NUMBER, type(None)),
     "scale": _NUMBER,
     "unit": _NUMBER,
     "velocity": (list, int),
@@ -107,6 +108,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise WeightsError(str(error)) from error
     _check_types(facts["architecture"], _ARCHITECTURE, f"{path}: the architecture in its header")
     _check_types(facts["decision"], _DECISION, f"{path}: the decision in its header")
+    if facts["decision"].get("bound", 1.0) is None:  # what JSON makes of infinity
+        facts["decision"]["bound"] = math.inf
     return facts
 
 
