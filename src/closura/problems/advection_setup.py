@@ -112,7 +112,7 @@ class AdvectionConfiguration(Settings):
     mass_weight: NotNegative = 0.0
     minimum_steps: Count = 4
     maximum_steps: Count = 100
-    error_threshold: Positive = 0.015
+    error_threshold: NotNegative = 0.015
     precision: Literal["float32", "float64"] = "float32"
 
 

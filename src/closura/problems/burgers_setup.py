@@ -103,7 +103,7 @@ class BurgersConfiguration(Settings):
     burn_in: Natural = 0
     minimum_steps: Count = 20
     maximum_steps: Count = 400
-    error_threshold: Positive = 0.2
+    error_threshold: NotNegative = 0.2
     precision: Literal["float32", "float64"] = "float32"
 
 
