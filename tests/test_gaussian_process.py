@@ -218,5 +218,5 @@ def test_published_recipe():
     own = clean.fit(filtered[:count], full[:count], key=jax.random.key(0))
     leaky = PublishedGaussianProcessRecipe(bases="training").fit(filtered, full, key=jax.random.key(0))
     np.testing.assert_allclose(own.mean_and_std(held)[0], leaky.mean_and_std(held)[0], atol=1e-10)
-    with pytest.raises(ValueError, match="fraction"):
+    with pytest.raises(ValueError, match="training must be a finite number above 0 and at most 1"):
         PublishedGaussianProcessRecipe(training=1.5).fit(filtered, full, key=jax.random.key(0))
