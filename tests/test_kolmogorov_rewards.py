@@ -186,5 +186,5 @@ def test_rewards_are_no_part_of_the_truth_and_bands_are_not_negative():
     other = replace(TINY, reward="spectrum", reward_band=1.0)
     assert truth_identity(other, "test") == truth_identity(TINY, "test")
     assert "reward" not in truth_identity(TINY, "test")
-    with pytest.raises(ValueError, match="reward_band -1"):
+    with pytest.raises(ValueError, match="reward_band must not be negative"):
         build_problem(replace(TINY, reward_band=-1.0), "train")
