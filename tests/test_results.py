@@ -265,7 +265,7 @@ def test_suggested_commands_can_be_pasted(tmp_path: Path, monkeypatch, capsys) -
 
     from closura.commands import training
 
-    result = SimpleNamespace(validation="1", uncorrected="2", updates=1, transitions=1.0, seconds=1.0)
+    result = SimpleNamespace(validation="1", uncorrected="2", updates=1, transitions=1.0, seconds=1.0, verdict="")
     monkeypatch.setattr(training, "train", lambda *_, **__: result)
     folder = tmp_path / "my run's [1]"
     training.run_train(["advection", "--run", str(folder)])
