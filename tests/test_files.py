@@ -144,6 +144,27 @@ class TestLocks:
         with locked(tmp_path / "run"), pytest.raises(FolderInUse):
             locked(tmp_path / "link").__enter__()
 
+    def test_folders_that_only_the_lock_needed_go_with_it(self, tmp_path: Path) -> None:
+        with locked(tmp_path / "new/deep/run"):
+            assert (tmp_path / "new/deep").is_dir()
+        assert not list(tmp_path.iterdir())
+        with locked(tmp_path / "new/run"):
+            (tmp_path / "new/run").mkdir()
+        assert (tmp_path / "new/run").is_dir()
+        with locked(tmp_path / "empty/run"):
+            pass
+        (tmp_path / "kept").mkdir()
+        with locked(tmp_path / "kept/run"):
+            pass
+        assert (tmp_path / "kept").is_dir()
+
+    def test_a_lock_that_was_broken_is_not_taken_from_its_next_holder(self, tmp_path: Path) -> None:
+        path = lock_of(tmp_path / "run")
+        with locked(tmp_path / "run"):
+            path.unlink()
+            path.write_text("another's")
+        assert path.read_text() == "another's"
+
     def test_other_processes_are_refused(self, tmp_path: Path) -> None:
         code = "import sys; from closura.locks import locked\nwith locked(sys.argv[1], 'data set'): print('got it')"
         with locked(tmp_path / "run"):

@@ -6,6 +6,7 @@ it ends: a lock that a killed process of this host left is taken over. Where the
 holder was on another host, which may not see them, the file alone decides, and the error says how to break the lock.
 """
 
+import contextlib
 import errno
 import json
 import os
@@ -51,8 +52,8 @@ def locked(folder: str | Path, what: str = "run") -> Iterator[None]:
         If the lock cannot be written.
     """
     folder = Path(folder).resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
     path = lock_of(folder)
+    made = [parent for parent in folder.parents if not parent.exists()]
     descriptor = _acquire(path, folder, what)
     ended = threading.Event()
     beat = threading.Thread(target=_beat, args=(descriptor, ended), daemon=True)
@@ -62,8 +63,12 @@ def locked(folder: str | Path, what: str = "run") -> Iterator[None]:
     finally:
         ended.set()
         beat.join()
-        path.unlink(missing_ok=True)  # while the lock is held: nobody else's can be removed
+        if _still(path, descriptor):  # it may have been broken, and be another's
+            path.unlink()  # while the lock is held
         os.close(descriptor)
+        with contextlib.suppress(OSError):
+            for parent in made:  # for the lock's sake alone, if nothing was written
+                parent.rmdir()
 
 
 def lock_of(folder: str | Path) -> Path:
@@ -74,7 +79,11 @@ def lock_of(folder: str | Path) -> Path:
 
 def _acquire(path: Path, folder: Path, what: str) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # the folder went with another's lock
+            continue
         try:
             held = _flock(descriptor)
             holder = _read(descriptor)
