@@ -393,7 +393,7 @@ def test_batches_are_shuffled_epochs_that_a_seed_decides(store: Path) -> None:
         np.testing.assert_array_equal(batch, batches[number])
     assert not np.array_equal(next(windows.batches(8, seed=6)), batches[0])
     for size, seed, first in ((0, 0, 0), (1, -1, 0), (1, 0, -1)):
-        with pytest.raises(ValueError, match="need a batch size|seed must be a whole number"):
+        with pytest.raises(ValueError, match=r"need a batch size|seed must be a whole number"):
             windows.batches(size, seed=seed, first=first)
 
 

@@ -38,7 +38,7 @@ def short(value: float | None) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def bounded(value: float | None, form: str) -> str:
+def bounded(value: float | int | None, form: str) -> str:
     """A number in a form, with an exponent where it would be longer than columns are; a dash for None and NaN."""
     if value is None or math.isnan(value):
         return "–"
