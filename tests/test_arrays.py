@@ -1,6 +1,7 @@
 """What functions do with masks, NaN, integers, booleans, low precision and wrong types: the right number, or a line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -38,9 +39,11 @@ from closura.evaluation.fronts.front import on_front, typical_error
 from closura.evaluation.metrics import mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.grids import Grid
 from closura.interpretation import Moments, pearson
-from closura.numerics import courant_number
+from closura.numerics import courant_number, laplacian
+from closura.problems import mean_absolute_error, relative_mae
 from closura.reduced import SpectralCutoff, fit_pod, mode_power
 from closura.reduced.reconstruction import check_pairs
+from closura.trajectories import FlowDescription, new_flow, open_flow
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(size=(3, 2, 4, 4))
@@ -280,3 +283,31 @@ def test_distances_of_histograms_with_values_on_edges_and_beyond() -> None:
         a.add(part)
     b.add(inside)
     assert a.distance(b) == pytest.approx(wasserstein(far, inside), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, bool])
+def test_whole_numbers_do_not_wrap_in_differences(kind: Any) -> None:
+    one, two = np.full((1, 4, 4), 1, kind), np.full((1, 4, 4), 2, kind)
+    for function in (
+        lambda: mean_absolute_error(one, two), lambda: relative_mae(one, two), lambda: relative_mae(one + 0.0, two),
+        lambda: laplacian(jnp.asarray(one), Grid((4, 4))),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="floating-point numbers; got"):
+            function()
+    assert mean_absolute_error(one * 1.0, one * 3.0) == 2.0
+
+
+def test_frames_are_real_and_not_masked(tmp_path: Path) -> None:
+    frames = RNG.normal(size=(2, 2, 8, 8))
+    description = FlowDescription(
+        points=8, frames=2, interval=0.1, forcing=1, reynolds=(30.0,), identities=("a",), precision="float64"
+    )
+    beside = (np.ones(2), np.ones(2))
+    with new_flow(tmp_path / "a.zarr", description) as writer:
+        for wrong in (frames + 1j, hidden(frames), frames.astype(object)):
+            with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
+                writer.write(0, 0, wrong, *beside)
+            with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
+                writer.write_lost(0, 0, wrong)
+        writer.write(0, 0, frames.tolist())
+    np.testing.assert_array_equal(open_flow(tmp_path / "a.zarr").read(0), frames)

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from jaxtyping import Bool, Float
 
+from closura.arrays import real_numbers
 from closura.files import replaced_folder
 from closura.locks import locked
 from closura.trajectories.frame_samples import frame_checks, parameter_check
@@ -122,8 +123,9 @@ class FlowWriter:
         Raises
         ------
         ValueError
-            If the frames do not fit, or a value is not finite, or not in the precision of the store.
+            If the frames do not fit, or a value is not real, masked, not finite, or not in the precision of the store.
         """
+        velocity = real_numbers(velocity, "velocity", finite=False)
         self._check_place(trajectory, start, velocity)
         kept = self._kept(velocity)
         self._check_finite(trajectory, start, velocity, "is not finite")
@@ -142,8 +144,9 @@ class FlowWriter:
         Raises
         ------
         ValueError
-            If the frames do not fit.
+            If the frames do not fit, or a value is not real or masked.
         """
+        velocity = real_numbers(velocity, "velocity", finite=False)
         self._check_place(trajectory, start, velocity)
         missing = np.full(len(velocity), np.nan)
         self._put(trajectory, start, self._kept(velocity), missing, missing)
