@@ -1,5 +1,7 @@
 """Checks that the functions of this folder share: on static shapes and dtypes, also while tracing."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -16,7 +18,7 @@ def check_field(field: Float[Array, "component *grid"], grid: Grid) -> None:
         )
 
 
-def check_floating(name: str, array: Float[Array, "..."]) -> None:
+def check_floating(name: str, array: Any) -> None:
     """Raise ``ValueError`` for whole numbers: 1 - 2 is 255 among bytes."""
     if not jnp.issubdtype(array.dtype, jnp.inexact):
         raise ValueError(f"expected {name} of floating-point numbers; got {array.dtype}: convert it with astype(float)")
