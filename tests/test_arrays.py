@@ -1,6 +1,7 @@
 """What functions do with masks, NaN, integers, booleans, low precision and wrong types: the right number, or a line."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -39,8 +40,10 @@ from closura.evaluation.metrics import mean_per_step, quantile_per_step, spread,
 from closura.grids import Grid
 from closura.interpretation import Moments, pearson
 from closura.numerics import courant_number
+from closura.numerics._checks import check_floating
 from closura.reduced import SpectralCutoff, fit_pod, mode_power
 from closura.reduced.reconstruction import check_pairs
+from closura.trajectories import FlowDescription, new_flow, open_flow
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(size=(3, 2, 4, 4))
@@ -280,3 +283,27 @@ def test_distances_of_histograms_with_values_on_edges_and_beyond() -> None:
         a.add(part)
     b.add(inside)
     assert a.distance(b) == pytest.approx(wasserstein(far, inside), abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int32, bool])
+def test_whole_numbers_are_no_fields(kind: Any) -> None:
+    with pytest.raises(ValueError, match="a state of floating-point numbers; got"):
+        check_floating("a state", np.ones((1, 4, 4), kind))
+    for wide in (np.float32, jnp.bfloat16, np.complex64):
+        check_floating("a state", jnp.ones((1, 4, 4), wide))
+
+
+def test_frames_are_real_and_not_masked(tmp_path: Path) -> None:
+    frames = RNG.normal(size=(2, 2, 8, 8))
+    description = FlowDescription(
+        points=8, frames=2, interval=0.1, forcing=1, reynolds=(30.0,), identities=("a",), precision="float64"
+    )
+    beside = (np.ones(2), np.ones(2))
+    with new_flow(tmp_path / "a.zarr", description) as writer:
+        for wrong in (frames + 1j, hidden(frames), frames.astype(object)):
+            with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
+                writer.write(0, 0, wrong, *beside)
+            with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
+                writer.write_lost(0, 0, wrong)
+        writer.write(0, 0, frames.tolist())
+    np.testing.assert_array_equal(open_flow(tmp_path / "a.zarr").read(0), frames)

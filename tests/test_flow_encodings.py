@@ -100,7 +100,9 @@ TIMES: dict[str, tuple[Any, dict[str, Any]]] = {
     "seconds": (("time", 0.25 * np.arange(FRAMES), {"units": "s"}), {}),
     "milliseconds": (("time", 250 * np.arange(FRAMES), {"units": "ms"}), {}),
     "minutes": (("time", 0.25 / 60 * np.arange(FRAMES), {"units": "min"}), {}),
+    "hours": (("time", 0.25 / 3600 * np.arange(FRAMES), {"units": "Hrs"}), {}),
     "none": (("time", 0.25 * np.arange(FRAMES), {"units": "dimensionless"}), {}),
+    "a dash": (("time", 0.25 * np.arange(FRAMES), {"units": "-"}), {}),
 }  # fmt: skip
 
 
@@ -150,6 +152,11 @@ def with_unit(name: str, unit: str) -> Callable[[xr.Dataset], xr.Dataset]:
     [
         (with_unit("time", "eddy turnovers"), "time has the unit 'eddy turnovers', which is .*in seconds"),
         (with_unit("time", "months"), "time has the unit 'months'"),
+        (with_unit("time", "Ms"), "time has the unit 'Ms', which is not understood"),  # millions, not milli
+        (with_unit("time", "Msec"), "time has the unit 'Msec'"),
+        (with_unit("time", "ds"), "time has the unit 'ds'"),  # tenths of seconds, not days
+        (with_unit("x", "Mm"), "x has the unit 'Mm'"),
+        (with_unit("x", "ms"), "x has the unit 'ms'"),
         (with_unit("velocity", "cm s-1"), "velocity has the unit 'cm s-1', which is .*metres per second"),
         (with_unit("reynolds", "m2"), "reynolds has the unit 'm2'"),
         (with_unit("x", "furlong"), "x has the unit 'furlong'"),

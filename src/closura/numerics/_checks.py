@@ -1,17 +1,27 @@
 """Checks that the functions of this folder share: on static shapes and dtypes, also while tracing."""
 
+from typing import Any
+
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from closura.grids import Grid
 
 
 def check_field(field: Float[Array, "component *grid"], grid: Grid) -> None:
-    """Raise ``ValueError`` unless ``field`` is ``(component, *grid.shape)``."""
+    """Raise ``ValueError`` unless ``field`` is ``(component, *grid.shape)`` of floating-point numbers."""
+    check_floating("a field", field)
     if field.shape[1:] != grid.shape:
         raise ValueError(
             f"expected a field of shape (component, {', '.join(map(str, grid.shape))}) on the grid "
             f"{grid.shape}; got {field.shape}. Batches are added by jax.vmap"
         )
+
+
+def check_floating(name: str, array: Any) -> None:
+    """Raise ``ValueError`` for whole numbers: 1 - 2 is 255 among bytes."""
+    if not jnp.issubdtype(array.dtype, jnp.inexact):
+        raise ValueError(f"expected {name} of floating-point numbers; got {array.dtype}: convert it with astype(float)")
 
 
 def check_velocity(

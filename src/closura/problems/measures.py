@@ -4,12 +4,19 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from closura.numerics._checks import check_floating
 from closura.problems.problem import Field, Quantity, Transition, measure
 
 
 def mean_absolute_error(state: Field, truth: Field) -> Float[Array, ""]:
-    """Mean absolute error, relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1)."""
-    return jnp.mean(jnp.abs(state - truth))
+    """Mean absolute error, relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1).
+
+    Raises
+    ------
+    ValueError
+        If the numbers are whole ones.
+    """
+    return jnp.mean(jnp.abs(_difference(state, truth)))
 
 
 def mean_size(field: Field) -> Float[Array, ""]:
@@ -21,8 +28,19 @@ def relative_mae(state: Field, truth: Field) -> Float[Array, ""]:
     """``mean(|u - g_u| + |v - g_v|) / mean(|g_u| + |g_v|)``: the error of Burgers in Closure-RL's code.
 
     Relative to the truth at the same time.
+
+    Raises
+    ------
+    ValueError
+        If the numbers are whole ones.
     """
-    return mean_size(state - truth) / mean_size(truth)
+    return mean_size(_difference(state, truth)) / mean_size(truth)
+
+
+def _difference(state: Field, truth: Field) -> Field:
+    check_floating("a state", state)
+    check_floating("a truth", truth)
+    return state - truth
 
 
 class SquaredErrorReduction(eqx.Module):

@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 from jaxtyping import Bool, Float
 
+from closura.arrays import Values, real_numbers
 from closura.files import replaced_folder
 from closura.locks import locked
 from closura.trajectories.frame_samples import frame_checks, parameter_check
@@ -111,19 +112,20 @@ class FlowWriter:
         self,
         trajectory: int,
         start: int,
-        velocity: Float[np.ndarray, "time 2 x y"],
+        velocity: Values,
         energy: Float[np.ndarray, " time"] | None = None,
         dissipation: Float[np.ndarray, " time"] | None = None,
     ) -> None:
-        """Write frames ``start, start + 1, ...`` of a trajectory; whole chunks at a time are the fastest.
+        """Write frames ``(time, 2, x, y)``, from ``start`` on, of a trajectory; whole chunks at a time are the fastest.
 
         Energy and dissipation are computed from the frames where they are not given.
 
         Raises
         ------
         ValueError
-            If the frames do not fit, or a value is not finite, or not in the precision of the store.
+            If the frames do not fit, or a value is not real, masked, not finite, or not in the precision of the store.
         """
+        velocity = real_numbers(velocity, "velocity", finite=False)
         self._check_place(trajectory, start, velocity)
         kept = self._kept(velocity)
         self._check_finite(trajectory, start, velocity, "is not finite")
@@ -136,14 +138,15 @@ class FlowWriter:
             self._check_finite(trajectory, start, values, f"has {name} that is not finite")
         self._put(trajectory, start, kept, energy, dissipation)
 
-    def write_lost(self, trajectory: int, start: int, velocity: Float[np.ndarray, "time 2 x y"]) -> None:
+    def write_lost(self, trajectory: int, start: int, velocity: Values) -> None:
         """Write frames of which values are not finite, where that is a finding, as they are; they have no energy.
 
         Raises
         ------
         ValueError
-            If the frames do not fit.
+            If the frames do not fit, or a value is not real or masked.
         """
+        velocity = real_numbers(velocity, "velocity", finite=False)
         self._check_place(trajectory, start, velocity)
         missing = np.full(len(velocity), np.nan)
         self._put(trajectory, start, self._kept(velocity), missing, missing)

@@ -18,6 +18,7 @@ import zarr
 from jaxtyping import Float, Int
 
 from closura.trajectories.schema import COMPONENTS, COORDINATES
+from closura.trajectories.sources import PLAIN_UNITS
 
 NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05", b"\x89HDF")
 
@@ -27,7 +28,6 @@ BESIDE = (*COORDINATES, "frame_check")
 # Times stay numbers here: they are converted by their unit, see :func:`decoded_times`.
 DECODING: dict[str, Any] = {"chunks": None, "cache": False, "decode_times": False, "decode_timedelta": False}
 
-PLAIN = {"", "1", "dimensionless", "non-dimensional", "nondimensional", "none"}
 SECONDS = {
     "ns": 1e-9, "nanosecond": 1e-9, "us": 1e-6, "microsecond": 1e-6, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
     "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
@@ -37,6 +37,8 @@ LENGTHS = {
     "rad": 1.0, "radian": 1.0, "m": 1.0, "meter": 1.0, "metre": 1.0, "cm": 1e-2, "mm": 1e-3, "km": 1e3,
     "deg": np.pi / 180, "degree": np.pi / 180,
 }  # fmt: skip
+# Of which a capital M makes millions: Ms is no ms.
+MILLI = ("ms", "msec", "mm")
 SPEEDS = {"m/s": 1.0, "m s-1": 1.0, "m s^-1": 1.0, "m s**-1": 1.0, "m.s-1": 1.0}
 
 
@@ -230,11 +232,12 @@ def _unit(variable: xr.Variable) -> str:
 
 
 def _factor(where: str, name: str, unit: str, known: dict[str, float], example: str | None) -> float:
-    short = unit if unit in known else unit.lower()
-    short = short.removesuffix("s") if short not in known else short
-    if unit.lower() in PLAIN:
+    if unit.lower() in PLAIN_UNITS:
         return 1.0
-    if short in known:
+    short = unit if unit in known else unit.lower()
+    # Plurals are those of words: ds are no days.
+    short = short.removesuffix("s") if short not in known and len(short) > 2 else short
+    if short in known and not (unit.startswith("M") and short in MILLI):
         return known[short]
     valid = "without dimension (unit 1)" + (f", or in {example}" if example else "")
     raise ValueError(f"{where}: {name} has the unit {unit!r}, which is not understood: give it {valid}")
