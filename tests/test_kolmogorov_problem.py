@@ -306,7 +306,7 @@ def test_coarse_steps_are_those_of_the_coarse_solver_alone():
     [
         ({"cells": 9}, "even number of points"),
         ({"cells": 24}, "more points than the coarse grid"),
-        ({"reynolds": -1.0}, "reynolds -1"),
+        ({"reynolds": -1.0}, "reynolds must be positive"),
         ({"forcing": 5}, "forcing wavenumbers 1 to 3"),
         ({"pool": 7}, "whole number of states per chain"),
     ],
