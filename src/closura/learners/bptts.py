@@ -235,27 +235,42 @@ class BPTTS(Learner):
 def _by_batch(
     loss: Callable[..., tuple[Array, _Window]], weights: PyTree[Array], episodes: EnvironmentState, count: int
 ) -> tuple[Array, _Window, PyTree[Array], Bool[Array, " batch"]]:
-    """Mean loss, windows, its gradient; simulations without a finite gradient are left out where there are any."""
-    (value, windows), gradient = jax.value_and_grad(loss, has_aux=True)(weights, episodes)
-    # Weights of zero would not do: in a gradient, nothing times what is not a number is not a number.
-    return jax.lax.cond(
-        jnp.isfinite(value) & jnp.isfinite(global_norm(gradient)),
-        lambda: (value, windows, gradient, jnp.zeros((count,), bool)),
-        lambda: _by_simulation(loss, weights, episodes, 0.0, among_fine=True),
+    """Mean loss, windows, its gradient, and which simulations were left out because they had no finite one.
+
+    Where the gradient of the batch is not finite, that of each simulation is taken after it, of a batch of its copies:
+    weights of zero would not do, since nothing times NaN is NaN, and a second program would take as long to compile.
+    """
+    gradient_of = jax.value_and_grad(loss, has_aux=True)
+
+    def turn(state: tuple[Array, Array, tuple, Array]) -> tuple[Array, Array, tuple, Array]:
+        number, _, (total, windows, gradients), left_out = state
+        first, member = number == 0, jnp.maximum(number - 1, 0)
+        chosen = jax.tree.map(lambda x: jnp.where(first, x, x[member]), episodes)
+        (value, found), gradient = gradient_of(weights, chosen)
+        fine = jnp.isfinite(value) & jnp.isfinite(global_norm(gradient))
+
+        def add(sums: PyTree[Array], new: PyTree[Array]) -> PyTree[Array]:
+            return jax.tree.map(lambda s, x: jnp.where(fine, jnp.where(first, x, s + x), s), sums, new)
+
+        left_out = jnp.where(first, left_out, left_out.at[member].set(~fine))
+        kept = (add(total, value), keep_if(first, found, windows), add(gradients, gradient))
+        return number + 1, first & fine, kept, left_out
+
+    (value, windows), gradient = jax.eval_shape(gradient_of, weights, episodes)
+    nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (value, windows, gradient))
+    begun = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), nothing, jnp.zeros((count,), bool))
+    _, whole, (total, windows, gradient), left_out = jax.lax.while_loop(
+        lambda state: (state[0] == 0) | (~state[1] & (state[0] <= count)), turn, begun
     )
+    terms = jnp.where(whole, 1, jnp.maximum(jnp.sum(~left_out), 1))
+    mean = jax.tree.map(lambda x: x / terms.astype(x.dtype), gradient)
+    return total / terms.astype(total.dtype), windows, mean, left_out
 
 
 def _by_simulation(
-    loss: Callable[..., tuple[Array, _Window]],
-    weights: PyTree[Array],
-    episodes: EnvironmentState,
-    limit: float,
-    among_fine: bool = False,
+    loss: Callable[..., tuple[Array, _Window]], weights: PyTree[Array], episodes: EnvironmentState, limit: float
 ) -> tuple[Array, _Window, PyTree[Array], Bool[Array, " batch"]]:
-    """Mean loss, windows, mean of the limited gradients, and which simulations had no finite one.
-
-    The mean is over the whole batch, to which lost simulations add nothing, or ``among_fine`` ones alone.
-    """
+    """Mean loss, windows, mean of the limited gradients, and which simulations had no finite one."""
 
     def alone(episode: EnvironmentState) -> tuple[tuple[Array, _Window], PyTree[Array]]:
         batch = jax.tree.map(lambda x: x[None], episode)
@@ -266,7 +281,7 @@ def _by_simulation(
     norms = jax.vmap(global_norm)(gradients)
     fine = jnp.isfinite(norms) & jnp.isfinite(values)
     shorten = jnp.minimum(1.0, limit / jnp.maximum(norms, 1e-12)) if limit else jnp.ones_like(norms)
-    shares = jnp.where(fine, shorten, 0.0) / (jnp.maximum(jnp.sum(fine), 1) if among_fine else fine.size)
+    shares = jnp.where(fine, shorten, 0.0) / fine.size
 
     def mean(x: Float[Array, "batch *shape"]) -> Array:
         axes = (-1,) + (1,) * (x.ndim - 1)
