@@ -181,6 +181,14 @@ def test_names_that_were_changed_are_refused(flow: FlowData, tmp_path: Path) -> 
     assert open_flow(changed).reynolds.tolist() == [68.0] * 4
 
 
+def test_checksums_of_frames_along_other_axes_are_refused_by_name(flow: FlowData, tmp_path: Path) -> None:
+    renamed = rewritten(
+        flow.path, lambda d: d.assign(frame_check=(("trajectory", "other"), d["frame_check"].values)), tmp_path / "a"
+    )
+    with pytest.raises(ValueError, match="a: frame_check must have the dimensions trajectory, time; got"):
+        open_flow(renamed)
+
+
 def test_weights_of_earlier_versions_know_names_and_data(
     flow: FlowData, trained: ClosureSubject, tmp_path: Path
 ) -> None:

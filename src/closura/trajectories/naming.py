@@ -66,10 +66,10 @@ def kept_names(
             _check_parameters(where, dataset, own, reynolds, seeds, forcing)
         checks = None
         if "frame_check" in dataset.variables:
-            found = dataset["frame_check"]
-            if sorted(map(str, found.dims)) != ["time", "trajectory"]:
-                raise ValueError(f"{where}: frame_check must have the dimensions trajectory, time; got {found.dims}")
-            checks = found.transpose("trajectory", "time").values
+            kept = dataset["frame_check"]
+            if sorted(map(str, kept.dims)) != ["time", "trajectory"]:
+                raise ValueError(f"{where}: frame_check must have the dimensions trajectory, time; got {kept.dims}")
+            checks = kept.transpose("trajectory", "time").values
         return Names(tuple(each or None for each in own), frozenset(own) | frozenset(listed), checks)
     if not listed:
         return Names((None,) * len(reynolds))
