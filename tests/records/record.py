@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,8 @@ def transport(problem: str, physics: str) -> list[Step]:
     for learner, how in LEARNING.items():
         for closure, network in (("compact", NETWORK), ("ircnn", "")):
             words = f"--preset quick --learner {learner} --closure {closure} {how} {network} {TWENTY} {store}"
-            episodes = "" if learner == "bptts" else EPISODES
-            steps.append(train(problem, f"{learner}-{closure}", f"{physics} {words} {episodes}"))
-    quick = f"--preset quick {physics} {WINDOWS} {NETWORK} {TWENTY} {store}"
+            steps.append(train(problem, f"{learner}-{closure}", f"{physics} {words} {EPISODES}"))
+    quick = f"--preset quick {physics} {WINDOWS} {NETWORK} {TWENTY} {store} {EPISODES}"
     others = {"fifth": "--base upwind5"}
     if problem == "advection":
         others |= {"flux": "--action flux", "aligned": "--compact.view flow"}
@@ -249,9 +249,8 @@ def results(content: Any) -> Any:
     return float(f"{content:.12g}") if isinstance(content, float) and math.isfinite(content) else content
 
 
-def make(groups: list[str]) -> dict[str, Any]:
-    """The results of groups, each in a process and an empty folder of its own."""
-    found: dict[str, Any] = {}
+def make(groups: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The results of groups, one after the other, each made in a process and an empty folder of its own."""
     with tempfile.TemporaryDirectory() as cache:
         kept = os.environ.get("JAX_COMPILATION_CACHE_DIR", f"{cache}/compiled")
         environment = {
@@ -264,8 +263,7 @@ def make(groups: list[str]) -> dict[str, Any]:
                 ended = subprocess.run(
                     command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True
                 )
-                found[name] = json.loads(ended.stdout)
-    return found
+            yield name, json.loads(ended.stdout)
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
@@ -296,13 +294,16 @@ def main() -> None:
         print(json.dumps(run_group(groups[0]), allow_nan=False))
         return
     old = json.loads(options.file.read_text()) if options.file.exists() else {}
-    new = make(groups)
-    if options.what == "make":
-        options.file.write_text(json.dumps({**old, **new}, indent=0, sort_keys=True) + "\n")
-        return
-    lines = [line for name in groups for line in differences(old.get(name, {}), new[name], name)]
-    print("\n".join(lines) or f"no difference in {', '.join(groups)}")
-    sys.exit(bool(lines))
+    differ = False
+    for name, new in make(groups):
+        if options.what == "make":
+            old[name] = new
+            options.file.write_text(json.dumps(old, indent=0, sort_keys=True) + "\n")
+            continue
+        lines = differences(old.get(name, {}), new, name)
+        differ = differ or bool(lines)
+        print("\n".join(lines) or f"{name}: no difference", flush=True)
+    sys.exit(differ)
 
 
 if __name__ == "__main__":
