@@ -28,7 +28,7 @@ from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
 from closura.commands.settings import trained_settings
 from closura.evaluation import Evaluation, evaluate
-from closura.evaluation.metrics import plain, student_t_quantile
+from closura.metrics.statistics import plain, student_t_quantile
 from closura.grids import Grid
 from closura.interop import load_closure
 from closura.numerics import Scheme, subsample

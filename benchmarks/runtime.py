@@ -33,7 +33,7 @@ import numpy as np
 from runtime_training import show_training, training
 from timing import Case, Solver, Trusted, begin, loop, markdown, measure, network, number
 
-from closura.evaluation.style import Kind, figure_settings, finish, method_styles, new_figure, plain_log_axis
+from closura.reporting.style import Kind, figure_settings, finish, method_styles, new_figure, plain_log_axis
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, Problem, build_problem
 from closura.problems.burgers_setup import published
 from closura.runs.environment import describe_environment

@@ -14,7 +14,7 @@ from typing import Any
 from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
 from closura.evaluation import Evaluation, evaluate, paired_difference, summary
-from closura.evaluation.metrics import plain
+from closura.metrics.statistics import plain
 from closura.interop import load_closure
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.advection_setup import paper

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from closura.evaluation.results import MethodResult
 
 from closura.evaluation import Evaluation, publish
-from closura.evaluation.results import MethodResult
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),

@@ -13,8 +13,8 @@ import pytest
 from closura.cli import main
 from closura.commands import demo
 from closura.commands.training import parse_train
-from closura.evaluation.storage import open_simulations
-from closura.evaluation.words import short
+from closura.reporting.formatting import short
+from closura.simulation.storage import open_simulations
 
 SMALL = ["--cells", "16", "--ratio", "2"]
 TRAIN = [

@@ -11,7 +11,6 @@ import pytest
 
 from closura.closures import Policy
 from closura.environment import Environment, EnvironmentState, Timestep
-from closura.evaluation.simulate import Rollout, rollout
 from closura.interop.published import load_published
 from closura.problems import (
     AdvectionConfiguration,
@@ -28,6 +27,7 @@ from closura.problems import (
 from closura.problems.advection_setup import paper
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total
+from closura.simulation.evaluate import Rollout, rollout
 
 # Measured: 7e-7 in float64 (what the float32 storage of the reference leaves), 4e-6 in float32 after fifty steps.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5}

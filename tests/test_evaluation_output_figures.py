@@ -8,19 +8,19 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from closura.evaluation.results import Evaluation, MethodResult
+from closura.reporting.figures.write import write_figures
 from PIL import Image
 
-from closura.evaluation.animation import write_animation
-from closura.evaluation.comparisons import cost_scatter
-from closura.evaluation.curves import error_curves, mass_error_curves
-from closura.evaluation.fields import drawn_quantity, field_strips, kept_fields
-from closura.evaluation.figures import write_figures
-from closura.evaluation.improvement import improvement_curves
-from closura.evaluation.report import write_report
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.style import method_styles
-from closura.evaluation.training_curves import training_curves
-from closura.evaluation.violins import steps_below_threshold_violins
+from closura.reporting.figures.animation import write_animation
+from closura.reporting.figures.cost import cost_scatter
+from closura.reporting.figures.curves import error_curves, mass_error_curves
+from closura.reporting.figures.fields import drawn_quantity, field_strips, kept_fields
+from closura.reporting.figures.improvement import improvement_curves
+from closura.reporting.figures.training import training_curves
+from closura.reporting.figures.violins import steps_below_threshold_violins
+from closura.reporting.report import write_report
+from closura.reporting.style import method_styles
 
 SIMULATIONS, STEPS = 12, 30
 FRAMES = np.arange(0, STEPS + 1, 3)

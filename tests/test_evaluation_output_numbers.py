@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from closura.evaluation.results import Evaluation, MethodResult
 from rich.console import Console
 
-from closura.evaluation.bases import improvement_per_simulation
-from closura.evaluation.findings import best_rival, findings
-from closura.evaluation.metrics import (
+from closura.metrics.comparison import improvement_per_simulation
+from closura.metrics.statistics import (
     mean_per_step,
     paired_difference,
     plain,
@@ -20,9 +20,9 @@ from closura.evaluation.metrics import (
     steps_below_threshold,
     student_t_quantile,
 )
-from closura.evaluation.numbers import summary
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.tables import footnotes, print_table, write_atomically, write_csv, write_json
+from closura.reporting.findings import best_rival, findings
+from closura.reporting.numbers import summary
+from closura.reporting.tables import footnotes, print_table, write_atomically, write_csv, write_json
 
 STEPS = 4
 

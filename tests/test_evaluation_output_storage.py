@@ -9,18 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from closura.evaluation.results import Evaluation, MethodResult
 
 from closura.evaluation import load_store, saver
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.storage import (
+from closura.problems import TruthStore, advection
+from closura.problems.advection_setup import AdvectionConfiguration
+from closura.simulation.storage import (
     Simulations,
     load_simulations,
     open_simulations,
     save_simulations,
     simulations_of,
 )
-from closura.problems import TruthStore, advection
-from closura.problems.advection_setup import AdvectionConfiguration
 
 
 def make(axes: int = 2, dtype: type = np.float32) -> Simulations:

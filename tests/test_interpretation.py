@@ -18,7 +18,6 @@ from jaxtyping import Array
 from closura.cli import main
 from closura.closures import compact
 from closura.commands.interpret import parse_interpret
-from closura.evaluation.simulate import rollout
 from closura.grids import Grid
 from closura.interop import load_closure, save_weights
 from closura.interpretation import (
@@ -52,6 +51,7 @@ from closura.problems.burgers_setup import BurgersConfiguration, burgers, publis
 from closura.problems.problem import Beginning, FixedBegin, Problem
 from closura.problems.stored import simulate_truth, with_store
 from closura.runs import RunFolder
+from closura.simulation.evaluate import rollout
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = {

@@ -19,7 +19,6 @@ from closura.closures.weights import WeightsClosure
 from closura.environment import Environment
 from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, find_condition, run_study
 from closura.evaluation.laws.methods import Method, classical
-from closura.evaluation.training_curves import training_curves
 from closura.fields.burgers_profiles import burgers_1d
 from closura.fields.gas_profiles import euler_1d
 from closura.fields.initial import ENDS
@@ -36,6 +35,7 @@ from closura.problems.laws.rewards import STEEPNESS, FreeReward
 from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law, published
 from closura.problems.laws.targets import OneStep
 from closura.problems.problem import Transition
+from closura.reporting.figures.training import training_curves
 from closura.runs import RunFolder, TrainConfiguration, ValidationConfiguration, train
 from closura.runs.law_presets import law_preset
 from closura.runs.presets import train_preset

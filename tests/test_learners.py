@@ -12,7 +12,6 @@ import pytest
 
 from closura.closures import build
 from closura.environment import Environment
-from closura.evaluation.simulate import rollout
 from closura.interop.published import convert, load_published
 from closura.learners import (
     A2C,
@@ -27,6 +26,7 @@ from closura.learners.collection import collect_episode, collect_steps, minibatc
 from closura.learners.on_policy import Frames, masked_mean, normalise_advantages
 from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth, with_store
 from closura.runs.presets import train_preset
+from closura.simulation.evaluate import rollout
 
 compiled_rollout = eqx.filter_jit(rollout)
 TINY = {"channels": 4, "layers": 1, "radius": 1}

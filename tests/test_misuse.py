@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from closura.evaluation.records import load_evaluation
 
 from closura.closures import compact
 from closura.commands.evaluation import parse_evaluate, run_evaluate
@@ -14,10 +15,9 @@ from closura.commands.interpret import parse_interpret
 from closura.commands.settings import physics_of, trained_settings
 from closura.commands.training import parse_train
 from closura.evaluation import evaluate
-from closura.evaluation.publish import remove_stale, trained_steps
-from closura.evaluation.records import load_evaluation
 from closura.interop import save_weights
 from closura.problems import build_problem
+from closura.reporting.publish import remove_stale, trained_steps
 from closura.runs import RunError, RunFolder, TrainConfiguration, train
 from closura.runs.configuration import to_plain
 from closura.runs.presets import problem_preset, train_preset

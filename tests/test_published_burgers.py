@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation.simulate import rollout
 from closura.fields import TRAIN2_SETS, train_field
 from closura.interop.published import load_published
 from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
 from closura.problems.burgers_setup import published
+from closura.simulation.evaluate import rollout
 
 STEPS = (10, 25, 50, 100, 200)
 CLOSURE = (0.067, 0.050, 0.046, 0.063, 0.142)

@@ -11,6 +11,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from closura.evaluation.results import Evaluation, MethodResult
+from closura.reporting.breakdowns import BREAKDOWN_COLUMNS, breakdowns, write_breakdown_csv
 from rich.console import Console
 
 from closura.cli import main
@@ -18,22 +20,20 @@ from closura.commands import report
 from closura.commands.report import judged_on, training_arguments
 from closura.commands.training import parse_train
 from closura.evaluation import evaluate, load_evaluation, print_table, save_evaluation, summary
-from closura.evaluation.actions import action_strips
-from closura.evaluation.bases import improvement_per_simulation, worse_since, worse_than_base
-from closura.evaluation.breakdowns import BREAKDOWN_COLUMNS, breakdowns, write_breakdown_csv
-from closura.evaluation.curves import error_curves
-from closura.evaluation.failures import divergence_curves, group_errors
-from closura.evaluation.findings import findings
-from closura.evaluation.improvement import improvement_curves
-from closura.evaluation.moments import errors_at, group_names, steps_shown
-from closura.evaluation.published_curves import ADVECTION, BURGERS, STEPS, published_curves
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.saved import load_store, saver
-from closura.evaluation.scales import colour_scales
-from closura.evaluation.tables import footnotes, table_rows, write_csv
-from closura.evaluation.violins import steps_below_threshold_violins
+from closura.metrics.comparison import improvement_per_simulation, worse_since, worse_than_base
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.burgers_setup import BurgersConfiguration, burgers
+from closura.reporting.figures.actions import action_strips
+from closura.reporting.figures.curves import error_curves
+from closura.reporting.figures.failures import divergence_curves, group_errors
+from closura.reporting.figures.improvement import improvement_curves
+from closura.reporting.figures.violins import steps_below_threshold_violins
+from closura.reporting.findings import findings
+from closura.reporting.moments import errors_at, group_names, steps_shown
+from closura.reporting.published_curves import ADVECTION, BURGERS, STEPS, published_curves
+from closura.reporting.scales import colour_scales
+from closura.reporting.tables import footnotes, table_rows, write_csv
+from closura.simulation.saved import load_store, saver
 
 N = 25
 

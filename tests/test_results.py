@@ -20,9 +20,9 @@ from closura.commands.options import parse
 from closura.commands.report import ReportOptions, kept_figures
 from closura.commands.results import Outputs, command_line
 from closura.evaluation import figures as all_figures
-from closura.evaluation.page import page
-from closura.evaluation.style import figure_settings, finish, new_figure
 from closura.parts import NotAllWritten, Parts, file_name
+from closura.reporting.page import page
+from closura.reporting.style import figure_settings, finish, new_figure
 
 TINY = ["evaluate", "advection", "--cells", "8", "--ratio", "2", "--simulations", "2", "--steps", "2", "--no-timing"]
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation.simulate import Rollout, evaluate, rollout
 from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection
+from closura.simulation.evaluate import Rollout, evaluate, rollout
 
 CALM, WILD, BROKEN = range(3)
 STEPS = 8

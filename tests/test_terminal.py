@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from closura.evaluation.results import Evaluation, MethodResult
 from rich.console import Console
 
 from closura.cli import main
@@ -14,9 +15,8 @@ from closura.commands.console import _Console, fail, work_bar
 from closura.commands.demo import _show as show_demo
 from closura.evaluation import print_table
 from closura.evaluation.fronts.tables import number
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded, short
+from closura.reporting.formatting import bounded, short
+from closura.reporting.terminal import print_rows
 from closura.streams import LastingStream, printable
 
 HEADINGS = ["method", "relative error (%) at step 50", "median", "ms per step", "compared with"]

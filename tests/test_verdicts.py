@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from closura.evaluation.results import Evaluation, MethodResult
 
 from closura.commands.demo_flow import FlowDemoOptions, steps
 from closura.commands.laws import run_evaluate_law
 from closura.evaluation import load_evaluation, save_evaluation, summary
-from closura.evaluation.findings import findings, verdict
-from closura.evaluation.report import write_report
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.evaluation.scales import symmetric_scales
-from closura.evaluation.sources import sources_of
-from closura.evaluation.style import styles_of
-from closura.evaluation.tables import table_rows, write_csv
 from closura.problems.laws.march import check_courant, check_positivity, positivity_limit
+from closura.reporting.citations import sources_of
+from closura.reporting.findings import findings, verdict
+from closura.reporting.report import write_report
+from closura.reporting.scales import symmetric_scales
+from closura.reporting.style import styles_of
+from closura.reporting.tables import table_rows, write_csv
 
 
 def method(name: str, error: np.ndarray, *, learned: bool = False) -> MethodResult:

@@ -8,10 +8,11 @@ from closura.commands.console import console, training_bar
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import parse
 from closura.commands.results import Outputs
-from closura.evaluation import Evaluation, evaluate, print_table, publish
-from closura.evaluation.findings import verdict
+from closura.core import Results
+from closura.evaluation import evaluate, print_tables, publish
 from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
+from closura.reporting.findings import verdict
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
 from closura.settings import Count, Settings
@@ -93,8 +94,8 @@ def run_demo(arguments: Sequence[str]) -> None:
     )
 
 
-def _show(evaluation: Evaluation) -> None:
-    print_table(evaluation, console=console)
+def _show(evaluation: Results) -> None:
+    print_tables(evaluation, console=console)
     console.print(
         f"the learned closure. {verdict(evaluation, 'compact')}",
         soft_wrap=True,

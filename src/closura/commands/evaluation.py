@@ -26,13 +26,12 @@ from closura.evaluation import (
     evaluate,
     load_simulations,
     load_store,
-    print_table,
+    print_tables,
     publish,
     saver,
     write_json,
 )
 from closura.evaluation.laws import LAW_PROBLEMS
-from closura.evaluation.storage import check_replaceable
 from closura.files import own_file
 from closura.interop import load_closure
 from closura.problems import PROBLEMS, Problem, ProblemName, build_problem, family
@@ -42,6 +41,7 @@ from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.seeds import key_of
 from closura.settings import Count, Positive, Seed, Settings
+from closura.simulation.storage import check_replaceable
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             "--out": lambda out: publish(result, out, title=title, training=training),
             "--save": lambda path: saver(path, problem, settings, overwrite=options.overwrite)(*fields[0]),
         },
-        partial(print_table, result, console=console),
+        partial(print_tables, result, console=console),
     )
     return result
 

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from closura.commands.console import console
 from closura.commands.options import argument, parse
 from closura.commands.results import Outputs
-from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reduced.spectra import ModePower
+from closura.reporting.style import figure_settings, new_figure, plain_log_axis, save_figure
 from closura.settings import Natural, Positive, Settings
 from closura.trajectories import FlowData, new_flow, open_flow
 from closura.trajectories.store import check_free
@@ -200,7 +200,7 @@ def draw_spectra(power: ModePower, applied: Filter, path: Path) -> Figure:
         axes.set_ylabel("energy in the shell")
         axes.set_title(f"thin: full, thick: after the {applied.name} filter")
         axes.legend()
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def _with_sum(energies: np.ndarray) -> np.ndarray:

@@ -15,14 +15,14 @@ from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import trained_settings
-from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded
 from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.parts import Parts
 from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, ProblemName, build_problem
+from closura.reporting.formatting import bounded
+from closura.reporting.terminal import print_rows
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.presets import problem_preset

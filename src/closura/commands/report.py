@@ -17,22 +17,25 @@ from closura.commands.laws import evaluate_law, parse_evaluate_law, show_law
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
-from closura.evaluation import Evaluation, evaluate, load_evaluation, write_report
-from closura.evaluation.figures import write_figures
+from closura.core import Results
+from closura.core.results import FILE
+from closura.evaluation import evaluate, write_report
 from closura.evaluation.laws.report import write_figures as law_figures
 from closura.evaluation.laws.report import write_report as law_report
-from closura.evaluation.page import small
-from closura.evaluation.publish import trained_steps
-from closura.evaluation.training_curves import training_curves, training_panels
 from closura.files import own_file
 from closura.interop import load_closure
 from closura.parts import Parts
 from closura.problems import PROBLEMS, build_problem, judged_on
+from closura.reporting.figure import write_figures
+from closura.reporting.figures.training import training_curves, training_panels
+from closura.reporting.picture import small
+from closura.reporting.publish import shading, trained_steps
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.settings import Count, Positive, Seed, Settings
+from closura.simulation import earlier
 
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
@@ -112,7 +115,7 @@ def run_report(arguments: Sequence[str]) -> Path:
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = command_line("report", arguments)
-    evaluations: dict[str, Evaluation] = {}
+    evaluations: dict[str, Results] = {}
     figures: dict[str, dict[str, Path]] = {}
     parts = Parts()
     with tempfile.TemporaryDirectory() as scratch:
@@ -123,16 +126,16 @@ def run_report(arguments: Sequence[str]) -> Path:
                 seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
                 folder = Path(scratch) / str(number)
                 agreed = seen.pop() if len(seen) == 1 else None
-                draw = partial(write_figures, evaluations[heading], folder, trained_steps=agreed)
+                draw = partial(write_figures, evaluations[heading], folder, options=shading(agreed))
                 figures[heading] = parts.include(draw)
         for name, folder in ready.items():
-            evaluations[name] = load_evaluation(folder / "evaluation.npz")
+            evaluations[name] = open_results(folder)
             figures[name] = kept_figures(folder / "figures", parts)
         trainings = {name: training_of_run(run, name, Path(scratch), parts) for name, run in runs.items()}
         write = partial(
             write_report,
             title=options.title or f"Closures: {', '.join([*runs, *ready])}",
-            evaluations=evaluations,
+            comparisons=evaluations,
             figures=figures,
             notes=INTRODUCTION,
             runs=trainings,
@@ -141,6 +144,13 @@ def run_report(arguments: Sequence[str]) -> Path:
         outputs.deliver({"--out": write})
     parts.close()
     return options.out
+
+
+def open_results(folder: Path) -> Results:
+    """Results in a folder, of this version or an earlier one."""
+    if (folder / FILE).exists():
+        return Results.open(folder)
+    return earlier.read_evaluation(folder / earlier.FILE)
 
 
 def kept_figures(folder: Path, parts: Parts) -> dict[str, Path]:
@@ -155,7 +165,7 @@ def kept_figures(folder: Path, parts: Parts) -> dict[str, Path]:
     return {path.stem: path for path in shown if parts.write(str(path), path, small) is not None}
 
 
-def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Evaluation:
+def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
     """The closures of runs that share truth and rivals, side by side; each corrects its own solver."""
     settings = judged_on(next(iter(runs.values())).configuration.problem)
     problem = build_problem(settings, "test", data_dir=options.data_dir)
@@ -239,14 +249,14 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
         name, path = named_closure(text)
         if name in runs or name in ready:
             raise ValueError(f"two runs are called {name}: give one another name with NAME=PATH")
-        if (path / "evaluation.npz").exists():
+        if any((path / name).exists() for name in (FILE, earlier.FILE)):
             ready[name] = path
         elif RunFolder(path).holds_run:
             runs[name] = _Run(RunFolder(path), RunFolder(path).read_configuration())
         else:
             raise ValueError(
                 f"{path} is neither a run folder (no configuration.json) nor one that closura evaluate --out wrote "
-                "(no evaluation.npz)"
+                "(no results.nc)"
             )
     return runs, ready
 

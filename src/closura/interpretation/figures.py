@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from closura.evaluation.fields import colour_map, draw_picture
-from closura.evaluation.style import figure_settings, finish, new_figure
 from closura.interpretation.collect import Trajectories
 from closura.interpretation.correlation import THEORY, Comparison
 from closura.problems.problem import Problem
+from closura.reporting.figures.fields import colour_map, draw_picture
+from closura.reporting.style import figure_settings, new_figure, save_figure
 
 _BLUE, _RED = "#0077BB", "#CC3311"
 
@@ -91,7 +91,7 @@ def interpretation_figure(
             axes.set_ylabel("learned action")
             axes.set_title(f"r = {comparison.correlation[shown]:.3f}, slope {comparison.slope[shown]:.2f}", fontsize=10)
         figure.suptitle(f"{title or problem.name}: simulation {shown} of {len(trajectories.state)}")
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def correlation_figure(comparisons: Sequence[Comparison], path: str | Path | None = None, *, title: str = "") -> Figure:
@@ -116,4 +116,4 @@ def correlation_figure(comparisons: Sequence[Comparison], path: str | Path | Non
         axes.grid(visible=False, axis="x")
         axes.set_ylabel("correlation, learned and optimal action")
         axes.set_title(title)
-        return finish(figure, path)
+        return save_figure(figure, path)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
-from closura.evaluation.simulate import rollout
 from closura.problems import Problem, TruthStore, simulate_truth
+from closura.simulation.evaluate import rollout
 
 
 class RewardedSimulations(eqx.Module):
@@ -50,7 +50,7 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
     if isinstance(validation, RewardedSimulations):
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
-    last = rollout(problem.dynamics, closure, validation, problem.error).error[:, -1]
+    last = rollout(problem.dynamics, closure, validation, {"error": problem.error}).values["error"][:, -1]
     if problem.typical == "geometric":
         typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
     else:

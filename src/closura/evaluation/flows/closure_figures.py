@@ -10,7 +10,7 @@ from closura.evaluation.ensembles import Scores
 from closura.evaluation.flows import panels
 from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import positive, styles_of, symmetric
-from closura.evaluation.style import figure_settings, finish, new_figure
+from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SHOWN = 3
 """Closures in figures that give each its own panels."""
@@ -47,7 +47,7 @@ def fields(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Fig
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title, fontsize=10)
         figure.suptitle(f"{_title(evaluation)}, t = {float(truth['example_time']):g}; velocity", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def series(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -67,7 +67,7 @@ def series(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Fig
             axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.22))
         grid[-1].set_xlabel("time (units of length / velocity)")
         figure.suptitle(f"{_title(evaluation)}, at (x, y) = {_point(evaluation)}", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def energies(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure:
@@ -78,7 +78,7 @@ def energies(evaluation: ClosureEvaluation, path: str | Path | None = None) -> F
         axes = figure.subplots()
         panels.energy_densities(axes, evaluation.truth.energies, evaluation.filtered.energies, rows)
         axes.set_title(_title(evaluation), fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def spectra(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure:
@@ -90,7 +90,7 @@ def spectra(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Fi
         left, right = figure.subplots(1, 2)
         panels.spectra(left, right, truth.spectrum, truth.resolving_shell, evaluation.filtered.spectrum, rows)
         figure.suptitle(f"{_title(evaluation)}; right: shells with 99.99 % of the energy", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def calibration(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -103,7 +103,7 @@ def calibration(evaluation: ClosureEvaluation, path: str | Path | None = None) -
         axes = figure.subplots()
         panels.reliability(axes, rows)
         axes.set_title(_title(evaluation), fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def rank_histograms(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -115,7 +115,7 @@ def rank_histograms(evaluation: ClosureEvaluation, path: str | Path | None = Non
         figure = new_figure(max(3.1 * len(rows), 5.0), 3.0)
         panels.ranks(list(figure.subplots(1, len(rows), squeeze=False, sharey=False)[0]), rows)
         figure.suptitle(_title(evaluation), fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def space_time(evaluation: ClosureEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -128,7 +128,7 @@ def space_time(evaluation: ClosureEvaluation, path: str | Path | None = None) ->
     for name in _shown(evaluation):
         shown[f"{name}, one member"] = (times, evaluation.rows[name].trace["along_x"])
     with figure_settings():
-        return finish(panels.space_time(shown, what=_title(evaluation)), path)
+        return save_figure(panels.space_time(shown, what=_title(evaluation)), path)
 
 
 _CERTAIN = ("none", "persistence")

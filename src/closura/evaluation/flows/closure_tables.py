@@ -11,9 +11,9 @@ import numpy as np
 from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
 from closura.evaluation.flows.look import Block, count, percent, seconds
-from closura.evaluation.metrics import plain as jsonable
-from closura.evaluation.words import bounded
 from closura.files import write_atomically
+from closura.plain import plain as jsonable
+from closura.reporting.formatting import bounded
 
 PUBLISHED_WORDS = (
     "Published scoring: the notebooks' formulas (intervals of mean ± q standard deviations, CRPS of normal "

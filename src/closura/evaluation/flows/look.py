@@ -12,11 +12,12 @@ from matplotlib.colors import Normalize
 from matplotlib.image import AxesImage
 from rich.console import Console
 
-from closura.evaluation.fields import draw_picture
-from closura.evaluation.scales import ROUNDING, colour_map
-from closura.evaluation.style import MethodStyle, method_styles
-from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded
+from closura.core import Role
+from closura.reporting.figures.fields import draw_picture
+from closura.reporting.formatting import bounded
+from closura.reporting.scales import ROUNDING, colour_map
+from closura.reporting.style import MethodStyle, method_styles
+from closura.reporting.terminal import print_rows
 
 TRUTH: dict[str, Any] = {"color": "#228833", "lw": 5.0, "alpha": 0.45, "label": "truth"}
 """Broad and pale, so that it can be seen beneath what agrees with it."""
@@ -42,7 +43,7 @@ class Block(NamedTuple):
 def styles_of(names: Sequence[str]) -> dict[str, MethodStyle]:
     """How rows are drawn: no closure red, persistence black dots, climatology grey; the others solid, in colours."""
     learned = [name for name in names if name not in BASELINE_STYLES]
-    found = method_styles(dict.fromkeys(learned, "closure"))
+    found = method_styles(dict.fromkeys(learned, Role.CLOSURE))
     styles = {}
     for name in names:
         if name in BASELINE_STYLES:

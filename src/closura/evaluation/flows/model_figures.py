@@ -14,8 +14,8 @@ from closura.evaluation.flows.long_runs import Distances
 from closura.evaluation.flows.look import TRUTH, nothing_is_nan, positive, styles_of, symmetric
 from closura.evaluation.flows.model_study import ModelEvaluation
 from closura.evaluation.flows.model_truth import example_lead
-from closura.evaluation.scales import size_of
-from closura.evaluation.style import MethodStyle, figure_settings, finish, new_figure
+from closura.reporting.scales import size_of
+from closura.reporting.style import MethodStyle, figure_settings, new_figure, save_figure
 
 CLOSED = "#882299"
 
@@ -47,7 +47,7 @@ def lead_time(evaluation: ModelEvaluation, path: str | Path | None = None) -> Fi
         figure.legend(handles, labels, loc="outside lower center", ncols=min(6, len(labels)))
         _lyapunov_axis(error, evaluation)
         figure.suptitle(f"{_title(evaluation)}, filtered fields", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def _lyapunov_axis(axes: Axes, evaluation: ModelEvaluation) -> None:
@@ -75,7 +75,7 @@ def series(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figur
             axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.22))
         grid[-1].set_xlabel("time since the start (units of length / velocity)")
         figure.suptitle(f"{_title(evaluation)}, first start", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def fields(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -115,7 +115,7 @@ def fields(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figur
             axes.set_title(title, fontsize=10)
         time = evaluation.leads[example_lead(len(evaluation.leads))]
         figure.suptitle(f"{_title(evaluation)}; velocity at lead time {time:.3g}", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def energies(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figure:
@@ -134,7 +134,7 @@ def energies(evaluation: ModelEvaluation, path: str | Path | None = None) -> Fig
         axes = figure.subplots()
         panels.energy_densities(axes, evaluation.truth.energies, evaluation.filtered_truth.energies, rows, styles)
         axes.set_title(f"{_title(evaluation)}, {evaluation.study.steps} steps", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def distances(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -164,7 +164,7 @@ def distances(evaluation: ModelEvaluation, path: str | Path | None = None) -> Fi
             axes.legend(fontsize=8)
         grid[0].set_ylabel("Wasserstein-1 distance (units of energy)")
         figure.suptitle(f"{_title(evaluation)}, slices of {evaluation.study.slice_steps} steps", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def _slices(
@@ -205,7 +205,7 @@ def spectra(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figu
             left, right, truth.spectrum, truth.resolving_shell, evaluation.filtered_truth.spectrum, rows, styles
         )
         figure.suptitle(f"{_title(evaluation)}; right: shells with 99.99 % of the energy", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def space_time(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figure:
@@ -223,7 +223,7 @@ def space_time(evaluation: ModelEvaluation, path: str | Path | None = None) -> F
         if "closed_along_x" in trace:
             shown[f"{name}, one member, closed"] = (trace["closed_times"], trace["closed_along_x"])
     with figure_settings():
-        return finish(panels.space_time(shown, what=f"{_title(evaluation)}, first start"), path)
+        return save_figure(panels.space_time(shown, what=f"{_title(evaluation)}, first start"), path)
 
 
 def calibration(evaluation: ModelEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -241,7 +241,7 @@ def calibration(evaluation: ModelEvaluation, path: str | Path | None = None) -> 
         panels.reliability(grid[0], rows)
         panels.ranks(list(grid[1:]), rows)
         figure.suptitle(f"{_title(evaluation)}, all leads to t = {evaluation.leads[-1]:.3g}", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 FIGURES: dict[str, Callable[[ModelEvaluation, str | Path | None], Figure | None]] = {

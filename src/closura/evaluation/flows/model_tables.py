@@ -15,9 +15,9 @@ from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
 from closura.evaluation.flows.look import Block, count, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
-from closura.evaluation.metrics import plain as jsonable
-from closura.evaluation.words import bounded
 from closura.files import write_atomically
+from closura.plain import plain as jsonable
+from closura.reporting.formatting import bounded
 
 MOMENTS = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Parts of the followed time at which scores are told."""

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from closura.evaluation.ensembles import Histogram, Scores
 from closura.evaluation.flows.look import FILTERED, TRUTH, nothing_is_nan, picture, positive, styles_of
-from closura.evaluation.style import MethodStyle, new_figure, plain_log_axis
+from closura.reporting.style import MethodStyle, new_figure, plain_log_axis
 
 PDF_BINS = 60
 _BANDS = ((0.95, 0.16), (0.68, 0.3))

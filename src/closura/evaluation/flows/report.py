@@ -6,14 +6,14 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closura.evaluation import page
 from closura.evaluation.flows import closure_figures, closure_tables, model_figures, model_tables
 from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import Block, stand_out
 from closura.evaluation.flows.model_study import ModelEvaluation
-from closura.evaluation.publish import remove_stale
 from closura.files import check_folder, write_atomically
 from closura.parts import Parts
+from closura.reporting import page
+from closura.reporting.publish import remove_stale
 
 BIBTEX = """\
 @article{zighed2025scale,

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from closura.evaluation.fronts.benchmark import CALLS, Fronts
-from closura.evaluation.style import figure_settings, finish, new_figure, plain_log_axis
+from closura.reporting.style import figure_settings, new_figure, plain_log_axis, save_figure
 
 # Colours after Paul Tol's schemes; families are told apart by marks too.
 _COLOURS = ("#CC3311", "#EE7733", "#BBAA00", "#228833", "#882299", "#777777", "#AA6644", "#EE99AA", "#000000")
@@ -112,7 +112,7 @@ def _finished(
     title = f"{suite.problem}, n = {suite.simulations}; truth: {truth} ({suite.words[truth]})"
     figure.suptitle(title + (f"; {missing} contenders that diverged are not drawn" if missing else ""), fontsize=10)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return finish(figure, path)
+    return save_figure(figure, path)
 
 
 def _points(axes: Axes, fronts: Fronts, cost: Mapping[str, float], value: Mapping[str, float]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 from closura.evaluation.fronts.benchmark import CALLS, Fronts, Point
 from closura.evaluation.fronts.contender import Contender, Horizon, Suite
 from closura.evaluation.fronts.timing import StepTime
-from closura.evaluation.metrics import plain, spread
 from closura.files import write_atomically
+from closura.metrics.statistics import spread
 
 
 def short(value: float | int) -> float | int | None:

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from closura.evaluation.fronts.contender import Outcome, Work
-from closura.evaluation.simulate import DIVERGENCE_FACTOR
 from closura.problems.problem import Draw
+from closura.simulation.evaluate import DIVERGENCE_FACTOR
 
 State = PyTree[Array]
 Seen = Float[Array, "component *grid"]

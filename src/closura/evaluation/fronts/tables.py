@@ -12,9 +12,9 @@ from closura.evaluation.fronts.contender import Horizon
 from closura.evaluation.fronts.front import Paired
 from closura.evaluation.fronts.records import short
 from closura.evaluation.fronts.timing import StepTime
-from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded
 from closura.files import write_atomically
+from closura.reporting.formatting import bounded
+from closura.reporting.terminal import print_rows
 
 NOTABLE = 0.95
 """A point of a front is worth a row where its error is less than that share of the last one's."""

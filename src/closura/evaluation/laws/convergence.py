@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from closura.evaluation.laws.look import common_legend, panels, styles_of
 from closura.evaluation.laws.methods import rival_of
 from closura.evaluation.laws.study import LawEvaluation
-from closura.evaluation.style import figure_settings, finish, plain_log_axis
+from closura.reporting.style import figure_settings, plain_log_axis, save_figure
 
 GUIDES = (1, 3, 5)
 """Orders of the guide lines."""
@@ -46,7 +46,7 @@ def convergence(evaluation: LawEvaluation, path: str | Path | None = None) -> Fi
             panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             panel.xaxis.set_minor_locator(NullLocator())
         common_legend(figure, axes[0])
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def _guides(panel: Axes, grids: list[int], values: list[float]) -> None:
@@ -96,7 +96,7 @@ def scatter_figure(evaluation: LawEvaluation, path: str | Path | None = None) ->
             panel.set_ylabel(f"of {name}")
             panel.set_title("below the line: better", fontsize=9)
             panel.legend(fontsize=7, loc="upper left")
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def cost_figure(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure:
@@ -117,4 +117,4 @@ def cost_figure(evaluation: LawEvaluation, path: str | Path | None = None) -> Fi
         panel.margins(0.15)
         plain_log_axis(panel, "x")
         panel.legend()
-        return finish(figure, path)
+        return save_figure(figure, path)

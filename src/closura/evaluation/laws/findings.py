@@ -4,7 +4,7 @@ from closura.evaluation.laws.measure import geometric_mean
 from closura.evaluation.laws.methods import rival_of
 from closura.evaluation.laws.study import LawEvaluation
 from closura.evaluation.laws.tables import NORM_NAMES, ratio
-from closura.evaluation.words import cost_beside, standing
+from closura.reporting.formatting import cost_beside, standing
 
 
 def findings(evaluation: LawEvaluation) -> list[str]:

@@ -6,18 +6,16 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from closura.core import Role
 from closura.evaluation.laws.methods import Method
-from closura.evaluation.style import Kind, MethodStyle, method_styles, new_figure
+from closura.reporting.style import MethodStyle, method_styles, new_figure
 
 SOLUTION: dict[str, Any] = {"color": "black", "linewidth": 1.0, "alpha": 0.85, "zorder": 1.5}
 
 
 def styles_of(methods: Mapping[str, Method]) -> dict[str, MethodStyle]:
-    """Closures blue and thick, weno5-js red, teno5 orange, other schemes grey; lines and markers differ too."""
-    schemes: dict[str, Kind] = {"weno5-js": "baseline", "teno5": "accurate"}
-    return method_styles(
-        {name: "closure" if method.learned else schemes.get(name, "classical") for name, method in methods.items()}
-    )
+    """By role: closures blue and thick, schemes in other colours; lines and markers differ too."""
+    return method_styles({name: Role.CLOSURE if method.learned else Role.BASELINE for name, method in methods.items()})
 
 
 def panels(count: int, *, columns: int = 3, width: float = 3.6, height: float = 2.5) -> tuple[Figure, list[Axes]]:

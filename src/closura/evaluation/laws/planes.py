@@ -8,12 +8,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from closura.evaluation.animation import GREYS, _centred, _gif
-from closura.evaluation.fields import draw_picture
 from closura.evaluation.laws.study import LawEvaluation
-from closura.evaluation.scales import ROUNDING, colour_map, size_of
-from closura.evaluation.style import figure_settings, finish, new_figure
 from closura.files import write_atomically
+from closura.reporting.figures.animation import GREYS, _centred, _gif
+from closura.reporting.figures.fields import draw_picture
+from closura.reporting.scales import ROUNDING, colour_map, size_of
+from closura.reporting.style import figure_settings, new_figure, save_figure
 
 TILE, GAP, HEADER, CAPTION, SHADES = 160, 8, 26, 20, 96
 
@@ -48,7 +48,7 @@ def fields(evaluation: LawEvaluation, path: str | Path | None = None, *, errors:
             bar.outline.set_visible(False)
         what = "difference to the solution" if errors else "at the end"
         figure.suptitle(f"{evaluation.study.problem.law.primitives[0]}, {what}", fontsize=11)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def animation(evaluation: LawEvaluation, initial: str, path: str | Path) -> Path:

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from closura.evaluation.laws.look import SOLUTION, common_legend, panels, styles_of
 from closura.evaluation.laws.study import LawEvaluation
 from closura.evaluation.laws.traces import Trace
-from closura.evaluation.style import figure_settings, finish, new_figure
 from closura.fields.initial import InitialCondition
 from closura.numerics.weno_tables import optimal_weights
+from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SNAPSHOTS = 10
 WEIGHTS_SHOWN = 4
@@ -43,7 +43,7 @@ def states(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure:
                 panel.set_ylabel(variable)
                 _limit(panel, first.solution[-1, component])
         common_legend(figure, axes[0])
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def evolution(evaluation: LawEvaluation, method: str, path: str | Path | None = None) -> Figure:
@@ -61,7 +61,7 @@ def evolution(evaluation: LawEvaluation, method: str, path: str | Path | None = 
             panel.set_title(f"{initial}, t = 0 to {trace.times[-1]:.3g}")
             panel.set_ylabel(evaluation.study.problem.law.primitives[0])
         figure.suptitle(f"{method}, darker with time; grey: the solution", fontsize=11)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def error_profiles(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure:
@@ -81,7 +81,7 @@ def error_profiles(evaluation: LawEvaluation, path: str | Path | None = None) ->
             panel.set_title(initial)
             panel.set_ylabel(f"|error of {evaluation.study.problem.quantity}|")
         common_legend(figure, axes[0])
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def history(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure:
@@ -115,7 +115,7 @@ def history(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure
             lower.set_title(initial)
             lower.set_xlabel("t")
         common_legend(figure, axes[0])
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def weights(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure | None:
@@ -154,7 +154,7 @@ def weights(evaluation: LawEvaluation, path: str | Path | None = None) -> Figure
                 panel.set_ylim(-0.03, 1.03)
                 panel.set_title(f"{name}, {initial}: {label} flux", fontsize=9)
         common_legend(figure, grid[0, 0])
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def shown_method(evaluation: LawEvaluation) -> str:

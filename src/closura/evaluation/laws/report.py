@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closura.evaluation import page
 from closura.evaluation.laws import convergence, planes, profiles
 from closura.evaluation.laws.findings import findings
 from closura.evaluation.laws.study import LawEvaluation
@@ -22,11 +21,12 @@ from closura.evaluation.laws.tables import (
     write_csv,
     write_json,
 )  # fmt: skip
-from closura.evaluation.publish import remove_stale
-from closura.evaluation.sources import sources_of_schemes
-from closura.evaluation.training_curves import training_curves, training_panels
 from closura.files import check_folder, write_atomically
 from closura.parts import Parts, file_name
+from closura.reporting import page
+from closura.reporting.citations import sources_of_schemes
+from closura.reporting.figures.training import training_curves, training_panels
+from closura.reporting.publish import remove_stale
 
 CAPTIONS = {
     "convergence": "Errors against the number of cells; dotted: orders 1, 3 and 5.",

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Float64, PyTree
 
 from closura.evaluation.laws.methods import Method, smallest_grid
-from closura.evaluation.timing import SolverStep, milliseconds_per_step
 from closura.fields.initial import InitialCondition
 from closura.problems.laws.dynamics import Parameters
 from closura.problems.laws.march import March, begin, check_courant, check_positivity, march_to, place, stacked
+from closura.simulation.timing import SolverStep, milliseconds_per_step
 
 NEGATIVE = "negative density or pressure"
 """What is wrong with a state of a gas that is finite and none of the law's."""

@@ -22,8 +22,8 @@ from closura.evaluation.laws.measure import (
 from closura.evaluation.laws.methods import Method, rival_of
 from closura.evaluation.laws.references import conserved, reference, shocks
 from closura.evaluation.laws.simulate import Simulated, Steps, simulate, step_cost
-from closura.evaluation.metrics import mean_interval
 from closura.fields.initial import InitialCondition
+from closura.metrics.statistics import mean_interval
 from closura.seeds import generator_of
 
 Scores = dict[str, dict[str, dict[int, Score]]]

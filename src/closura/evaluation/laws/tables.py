@@ -14,10 +14,10 @@ from closura.evaluation.laws.measure import Score, observed_order
 from closura.evaluation.laws.methods import rival_of
 from closura.evaluation.laws.simulate import NEGATIVE
 from closura.evaluation.laws.study import LawEvaluation
-from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded
 from closura.files import write_atomically
 from closura.problems.laws.march import positivity_limit
+from closura.reporting.formatting import bounded
+from closura.reporting.terminal import print_rows
 
 NORMS = ("l2", "l1", "linf")
 _WORDS = ("initial condition", "family", "rival", "compared with", "failed")

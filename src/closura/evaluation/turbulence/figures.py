@@ -10,12 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from closura.core import Role
 from closura.evaluation.ensembles import vorticity
-from closura.evaluation.fields import draw_picture
-from closura.evaluation.scales import colour_map
-from closura.evaluation.style import MethodStyle, figure_settings, finish, method_styles, new_figure, plain_log_axis
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, TurbulenceEvaluation
 from closura.numerics.fourier import refine
+from closura.reporting.figures.fields import draw_picture
+from closura.reporting.scales import colour_map
+from closura.reporting.style import MethodStyle, figure_settings, method_styles, new_figure, plain_log_axis, save_figure
 
 POINTS = 96
 """Pictures of coarser grids are drawn on so many points per side, by their Fourier series."""
@@ -25,7 +26,7 @@ GREYS = ("#8A8A8A", "#AAAAAA", "#C4C4C4", "#555555")
 
 def styles(evaluation: TurbulenceEvaluation) -> dict[str, MethodStyle]:
     """Red without a model, orange for Smagorinsky, greys for finer grids, blues for closures, green for the truth."""
-    learned = method_styles(dict.fromkeys(evaluation.closures, "closure"))
+    learned = method_styles(dict.fromkeys(evaluation.closures, Role.CLOSURE))
     found: dict[str, MethodStyle] = {}
     for name in evaluation.methods:
         if name in learned:
@@ -36,7 +37,9 @@ def styles(evaluation: TurbulenceEvaluation) -> dict[str, MethodStyle]:
         elif name == PERSISTENCE:
             found[name] = MethodStyle("#000000", (0, (1.0, 2.5)), ".", 1.0)
         else:
-            found[name] = method_styles({name: "baseline" if name == evaluation.baseline else "accurate"})[name]
+            found[name] = method_styles({name: Role.UNCORRECTED if name == evaluation.baseline else Role.BASELINE})[
+                name
+            ]
     return found
 
 
@@ -62,7 +65,7 @@ def correlations(evaluation: TurbulenceEvaluation, path: str | Path | None = Non
             above.set_xlabel("Lyapunov times", fontsize=9)
         axes.legend(fontsize=8)
         axes.set_title(f"{_title(evaluation)}: mean and middle half of {evaluation.simulations} starts", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def errors(evaluation: TurbulenceEvaluation, path: str | Path | None = None) -> Figure:
@@ -85,7 +88,7 @@ def errors(evaluation: TurbulenceEvaluation, path: str | Path | None = None) -> 
         axes.set(xlim=(0, evaluation.times[-1]), xlabel="time", ylabel="relative L2 error of the velocity")
         axes.legend(fontsize=8)
         axes.set_title(f"{_title(evaluation)}: median and middle half of starts", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def spectra(evaluation: TurbulenceEvaluation, path: str | Path | None = None) -> Figure:
@@ -114,7 +117,7 @@ def spectra(evaluation: TurbulenceEvaluation, path: str | Path | None = None) ->
         figure.suptitle(
             f"{_title(evaluation)}, t = {evaluation.statistics_from:g} to {evaluation.statistics_to:g}", fontsize=10
         )
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 def fields(evaluation: TurbulenceEvaluation, path: str | Path | None = None) -> Figure:
@@ -136,7 +139,7 @@ def fields(evaluation: TurbulenceEvaluation, path: str | Path | None = None) -> 
         bar = figure.colorbar(ScalarMappable(scale, colours), ax=list(grid.ravel()), fraction=0.02, pad=0.01)
         bar.outline.set_visible(False)
         figure.suptitle(f"{_title(evaluation)}: vorticity on the coarse grid", fontsize=10)
-        return finish(figure, path)
+        return save_figure(figure, path)
 
 
 FIGURES = {"correlations": correlations, "errors": errors, "spectra": spectra, "fields": fields}

@@ -6,13 +6,13 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from closura.evaluation import page
-from closura.evaluation.publish import remove_stale
 from closura.evaluation.turbulence.figures import CAPTIONS, FIGURES
 from closura.evaluation.turbulence.study import TurbulenceEvaluation
 from closura.evaluation.turbulence.tables import blocks, write_json
 from closura.files import check_folder, write_atomically
 from closura.parts import Parts
+from closura.reporting import page
+from closura.reporting.publish import remove_stale
 
 
 class Published(NamedTuple):

@@ -27,15 +27,15 @@ from closura.evaluation.ensembles import (
     relative_l2_series,
     vorticity_correlation,
 )
-from closura.evaluation.metrics import mean_interval
-from closura.evaluation.timing import SolverStep, TargetStep, milliseconds_per_step
-from closura.evaluation.words import cost_beside
+from closura.metrics.statistics import mean_interval
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.target import KolmogorovTarget, in_points
 from closura.problems.problem import Ask, Draw, Dynamics, Problem, Target
 from closura.problems.stored import TruthStore, simulate_truth
+from closura.reporting.formatting import cost_beside
+from closura.simulation.timing import SolverStep, TargetStep, milliseconds_per_step
 
 THRESHOLDS = (0.95, 0.8)
 """Correlations of the vorticity below which a prediction has lost the flow."""

@@ -9,11 +9,11 @@ import numpy as np
 from rich.console import Console
 
 from closura.evaluation.ensembles import FlowSummary, compare_flows
-from closura.evaluation.metrics import plain
-from closura.evaluation.terminal import print_rows
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, Model, TurbulenceEvaluation
-from closura.evaluation.words import bounded, short
 from closura.files import write_atomically
+from closura.plain import plain
+from closura.reporting.formatting import bounded, short
+from closura.reporting.terminal import print_rows
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
 """Parts of the time that is followed at which errors are told."""

@@ -1,0 +1,89 @@
+"""What is measured of a simulation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from closura.core.registry import Registry
+
+Aggregate = Literal["mean", "median", "geometric"]
+"""How the values of several simulations make one number: the median where a single one would rule the mean, the
+geometric mean where simulations differ much in difficulty and each should count by its relative change."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One kind of number, measured of every simulation.
+
+    Parameters
+    ----------
+    name
+        The name of its variable in :class:`~closura.core.results.Results`, and in JSON and CSV.
+    of
+        ``of(field, reference) -> scalar`` of two fields ``(component, *grid)`` on the grid of comparison at one time,
+        traceable by JAX; with ``series`` ``of(fields, references, times) -> scalar`` of NumPy arrays with a leading
+        axis of times.
+    title
+        What it is, for tables and axes ("relative MAE").
+    unit
+        Its unit; "1" for pure numbers.
+    percent
+        Whether it is a share, written in percent.
+    better
+        Which values are better; "" where neither is.
+    aggregate
+        How the values of several simulations make one number.
+    series
+        Whether it is measured of a whole simulation rather than at each time.
+    """
+
+    name: str
+    of: Callable[..., Any]
+    title: str = ""
+    unit: str = "1"
+    percent: bool = False
+    better: Literal["lower", "higher", ""] = "lower"
+    aggregate: Aggregate = "mean"
+    series: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"the name of a metric is that of a variable (letters, digits, _); got {self.name!r}")
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
+
+    @property
+    def attributes(self) -> dict[str, str | int]:
+        """What is written beside its values."""
+        return {
+            "long_name": self.title, "units": self.unit, "percent": int(self.percent), "better": self.better,
+            "aggregate": self.aggregate,
+        }  # fmt: skip
+
+
+METRICS: Registry[Metric] = Registry("metric", Metric)
+
+
+def metric(
+    name: str,
+    *,
+    title: str = "",
+    unit: str = "1",
+    percent: bool = False,
+    better: Literal["lower", "higher", ""] = "lower",
+    aggregate: Aggregate = "mean",
+    series: bool = False,
+) -> Callable[[Callable[..., Any]], Metric]:
+    """Make a registered metric of a function; see :class:`Metric`.
+
+    .. code-block:: python
+
+        @closura.metric("peak_error", title="error of the largest value")
+        def peak_error(field, reference):
+            return abs(field.max() - reference.max())
+    """
+
+    def register(of: Callable[..., Any]) -> Metric:
+        return METRICS.add(name, Metric(name, of, title, unit, percent, better, aggregate, series))
+
+    return register

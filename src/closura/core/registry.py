@@ -1,0 +1,193 @@
+"""Registries: problems, closures, learners, metrics, figures, baselines and commands by name, wherever they come from.
+
+An entry is one decorated object. It is found by
+
+* its name, if it was registered in this process, is one of the package's own (:mod:`closura.entries`) or an entry
+  point of another installed package (group ``closura.problems`` and its like),
+* ``file.py`` or ``file.py:object``, a Python file, or
+* ``package.module:object``.
+
+Nothing is imported before it is asked for.
+"""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, NamedTuple, TypeVar
+
+from closura.entries import ENTRIES
+
+T = TypeVar("T")
+
+
+class Source(NamedTuple):
+    """Where an entry comes from: the file that defines it, and the SHA-256 of what is in it."""
+
+    path: str
+    sha256: str
+
+
+class Registry(Generic[T]):
+    """Entries of one kind by name.
+
+    Parameters
+    ----------
+    what
+        What an entry is, in words ("problem"); entry points are looked for in ``closura.WHATs``.
+    kind
+        The class of the entries.
+    """
+
+    def __init__(self, what: str, kind: type[T]) -> None:
+        self.what, self.kind = what, kind
+        self._entries: dict[str, T] = {}
+
+    @property
+    def group(self) -> str:
+        """The group of entry points."""
+        return f"closura.{self.what}s"
+
+    def add(self, name: str, entry: T) -> T:
+        """Register an entry; the same object, or one from the same file, may be registered again.
+
+        Raises
+        ------
+        ValueError
+            If the name is empty, or has characters that would make it a path or an option.
+        """
+        if not name or name.startswith("-") or any(c in name for c in "/\\:=. \t\n"):
+            raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
+        self._entries[name] = entry
+        return entry
+
+    def names(self) -> tuple[str, ...]:
+        """All names that are known without importing anything."""
+        return tuple(dict.fromkeys([*self._points(), *self._entries]))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries or name in self._points()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def loaded(self) -> Mapping[str, T]:
+        """What has been imported so far, by name."""
+        return dict(self._entries)
+
+    def all(self) -> dict[str, T]:
+        """Every entry, imported."""
+        return {name: self.find(name) for name in self.names()}
+
+    def find(self, text: str) -> T:
+        """The entry of a name, a file or an object in a module.
+
+        Raises
+        ------
+        ValueError
+            If there is none: says which names are known, which is near, or what a file holds instead.
+        FileNotFoundError
+            If there is no such file.
+        """
+        if text in self._entries:
+            return self._entries[text]
+        place, _, attribute = text.partition(":")
+        if place.endswith(".py"):
+            return self._chosen(load_file(place), attribute, place)
+        if attribute:
+            try:
+                module = importlib.import_module(place)
+            except ImportError as error:
+                raise ValueError(f"{self.what} {text!r}: cannot import {place} ({error})") from error
+            return self._chosen(module, attribute, place)
+        if text in self._points():
+            found = self._points()[text].load()
+            if not isinstance(found, self.kind):
+                raise ValueError(f"entry point {text} of {self.group} is no {self.what} but {type(found).__name__}")
+            # Importing it has registered it under its own name; an entry point may use another.
+            return self._entries.setdefault(text, found)
+        raise ValueError(self.unknown(text))
+
+    def unknown(self, text: str) -> str:
+        """What to say of a name that is not known."""
+        near = difflib.get_close_matches(text, self.names(), 1, 0.6)
+        guess = f", did you mean {near[0]}?" if near else ";"
+        return f"unknown {self.what} {text!r}{guess} valid: {', '.join(self.names())}, or FILE.py:NAME"
+
+    def _points(self) -> dict[str, EntryPoint]:
+        own = (EntryPoint(name, place, self.group) for name, place in ENTRIES.get(self.group, {}).items())
+        return {point.name: point for point in (*entry_points(group=self.group), *own)}
+
+    def _chosen(self, module: ModuleType, attribute: str, place: str) -> T:
+        here = {name: value for name, value in vars(module).items() if isinstance(value, self.kind)}
+        if attribute:
+            if attribute in here:
+                return here[attribute]
+            named = [value for value in here.values() if getattr(value, "name", None) == attribute]
+            if named:
+                return named[0]
+            holds = f"it has {', '.join(here)}" if here else "it has none"
+            raise ValueError(f"{place} has no {self.what} {attribute!r}: {holds}")
+        # What a module imports from elsewhere is not its own.
+        own = list({id(v): v for n, v in here.items() if getattr(v, "__module__", module.__name__) == module.__name__}
+                   .values())  # fmt: skip
+        if len(own) == 1:
+            return own[0]
+        if not own:
+            raise ValueError(f"{place} defines no {self.what}: decorate one with @closura.{self.what}(...)")
+        names = ", ".join(str(getattr(value, "name", value)) for value in own)
+        raise ValueError(f"{place} defines several {self.what}s: choose one of {names} as {place}:NAME")
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Import a Python file as a module of its own, once per content.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If it cannot be imported; names the line.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    file = file.resolve()
+    # Two files of one name are two modules, and worker processes can import either by its path.
+    name = f"closura_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    folder = str(file.parent)
+    sys.path.append(folder)  # a file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        frames, place = error.__traceback__, ""
+        while frames is not None:
+            if frames.tb_frame.f_code.co_filename == str(file):
+                place = f", line {frames.tb_lineno}"
+            frames = frames.tb_next
+        raise ValueError(f"cannot import {path}{place}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(folder)
+    return module
+
+
+def source_of(entry: object) -> Source | None:
+    """The file that defines an entry, with the hash of its content; None for what belongs to the package."""
+    module = sys.modules.get(getattr(entry, "__module__", ""))
+    file = getattr(module, "__file__", None)
+    if file is None or module is None or module.__name__.startswith("closura."):
+        return None
+    return Source(file, hashlib.sha256(Path(file).read_bytes()).hexdigest())

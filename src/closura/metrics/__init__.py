@@ -1,0 +1,1 @@
+"""What is measured of simulations, and statistics of it."""

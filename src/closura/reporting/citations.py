@@ -1,0 +1,105 @@
+"""What to cite: the publications behind the problems, schemes, closures and learners of a report."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from closura.core import Results
+
+CLOSURE_RL = """\
+@inproceedings{vonbassewitz2025closure,
+  title         = {Closure Discovery for Coarse-Grained Partial Differential Equations
+                   Using Grid-based Reinforcement Learning},
+  author        = {von Bassewitz, Jan-Philipp and Kaltenbach, Sebastian and Koumoutsakos, Petros},
+  booktitle     = {Conference on Parsimony and Learning (CPAL)},
+  year          = {2025},
+  eprint        = {2402.00972},
+  archivePrefix = {arXiv}
+}"""
+
+BPTTS = """\
+@article{way2022backpropagation,
+  title         = {Backpropagation through Time and Space: Learning Numerical Methods with
+                   Multi-Agent Reinforcement Learning},
+  author        = {Way, Elliot and Kapilavai, Dheeraj S. K. and Fu, Yiwei and Yu, Lei},
+  year          = {2022},
+  eprint        = {2203.08937},
+  archivePrefix = {arXiv}
+}"""
+
+LEARNED_FLOW = """\
+@article{kochkov2021machine,
+  title         = {Machine learning--accelerated computational fluid dynamics},
+  author        = {Kochkov, Dmitrii and Smith, Jamie A. and Alieva, Ayya and Wang, Qing and
+                   Brenner, Michael P. and Hoyer, Stephan},
+  journal       = {Proceedings of the National Academy of Sciences},
+  volume        = {118},
+  number        = {21},
+  year          = {2021},
+  doi           = {10.1073/pnas.2101784118}
+}"""
+
+SCHEMES = {
+    "-js": """\
+@article{jiang1996efficient,
+  title         = {Efficient implementation of weighted {ENO} schemes},
+  author        = {Jiang, Guang-Shan and Shu, Chi-Wang},
+  journal       = {Journal of Computational Physics},
+  volume        = {126},
+  number        = {1},
+  pages         = {202--228},
+  year          = {1996},
+  doi           = {10.1006/jcph.1996.0130}
+}""",
+    "-z": """\
+@article{borges2008improved,
+  title         = {An improved weighted essentially non-oscillatory scheme for hyperbolic conservation laws},
+  author        = {Borges, Rafael and Carmona, Monique and Costa, Bruno and Don, Wai Sun},
+  journal       = {Journal of Computational Physics},
+  volume        = {227},
+  number        = {6},
+  pages         = {3191--3211},
+  year          = {2008},
+  doi           = {10.1016/j.jcp.2007.11.038}
+}""",
+    "teno": """\
+@article{fu2016family,
+  title         = {A family of high-order targeted {ENO} schemes for compressible-fluid simulations},
+  author        = {Fu, Lin and Hu, Xiangyu Y. and Adams, Nikolaus A.},
+  journal       = {Journal of Computational Physics},
+  volume        = {305},
+  pages         = {333--359},
+  year          = {2016},
+  doi           = {10.1016/j.jcp.2015.10.037}
+}""",
+}
+"""Weighted schemes by a part of their names."""
+
+PROBLEMS = {
+    **dict.fromkeys(("advection", "burgers"), CLOSURE_RL),
+    **dict.fromkeys(("kolmogorov", "turbulence"), LEARNED_FLOW),
+    **dict.fromkeys(("burgers-1d", "burgers-2d", "euler-1d", "euler-2d"), BPTTS),
+}
+"""Where the problems were posed to closures."""
+
+
+def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, Any]] = ()) -> tuple[str, ...]:
+    """BibTeX entries of the evaluated problems, and of the networks and learners of trainings that are shown.
+
+    ``trainings`` hold the plain ``configuration`` of a training each, where it is known.
+    """
+    found = [PROBLEMS[results.problem] for results in evaluations if results.problem in PROBLEMS]
+    for training in trainings:
+        configuration = training.get("configuration") or {}
+        learning = configuration.get("learning") or {}
+        if configuration.get("closure") == "ircnn" or (learning and "horizons" not in learning):
+            found.append(CLOSURE_RL)  # its network, or a reward and an advantage for every cell
+        if "horizons" in learning:
+            found.append(BPTTS)
+    return tuple(dict.fromkeys(found))
+
+
+def sources_of_schemes(schemes: Iterable[str], *, learned: bool) -> tuple[str, ...]:
+    """BibTeX entries of classical weighted schemes by their names, and of agents that weigh if there are some."""
+    names = list(schemes)
+    found = [text for part, text in SCHEMES.items() if any(part in name for name in names)]
+    return (*((BPTTS,) if learned else ()), *found)

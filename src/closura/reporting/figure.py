@@ -1,0 +1,147 @@
+"""The registry of figures, and writing all that suit some results."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from closura.core import Registry, Results
+from closura.files import write_atomically
+from closura.parts import Parts
+from closura.reporting.style import figure_settings, new_figure, save_figure
+
+SECTIONS = ("Errors and cost", "Fields and actions")
+"""The first sections of figures on a page; others follow in alphabetical order."""
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """What draws a figure of results that have what it needs; see :func:`figure`."""
+
+    name: str
+    draw: Callable[..., Any]
+    caption: str
+    needs: tuple[str, ...] = ()
+    when: Callable[[Results], bool] = lambda results: True
+    problems: tuple[str, ...] = ()
+    section: str = SECTIONS[0]
+    order: int = 50
+    ending: str = ""
+
+    def suits(self, results: Results) -> bool:
+        """Whether the results have what it needs."""
+        of_problem = not self.problems or results.problem in self.problems
+        return of_problem and all(need in results.data for need in self.needs) and self.when(results)
+
+    def __call__(self, results: Results, path: str | Path | None = None, **options: Any) -> Figure | bytes:
+        """Draw it, and write it where a path is given; ValueError if the results lack what it needs."""
+        with figure_settings():
+            canvas = new_figure(6.4, 4.2)
+            content = self.draw(results, **options) if self.ending else self.draw(results, canvas, **options)
+        if isinstance(content, bytes):
+            if path is not None:
+                write_atomically(path, content)
+            return content
+        return save_figure(canvas, path)
+
+
+FIGURES: Registry[FigureKind] = Registry("figure", FigureKind)
+
+
+def figure(
+    name: str,
+    *,
+    caption: str,
+    needs: Iterable[str] = (),
+    when: Callable[[Results], bool] = lambda results: True,
+    problems: Iterable[str] = (),
+    section: str = SECTIONS[0],
+    order: int = 50,
+    ending: str = "",
+) -> Callable[[Callable[..., Any]], FigureKind]:
+    """Register a function that draws a figure: ``draw(results, figure)`` on an empty figure of matplotlib.
+
+    .. code-block:: python
+
+        @closura.figure("peaks", needs=("peak_error",), caption="Error of the largest value against time.")
+        def peaks(results, figure):
+            axes = figure.subplots()
+            for name in results.compared:
+                axes.plot(results.times, results.of("peak_error", name).mean(axis=0), label=name)
+            axes.legend()
+
+    Parameters
+    ----------
+    name
+        Its name, and that of its file.
+    caption
+        What it shows.
+    needs
+        Variables of the results without which there is nothing to draw.
+    when
+        Whether it makes sense for results that have them.
+    problems
+        Only for these problems (default: all).
+    section, order
+        Where it stands on a page.
+    ending
+        For pictures that are no figures of matplotlib, such as ".gif": the function takes the results alone and gives
+        the file's bytes.
+    """
+
+    def register(draw: Callable[..., Any]) -> FigureKind:
+        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending)
+        return FIGURES.add(name, kind)
+
+    return register
+
+
+def figures_of(results: Results) -> list[FigureKind]:
+    """The figures that suit results, in the order of a page."""
+    suiting = [kind for kind in FIGURES.all().values() if kind.suits(results)]
+    place = {section: number for number, section in enumerate(SECTIONS)}
+    return sorted(suiting, key=lambda kind: (place.get(kind.section, len(place)), kind.section, kind.order, kind.name))
+
+
+def write_figures(
+    results: Results,
+    folder: str | Path,
+    *,
+    suffix: str = ".png",
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Path]:
+    """Write every figure that suits the results.
+
+    Parameters
+    ----------
+    results
+        What was measured.
+    folder
+        Where the files go; made if missing.
+    suffix
+        Ending, and so the format, of the figures: ``.png``, ``.pdf``, ``.svg`` (animations are GIFs).
+    options
+        Further arguments of figures by their names.
+
+    Returns
+    -------
+    dict
+        The files by name.
+
+    Raises
+    ------
+    NotAllWritten
+        At the end, if some could not be drawn or written; the others are.
+    """
+    folder, parts = Path(folder), Parts()
+    for kind in figures_of(results):
+        given = dict((options or {}).get(kind.name, {}))
+
+        def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:
+            return kind(results, path, **given)
+
+        parts.write(kind.name, folder / f"{kind.name}{kind.ending or suffix}", draw)
+    parts.close()
+    return parts.written

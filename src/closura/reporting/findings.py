@@ -1,0 +1,187 @@
+"""What a comparison says, in sentences made from its numbers.
+
+The verdict on a closure is against the best method on the same grid that learns nothing, chosen by the results, with
+its cost; worse is said as plainly as better.
+"""
+
+import math
+
+import numpy as np
+
+from closura.core import Results, Role
+from closura.metrics.comparison import paired_difference, paired_ratio, worse_than_corrected
+from closura.metrics.statistics import aggregate, spread, steps_below_threshold
+from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
+from closura.reporting.moments import group_names
+from closura.reporting.numbers import CONSERVATION
+
+
+def findings(results: Results) -> dict[str, list[str]]:
+    """Sentences for each closure: divergence, error, best baseline, low-error steps, conservation, cost."""
+    return {name: _closure(results, name) for name in results.closures}
+
+
+def best_baseline(results: Results) -> str:
+    """The method on the same grid that learns nothing, the uncorrected one included, that does best at the last step.
+
+    By the aggregate of the metric that counts, and the median where that is not finite.
+    """
+    sign = -1.0 if results.error.better == "higher" else 1.0
+
+    def size(name: str) -> tuple[float, float]:
+        last = results.errors(name)[:, -1]
+        typical = aggregate(sign * last, results.error.aggregate)
+        return typical, float(spread(sign * last)["median"])
+
+    return min(dict.fromkeys((results.uncorrected, *results.baselines)), key=size)
+
+
+def verdict(results: Results, name: str) -> str:
+    """A closure beside the best method on the same grid that learns nothing: errors, how sure, cost."""
+    return _against(results, name, best_baseline(results), cost=True)
+
+
+def _closure(results: Results, name: str) -> list[str]:
+    best, sentences = best_baseline(results), []
+    if lost := results.diverged(name):
+        sentences.append(f"Diverged in {lost} of {results.simulations} simulations.")
+    sentences.append(verdict(results, name))
+    if not results.baselines:
+        sentences.append("No other classical method on the same grid was evaluated.")
+    others = dict.fromkeys([results.corrects(name), results.uncorrected, *results.fine_baselines])
+    sentences += [_against(results, name, other) for other in others if other != best]
+    if results.corrects(name) != name and results.steps > 0:
+        sentences.append(_harm(results, name))
+    sentences += _below_threshold(results, name) + _initial(results, name) + _groups(results, name)
+    if results.has(CONSERVATION, name) and results.has(CONSERVATION, results.uncorrected):
+        ends = (results.of(CONSERVATION, each) for each in (name, results.uncorrected))
+        mine, theirs = (spread(np.abs(end[:, -1] if end.ndim == 2 else end)) for end in ends)
+        sentences.append(
+            f"Its {results.attribute('quantity', 'mass')} error at the last step is {percent(mine['median'])} % "
+            f"({results.uncorrected}: {percent(theirs['median'])} %; medians)."
+        )
+    sentences.extend(_cost(results, name, best))
+    return sentences
+
+
+def _called(results: Results, name: str, other: str) -> str:
+    """A method that a closure stands beside, with all that it is."""
+    facts = []
+    if other == results.corrects(name) and other != results.uncorrected:
+        facts.append("the solver that it corrects")
+    if results.roles[other] is Role.UNCORRECTED:
+        facts.append("no closure")
+    if results.baselines and other == best_baseline(results):
+        facts.append("the best classical method on this grid")
+    if other in results.fine_baselines:
+        facts.append("on a finer grid")
+    return ", ".join([other, *([" and ".join(facts)] if facts else [])])
+
+
+def _harm(results: Results, name: str) -> str:
+    found = worse_than_corrected(results, name)
+    if not found["simulations"]:
+        return f"Its error never exceeded that of {found['base']}, in any simulation at any step."
+    return (
+        f"Its error exceeds that of {found['base']} at some step in {found['simulations']} of {found['n']} simulations "
+        f"(first at {results.moment(found['first_step'])}), and at the last step in {found['at_last_step']}."
+    )
+
+
+def _below_threshold(results: Results, name: str) -> list[str]:
+    threshold = results.attribute("threshold")
+    if threshold is None:
+        return []
+    own, theirs = (
+        float(np.median(steps_below_threshold(results.errors(each), threshold)[0]))
+        for each in (name, results.uncorrected)
+    )
+    return [
+        f"It stays below a relative error of {100 * threshold:g} % for {own:g} steps, time "
+        f"{own * results.time_step:.3g} ({results.uncorrected}: {theirs:g}, time {theirs * results.time_step:.3g}; "
+        f"medians, {results.steps} steps simulated)."
+    ]
+
+
+def _initial(results: Results, name: str) -> list[str]:
+    both = [results.relative_to_initial(each) for each in (name, results.uncorrected)]
+    if any(error is None for error in both):
+        return []
+    mine, theirs = (spread(error[:, -1])["median"] for error in both if error is not None)
+    return [
+        f"Relative to the initial field, which decays, its error at the end is {percent(mine)} % "
+        f"({results.uncorrected}: {percent(theirs)} %; medians)."
+    ]
+
+
+def _groups(results: Results, name: str) -> list[str]:
+    groups, member = group_names(results), np.asarray(results.groups)
+    if len(groups) < 2:
+        return []
+    shares, unit = results.error.percent, " %" if results.error.percent else ""
+    last = results.errors(name)[:, -1]
+    medians = {group: float(spread(last[member == group])["median"]) for group in groups}
+    best, worst = min(medians, key=lambda g: medians[g]), max(medians, key=lambda g: medians[g])
+    text = (
+        f"By group of simulations its median error at the end lies between {quantity(medians[best], shares)}{unit} "
+        f"({best}) and {quantity(medians[worst], shares)}{unit} ({worst})"
+    )
+    above = [group for group in groups if shares and not np.all(last[member == group] <= 1.0)]
+    if above:
+        text += f"; {int(np.sum(~(last <= 1.0)))} simulations end above 100 % or diverged, in {', '.join(above)}"
+    return [text + "."]
+
+
+def _against(results: Results, name: str, other: str, *, cost: bool = False) -> str:
+    error, shares = results.error, results.error.percent
+    unit = " %" if shares else ""
+    mine, theirs = (spread(results.errors(key)[:, -1]) for key in (name, other))
+    n, at = results.simulations, results.moment(results.steps)
+    sure = ""
+    if error.aggregate == "geometric":
+        ratio = paired_ratio(results, name, other)
+        which, values = "geometric mean", [aggregate(results.errors(k)[:, -1], "geometric") for k in (name, other)]
+        found, wins = standing(ratio["low"], ratio["high"], even=1.0), ratio["better"]
+        if math.isfinite(ratio["ratio"]):
+            sure = f"; ratio {ratio['ratio']:.3g}"
+            if math.isfinite(ratio["low"]):
+                sure += f" (95 % interval {ratio['low']:.3g} to {ratio['high']:.3g})"
+    else:
+        difference = paired_difference(results, name, other)
+        which = "mean" if math.isfinite(mine["mean"]) and math.isfinite(theirs["mean"]) else "median"
+        values, wins = [float(each[which]) for each in (mine, theirs)], int(difference["better"])
+        low, high = float(difference["low"]), float(difference["high"])
+        found = standing(low, high) if which == "mean" else ""
+        if which == "mean":
+            # A few bad simulations make a mean: the median tells how the others fare.
+            medians = [quantity(float(each["median"]), shares) for each in (mine, theirs)]
+            sure = f"; medians {medians[0]}{unit} against {medians[1]}{unit}"
+        if which == "mean" and math.isfinite(low):
+            scale, points = (100, " percentage points") if shares else (1, "")
+            sure += (
+                f"; paired difference {scale * float(difference['mean']):+.3g}{points} "
+                f"(95 % interval {scale * low:+.3g} to {scale * high:+.3g})"
+            )
+    text = (
+        f"Against {_called(results, name, other)}: {found or f'{which} {error.title}'}, "
+        f"{quantity(values[0], shares)}{unit} against {quantity(values[1], shares)}{unit} ({which} at {at}), smaller "
+        f"in {wins} of {n} simulations{sure}"
+    )
+    if cost:
+        text += cost_beside(results.milliseconds(name), results.milliseconds(other), other)
+    return text + "."
+
+
+def _cost(results: Results, name: str, rival: str) -> list[str]:
+    own = results.milliseconds(name)
+    if not (math.isfinite(own) and own > 0):
+        return []
+    parts = []
+    for other in dict.fromkeys([results.uncorrected, rival, *results.fine_baselines, results.reference]):
+        if other is None or other == name:
+            continue
+        theirs = results.milliseconds(other)
+        if math.isfinite(theirs) and theirs > 0:
+            parts.append(f"{times(own / theirs)} {'as' if own >= theirs else 'than'} {other}")
+    compared = f": {', '.join(parts)}" if parts else ""
+    return [f"A step costs {own:.3g} ms{compared}."]

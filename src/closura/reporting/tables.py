@@ -1,0 +1,287 @@
+"""The tables that every comparison has: a summary, errors as time goes on, groups of simulations; CSV and JSON.
+
+Percent for people (terminal, CSV columns that say so), fractions in JSON.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from closura.core import Results
+from closura.files import write_atomically
+from closura.plain import plain
+from closura.reporting.formatting import bounded, quantity, short, with_spread
+from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
+from closura.reporting.numbers import CONSERVATION, error_key, summary
+from closura.reporting.table import Table, table
+
+
+class _Column(NamedTuple):
+    """Heading, the part of a narrow table that it belongs to, and the cell of a method's numbers."""
+
+    heading: str
+    part: int
+    cell: Callable[[str, dict[str, Any]], str]
+
+
+def _columns(results: Results, published: bool) -> list[_Column]:
+    error, key, percent = results.error, error_key(results), results.error.percent
+    unit = " (%)" if percent else ""
+
+    def improvement(which: str, name: str, entry: dict[str, Any]) -> str:
+        number = entry[which]
+        compared = name in results.compared and name != results.uncorrected and number is not None
+        return bounded(100 * number, "+.1f") if compared else "–"
+
+    def steps(_: str, entry: dict[str, Any]) -> str:
+        found = entry["steps_below_threshold"]
+        at_least = "≥ " if found["censored"] and not published else ""
+        return f"{at_least}{bounded(found['mean'], '.1f')} ± {bounded(found['std'], '.1f')}"
+
+    def on_base(name: str, entry: dict[str, Any]) -> str:
+        text = improvement("improvement_on_base", name, entry) if entry["base"] else "–"
+        return text if text == "–" else f"{text} ({entry['base']})"
+
+    def harm(_: str, entry: dict[str, Any]) -> str:
+        found = entry["worse_than_base"]
+        return "–" if found is None else f"{found['simulations']} of {found['n']}"
+
+    def other(metric: str, shown: bool) -> Callable[[str, dict[str, Any]], str]:
+        return lambda _, e: with_spread(e[metric], shown) if metric in e else "–"
+
+    columns = [_Column(f"{error.title}{unit} at {results.moment(results.steps)}", 0,
+                       lambda _, e: with_spread(e[key], percent))]  # fmt: skip
+    if error.aggregate == "geometric":
+        columns.append(_Column("geometric mean", 0, lambda _, e: quantity(e[key]["geometric_mean"], percent)))
+    columns.append(_Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)))
+    if "scale" in results.data:
+        columns.append(_Column("of initial field (%)", 0, lambda _, e: with_spread(e["relative_to_initial"], True)))
+    columns.append(_Column(f"on {results.uncorrected} (%)", 0, lambda n, e: improvement("improvement", n, e)))
+    if any(results.corrects(name) != results.uncorrected for name in results.closures):
+        columns.append(_Column("on its base (%)", 0, on_base))
+    if results.attribute("threshold") is not None:
+        columns += [
+            _Column(f"steps below {100 * results.attribute('threshold'):g} %", 0, steps),
+            _Column("median", 0, lambda _, e: f"{e['steps_below_threshold']['median']:g}"),
+        ]
+    for metric in results.metrics.values():
+        if metric.name == CONSERVATION:
+            heading = f"{results.attribute('quantity', 'mass')} error (%)"
+            columns.append(
+                _Column(heading, 1, lambda _, e: "–" if e["mass_error"] is None else with_spread(e["mass_error"], True))
+            )
+        elif metric.name != error.name:
+            shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
+            columns.append(_Column(f"{metric.title}{shown}", 1, other(metric.name, metric.percent)))
+    columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
+    if results.closures:
+        columns.append(_Column("ever worse than base", 1, harm))
+    columns.append(_Column("ms per step", 1, lambda _, e: short(e["milliseconds_per_step"])))
+    if results.steps > 0:
+        columns.append(_Column("ms per simulation", 1, lambda _, e: short(e["milliseconds_per_simulation"])))
+    columns.append(_Column("parameters", 1, lambda _, e: "–" if e["parameters"] is None else f"{e['parameters']:,}"))
+    return columns
+
+
+def summary_table(results: Results, *, published: bool = False) -> Table:
+    """One row for each method: error, improvement, other metrics, losses and cost.
+
+    ``published`` counts simulations below the threshold as the published code does.
+    """
+    columns = _columns(results, published)
+    numbers = summary(results, published=published)["methods"]
+    return Table(
+        results.problem,
+        ["method", *(column.heading for column in columns)],
+        [(name, [column.cell(name, entry) for column in columns]) for name, entry in numbers.items()],
+        "\n".join(footnotes(results)),
+        narrow=[[i for i, column in enumerate(columns) if column.part == part] for part in (0, 1)],
+    )
+
+
+def footnotes(results: Results) -> list[str]:
+    """What must stand beneath the summary: how many simulations, which data, how diverged ones count."""
+    how_long = ""
+    if not math.isnan(results.times[-1]):
+        how_long = f" of {results.steps} steps (time {results.times[-1]:.4g})"
+    lines = [
+        f"n = {results.simulations} simulations{how_long}, from the same initial states for all methods. "
+        "mean ± population standard deviation over simulations; "
+        f"“on {results.uncorrected}”: relative improvement of the mean, positive is better.",
+        results.description.get("split", "No statement was given on how evaluation data were held out."),
+    ]
+    if "scale" in results.data:
+        left = float(results.data["scale"].values[:, -1].mean())
+        lines.append(
+            "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
+            f"true field at the beginning, of which at the end {short(100 * left)} % are left on average."
+        )
+    if results.closures:
+        lines.append(
+            "“Ever worse than base”: simulations in which the error is larger than that of the solver which the "
+            "closure corrects, at any step."
+        )
+    if any(results.diverged(name) for name in results.methods):
+        lines.append(
+            "Diverged simulations are counted and kept: they make the mean infinite (∞; in brackets the mean "
+            "of the finite ones) and count as the largest values in the median."
+        )
+    entries = summary(results)["methods"].values()
+    if any(entry.get("steps_below_threshold", {}).get("censored") for entry in entries):
+        lines.append("≥: simulations that never exceeded the threshold count as all simulated steps.")
+    return lines
+
+
+@table("summary", order=0)
+def _summary(results: Results) -> list[Table]:
+    return [summary_table(results)]
+
+
+@table("over-time", needs=("time",), order=10)
+def _over_time(results: Results) -> list[Table]:
+    moments, percent = by_step(results), results.error.percent
+    if len(moments) < 2:
+        return []
+
+    def cell(entry: dict[str, Any]) -> str:
+        text = f"{with_spread(entry, percent)}; {quantity(entry['median'], percent)}"
+        return f"{text}; {entry['diverged']} diverged" if entry["diverged"] else text
+
+    title = results.error.title
+    return [
+        Table(
+            f"{title[:1].upper()}{title[1:]}{' (%)' if percent else ''} as time goes on",
+            ["method", *(results.moment(moment["step"]) for moment in moments)],
+            [(name, [cell(moment["methods"][name]) for moment in moments]) for name in results.compared],
+            "mean ± population standard deviation; median; how many had diverged by then.",
+        )
+    ]
+
+
+@table("groups", order=20)
+def _groups(results: Results) -> list[Table]:
+    """One table for each chosen step, the last one first: it is what the other tables speak of."""
+    groups = by_group(results) if results.groups else {}
+    moments = list(range(len(steps_shown(results)))) if groups else []
+    return [_group_table(results, groups, index) for index in reversed(moments)]
+
+
+def _group_table(results: Results, groups: dict[str, dict[str, Any]], index: int) -> Table:
+    names, percent = results.compared, results.error.percent
+    rows = []
+    for group, found in groups.items():
+        entries = [found["steps"][index]["methods"][name] for name in names]
+        rows.append((group, [str(found["n"]), *(_in_group(entry, percent) for entry in entries)]))
+    step = next(iter(groups.values()))["steps"][index]["step"]
+    return Table(
+        f"Groups of simulations at {results.moment(step)}: {results.error.title}{' (%)' if percent else ''}",
+        ["group", "n", *names],
+        rows,
+        "median; mean (∞ where one diverged, in brackets the mean of the finite ones); then, if any: how many had "
+        "diverged by then, how many errors exceed 100 %.",
+        shown=step == results.steps,
+    )
+
+
+def _in_group(entry: dict[str, Any], percent: bool) -> str:
+    parts = [quantity(entry["median"], percent), with_spread(entry, percent).split(" ± ")[0]]
+    if entry["diverged"]:
+        parts.append(f"{entry['diverged']} diverged")
+    if percent and entry["above_100_percent"]:
+        parts.append(f"{entry['above_100_percent']} > 100 %")
+    return "; ".join(parts)
+
+
+_SPREAD = ("mean", "std", "median", "max", "mean_of_finite")
+_STEPS = ("mean", "std", "median", "censored")
+_PLAIN = ("diverged", "milliseconds_per_step", "milliseconds_per_simulation", "parameters")
+
+
+def write_csv(results: Results, path: str | Path, *, published: bool = False) -> Path:
+    """Write one row for each method; empty cells where a number does not exist or is not finite.
+
+    Columns of shares end with ``_percent``; every further metric has its spread in columns of its own.
+    """
+    numbers, called = summary(results, published=published), error_key(results)
+    further = [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
+    rows = []
+    for name, entry in numbers["methods"].items():
+        steps, mass = entry.get("steps_below_threshold", {}), entry["mass_error"] or {}
+        initial = entry.get("relative_to_initial", {})
+        rows.append(
+            {
+                "problem": results.problem,
+                "method": name,
+                "role": entry["role"],
+                "steps": results.steps,
+                "time": numbers["time"],
+                "simulations": results.simulations,
+                **_scaled(called, entry[called], _SPREAD, results.error.percent),
+                **_scaled("relative_to_initial", initial, _SPREAD, True),
+                "improvement_percent": _hundred(entry["improvement"]),
+                "base": entry["base"],
+                "improvement_on_base_percent": _hundred(entry["improvement_on_base"]),
+                "ever_worse_than_base": (entry["worse_than_base"] or {}).get("simulations"),
+                "threshold_percent": _hundred(numbers["threshold"]),
+                **{f"steps_below_threshold_{key}": steps.get(key) for key in _STEPS},
+                **_scaled("mass_error", mass, ("mean", "std"), True),
+                **{
+                    k: v for m in further for k, v in _scaled(m.name, entry.get(m.name, {}), _SPREAD, m.percent).items()
+                },
+                **{key: entry[key] for key in _PLAIN},
+                "split": results.description.get("split", ""),
+            }
+        )
+    return write_rows(rows, path)
+
+
+def write_breakdown_csv(results: Results, path: str | Path, *, at: tuple[int, ...] = STEPS_SHOWN) -> Path:
+    """Write one row for each group ("all" first), chosen step and method; not finite: empty."""
+    parts = {"all": by_step(results, at), **{g: found["steps"] for g, found in by_group(results, at).items()}}
+    called, percent = error_key(results), results.error.percent
+    numbers = ("mean", "std", "median", "lower_quartile", "upper_quartile", "max", "mean_of_finite")
+    rows = []
+    for group, moments in parts.items():
+        for moment in moments:
+            for name, entry in plain(moment["methods"]).items():
+                initial = entry.get("relative_to_initial", {})
+                rows.append(
+                    {
+                        **{"problem": results.problem, "group": group},
+                        **{key: plain(moment[key]) for key in ("step", "time")},
+                        **{"method": name, "n": entry["n"]},
+                        **_scaled(called, entry, numbers, percent),
+                        **_scaled("relative_to_initial", initial, ("mean", "median"), True),
+                        **{key: entry[key] for key in ("diverged", "above_100_percent")},
+                    }
+                )
+    return write_rows(rows, path)
+
+
+def write_rows(rows: list[dict[str, Any]], path: str | Path) -> Path:
+    """Write CSV, a column for each key of the first row; empty cells for None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
+    return write_atomically(path, text.getvalue())
+
+
+def write_json(results: Results, path: str | Path, *, reference: str | None = None, published: bool = False) -> Path:
+    """Write :func:`closura.reporting.numbers.summary` as JSON without NaN or Infinity."""
+    numbers = summary(results, reference=reference, published=published)
+    return write_atomically(path, json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _scaled(name: str, values: dict[str, Any], keys: tuple[str, ...], percent: bool) -> dict[str, Any]:
+    if percent:
+        return {f"{name}_{key}_percent": _hundred(values.get(key)) for key in keys}
+    return {f"{name}_{key}": values.get(key) for key in keys}
+
+
+def _hundred(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else 100 * value

@@ -1,0 +1,1 @@
+"""What repeats publications; nothing else of the package imports it."""

@@ -1,0 +1,1 @@
+"""Several methods from the same initial conditions, side by side."""

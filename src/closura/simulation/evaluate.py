@@ -1,0 +1,383 @@
+"""Several methods from the same held-out beginnings, side by side."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
+
+from closura.closures.closure import count_parameters
+from closura.core import MethodResult, Metric, Results, Role
+from closura.problems.problem import Ask, Dynamics, Problem, Quantity, SimulatedBegin, Target, measure
+from closura.problems.stored import TruthStore, simulate_truth
+from closura.reporting.numbers import CONSERVATION
+from closura.simulation.timing import SolverStep, TargetStep, milliseconds_per_step
+
+DIVERGENCE_FACTOR = 10.0
+
+
+class Rollout(NamedTuple):
+    """One method over all simulations, on the device or the host; index 0 of the step axis is the initial state."""
+
+    values: Mapping[str, Float[Array | np.ndarray, "simulation times"]]
+    quantities: Float[Array | np.ndarray, "simulation times quantity"]
+    failed: Bool[Array | np.ndarray, "simulation times"]
+    fields: Float[Array | np.ndarray, "simulation times component *grid"] | None
+
+
+def _failed(
+    initial: Float[Array, "component *grid"], states: Float[Array, "times component *grid"]
+) -> Bool[Array, " times"]:
+    """Which states are not finite, or have left ten times the range of the initial one."""
+    low, high = jnp.min(initial), jnp.max(initial)
+    middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
+    largest = jnp.max(jnp.abs(states - middle), axis=tuple(range(1, states.ndim)))
+    return ~(largest <= jnp.maximum(reach, jnp.finfo(states.dtype).tiny))
+
+
+def rollout(
+    dynamics: Dynamics,
+    ask: Ask | None,
+    store: TruthStore,
+    metrics: Mapping[str, Callable[..., Array]],
+    *,
+    quantities: tuple[Quantity, ...] = (),
+    keep_fields: bool = False,
+    stored: Dynamics | None = None,
+) -> Rollout:
+    """Run a method over the stored simulations and measure it against their truth.
+
+    The store's fields are those of the solver ``stored`` (default: of ``dynamics``): states are taken over from it, and
+    handed back to be measured. Kept fields are states of ``dynamics``.
+
+    A field has failed where it is not finite or has left ten times the range of its initial state (an interval
+    of ten times the width about the same middle).
+    """
+    known = dynamics if stored is None else stored
+
+    def one(store: TruthStore) -> Rollout:
+        def judge(state: Array, truth: Array) -> Rollout:
+            seen = known.adopt(state, dynamics)
+            failed = _failed(store.state, seen[None])[0]
+            measured = {name: of(seen, truth) for name, of in metrics.items()}
+            return Rollout(measured, measure(quantities, seen), failed, state if keep_fields else None)
+
+        def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
+            state, _ = dynamics.step(state, store.parameters, ask)
+            return state, judge(state, truth)
+
+        begun = dynamics.adopt(store.state, known)
+        first = judge(begun, store.truth[0])
+        _, rest = jax.lax.scan(step, begun, store.truth[1:])
+        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+
+    return jax.lax.map(one, store)
+
+
+_rollout = eqx.filter_jit(rollout)
+
+
+def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, parts: int = 4) -> Rollout:
+    """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
+    size = -(-store.slots // min(parts, store.slots))
+    results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
+
+
+@eqx.filter_jit
+def _adopted(
+    known: Dynamics, dynamics: Dynamics, states: Float[Array, "simulation frame component *grid"]
+) -> Float[Array, "simulation frame component *grid"]:
+    """States of a solver as those of another."""
+    return jax.vmap(jax.vmap(lambda state: known.adopt(state, dynamics)))(states)
+
+
+@eqx.filter_jit
+def _answers(
+    dynamics: Dynamics,
+    ask: Ask,
+    parameters: PyTree[Array],
+    states: Float[Array, "kept frame component *grid"],
+    bound: float,
+) -> Float[Array, "kept frame channel *grid"]:
+    """What a closure answers in given states, clipped as the dynamics clip it."""
+
+    def one(pair: tuple[Array, PyTree[Array]]) -> Array:
+        return jax.lax.map(lambda state: jnp.clip(ask(dynamics.observe(state, pair[1])), -bound, bound), pair[0])
+
+    return jax.lax.map(one, (states, parameters))
+
+
+def _finer(
+    problem: Problem,
+    target: Target,
+    store: TruthStore,
+    metrics: Mapping[str, Callable[..., Array]],
+    *,
+    key: Key[Scalar, ""],
+) -> Rollout:
+    """A simulation on a finer grid, from the fine initial data of the store's beginnings, as a method."""
+    begin = replace(problem.begin, target=target)  # type: ignore[call-arg]
+    restricted = simulate_truth(replace(problem, begin=begin, target=target), store.slots, store.steps, key=key).truth
+    values = {
+        name: np.asarray(jax.jit(jax.vmap(jax.vmap(of)))(restricted, store.truth)) for name, of in metrics.items()
+    }
+    quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(restricted)
+    failed = np.asarray(jax.jit(jax.vmap(_failed))(store.state, restricted))
+    return Rollout(values, np.asarray(quantities), failed, np.asarray(restricted))
+
+
+def evaluate(
+    problem: Problem,
+    closures: Mapping[str, Ask],
+    *,
+    simulations: int = 100,
+    steps: int = 50,
+    key: Key[Scalar, ""],
+    store: TruthStore | None = None,
+    keep: int = 3,
+    frames: int = 6,
+    threshold: float | None = None,
+    dynamics: Mapping[str, Dynamics] | None = None,
+    bases: Mapping[str, str] | None = None,
+    metrics: Iterable[Metric] = (),
+    save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
+    timing: bool = True,
+    description: Mapping[str, str] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda name: None,
+) -> Results:
+    """Run coarse solver, rivals, truth and closures from the same beginnings.
+
+    Parameters
+    ----------
+    problem
+        The problem; its split decides what the beginnings are drawn from.
+    closures
+        Learned closures by the names they have in the table.
+    simulations, steps
+        How many simulations of how many coarse steps.
+    key
+        Random key of the beginnings (ignored where ``store`` is given).
+    store
+        Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
+    threshold
+        Relative error that still counts as low: steps below it are counted (default: the problem's).
+    dynamics
+        Coarse solvers of closures that correct another one than the problem's, by the closures' names.
+    bases
+        What these solvers are called among the methods, by the closures' names: a closure is compared with the
+        solver that it corrects (default: the problem's coarse solver). A name that no method has
+        (:meth:`~closura.problems.Problem.uncorrected`) stands for the solver of ``dynamics``, which is then run too.
+    metrics
+        Further metrics of fields on the coarse grid.
+    keep, frames
+        Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
+    save
+        Called with the store and all fields by method, ``(simulation, step + 1, component, *grid)``.
+    timing
+        Measure the wall time of each method's step.
+    report
+        Called with the name of each method before it runs.
+
+    Raises
+    ------
+    ValueError
+        If a closure has the name of another method, or corrects a solver that is not among the methods; or if the
+        truth itself is not finite.
+    """
+    baseline, truth_name = problem.names
+    own = dynamics or {}
+    others = {base: own[name] for name, base in (bases or {}).items() if name in own}
+    taken = {baseline, truth_name, *problem.rivals, *problem.finer}
+    others = {base: solver for base, solver in others.items() if base not in taken}
+    classical = (baseline, *problem.rivals, *others)
+    taken = {*taken, *others} & set(closures)
+    if taken:
+        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
+    unknown = set(bases or {}) - set(closures), set((bases or {}).values()) - set(classical)
+    if any(unknown):
+        raise ValueError(
+            f"bases give the solver of each closure, one of {', '.join(classical)}; got {dict(bases or {})} for "
+            f"closures {', '.join(closures) or '(none)'}"
+        )
+    drawn = store is None
+    if store is None:
+        report("truth")
+        store = simulate_truth(problem, simulations, steps, key=key)
+    _check_truth(truth_name, store)
+    simulations, steps = store.slots, store.steps
+    keep = min(keep, simulations)
+    frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
+    kept = store[:keep]
+
+    methods: dict[str, tuple[Role, Dynamics, Ask | None]] = {baseline: (Role.UNCORRECTED, problem.dynamics, None)}
+    methods |= {name: (Role.BASELINE, rival, None) for name, rival in problem.rivals.items()}
+    methods |= {name: (Role.BASELINE, solver, None) for name, solver in others.items()}
+    methods |= {name: (Role.CLOSURE, own.get(name, problem.dynamics), ask) for name, ask in closures.items()}
+    measured = _metrics(problem, metrics)
+    functions = {name: metric.of for name, metric in measured.items() if name != CONSERVATION}
+
+    first = jax.tree.map(lambda x: x[0], store)
+    results: dict[str, MethodResult] = {}
+    all_fields: dict[str, np.ndarray] = {}
+    for name, (role, solver, ask) in methods.items():
+        report(name)
+
+        def run(part: TruthStore, d: Dynamics = solver, a: Ask | None = ask) -> Rollout:
+            done = _rollout(
+                d, a, part, functions, quantities=problem.quantities, keep_fields=True, stored=problem.dynamics
+            )
+            # Without saving only the frames for figures are kept, part by part.
+            if save is None and done.fields is not None:
+                done = done._replace(fields=done.fields[:, frame_steps])
+            return done
+
+        done = _in_parts(run, store)
+        states = np.asarray(done.fields)
+        if save is not None:
+            all_fields[name] = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(states)))
+            states = states[:, frame_steps]
+        begun = solver.adopt(first.state, problem.dynamics)
+        step_time = milliseconds_per_step(SolverStep(solver, first.parameters, ask), begun) if timing else np.nan
+        frames_of = states[:keep]
+        shown = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(frames_of)))
+        actions = None
+        if ask is not None and solver.asks == 1:
+            bound = getattr(solver, "bound", problem.decision.bound)
+            actions = np.asarray(_answers(solver, ask, kept.parameters, jnp.asarray(frames_of), bound), np.float32)
+        results[name] = _result(
+            role, done, shown, step_time, actions=actions, corrects=(bases or {}).get(name, ""),
+            parameters=None if ask is None else count_parameters(ask) if isinstance(ask, eqx.Module) else 0,
+        )  # fmt: skip
+
+    # Their fine initial data are not in a store that was handed over.
+    finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
+    for name, target in finer.items():
+        report(name)
+        done = _finer(problem, target, store, functions, key=key)
+        start = replace(problem.begin, target=target)(key=key).target  # type: ignore[call-arg]
+        advance = TargetStep(target, first.state, first.parameters)
+        step_time = milliseconds_per_step(advance, start) if timing else np.nan
+        fields = np.asarray(done.fields)
+        results[name] = _result(Role.FINE_BASELINE, done, fields[:keep, frame_steps], step_time)
+        if save is not None:
+            all_fields[name] = fields
+
+    report(truth_name)
+    truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
+    true_run = Rollout(
+        {name: np.zeros((simulations, steps + 1)) for name in functions if name == "error"},
+        np.asarray(jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(store.truth)),
+        ~np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim))),
+        None,
+    )
+    truth_time = np.nan
+    if timing and not hasattr(problem.begin, "at"):
+        start = problem.begin(key=key).target
+        truth_time = milliseconds_per_step(TargetStep(problem.target, first.state, first.parameters), start)
+    results[truth_name] = _result(Role.REFERENCE, true_run, truth_fields, truth_time)
+    if save is not None:
+        save(store, all_fields)
+    ordered = {name: results[name] for name in (*classical, *finer, truth_name, *closures)}
+    size = _scale(problem, store)
+    return Results.build(
+        problem.name,
+        ordered,
+        measured.values(),
+        error="error",
+        times=problem.time_step * np.arange(steps + 1),
+        groups=_groups(problem, store),
+        frames=frame_steps,
+        components=problem.components,
+        channels=problem.decision.action,
+        variables={} if size is None else {"scale": (("case", "time"), size)},
+        description={**dict(problem.description), **(description or {})},
+        provenance=configuration or {},
+        time_step=problem.time_step,
+        threshold=problem.threshold if threshold is None else threshold,
+        origin=problem.origin,
+        quantity=problem.quantities[0].name if problem.quantities else "mass",
+    )
+
+
+def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
+    """The problem's error, what it conserves, and further metrics, by name."""
+    error = Metric(
+        "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.typical
+    )  # fmt: skip
+    found = {"error": error}
+    if problem.quantities:
+        title = f"relative {problem.quantities[0].name} error"
+        found[CONSERVATION] = Metric(CONSERVATION, measure, title, percent=True)
+    for metric in further:
+        if metric.name in found:
+            raise ValueError(f"two metrics are called {metric.name}")
+        if metric.series:
+            raise ValueError(f"metric {metric.name} is one of whole simulations, which evaluations here do not keep")
+        found[metric.name] = metric
+    return found
+
+
+def _check_truth(name: str, store: TruthStore) -> None:
+    """Errors against a truth that has diverged would say that every method has."""
+    finite = np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim)))
+    lost = ~finite.all(axis=1)
+    if lost.any():
+        raise ValueError(
+            f"the truth ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
+            f"{int(np.argmax(~finite, axis=1)[lost].min())}: nothing can be judged by it. Choose shorter time steps "
+            "(of the fine solver) or other settings"
+        )
+
+
+def _result(
+    role: Role,
+    run: Rollout,
+    fields: np.ndarray,
+    step_time: float,
+    *,
+    corrects: str = "",
+    parameters: int | None = None,
+    actions: np.ndarray | None = None,
+) -> MethodResult:
+    values = {name: np.asarray(array, np.float64) for name, array in run.values.items()}
+    quantities = np.asarray(run.quantities, np.float64)
+    if quantities.shape[-1]:  # the first one is the mass
+        values[CONSERVATION] = _relative_change(quantities[..., 0])
+    failed = np.asarray(run.failed)
+    return MethodResult(
+        role,
+        values,
+        diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
+        milliseconds_per_step=step_time,
+        parameters=parameters,
+        corrects=corrects,
+        fields=np.asarray(fields, np.float32),
+        actions=actions,
+    )
+
+
+def _relative_change(total: np.ndarray) -> np.ndarray:
+    """Change of a quantity relative to its initial value, or absolute where that is zero."""
+    initial = total[:, :1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(total - initial) / np.where(initial == 0, 1.0, np.abs(initial))
+
+
+def _scale(problem: Problem, store: TruthStore) -> np.ndarray | None:
+    """Size of the truth relative to its initial one, ``(simulation, times)``."""
+    if problem.scale is None:
+        return None
+    size = np.asarray(jax.vmap(jax.vmap(problem.scale))(store.truth), np.float64)
+    return size / size[:, :1]
+
+
+def _groups(problem: Problem, store: TruthStore) -> tuple[str, ...]:
+    if not problem.groups:
+        return ()
+    return tuple(problem.groups[int(i)] for i in np.asarray(store.parameters["group"]))
