@@ -35,9 +35,9 @@ from closura.evaluation.ensembles import (
 )
 from closura.evaluation.ensembles.published import crps_as_printed, picp, trajectory_table_errors
 from closura.evaluation.ensembles.published_model import trajectory_scores
-from closura.evaluation.fronts.front import on_front, typical_error
 from closura.grids import Grid
 from closura.interpretation import Moments, pearson
+from closura.metrics.pareto import on_front, typical_error
 from closura.metrics.statistics import mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.numerics import courant_number
 from closura.numerics._checks import check_floating
