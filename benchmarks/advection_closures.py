@@ -88,7 +88,7 @@ def judge(images: str, velocity: str, options: argparse.Namespace) -> dict[str, 
             trained = trained_settings(path)
             base = settings if trained is None else as_trained(settings, trained.problem)
             own[name] = advection(replace(base, images="synthetic"), "test")
-            closures[name] = load_closure(path, own[name].decision)
+            closures[name] = load_closure(path, own[name].spec)
         result = evaluate(
             problem, closures, key=evaluation_key(options.seed), store=stores[truth], timing=options.timing,
             dynamics={name: each.dynamics for name, each in own.items()},

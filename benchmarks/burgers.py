@@ -44,7 +44,7 @@ def main() -> None:
     names = {name: f"compact on {own[name].names[0]} ({name})" for name in own}
     result = evaluate(
         problem,
-        {names[path.name]: load_closure(path, own[path.name].decision) for path in given.runs},
+        {names[path.name]: load_closure(path, own[path.name].spec) for path in given.runs},
         simulations=given.simulations,
         steps=max(TIMES),
         key=evaluation_key(given.seed),

@@ -113,7 +113,7 @@ def learned(name: str, configuration: TrainConfiguration, options: argparse.Name
     folder = options.runs / name
     run = RunFolder(folder)
     if run.holds_run and run.read_status().get("state") == "finished" and run.read_configuration() == configuration:
-        return load_closure(folder, advection(configuration.problem, "test").decision)
+        return load_closure(folder, advection(configuration.problem, "test").spec)
     print(f"training {name}", flush=True)
     result = train(configuration, folder, overwrite=True)
     print(f"  validation error {100 * result.validation_error:.3f} %, {result.seconds:.0f} s", flush=True)
@@ -126,7 +126,7 @@ def part_published(options: argparse.Namespace) -> dict[str, Any]:
     for velocity in ("train", "vortex"):
         configuration = paper(AdvectionConfiguration(images="mnist", velocity=velocity, ratio=8))
         problem = advection(configuration, "test", data_dir=options.data_dir)
-        closure = load_closure(options.published, problem.decision)
+        closure = load_closure(options.published, problem.spec)
         store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))
         projected = replace(problem.dynamics, action="mean-free")
         rows = judge(

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 
 from closura.closures import build
 from closura.closures.convolution import plain_convolutions
-from closura.decision import Decision
+from closura.core import ClosureSpec
 
 PLAIN = {"output": "action", "wide_layers": 3}
 GATED = {**PLAIN, "channels": 16, "activation": "glu"}
@@ -46,8 +46,8 @@ STEPS = 4
 
 def jax_functions(case: dict[str, Any], *, plain: bool) -> dict[str, Callable[[], Any]]:
     """One compiled call per mode."""
-    decision = Decision(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
-    network = build(case["name"], decision, stochastic=True, options=case["options"], key=jax.random.key(0))
+    spec = ClosureSpec(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
+    network = build(case["name"], spec, stochastic=True, options=case["options"], key=jax.random.key(0))
     arrays, static = eqx.partition(network, eqx.is_array)
     shape = (case["batch"], 3, case["size"], case["size"])
     x = jax.random.normal(jax.random.key(1), shape, jnp.float32)
@@ -82,8 +82,8 @@ def torch_functions(case: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    decision = Decision(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
-    network = build(case["name"], decision, stochastic=True, options=case["options"], key=jax.random.key(0))
+    spec = ClosureSpec(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
+    network = build(case["name"], spec, stochastic=True, options=case["options"], key=jax.random.key(0))
     if not hasattr(network, "actor"):
         return {}
     convolutions = [

@@ -30,7 +30,7 @@ def run_family(images: str, velocity: str, options: argparse.Namespace) -> dict[
     """Interpret the closure on one family."""
     configuration = paper(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
     problem = advection(configuration, "test", data_dir=options.data_dir)
-    closure = load_closure(options.weights, problem.decision)
+    closure = load_closure(options.weights, problem.spec)
     study = interpret(
         problem, closure, simulations=options.simulations, step=options.step, key=evaluation_key(options.seed)
     )

@@ -68,7 +68,7 @@ def judge(closures: dict[str, Path], changes: dict[str, Any], simulations: int, 
     problem = build_problem(replace(published(BurgersConfiguration()), **changes), "test")
     result = evaluate(
         problem,
-        {name: load_closure(path, problem.decision) for name, path in closures.items()},
+        {name: load_closure(path, problem.spec) for name, path in closures.items()},
         simulations=simulations,
         steps=max(STEPS),
         key=evaluation_key(seed),

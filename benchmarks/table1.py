@@ -33,10 +33,10 @@ def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Evaluat
     """Evaluate all methods on one cell of the table."""
     configuration = paper(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
     problem = advection(configuration, "test", data_dir=options.data_dir)
-    closures = {"Closure-RL": load_closure(options.weights, problem.decision)}
+    closures = {"Closure-RL": load_closure(options.weights, problem.spec)}
     for text in options.closure:
         name, path = named_closure(text)
-        closures[name] = load_closure(path, problem.decision)
+        closures[name] = load_closure(path, problem.spec)
     return evaluate(
         problem,
         closures,

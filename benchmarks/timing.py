@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.closures import build
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.problems import Beginning, Problem
 
 
@@ -93,9 +93,9 @@ def begin(problem: Problem) -> Beginning:
 
 
 @lru_cache
-def network(name: str, decision: Decision, *, stochastic: bool) -> Any:
+def network(name: str, spec: ClosureSpec, *, stochastic: bool) -> Any:
     """A closure with random weights."""
-    return build(name, decision, stochastic=stochastic, key=jax.random.key(1))
+    return build(name, spec, stochastic=stochastic, key=jax.random.key(1))
 
 
 class Solver(eqx.Module):

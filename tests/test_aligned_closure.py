@@ -14,18 +14,18 @@ from closura.closures import AlignedClosure, build, compact
 from closura.closures.aligned import turn_of, turned_neighbours
 from closura.commands.closures import named_closure
 from closura.commands.settings import trained_settings
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.evaluation import evaluate
 from closura.interop import load_closure, save_weights
 from closura.problems import AdvectionConfiguration, advection, as_trained
 from closura.problems.advection_setup import paper
 
-PERIODIC = Decision(("psi", "u", "v"), ("psi",), ("periodic", "periodic"), velocity=(1, 2))
+PERIODIC = ClosureSpec(("psi", "u", "v"), ("psi",), ("periodic", "periodic"), velocity=(1, 2))
 
 
-def made(look: int = 2, radius: int = 3, decision: Decision = PERIODIC) -> AlignedClosure:
+def made(look: int = 2, radius: int = 3, spec: ClosureSpec = PERIODIC) -> AlignedClosure:
     """A closure whose last layer is not zero."""
-    closure = AlignedClosure(decision, hidden=(8, 8), radius=radius, look=look, key=jax.random.key(0))
+    closure = AlignedClosure(spec, hidden=(8, 8), radius=radius, look=look, key=jax.random.key(0))
     last = closure.network.layers[-1].weight
     return eqx.tree_at(
         lambda c: c.network.layers[-1].weight,
@@ -125,19 +125,19 @@ def test_what_is_refused() -> None:
             compact(PERIODIC, key=key, **options)
     with pytest.raises(ValueError, match="learner bptts"):
         compact(PERIODIC, view="flow", stochastic=True, key=key)
-    for decision in (replace(PERIODIC, velocity=()), replace(PERIODIC, boundary=("periodic", "outflow"))):
+    for spec in (replace(PERIODIC, velocity=()), replace(PERIODIC, boundary=("periodic", "outflow"))):
         with pytest.raises(ValueError, match="two periodic axes and an observed velocity along each"):
-            compact(decision, view="flow", key=key)
+            compact(spec, view="flow", key=key)
 
 
 def test_weights_travel(tmp_path: Path) -> None:
-    decision = advection(AdvectionConfiguration(cells=10, ratio=1, base="upwind5"), "test").decision
+    spec = advection(AdvectionConfiguration(cells=10, ratio=1, base="upwind5"), "test").spec
     options = {"view": "flow", "channels": 8, "layers": 2, "radius": 3, "look": 2}
-    fresh = build("compact", decision, stochastic=False, options=options, key=jax.random.key(0))
-    weights = made(decision=decision).network
+    fresh = build("compact", spec, stochastic=False, options=options, key=jax.random.key(0))
+    weights = made(spec=spec).network
     closure = eqx.tree_at(lambda c: c.network, fresh, weights)
     file = save_weights(tmp_path / "w.safetensors", closure, architecture={"closure": "compact", "options": options})
-    loaded = load_closure(file, decision)
+    loaded = load_closure(file, spec)
     np.testing.assert_array_equal(loaded(observed()), closure(observed()))
 
 
@@ -156,7 +156,7 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     assert path.stat().st_size < 100_000
     settings = paper(AdvectionConfiguration(velocity="vortex", truth="exact"))
     problem, own = advection(settings, "test"), advection(as_trained(settings, trained.problem), "test")
-    closure = load_closure(path, own.decision)
+    closure = load_closure(path, own.spec)
     result = evaluate(
         replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}), {name: closure}, simulations=6, steps=50,
         key=jax.random.key(11), timing=False, dynamics={name: own.dynamics}, bases={name: "upwind5"},

@@ -222,7 +222,7 @@ def test_actions_are_rates_and_clipped() -> None:
 
 def test_viscosity_varies_and_is_seen() -> None:
     problem = burgers(BurgersConfiguration(viscosity_factor=2.0, observe_viscosity=True, fine_steps=12))
-    assert problem.decision.observation == ("u", "v", "viscosity")
+    assert problem.spec.observation == ("u", "v", "viscosity")
     environment = Environment(problem)
     found = []
     reset = eqx.filter_jit(environment.reset)

@@ -76,7 +76,7 @@ def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, An
 
 def test_network(problem: Problem, golden_folder: Path, data: dict[str, Any]) -> None:
     """Mean, spread and value of the published network for the first observation: 1e-6, float32."""
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.decision)
+    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
     action, value = eqx.filter_jit(policy.evaluate)(jnp.asarray(both(data["obs_0"])))
     np.testing.assert_allclose(action.mean, both(data["action_mean_0"]), rtol=0, atol=1e-6)
     np.testing.assert_allclose(action.std, both(data["action_std_0"]), rtol=0, atol=1e-6)
@@ -85,7 +85,7 @@ def test_network(problem: Problem, golden_folder: Path, data: dict[str, Any]) ->
 
 def test_closure_run(problem: Problem, episode: EnvironmentState, golden_folder: Path, data: dict[str, Any]) -> None:
     """The published network in the loop: fields to 1e-7, where the flow does not blow rounding up."""
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.decision)
+    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
 
     @eqx.filter_jit
     def run(problem: Problem, policy: Any, episode: EnvironmentState) -> tuple[Any, Any, Any]:

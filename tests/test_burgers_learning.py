@@ -45,9 +45,7 @@ class Tanh(eqx.Module):
 
 def network(problem: Problem, **changes: object) -> eqx.Module:
     """A small closure whose head does something: its weights are drawn, not zero."""
-    closure = build(
-        "compact", problem.decision, stochastic=False, options={**OPTIONS, **changes}, key=jax.random.key(1)
-    )
+    closure = build("compact", problem.spec, stochastic=False, options={**OPTIONS, **changes}, key=jax.random.key(1))
     kernel = closure.head.mix.kernel
     drawn = 0.1 * jax.random.normal(jax.random.key(2), kernel.shape, jnp.float32)
     return eqx.tree_at(lambda c: c.head.mix.kernel, closure, drawn)
@@ -56,11 +54,11 @@ def network(problem: Problem, **changes: object) -> eqx.Module:
 def test_speed_and_relative_channels(problem: Problem) -> None:
     q = np.zeros((2, 10, 10), np.float32)
     q[0, 3, 4], q[1, 3, 4] = 0.9, -0.9
-    speed = np.asarray(local_speed(jnp.asarray(q), problem.decision))
+    speed = np.asarray(local_speed(jnp.asarray(q), problem.spec))
     assert speed[3, 4] == pytest.approx(0.2 + 1e-4, rel=1e-5)  # a ninth of 1.8, in all nine cells around
     assert speed[2, 5] == pytest.approx(0.2 + 1e-4, rel=1e-5)
     assert speed[5, 4] == pytest.approx(1e-4, rel=1e-3)
-    seen = np.asarray(relative_to_speed(jnp.asarray(q), problem.decision))
+    seen = np.asarray(relative_to_speed(jnp.asarray(q), problem.spec))
     assert seen.shape == (3, 10, 10)
     np.testing.assert_allclose(seen[:2, 3, 4], [0.9 / 0.2001, -0.9 / 0.2001], rtol=1e-5)
     np.testing.assert_allclose(seen[2], np.log(speed), rtol=1e-6)
@@ -83,7 +81,7 @@ def test_weights_grow_with_the_speed(problem: Problem) -> None:
 def test_an_observed_diffusivity_scales_the_constant_weights() -> None:
     """Without features the weights are a constant stencil: twice the viscosity, twice the action."""
     problem = burgers(replace(SMALL, observe_viscosity=True))
-    assert problem.decision.diffusivity == 2
+    assert problem.spec.diffusivity == 2
     closure = network(problem)
     head = closure.head.mix
     bias = 0.1 * jax.random.normal(jax.random.key(7), head.bias.shape, jnp.float32)
@@ -92,14 +90,14 @@ def test_an_observed_diffusivity_scales_the_constant_weights() -> None:
     actions = [closure(jnp.concatenate([q, jnp.full((1, 10, 10), nu)])) for nu in (1.0, 2.0)]
     assert float(jnp.abs(actions[0]).max()) > 1e-3
     np.testing.assert_allclose(actions[1], 2 * actions[0], rtol=1e-5, atol=1e-6)
-    seen = relative_to_speed(jnp.concatenate([q, jnp.full((1, 10, 10), 2.0)]), problem.decision)
+    seen = relative_to_speed(jnp.concatenate([q, jnp.full((1, 10, 10), 2.0)]), problem.spec)
     np.testing.assert_allclose(seen[2], np.log(2.0), rtol=1e-6)
 
 
 def test_by_speed_needs_velocities_and_stencils(problem: Problem) -> None:
     with pytest.raises(ValueError, match="weights of a stencil"):
         network(problem, output="action")
-    blind = replace(problem.decision, velocity=())
+    blind = replace(problem.spec, velocity=())
     with pytest.raises(ValueError, match="observed velocities"):
         build("compact", blind, stochastic=False, options=OPTIONS, key=jax.random.key(0))
 

@@ -12,7 +12,7 @@ import pytest
 
 from closura.closures import _blocks, compact, convolve
 from closura.closures.convolution import plain_convolutions
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.grids import Boundary
 
 GRIDS = {1: (11,), 2: (9, 6), 3: (5, 4, 6)}
@@ -160,9 +160,9 @@ def test_precision_is_kept(dtype: jnp.dtype) -> None:
 def test_gradient_of_a_rollout_of_many_members_equals_the_plain_one() -> None:
     """Both paths of a network in a time loop, with groups of members (small grid) and one by one."""
     for size, members in ((12, 6), (65, 3)):
-        decision = Decision(("field", "u"), ("forcing",), ("periodic", "outflow"))
+        spec = ClosureSpec(("field", "u"), ("forcing",), ("periodic", "outflow"))
         network = compact(
-            decision,
+            spec,
             channels=4,
             layers=1,
             wide_layers=1,

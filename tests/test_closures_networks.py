@@ -12,11 +12,11 @@ from scipy.stats import norm
 from closura.closures import Normal, Policy, build, closure_options, compact, ircnn
 from closura.closures.convolution import plain_convolutions
 from closura.closures.networks import ACTIVATIONS, ConvolutionStack
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.interop import load_published
 
-ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"))
-BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
+ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"))
+BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
 PUBLISHED = [
     ("adv_mnist_train_0", "weights_advection_ep1499", ADVECTION),
     ("adv_fashion_vortex_0", "weights_advection_ep1499", ADVECTION),
@@ -42,8 +42,8 @@ def evaluate_plainly(policy: Policy, x: jax.Array) -> tuple[Normal, jax.Array]:
 
 
 @pytest.mark.parametrize(("case", "weights", "decision"), PUBLISHED)
-def test_published_outputs(golden_folder: Path, case: str, weights: str, decision: Decision) -> None:
-    policy = load_published(golden_folder / f"{weights}.npz", decision)
+def test_published_outputs(golden_folder: Path, case: str, weights: str, spec: ClosureSpec) -> None:
+    policy = load_published(golden_folder / f"{weights}.npz", spec)
     data = np.load(golden_folder / f"{case}.npz")
     observation = jnp.asarray(data["obs_0"].swapaxes(-1, -2))  # files are [y, x]
     # float32 sums of 576 terms through 7 layers in another order: some 1e-7 relative.
@@ -67,9 +67,9 @@ def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("decision", "parameters"), [(ADVECTION, 188_163), (BURGERS, 188_741)])
-def test_ircnn_is_the_published_network(decision: Decision, parameters: int) -> None:
+def test_ircnn_is_the_published_network(spec: ClosureSpec, parameters: int) -> None:
     """Number of parameters of the code's networks; receptive fields of the paper's table 4 and the head."""
-    facts = ircnn(decision, key=jax.random.key(0)).describe()
+    facts = ircnn(spec, key=jax.random.key(0)).describe()
     assert facts["parameters"] == parameters
     assert facts["receptive_field"] == [3, 7, 13, 21, 27, 31, 33]
 
@@ -122,16 +122,16 @@ def test_translation(name: str, stochastic: bool) -> None:
 )
 def test_all_closures_in_all_dimensions(name: str, boundary: tuple, grid: tuple[int, ...]) -> None:
     """Shapes and precision; a deterministic closure starts from "no closure"."""
-    decision = Decision(("q", "p"), ("a", "b"), boundary, acts_on=(0, 1), scale=0.1)
+    spec = ClosureSpec(("q", "p"), ("a", "b"), boundary, acts_on=(0, 1), scale=0.1)
     options = {"channels": 6} if name == "compact" else {}
     for dtype in (jnp.float32, jnp.float64) if len(grid) == 1 else (jnp.float32,):
         x = normal(1, (2, *grid), dtype)
-        policy = build(name, decision, stochastic=True, options=options, key=jax.random.key(0))
+        policy = build(name, spec, stochastic=True, options=options, key=jax.random.key(0))
         actions, value = evaluate(policy, x)
         assert actions.mean.shape == actions.std.shape == (2, *grid)
         assert value.shape == actions.log_prob(actions.mean).shape == grid
         assert {actions.mean.dtype, actions.std.dtype, value.dtype} == {jnp.dtype(dtype)}
-        action = answer(build(name, decision, stochastic=False, options=options, key=jax.random.key(0)), x)
+        action = answer(build(name, spec, stochastic=False, options=options, key=jax.random.key(0)), x)
         assert action.shape == (2, *grid)
         assert action.dtype == dtype
         assert not np.any(action)

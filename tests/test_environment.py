@@ -54,8 +54,8 @@ def references(golden_folder: Path) -> list[dict[str, np.ndarray]]:
 
 @pytest.fixture(scope="module")
 def policy(golden_folder: Path) -> Policy:
-    decision = advection(AdvectionConfiguration(), "test").decision
-    return load_published(golden_folder / "weights_advection_ep1499.npz", decision)
+    spec = advection(AdvectionConfiguration(), "test").spec
+    return load_published(golden_folder / "weights_advection_ep1499.npz", spec)
 
 
 def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginning]:

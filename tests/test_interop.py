@@ -21,7 +21,7 @@ import safetensors.numpy
 from safetensors import safe_open
 
 from closura.closures import build, compact, ircnn
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.interop import (
     fetch_published,
     load_closure,
@@ -37,8 +37,8 @@ from closura.interop.weights import WeightsError
 from closura.reduced import load_reconstruction
 from closura.reduced.stored import read_stored, write_stored
 
-ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
-BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
+ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
+BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
 
 
 class Stub:
@@ -216,7 +216,7 @@ def test_weights_round_trip(tmp_path: Path, name: str, options: dict[str, Any], 
     save_weights(path, network, architecture=architecture, metadata={"problem": "advection", "error": 0.014})
     again = load_weights(path)
     assert same_weights(again, network)
-    assert again.decision == ADVECTION
+    assert again.spec == ADVECTION
     assert jax.tree.structure(again) == jax.tree.structure(network)
     assert read_header(path)["metadata"] == {"problem": "advection", "error": 0.014}
     assert same_weights(load_closure(tmp_path, ADVECTION), network)  # the folder of a run
@@ -298,7 +298,7 @@ def test_published_network_keeps_the_action_unscaled(golden_folder: Path) -> Non
     """A problem's scale is for networks that start from "no closure", not for published weights."""
     path = golden_folder / "weights_advection_ep1499.npz"
     x = jax.random.uniform(jax.random.key(0), (3, 8, 8), jnp.float32)
-    other = Decision(ADVECTION.observation, ADVECTION.action, ADVECTION.boundary, scale=1.0)
+    other = ClosureSpec(ADVECTION.observation, ADVECTION.action, ADVECTION.boundary, scale=1.0)
     np.testing.assert_array_equal(load_published(path, ADVECTION)(x), load_published(path, other)(x))
     assert ircnn(ADVECTION, key=jax.random.key(0)).describe()["parameters"] == 188_163
 

@@ -373,18 +373,18 @@ def test_theory_in_terms_of_the_state_is_the_optimal_action(small: Problem) -> N
 
 def test_candidates_have_units_and_no_growth_with_refinement(small: Problem, small_burgers: Problem) -> None:
     for problem in (small, small_burgers):
-        terms = candidate_terms(problem.decision)
+        terms = candidate_terms(problem.spec)
         assert len(set(terms)) == len(terms) > 50
         assert all(sum(term.powers(2)[1]) >= 0 for term in terms)
         assert not set(theoretical_terms(problem)) - set(terms)
     u, psi = Factor(1, (0, 0), along=0), Factor(0, (2, 0))
     grid = Grid((8, 4), (1.0, 1.0))
     swapped = Term((Factor(2, (0, 0), absolute=True, along=1),), psi)
-    assert write_equation([swapped, Term((u, u), psi), Term()], [0.5, -2.0, 0.25], small.decision, grid) == (
+    assert write_equation([swapped, Term((u, u), psi), Term()], [0.5, -2.0, 0.25], small.spec, grid) == (
         "A = 0.5 |v| dt dx^2 psi_xx / dy - 2 u^2 dt^2 psi_xx + 0.25"
     )
-    assert write_equation([Term()], [-1.0], small.decision, grid, less_time=1) == "A = -1 1 / dt"
-    assert write_equation([], [], small.decision, grid) == "A = 0"
+    assert write_equation([Term()], [-1.0], small.spec, grid, less_time=1) == "A = -1 1 / dt"
+    assert write_equation([], [], small.spec, grid) == "A = 0"
     # dx^2 psi_xx of x^2 is 2 dx^2, also next to a boundary that is not periodic... except where it repeats the end.
     x, _ = Grid((8, 4), boundary=("outflow", "periodic")).coordinates(jnp.float64)
     seen = np.stack([x**2, np.full_like(x, 0.5), np.zeros_like(x)])
@@ -437,7 +437,7 @@ def test_published_network_on_one_family(golden_folder: Path, data_folder: Path)
     """Eight rollouts instead of 50: spreads of 0.03 and 0.01 leave 0.01 and 0.004 to the means."""
     configuration = paper(AdvectionConfiguration(images="mnist", velocity="vortex", ratio=8))
     problem = advection(configuration, "test", data_dir=data_folder)
-    closure = load_closure(golden_folder / "weights_advection_ep1499.npz", problem.decision)
+    closure = load_closure(golden_folder / "weights_advection_ep1499.npz", problem.spec)
     study = interpret(problem, closure, simulations=8, key=jax.random.key(0))
     found = {row["formula"]: row for row in study.numbers()["correlations"]}
     notebook, theory = PUBLISHED["mnist", "vortex"]
@@ -473,7 +473,7 @@ def test_table_6_is_reproduced(golden_folder: Path, data_folder: Path, tmp_path:
 def test_command_prints_and_writes(small: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = tmp_path / "network.safetensors"
     options = {"channels": 4, "layers": 1, "radius": 1}
-    network = compact(small.decision, key=jax.random.key(0), stochastic=True, **options)
+    network = compact(small.spec, key=jax.random.key(0), stochastic=True, **options)
     save_weights(weights, network, architecture={"closure": "compact", "options": options})
     out = tmp_path / "out"
     arguments = ["--cells", "24", "--ratio", "2", "--simulations", "2", "--step", "4", "--terms", "2"]

@@ -57,7 +57,7 @@ def test_shapes_and_names(problem, beginning):
     assert beginning.state.dtype == jnp.float32
     seen = problem.dynamics.observe(beginning.state, beginning.parameters)
     assert seen.shape == (4, 8, 8)
-    assert len(problem.decision.observation) == 4
+    assert len(problem.spec.observation) == 4
     # sin(n y) with n = 2 at y = 2 pi / 8 is one.
     np.testing.assert_allclose(np.asarray(seen[2, :, 1]), 1.0, atol=1e-6)
     assert set(problem.rivals) == {"smagorinsky"}
@@ -320,7 +320,7 @@ def test_unusable_settings_are_named(change, said):
 
 def test_conserving_forms_run(beginning):
     problem = build_problem(replace(TINY, action="flux"), "train")
-    assert len(problem.decision.action) == 4
+    assert len(problem.spec.action) == 4
     state, _ = problem.dynamics.step(beginning.state, RE, lambda seen: jnp.ones((4, 8, 8), jnp.float32))
     alone, _ = problem.dynamics.step(beginning.state, RE, None)
     np.testing.assert_allclose(np.asarray(state), np.asarray(alone), atol=1e-6)  # uniform fluxes: nothing leaves
@@ -333,8 +333,8 @@ def test_speed_is_the_unit_of_observation_and_answer(problem, beginning):
     scaled = twice.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
     plain = one.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
     np.testing.assert_allclose(np.asarray(scaled), np.asarray(plain), atol=1e-6)
-    # A closure's answer is a multiple of the decision's scale, which must not change with the unit.
-    assert build_problem(replace(TINY, speed=2.0), "train").decision.scale == problem.decision.scale
+    # A closure's answer is a multiple of the specification's scale, which must not change with the unit.
+    assert build_problem(replace(TINY, speed=2.0), "train").spec.scale == problem.spec.scale
 
 
 @pytest.fixture(scope="module")
@@ -344,7 +344,7 @@ def stored(problem):
 
 def _trained(learner, problem, stochastic):
     options = {"channels": 12, "layers": 2, "output": "action"}
-    closure = build("compact", problem.decision, stochastic=stochastic, options=options, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=stochastic, options=options, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     updates = sum(learner.stages())
     state, metrics = learner.advance(problem, state, jnp.int32(updates), 0)

@@ -11,14 +11,14 @@ from closura.cli import main
 from closura.closures import build
 from closura.commands.laws import parse_evaluate_law, run_evaluate_law
 from closura.interop import save_weights
-from closura.problems.laws.dynamics import weights_decision
+from closura.problems.laws.dynamics import weights_spec
 
 OPTIONS = {"form": "published"}
 
 
 def weights_file(path, r):
     """An untrained closure that weighs ``r`` sub-stencils: convex weights, of no particular merit."""
-    closure = build("weights", weights_decision(r), stochastic=False, options=OPTIONS, key=jax.random.key(0))
+    closure = build("weights", weights_spec(r), stochastic=False, options=OPTIONS, key=jax.random.key(0))
     return save_weights(path, closure, architecture={"closure": "weights", "options": OPTIONS})
 
 

@@ -39,7 +39,7 @@ def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: 
     """
     configuration = replace(published(Euler1DConfiguration(scheme=f"weno{2 * r - 1}-js")), components="separate")
     problem = conservation_law(configuration)
-    agent = load_weno_agent(agents / f"agent_r{r}_64x64.npz", problem.decision)
+    agent = load_weno_agent(agents / f"agent_r{r}_64x64.npz", problem.spec)
     environment = Environment(problem)
 
     def step(episode, _):

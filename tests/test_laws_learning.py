@@ -362,7 +362,7 @@ def test_positivity_keeps_a_gas_a_gas(name: str) -> None:
 
 
 def guided(dynamics: WeightedFluxes, *, even: bool, size: float = 0.6) -> WeightsClosure:
-    closure = WeightsClosure(dynamics.decision(), hidden=(8,), even=even, double=True, key=jax.random.key(0))
+    closure = WeightsClosure(dynamics.spec(), hidden=(8,), even=even, double=True, key=jax.random.key(0))
     return drawn(closure, size, key=jax.random.key(3))
 
 
@@ -494,13 +494,13 @@ def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match=r"sod with a time step of 0.01: a Courant number of .* is not stable"):
         conservation_law(replace(published(Euler1DConfiguration()), time_step=0.01))
     with pytest.raises(ValueError, match=r"agents stand in cells"):
-        WeightsClosure(train_problem_decision(), key=jax.random.key(0))
+        WeightsClosure(train_problem_spec(), key=jax.random.key(0))
 
 
-def train_problem_decision() -> Any:
+def train_problem_spec() -> Any:
     from closura.problems import AdvectionConfiguration, advection
 
-    return advection(AdvectionConfiguration(cells=16, ratio=2)).decision
+    return advection(AdvectionConfiguration(cells=16, ratio=2)).spec
 
 
 def test_learning_needs_horizons_and_limits_that_make_sense() -> None:

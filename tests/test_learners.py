@@ -76,8 +76,8 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
     """Returns, advantages, losses and the network after two steps of AdamW, from the authors' own code."""
     data = dict(np.load(golden_folder / "ppo_update.npz"))
     paper = train_preset("paper").learning
-    decision = advection(AdvectionConfiguration(cells=16), "train").decision
-    policy = load_published(golden_folder / "weights_advection_ep1499.npz", decision)
+    spec = advection(AdvectionConfiguration(cells=16), "train").spec
+    policy = load_published(golden_folder / "weights_advection_ep1499.npz", spec)
 
     def field(name: str) -> jax.Array:
         return jnp.asarray(np.moveaxis(data[name], -1, -2), jnp.float32)
@@ -112,9 +112,7 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
         assert float(metrics[ours][0]) == pytest.approx(data[name][0], abs=1e-5, rel=1e-5), name
         # After the first step ratios reach 11: the reference's own note allows 1e-3 here.
         assert float(metrics[ours][1]) == pytest.approx(data[name][1], abs=1e-3, rel=1e-3), name
-    expected = convert(
-        {k.removeprefix("after/"): v for k, v in data.items() if k.startswith("after/")}, decision, "after"
-    )
+    expected = convert({k.removeprefix("after/"): v for k, v in data.items() if k.startswith("after/")}, spec, "after")
     for ours, reference in zip(
         jax.tree.leaves(eqx.filter(after, eqx.is_array)),
         jax.tree.leaves(eqx.filter(expected, eqx.is_array)),
@@ -177,7 +175,7 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
     problem = with_store(problem, TruthStore(state, velocity, truth, jnp.sum(state, axis=(2, 3))))
     episode = Environment(problem).reset(key=jax.random.key(3))
     options = {"channels": 4, "layers": 2, "radius": 1}
-    closure = build("compact", problem.decision, stochastic=False, options=options, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=False, options=options, key=jax.random.key(1))
     # Away from the zero head, whose gradient would not see the layers before it.
     leaves, structure = jax.tree.flatten(eqx.filter(closure, eqx.is_inexact_array))
     leaves = [x + jnp.asarray(0.1 * generator.normal(size=x.shape), x.dtype) for x in leaves]
@@ -204,7 +202,7 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
 def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str) -> None:
     learner = LEARNERS[name]
     options = TINY | ({} if name == "bptts" else {"initial_std": 0.02})
-    closure = build("compact", problem.decision, stochastic=name != "bptts", options=options, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=name != "bptts", options=options, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
 
     def error(ask: object) -> float:
@@ -223,7 +221,7 @@ def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str
 def test_one_update_twice_is_two_updates(problem: Problem) -> None:
     """The number of updates per compiled call does not change the result."""
     learner = LEARNERS["bptts"]
-    closure = build("compact", problem.decision, stochastic=False, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=False, options=TINY, key=jax.random.key(1))
     first = learner.init(problem, closure, key=jax.random.key(2))
     together, _ = learner.advance(problem, first, jnp.asarray(2, jnp.int32), 0)
     apart = first
@@ -236,7 +234,7 @@ def test_one_update_twice_is_two_updates(problem: Problem) -> None:
 def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
     """Where an episode ends inside a trajectory, the next value is that of the state it reached."""
     environment = Environment(problem)
-    policy = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
+    policy = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
     keys = jax.random.split(jax.random.key(2), 3)
     episodes = eqx.filter_jit(lambda e, keys: jax.vmap(lambda k: e.reset(key=k))(keys))(environment, keys)
     _, trajectory = eqx.filter_jit(collect_steps)(environment, policy, episodes, 15, key=jax.random.key(3))
@@ -249,7 +247,7 @@ def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
 
 def test_whole_episodes_are_padded_and_marked(problem: Problem) -> None:
     environment = Environment(problem, ends_are_terminal=True)
-    policy = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
+    policy = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
     trajectory = eqx.filter_jit(collect_episode)(environment, policy, key=jax.random.key(3))
     valid = np.asarray(trajectory.valid)[:, 0]
     length = valid.sum()
@@ -271,7 +269,7 @@ def test_bad_settings_are_refused() -> None:
 def updated(learner: Any, problem: Problem, *spoilt: int) -> tuple[Any, dict[str, Any], Any]:
     """State before one update, its metrics and the state after it, with some simulations that are not finite."""
     stochastic = not isinstance(learner, BPTTS)
-    closure = build("compact", problem.decision, stochastic=stochastic, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=stochastic, options=TINY, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     field = state.carry.state
     for member in spoilt:
@@ -324,7 +322,7 @@ def test_the_gradient_is_the_mean_of_what_is_finite(problem: Problem) -> None:
 
 def test_advantages_do_not_cross_a_step_that_is_not_finite(problem: Problem) -> None:
     learner = LEARNERS["ppo"]
-    closure = build("compact", problem.decision, stochastic=True, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     _, trajectory = eqx.filter_jit(learner.collect)(problem, closure, state.carry, key=jax.random.key(3))
     spoilt = trajectory._replace(reward=trajectory.reward.at[2, 1].set(jnp.nan))

@@ -34,8 +34,8 @@ def small_burgers(**changes: object) -> TrainConfiguration:
 def make_weights(path: Path, configuration: TrainConfiguration) -> Path:
     """An untrained network with the header that a training writes."""
     options = {"channels": 4, "layers": 1, "radius": 1}
-    decision = build_problem(configuration.problem, "test").decision
-    network = compact(decision, key=jax.random.key(0), **options)
+    spec = build_problem(configuration.problem, "test").spec
+    network = compact(spec, key=jax.random.key(0), **options)
     return save_weights(
         path, network, architecture={"closure": "compact", "options": options},
         metadata={"configuration": to_plain(configuration)},

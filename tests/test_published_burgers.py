@@ -66,7 +66,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 def test_published_curves(golden_folder: Path) -> None:
     """Medians over all 72 fields, weighted as they are drawn, within 20 % of the published ones at each step."""
     problem = burgers(published(BurgersConfiguration()), "test")
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.decision)
+    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
     fields, groups, weights = all_fields()
     assert len(fields) == 72
     assert weights.sum() == pytest.approx(1)

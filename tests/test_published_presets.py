@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from closura.closures import build
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.learners import PPOConfiguration
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import STATE_BOUND
@@ -121,7 +121,7 @@ def test_advection_problem() -> None:
     assert RIVALS["ACGS"] == ("upwind2", "rk4")
     assert problem.begin.burn_in == 1
     assert (problem.dynamics.bound, STATE_BOUND) == (1.0, 3.0)
-    assert problem.decision.observation == ("psi", "u", "v")
+    assert problem.spec.observation == ("psi", "u", "v")
     assert problem.threshold == 0.01
 
 
@@ -137,7 +137,7 @@ def test_burgers_problem() -> None:
     assert fine.published_switch
     assert problem.begin.burn_in == 1
     assert (problem.dynamics.bound, STATE_BOUND) == (1.0, 3.0)
-    assert problem.decision.observation == ("u", "v")
+    assert problem.spec.observation == ("u", "v")
     assert len(problem.groups) == 11
     assert problem.threshold == 0.1
 
@@ -149,8 +149,8 @@ def test_burgers_problem() -> None:
 def test_network(
     observation: tuple[str, ...], action: tuple[str, ...], acts_on: tuple[int, ...], parameters: int
 ) -> None:
-    decision = Decision(observation, action, ("periodic", "periodic"), acts_on)
-    policy = jax.eval_shape(lambda key: build("ircnn", decision, stochastic=True, key=key), jax.random.key(0))
+    spec = ClosureSpec(observation, action, ("periodic", "periodic"), acts_on)
+    policy = jax.eval_shape(lambda key: build("ircnn", spec, stochastic=True, key=key), jax.random.key(0))
     leaves = jax.tree.leaves(policy)
     assert sum(math.prod(leaf.shape) for leaf in leaves) == parameters
 

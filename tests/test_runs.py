@@ -415,9 +415,9 @@ def test_weights_say_what_does_not_fit(run_copy: Path, tmp_path: Path) -> None:
     path = run_copy / "weights.safetensors"
     header = read_header(path)
     assert header["metadata"]["configuration"] == json.loads(json.dumps(to_plain(TINY)))
-    decision = load_weights(path).decision
+    spec = load_weights(path).spec
     with pytest.raises(WeightsError, match="observation: expected"):
-        load_weights(path, replace(decision, observation=("u", "v")))
+        load_weights(path, replace(spec, observation=("u", "v")))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(WeightsError, match="damaged"):
         load_weights(path)

@@ -127,7 +127,7 @@ def test_the_closure_of_vector_burgers_is_ahead_of_the_scheme_that_it_corrects()
     problem, own = burgers(settings, "test"), burgers(as_trained(settings, trained.problem), "test")
     result = evaluate(
         replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={}),
-        {name: load_closure(path, own.decision)}, simulations=6, steps=100, key=jax.random.key(11), timing=False,
+        {name: load_closure(path, own.spec)}, simulations=6, steps=100, key=jax.random.key(11), timing=False,
         dynamics={name: own.dynamics}, bases={name: "upwind5"},
     )  # fmt: skip
     errors = {key: method.error[:, -1] for key, method in result.methods.items()}
@@ -173,7 +173,7 @@ def test_the_closures_of_turbulence_are_ahead_of_the_schemes_that_they_correct(
         assert trained is not None
         assert path.stat().st_size < 100_000
         problem = build_problem(as_trained(usual, trained.problem), "test")
-        closure = load_closure(path, problem.decision)
+        closure = load_closure(path, problem.spec)
         store = simulate_truth(problem, 2, 16, key=jax.random.key(0))
         for start in range(2):
             parameters = jax.tree.map(lambda x, i=start: x[i], store.parameters)

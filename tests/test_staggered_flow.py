@@ -216,7 +216,7 @@ def test_the_problem_has_rivals_and_sees_the_truth_in_face_means():
 
 def test_interpolation_asks_once_for_sixteen_weights_and_gradients_are_right():
     problem = build_problem(replace(TINY, action="interpolation", precision="float64"), "train")
-    assert len(problem.decision.action) == 16
+    assert len(problem.spec.action) == 16
     beginning = problem.begin(key=jax.random.key(1))
     direction = jax.random.normal(jax.random.key(2), (16, 16, 16), jnp.float64)
 

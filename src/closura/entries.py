@@ -1,6 +1,16 @@
 """The package's own entries of the registries: name, then module and object. Plug-ins use entry points instead."""
 
 ENTRIES: dict[str, dict[str, str]] = {
+    "closura.closures": {
+        "compact": "closura.closures.compact:compact",
+        "ircnn": "closura.closures.ircnn:ircnn",
+        "weights": "closura.closures.weights:WeightsClosure",
+    },
+    "closura.learners": {
+        "bptts": "closura.learners.bptts:BPTTS",
+        "ppo": "closura.learners.ppo:PPO",
+        "a2c": "closura.learners.a2c:A2C",
+    },
     "closura.figures": {
         "error_curves": "closura.reporting.figures.curves:error_curves",
         "error_curves_median": "closura.reporting.figures.curves:error_curves_median",

@@ -61,6 +61,11 @@ class Settings:
         _check(type(self), {f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True)
+class NoSettings(Settings):
+    """What has no settings."""
+
+
 def build_settings(kind: type[Any], values: Any) -> Any:
     """A dataclass of settings from plain values, as JSON holds them; nested ones too, and lists become tuples.
 

@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from closura.closures.closure import check_observation, count_parameters
+from closura.closures._checks import check_observation, count_parameters
 from closura.closures.dense import Perceptron
-from closura.decision import Decision
+from closura.core import ClosureSpec
 
 WEIGHT_SCALE = 0.1
 """The network's output times this and the local speed is a weight, in units of the field per step."""
@@ -42,7 +42,7 @@ class AlignedClosure(eqx.Module):
 
     Parameters
     ----------
-    decision
+    spec
         What the closure observes and how it acts; it must name two velocities.
     hidden
         Sizes of the perceptron's hidden layers.
@@ -58,18 +58,18 @@ class AlignedClosure(eqx.Module):
     Raises
     ------
     ValueError
-        If the decision has other than two periodic axes or names no velocities, or a number or the activation is
+        If the specification has other than two periodic axes or names no velocities, or a number or the activation is
         refused.
     """
 
     network: Perceptron
     radius: int = eqx.field(static=True)
     look: int = eqx.field(static=True)
-    decision: Decision = eqx.field(static=True)
+    spec: ClosureSpec = eqx.field(static=True)
 
     def __init__(
         self,
-        decision: Decision,
+        spec: ClosureSpec,
         *,
         hidden: tuple[int, ...] = (32, 32),
         radius: int = 3,
@@ -77,10 +77,10 @@ class AlignedClosure(eqx.Module):
         activation: str = "relu",
         key: PRNGKeyArray,
     ) -> None:
-        if len(decision.velocity) != 2 or decision.boundary != ("periodic", "periodic"):
+        if len(spec.velocity) != 2 or spec.boundary != ("periodic", "periodic"):
             raise ValueError(
                 "a closure that looks along the flow needs two periodic axes and an observed velocity along each; got "
-                f"boundaries {decision.boundary} and {len(decision.velocity)} velocities (use view grid)"
+                f"boundaries {spec.boundary} and {len(spec.velocity)} velocities (use view grid)"
             )
         if radius < 1 or look < 0:
             raise ValueError(
@@ -88,7 +88,7 @@ class AlignedClosure(eqx.Module):
             )
         sizes = (2 + _taps(look), *hidden, _taps(radius))
         self.network = Perceptron(sizes, activation=activation, zero_last=True, key=key)
-        self.radius, self.look, self.decision = radius, look, decision
+        self.radius, self.look, self.spec = radius, look, spec
 
     def __call__(self, observation: Float[Array, "c x y"]) -> Float[Array, "a x y"]:
         """Action for an observation, in the units of the problem's action.
@@ -96,9 +96,9 @@ class AlignedClosure(eqx.Module):
         Raises
         ------
         ValueError
-            If the observation has other channels or axes than the decision says.
+            If the observation has other channels or axes than the specification says.
         """
-        check_observation(observation, self.decision)
+        check_observation(observation, self.spec)
         # Not member by member as larger networks: with gathers instead of convolutions that is slower (measured).
         return _act(self, observation)
 
@@ -108,7 +108,7 @@ class AlignedClosure(eqx.Module):
             "kind": "closure",
             "parameters": count_parameters(self),
             "dimensions": 2,
-            "boundary": list(self.decision.boundary),
+            "boundary": list(self.spec.boundary),
             "channels": [layer.bias.size for layer in self.network.layers[:-1]],
             "dilations": [1] * (len(self.network.layers) - 1),
             "activation": self.network.activation,
@@ -118,14 +118,14 @@ class AlignedClosure(eqx.Module):
 
 @eqx.filter_jit  # so that calls outside of any jit are compiled once
 def _act(closure: AlignedClosure, observation: Array) -> Array:
-    velocity = jnp.stack([observation[i] for i in closure.decision.velocity])
+    velocity = jnp.stack([observation[i] for i in closure.spec.velocity])
     speeds = jnp.abs(velocity)
     fast, slow = jnp.max(speeds, axis=0), jnp.min(speeds, axis=0)
     seen = jnp.stack([slow / (fast + SMALLEST_SPEED), fast], axis=-1)
     turn = turn_of(velocity)
-    scale = WEIGHT_SCALE / closure.decision.unit * (fast + slow + SMALLEST_SPEED)
+    scale = WEIGHT_SCALE / closure.spec.unit * (fast + slow + SMALLEST_SPEED)
     actions = []
-    for index in closure.decision.acts_on:
+    for index in closure.spec.acts_on:
         field = observation[index]
         differences = turned_neighbours(field, turn, max(closure.radius, closure.look)) - field[..., None]
         features = seen

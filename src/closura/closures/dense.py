@@ -1,4 +1,4 @@
-"""Fully connected layers for agents that see all they need in their own channels."""
+"""Fully connected layers for closures that see all they need in their own channels."""
 
 from collections.abc import Callable, Sequence
 
@@ -77,6 +77,20 @@ class Perceptron(eqx.Module):
         if zero_last:
             layers[-1] = jax.tree.map(jnp.zeros_like, layers[-1])
         self.layers, self.activation = tuple(layers), activation
+
+    @classmethod
+    def starting_from(
+        cls,
+        start: Sequence[float],
+        sizes: Sequence[int],
+        *,
+        activation: str = "relu",
+        dtype: jnp.dtype | type = jnp.float32,
+        key: PRNGKeyArray,
+    ) -> "Perceptron":
+        """One with an output for each number of ``start``, which is its answer before training."""
+        network = cls((*sizes, len(start)), activation=activation, zero_last=True, dtype=dtype, key=key)
+        return eqx.tree_at(lambda n: n.layers[-1].bias, network, jnp.asarray(start, dtype))
 
     def __call__(self, x: Float[Array, "*agents inputs"]) -> Float[Array, "*agents outputs"]:
         act = ACTIVATIONS[self.activation]

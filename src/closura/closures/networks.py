@@ -1,8 +1,8 @@
 """Stacks of convolutions: the backbone of every closure that acts on a grid."""
 
 import math
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -169,6 +169,16 @@ class ConvolutionStack(eqx.Module):
         gates = 2 if self.activation in _GATED else 1
         return [layer.kernel.shape[-1] // gates for layer in self.layers]
 
+    def describe(self) -> dict[str, Any]:
+        """Axes, boundary, channels, dilations and activation."""
+        return {
+            "dimensions": len(self.layers[0].boundary),
+            "boundary": list(self.layers[0].boundary),
+            "channels": self.channels,
+            "dilations": [layer.dilation for layer in self.layers],
+            "activation": self.activation,
+        }
+
     def __call__(self, x: Float[Array, "*grid c_in"]) -> Float[Array, "*grid c_out"]:
         """Apply all layers to a field, channels last."""
         for layer in self.layers:
@@ -179,3 +189,42 @@ class ConvolutionStack(eqx.Module):
             else:
                 x = _POINTWISE[self.activation](x)
         return x
+
+
+class ConvolutionNetwork(eqx.Module):
+    """A stack of convolutions, the first of size 3 and the others of size 1, and a pointwise linear head.
+
+    Parameters
+    ----------
+    c_in
+        Number of channels that enter.
+    channels
+        Number of channels that leave each layer of the stack.
+    start
+        The answer before training, a number for each channel that leaves.
+    boundary
+        Boundary of the grid along each axis.
+    key
+        Random key.
+    """
+
+    backbone: ConvolutionStack
+    head: Convolution
+
+    def __init__(
+        self,
+        c_in: int,
+        channels: tuple[int, ...],
+        start: Sequence[float],
+        boundary: tuple[Boundary, ...],
+        *,
+        key: PRNGKeyArray,
+    ) -> None:
+        sizes = (3, *(1,) * (len(channels) - 1))
+        self.backbone = ConvolutionStack(c_in, channels, boundary, sizes=sizes, key=key)
+        head = jax.tree.map(jnp.zeros_like, Convolution(channels[-1], len(start), boundary, size=1, key=key))
+        self.head = eqx.tree_at(lambda h: h.bias, head, jnp.asarray(start, jnp.float32))
+
+    def __call__(self, x: Float[Array, "*grid c_in"]) -> Float[Array, "*grid c_out"]:
+        """Apply it to a field, channels last."""
+        return self.head(self.backbone(x))

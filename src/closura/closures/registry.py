@@ -1,93 +1,146 @@
-"""The closures that can be asked for by name."""
+"""Closures by name, wherever they come from, and how they are built."""
 
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
-from jaxtyping import PRNGKeyArray
+import jax
+from jaxtyping import Array, PRNGKeyArray
 
-from closura.closures.adaptive import StencilClosure, StencilPolicy
-from closura.closures.aligned import AlignedClosure
-from closura.closures.closure import Closure
-from closura.closures.compact import compact
-from closura.closures.ircnn import ircnn
-from closura.closures.policy import Policy
-from closura.closures.weights import WeightsClosure
-from closura.closures.weights_policy import WeightsPolicy, weighing_agents
-from closura.decision import Decision
+from closura.closures.actor_critic import ActorCritic
+from closura.core import ClosureSpec, Registry
+from closura.core.specification import Place
+from closura.settings import NoSettings, Settings
 
-AnyPolicy = Policy | StencilPolicy | WeightsPolicy
-AnyClosure = Closure | StencilClosure | AlignedClosure | WeightsClosure | AnyPolicy
-
-CLOSURES: dict[str, Callable[..., AnyClosure]] = {"ircnn": ircnn, "compact": compact, "weights": weighing_agents}
-AT_INTERFACES: tuple[str, ...] = ("weights",)
-"""Closures for problems whose agents stand at interfaces; the others are for agents in cells."""
-
-_NOT_OPTIONS = ("decision", "stochastic", "key")
+Make = TypeVar("Make", bound=Callable[..., Any])
+AnyClosure = Callable[[Array], Array]
 
 
-def closure_options(name: str) -> dict[str, Any]:
-    """The options of a closure and their default values.
+@dataclass(frozen=True)
+class ClosureKind:
+    """A registered closure.
 
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
+    Parameters
+    ----------
+    name
+        Its name, and that of its group of options.
+    make
+        ``make(spec, key=key, **settings) -> module``: a class or a function.
+    where
+        Whether it acts in "cells" or at "interfaces".
+    settings
+        The class of its settings.
     """
-    if name not in CLOSURES:
-        raise ValueError(f"unknown closure {name!r}; valid: {', '.join(CLOSURES)}")
-    parameters = inspect.signature(CLOSURES[name]).parameters
-    return {key: value.default for key, value in parameters.items() if key not in _NOT_OPTIONS}
+
+    name: str
+    make: Callable[..., Any]
+    where: Place = "cells"
+    settings: type[Settings] = NoSettings
+
+    @property
+    def group(self) -> str:
+        """The name of its group of options."""
+        return self.name.replace("-", "_")
 
 
-def check_place(name: str, agents: str) -> None:
-    """Refuse a closure whose agents stand elsewhere than a problem's.
+CLOSURES: Registry[ClosureKind] = Registry("closure", ClosureKind)
+
+
+def closure(name: str, *, where: Place = "cells", settings: type[Settings] = NoSettings) -> Callable[[Make], Make]:
+    """Register a closure: a class of modules, or a function that builds one.
+
+    It is called as ``make(spec, key=key, **settings)`` and gives a module with ``__call__(observation) -> action``,
+    both without a batch axis: ``(channel, *grid)``. What is static in it has to be hashable. A method ``describe()`` may
+    say what it is; :class:`~closura.closures.ActorCritic` says which methods let a policy share its features.
+
+    .. code-block:: python
+
+        @dataclass(frozen=True)
+        class LinearSettings(closura.Settings):
+            radius: int = 1
+
+        @closura.closure("linear", where="cells", settings=LinearSettings)
+        class Linear(eqx.Module):
+            weights: Array
+
+            def __init__(self, spec, *, key, radius):
+                ...
+
+            def __call__(self, observation):
+                ...
+
+    Parameters
+    ----------
+    name
+        Its name, and that of its group of options on the command line (``--linear.radius``).
+    where
+        Whether it acts in "cells" or at "interfaces".
+    settings
+        The class of its settings, a frozen dataclass (default: none).
+    """
+
+    def register(make: Make) -> Make:
+        CLOSURES.add(name, ClosureKind(name, make, where, settings), make)
+        return make
+
+    return register
+
+
+def check_place(name: str, where: str) -> None:
+    """Refuse a closure that acts elsewhere than a problem asks.
 
     Raises
     ------
     ValueError
         With the closures that fit.
     """
-    if (name in AT_INTERFACES) != (agents == "interfaces"):
-        place = "at interfaces" if agents == "interfaces" else "in cells"
-        fit = [other for other in CLOSURES if (other in AT_INTERFACES) == (agents == "interfaces")]
-        raise ValueError(
-            f"closure {name!r} is not for agents {place}, where this problem's stand; choose {', '.join(fit)}"
-        )
+    if CLOSURES.find(name).where != where:
+        fit = [other for other, kind in CLOSURES.all().items() if kind.where == where]
+        place = "at interfaces" if where == "interfaces" else "in cells"
+        raise ValueError(f"closure {name!r} does not act {place}, as this problem asks; choose {', '.join(fit)}")
 
 
 def build(
     name: str,
-    decision: Decision,
+    spec: ClosureSpec,
     *,
-    stochastic: bool,
+    explores: bool = False,
     options: Mapping[str, Any] | None = None,
+    initial_std: float | None = None,
     key: PRNGKeyArray,
-) -> AnyClosure:
+) -> Any:
     """Build a closure by its name.
 
     Parameters
     ----------
     name
-        One of :data:`CLOSURES`.
-    decision
-        What the closure observes and how it acts.
-    stochastic
-        A policy (for learners that explore), or a deterministic closure.
+        A name, a file or an object in a module, as :meth:`closura.core.Registry.find` takes it.
+    spec
+        What the closure observes and answers.
+    explores
+        A policy around it, for learners that explore.
     options
-        Further arguments of the closure's function (default: none).
+        Settings of the closure that are not the default ones.
+    initial_std
+        Spread of a policy before training, in units of the action (default: the closure's own).
     key
         Random key.
 
     Raises
     ------
     ValueError
-        If the name or an option is unknown (the message lists the valid ones), or an option is refused.
+        If the name or an option is unknown (the message lists the valid ones), or a value is refused.
     """
-    valid = closure_options(name)
-    check_place(name, decision.agents)
-    options = {} if options is None else dict(options)
-    unknown = [option for option in options if option not in valid]
+    kind = CLOSURES.find(name)
+    check_place(name, spec.where)
+    valid = [f.name for f in fields(kind.settings)]
+    unknown = [option for option in options or {} if option not in valid]
     if unknown:
         raise ValueError(f"unknown options of closure {name!r}: {', '.join(unknown)}; valid: {', '.join(valid)}")
-    return CLOSURES[name](decision, stochastic=stochastic, key=key, **options)
+    if initial_std is not None and not explores:
+        raise ValueError("initial_std is the spread of a policy: a deterministic closure has none")
+    settings = kind.settings(**(options or {}))
+    made = kind.make(spec, key=key, **{name: getattr(settings, name) for name in valid})
+    if not explores:
+        return made
+    return ActorCritic(spec, made, initial_std=initial_std, key=jax.random.split(key)[1])

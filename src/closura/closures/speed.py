@@ -12,32 +12,32 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.numerics.padding import pad
 
 SMALLEST_SPEED = 1e-4
 """Added to the local speed: far below any speed that matters."""
 
 
-def local_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Float[Array, "*grid"]:
+def local_speed(observation: Float[Array, "c *grid"], spec: ClosureSpec) -> Float[Array, "*grid"]:
     """Sum of the absolute velocities, averaged over the cell and its neighbours, diagonal ones included."""
-    size = jnp.sum(jnp.abs(jnp.stack([observation[i] for i in decision.velocity])), axis=0)
-    for axis, boundary in enumerate(decision.boundary):
+    size = jnp.sum(jnp.abs(jnp.stack([observation[i] for i in spec.velocity])), axis=0)
+    for axis, boundary in enumerate(spec.boundary):
         padded = pad(size[None], 1, boundary, axis)[0]
         parts = [jax.lax.slice_in_dim(padded, k, k + size.shape[axis], axis=axis) for k in range(3)]
         size = (parts[0] + parts[1] + parts[2]) / 3
     return size + SMALLEST_SPEED
 
 
-def relative_to_speed(observation: Float[Array, "c *grid"], decision: Decision) -> Float[Array, "d *grid"]:
+def relative_to_speed(observation: Float[Array, "c *grid"], spec: ClosureSpec) -> Float[Array, "d *grid"]:
     """The observation with velocities in units of the local speed, and the speed's logarithm as a last channel.
 
     A diffusivity is replaced by its logarithm.
     """
-    speed = local_speed(observation, decision)
+    speed = local_speed(observation, spec)
     channels = list(observation)
-    for index in decision.velocity:
+    for index in spec.velocity:
         channels[index] = channels[index] / speed
-    if decision.diffusivity is not None:
-        channels[decision.diffusivity] = jnp.log(channels[decision.diffusivity])
+    if spec.diffusivity is not None:
+        channels[spec.diffusivity] = jnp.log(channels[spec.diffusivity])
     return jnp.stack([*channels, jnp.log(speed)])

@@ -1,7 +1,7 @@
-r"""Agents at interfaces that weigh the candidates of a WENO stencil.
+r"""A closure at interfaces that weighs the candidates of a WENO stencil.
 
-Each agent sees two standardised stencils in upwind order and answers with logits of two sets of weights; the dynamics
-take their softmax. Two forms:
+Each interface sees two standardised stencils in upwind order and answers with logits of two sets of weights; the
+solver takes their softmax. Two forms:
 
 ``published``
     One network from both stencils to all ``2 r`` logits (Way et al. 2022: 128-128, ReLU, float64).
@@ -19,24 +19,29 @@ take their softmax. Two forms:
         c = (1 + tau / min beta) / (1 + tau / max beta),      g = smooth step of log c between two contrasts
 
     (TENO cuts at c = 6.8). On smooth data the gate is shut, and the order stays ``2 r - 1`` whatever has been learned;
-    where the agents see the sizes of their stencils, ``log c`` is the mean of both sides' by their squares, so that a
+    where the sizes of the stencils are observed, ``log c`` is the mean of both sides' by their squares, so that a
     side that hardly counts - one is flat at every crest - does not open it. With ``even`` the network's answer is
     averaged over the sign of the stencils, which makes the mirror symmetry hold for every component of a system of
     equations.
 """
 
 import math
-from typing import Any, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.closures.closure import check_observation, count_parameters
+from closura.closures._checks import check_observation, count_parameters
 from closura.closures.dense import Perceptron
-from closura.decision import Decision
+from closura.closures.registry import closure
+from closura.core import ClosureSpec
 from closura.numerics.weno import global_smoothness, smoothness
 from closura.numerics.weno_tables import optimal_weights
+from closura.settings import Count, NotNegative, Positive, Settings
 
 Form = Literal["guided", "published"]
 
@@ -60,83 +65,91 @@ def _both_ways(plus: Float[Array, "c agent"], minus: Float[Array, "c agent"]) ->
     return jnp.concatenate([plus, minus], axis=1)
 
 
-class WeightsClosure(eqx.Module):
-    """Logits of the weights of both stencils of every agent.
+@dataclass(frozen=True)
+class WeightsConfiguration(Settings):
+    """Size and form of closures that weigh stencils.
 
     Parameters
     ----------
-    decision
-        Of a problem whose agents stand at interfaces.
     hidden
         Sizes of the hidden layers.
     activation
-        See :data:`closura.closures.dense.ACTIVATIONS`.
+        "relu", "gelu", "silu" or "tanh".
     form
-        "guided" or "published"; see the module's text.
+        "guided": one network for both sides, around a classical scheme; "published": one that answers for both.
     even
-        See the module's text (guided only).
+        Average the network's answer over the sign of the stencils (guided only).
     largest
-        The network's answer is limited to ``+- largest`` by a hyperbolic tangent; 0 does not limit it.
+        The network's answer is limited to +- this by a hyperbolic tangent; 0 does not limit it.
     gate
-        Contrasts of smoothness between which the network's answer comes in; see the module's text.
+        Contrasts of smoothness between which the network's answer comes in (guided only).
     softening, power
-        ``e`` and ``p`` of the module's text: how strongly the answer starts out to avoid sub-stencils with a jump.
+        How strongly the guided form starts out to avoid sub-stencils with a jump: their logits are lowered by
+        power * log(smoothness indicator / its mean + softening).
     double
         Weights in float64, as published.
+    """
+
+    hidden: tuple[Count, ...] = (32, 32)
+    activation: str = "relu"
+    form: Form = "guided"
+    even: bool = False
+    largest: NotNegative = 4.0
+    gate: tuple[float, float] = GATE
+    softening: Positive = 0.01
+    power: NotNegative = 1.0
+    double: bool = False
+
+
+@closure("weights", where="interfaces", settings=WeightsConfiguration)
+class WeightsClosure(eqx.Module):
+    """Logits of the weights of both stencils of every interface.
+
+    Parameters
+    ----------
+    spec
+        Of a problem whose closures act at interfaces.
     key
         Random key.
+    settings
+        Those of :class:`WeightsConfiguration`; see the module's text.
 
     Raises
     ------
     ValueError
-        If the decision is that of agents in cells, or an option is unknown.
+        If the specification is for cells, a setting is refused, or weights in float64 are asked for while 64-bit arrays
+        are off.
     """
 
     network: Perceptron
-    decision: Decision = eqx.field(static=True)
-    form: Form = eqx.field(static=True)
-    even: bool = eqx.field(static=True)
-    largest: float = eqx.field(static=True)
-    gate: tuple[float, float] = eqx.field(static=True)
-    softening: float = eqx.field(static=True)
-    power: float = eqx.field(static=True)
+    spec: ClosureSpec = eqx.field(static=True)
+    settings: WeightsConfiguration = eqx.field(static=True)
 
-    def __init__(
-        self,
-        decision: Decision,
-        *,
-        hidden: tuple[int, ...] = (32, 32),
-        activation: str = "relu",
-        form: Form = "guided",
-        even: bool = False,
-        largest: float = 0.0,
-        gate: tuple[float, float] = GATE,
-        softening: float = 0.01,
-        power: float = 1.0,
-        double: bool = False,
-        key: PRNGKeyArray,
-    ) -> None:
-        if decision.agents != "interfaces":
-            raise ValueError(
-                "this closure weighs stencils at interfaces, and the problem's agents stand in cells: choose another "
-                "closure (compact, ircnn)"
-            )
-        if form not in get_args(Form):
-            raise ValueError(f"unknown form {form!r}; valid: {', '.join(get_args(Form))}")
-        inputs, outputs = len(decision.observation), len(decision.action)
-        published, r = form == "published", outputs // 2
+    def __init__(self, spec: ClosureSpec, *, key: PRNGKeyArray, **settings: Any) -> None:
+        s = WeightsConfiguration(**settings)
+        if spec.where != "interfaces":
+            raise ValueError("this closure weighs stencils at interfaces, and the problem's closures act in cells")
+        if s.double and not jax.config.read("jax_enable_x64"):
+            raise ValueError("weights in float64 need 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
+        inputs, outputs = len(spec.observation), len(spec.action)
+        published, r = s.form == "published", outputs // 2
         if not published:
             # Of the sizes its own is enough, the other being the rest; and the roughness of each sub-stencil.
             inputs = inputs - (inputs > 2 * (2 * r - 1)) + r
         self.network = Perceptron(
-            (inputs, *hidden, outputs if published else r),
-            activation=activation,
+            (inputs, *s.hidden, outputs if published else r),
+            activation=s.activation,
             zero_last=not published,
-            dtype=jnp.float64 if double else jnp.float32,
-            key=key,
+            dtype=jnp.float64 if s.double else jnp.float32,
+            key=jax.random.split(key)[0],
         )
-        self.decision, self.form, self.even, self.largest = decision, form, even, largest
-        self.gate, self.softening, self.power = gate, softening, power
+        self.spec, self.settings = spec, s
+
+    def critic_network(self, start: Sequence[float], *, key: PRNGKeyArray) -> Perceptron:
+        """A network as large as the closure's own, for the spread and the value of a policy; ``start`` at first."""
+        sizes = (len(self.spec.observation), *self.settings.hidden)
+        dtype = self.network.layers[0].weight.dtype
+        return Perceptron.starting_from(start, sizes, activation=self.settings.activation, dtype=dtype, key=key)
 
     def __call__(self, observation: Float[Array, "c agent"]) -> Float[Array, "a agent"]:
         """Logits, the plus side's before the minus side's.
@@ -144,13 +157,13 @@ class WeightsClosure(eqx.Module):
         Raises
         ------
         ValueError
-            If the observation has other channels or axes than the decision says.
+            If the observation has other channels or axes than the specification says.
         """
-        check_observation(observation, self.decision)
-        if self.form == "published":
+        check_observation(observation, self.spec)
+        if self.settings.form == "published":
             return self._network(observation).astype(observation.dtype)
         half = observation.shape[1]
-        cells = 2 * (len(self.decision.action) // 2) - 1
+        cells = 2 * (len(self.spec.action) // 2) - 1
         own = _both_ways(observation[:cells], observation[cells : 2 * cells])
         other = jnp.roll(own, half, axis=1)
         beta = smoothness(own)
@@ -162,9 +175,9 @@ class WeightsClosure(eqx.Module):
             seen = jnp.concatenate([own, other, size])
         else:
             seen = jnp.concatenate([own, other])
-        gate = smooth_step(contrast, *self.gate)
+        gate = smooth_step(contrast, *self.settings.gate)
         mean = jnp.mean(beta, axis=0) + jnp.finfo(own.dtype).tiny ** 0.5
-        rough = self.power * jnp.log(beta / mean + self.softening)
+        rough = self.settings.power * jnp.log(beta / mean + self.settings.softening)
         optimal = jnp.log(jnp.asarray(optimal_weights(beta.shape[0]), own.dtype))[:, None]
         learned = self._network(jnp.concatenate([seen, rough])).astype(own.dtype)
         logits = optimal + gate * (learned - rough)
@@ -173,13 +186,13 @@ class WeightsClosure(eqx.Module):
     def _network(self, seen: Float[Array, "c agent"]) -> Float[Array, "k agent"]:
         x = seen.T.astype(self.network.layers[0].weight.dtype)
         y = self.network(x)
-        if self.even:
+        if self.settings.even:
             # Sizes and roughness have no sign.
-            stencils = 2 * (len(self.decision.action) - 1)
+            stencils = 2 * (len(self.spec.action) - 1)
             turned = jnp.concatenate([-x[:, :stencils], x[:, stencils:]], axis=1)
             y = (y + self.network(turned)) / 2
-        if self.largest:
-            y = self.largest * jnp.tanh(y / self.largest)
+        if largest := self.settings.largest:
+            y = largest * jnp.tanh(y / largest)
         return y.T
 
     def describe(self) -> dict[str, Any]:
@@ -187,8 +200,8 @@ class WeightsClosure(eqx.Module):
         return {
             "kind": "closure",
             "parameters": count_parameters(self),
-            "form": self.form,
-            "even": self.even,
-            "hidden": [layer.weight.shape[1] for layer in self.network.layers[:-1]],
-            "activation": self.network.activation,
+            "form": self.settings.form,
+            "even": self.settings.even,
+            "hidden": list(self.settings.hidden),
+            "activation": self.settings.activation,
         }

@@ -177,7 +177,7 @@ def _cell_benchmark(
     for name, path in named_closures(options.closure).items():
         settings = own_settings(path, configuration, given, known, command="benchmark")
         theirs = problem if settings is None else own_problem(settings)
-        closures[name] = load_closure(path, theirs.decision)
+        closures[name] = load_closure(path, theirs.spec)
         if theirs is not problem:
             own[name] = theirs.dynamics
     return CELL_BENCHMARKS[problem.name](

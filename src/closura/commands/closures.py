@@ -127,6 +127,6 @@ def own_settings(
 
 
 def own_problem(settings: Any) -> Problem:
-    """The problem of a closure's own settings, for its solver and decision alone: no images are needed."""
+    """The problem of a closure's own settings, for its solver and spec alone: no images are needed."""
     images = {"images": "synthetic"} if hasattr(settings, "images") else {}
     return build_problem(replace(settings, **images), "test")

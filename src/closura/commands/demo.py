@@ -79,7 +79,7 @@ def run_demo(arguments: Sequence[str]) -> None:
     with console.status("judging it on held-out simulations"):
         evaluation = evaluate(
             problem,
-            {"compact": result.closure},
+            {configuration.closure: result.closure},
             simulations=options.simulations,
             key=evaluation_key(configuration.seed),
             frames=51,

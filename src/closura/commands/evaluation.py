@@ -180,7 +180,7 @@ def _closures(
         settings = own_settings(path, configuration, given, (problem.name,))
         if settings is not None:
             own[name] = own_problem(settings)
-        closures[name] = load_closure(path, own.get(name, problem).decision)
+        closures[name] = load_closure(path, own.get(name, problem).spec)
     return closures, own
 
 

@@ -75,7 +75,7 @@ def run_interpret(arguments: Sequence[str]) -> Study:
     name, outputs = named_closure(path)[0], Outputs(folders={"--out": options.out})
     use_precision(configuration.precision)
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
-    closure = load_closure(path, problem.decision)
+    closure = load_closure(path, problem.spec)
     with console.status("simulating"):
         study = interpret(
             problem,
@@ -184,7 +184,7 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     else:
         published = Path(path).suffix in (".npz", ".pt")
         settings = problem_preset(name, preset or ("paper" if published else "default"))
-    if PROBLEMS[name].agents == "interfaces":
+    if PROBLEMS[name].where == "interfaces":
         raise ValueError(
             f"closura interpret looks at what closures add in cells, and agents of {name} weigh fluxes: closura "
             f"evaluate {name} --closure {shlex.quote(path or 'RUN_OR_WEIGHTS')} --out FOLDER draws the weights that "

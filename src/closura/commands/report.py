@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 import tyro
 
+from closura.closures import CLOSURES
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
@@ -107,7 +108,7 @@ def run_report(arguments: Sequence[str]) -> Path:
     options = parsed.options
     outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
-    weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
+    weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].where == "interfaces"]
     if weighing:
         return _report_of_laws(runs, weighing, ready, options, outputs)
     if options.frames < 2:
@@ -174,7 +175,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Res
     }
     return evaluate(
         problem,
-        {name: load_closure(run.folder.path, own[name].decision) for name, run in runs.items()},
+        {name: load_closure(run.folder.path, own[name].spec) for name, run in runs.items()},
         simulations=options.simulations,
         steps=options.steps,
         key=evaluation_key(options.seed),
@@ -214,12 +215,13 @@ def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[s
 def training_arguments(configuration: TrainConfiguration) -> list[str]:
     """All settings of a training as arguments of ``closura train``, independent of presets."""
     words: list[str] = [configuration.name]
-    nested = {"compact", "weights", "learning", "truth", "validation"}
+    nested = {name: name for name in ("learning", "truth", "validation")}
+    nested["network"] = CLOSURES.find(configuration.closure).group
     for name, value in to_plain(configuration).items():
         if name == "name":
             continue
         if isinstance(value, dict):
-            prefix = f"{name}." if name in nested else ""
+            prefix = f"{nested[name]}." if name in nested else ""
             words += [word for key, entry in value.items() for word in _option(prefix + key, entry)]
         else:
             words += _option(name, value)

@@ -2,26 +2,20 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.core import Registry
+from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, ProblemName, family
-from closura.runs import (
-    CompactConfiguration,
-    RunFolder,
-    TrainConfiguration,
-    TruthConfiguration,
-    ValidationConfiguration,
-    WeightsConfiguration,
-    train,
-)
-from closura.runs.configuration import LEARNING, ClosureName, LearnerName, Preset
+from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
+from closura.runs.configuration import Preset
 from closura.runs.presets import PRESETS, train_preset
 from closura.runs.tracking import Tracker
 from closura.settings import Count, Natural, NotNegative, Seed, Settings
@@ -96,7 +90,8 @@ def run_train(arguments: Sequence[str]) -> Any:
 def default_folder(configuration: TrainConfiguration) -> Path:
     """The folder of a run that was given none."""
     c = configuration
-    return Path("runs") / f"{c.name}-{c.learner}-{c.closure}-{family(c.name).label(c.problem)}-seed{c.seed}"
+    learner, closure = LEARNERS.find(c.learner).name, CLOSURES.find(c.closure).name
+    return Path("runs") / f"{c.name}-{learner}-{closure}-{family(c.name).label(c.problem)}-seed{c.seed}"
 
 
 def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguration]:
@@ -112,11 +107,12 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         _check_resumed(arguments, known, default, folder)
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
-        learner: Any = known["--learner"] if known["--learner"] in LEARNING else None
-        closure: Any = known["--closure"] if known["--closure"] in CLOSURES else None
+        learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
         name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
         default = train_preset(preset, problem=name, learner=learner, closure=closure)
-    kind = _arguments(type(default.problem), type(default.learning))
+    kind = _arguments(default)
+    group = CLOSURES.find(default.closure).group
+    network = {group: default.network} if fields(default.network) else {}
     parsed = parse(
         kind,
         arguments,
@@ -124,24 +120,31 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         description="Learn a closure.",
         default=kind(
             name=default.name, options=RunOptions(), problem=default.problem, closure=default.closure,
-            compact=default.compact, weights=default.weights, learner=default.learner, learning=default.learning,
-            truth=default.truth, validation=default.validation, rest=_Rest.of(default),
+            learner=default.learner, learning=default.learning, truth=default.truth, validation=default.validation,
+            rest=_Rest.of(default), **network,
         ),
     )  # fmt: skip
     configuration = TrainConfiguration(
-        name=parsed.name, problem=parsed.problem, closure=parsed.closure, compact=parsed.compact,
-        weights=parsed.weights, learner=parsed.learner, learning=parsed.learning, truth=parsed.truth,
-        validation=parsed.validation,
+        name=parsed.name, problem=parsed.problem, closure=parsed.closure, network=getattr(parsed, group, None),
+        learner=parsed.learner, learning=parsed.learning, truth=parsed.truth, validation=parsed.validation,
         initial_std=parsed.rest.initial_std, keep_every=parsed.rest.keep_every, log_every=parsed.rest.log_every,
         transitions=parsed.rest.transitions, seed=parsed.rest.seed,
     )  # fmt: skip
     return parsed.options, configuration
 
 
+def _known(registry: Registry[Any], text: str | None) -> str | None:
+    """A name that a registry knows, or the place of an entry; None for others, which parsing refuses."""
+    if text is None or (text not in registry and not {".", ":"} & set(text)):
+        return None
+    registry.find(text)
+    return text
+
+
 def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: TrainConfiguration, folder: str) -> None:
     """Refuse names that a run cannot go on with, before their options are asked of the wrong classes."""
     asked = {"problem": arguments[0] if arguments else None, "learner": known["--learner"]}
-    for what, valid, has in (("problem", PROBLEMS, stored.name), ("learner", LEARNING, stored.learner)):
+    for what, valid, has in (("problem", PROBLEMS, stored.name), ("learner", LEARNERS, stored.learner)):
         if asked[what] in valid and asked[what] != has:
             raise ValueError(
                 f"{folder} is a run with {what} {has}; it cannot be resumed with {asked[what]}. Resume it as: closura "
@@ -161,8 +164,7 @@ class _Rest(Settings):
     seed
         Seed of everything random.
     initial_std
-        Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
-        initialisation, as published (about 0.7), for compact the problem's typical action, for weights 0.3.
+        Spread of a policy before training, in units of the action; 0 is the closure's own choice.
     keep_every
         Updates between checkpoints that are kept for good, beside the best and the last; 0 keeps none.
     log_every
@@ -182,21 +184,23 @@ class _Rest(Settings):
         return _Rest(c.seed, c.initial_std, c.keep_every, c.log_every, c.transitions)
 
 
-def _arguments(problem: type, learning: type) -> Any:
-    """The arguments of ``closura train`` for one problem and one learner."""
+def _arguments(default: TrainConfiguration) -> Any:
+    """The arguments of ``closura train`` for one problem, one learner and one closure."""
     flat = tyro.conf.arg(name="")
+    learners: Any = Literal[tuple(dict.fromkeys((*LEARNERS.names(), default.learner)))]
+    closures: Any = Literal[tuple(dict.fromkeys((*CLOSURES.names(), default.closure)))]
+    network = [(CLOSURES.find(default.closure).group, type(default.network))] if fields(default.network) else []
     return make_dataclass(
         "TrainArguments",
         [
             ("name", Annotated[_Name, argument("the problem")]),
             ("options", Annotated[RunOptions, flat]),
-            ("learner", Annotated[LearnerName, argument("how the closure learns")]),
-            ("closure", Annotated[ClosureName, argument("the network")]),
-            ("problem", Annotated[problem, flat]),
+            ("learner", Annotated[learners, argument("how the closure learns")]),
+            ("closure", Annotated[closures, argument("the network")]),
+            ("problem", Annotated[type(default.problem), flat]),
             ("rest", Annotated[_Rest, flat]),
-            ("compact", CompactConfiguration),
-            ("weights", WeightsConfiguration),
-            ("learning", learning),
+            *network,
+            ("learning", type(default.learning)),
             ("truth", TruthConfiguration),
             ("validation", ValidationConfiguration),
         ],

@@ -96,7 +96,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
     problem = build_problem(configuration, "test")
     own = {name: build_problem(settings, "test") for name, settings in own_settings.items()}
     loaded: dict[str, AnyClosure] = {
-        name: load_closure(path, own.get(name, problem).decision) for name, path in closures.items()
+        name: load_closure(path, own.get(name, problem).spec) for name, path in closures.items()
     }
     settings = {
         "command": command_line("evaluate", arguments),

@@ -1,4 +1,4 @@
-"""What everything else is made of: roles, metrics, results, registries."""
+"""What everything else is made of: roles, closure specifications, metrics, results, registries."""
 
 from closura.core.metric import METRICS as METRICS
 from closura.core.metric import Metric as Metric
@@ -7,3 +7,4 @@ from closura.core.registry import Registry as Registry
 from closura.core.results import MethodResult as MethodResult
 from closura.core.results import Results as Results
 from closura.core.roles import Role as Role
+from closura.core.specification import ClosureSpec as ClosureSpec

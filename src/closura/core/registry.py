@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from closura.entries import ENTRIES
 
@@ -47,14 +47,18 @@ class Registry(Generic[T]):
     def __init__(self, what: str, kind: type[T]) -> None:
         self.what, self.kind = what, kind
         self._entries: dict[str, T] = {}
+        self._made: dict[int, T] = {}
 
     @property
     def group(self) -> str:
         """The group of entry points."""
         return f"closura.{self.what}s"
 
-    def add(self, name: str, entry: T) -> T:
+    def add(self, name: str, entry: T, of: Any = None) -> T:
         """Register an entry; the same object, or one from the same file, may be registered again.
+
+        ``of`` is the function or class that the entry was made of; where a decorator leaves it in its place, it stands
+        for the entry in files and modules.
 
         Raises
         ------
@@ -64,6 +68,9 @@ class Registry(Generic[T]):
         if not name or name.startswith("-") or any(c in name for c in "/\\:=. \t\n"):
             raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
         self._entries[name] = entry
+        if of is not None:
+            self._made[id(of)] = entry
+            _ORIGINS[id(entry)] = (entry, of)
         return entry
 
     def names(self) -> tuple[str, ...]:
@@ -106,9 +113,10 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.what} {text!r}: cannot import {place} ({error})") from error
             return self._chosen(module, attribute, place)
         if text in self._points():
-            found = self._points()[text].load()
-            if not isinstance(found, self.kind):
-                raise ValueError(f"entry point {text} of {self.group} is no {self.what} but {type(found).__name__}")
+            value = self._points()[text].load()
+            found = self._entry_of(value)
+            if found is None:
+                raise ValueError(f"entry point {text} of {self.group} is no {self.what} but {type(value).__name__}")
             # Importing it has registered it under its own name; an entry point may use another.
             return self._entries.setdefault(text, found)
         raise ValueError(self.unknown(text))
@@ -123,8 +131,12 @@ class Registry(Generic[T]):
         own = (EntryPoint(name, place, self.group) for name, place in ENTRIES.get(self.group, {}).items())
         return {point.name: point for point in (*entry_points(group=self.group), *own)}
 
+    def _entry_of(self, value: Any) -> T | None:
+        return value if isinstance(value, self.kind) else self._made.get(id(value))
+
     def _chosen(self, module: ModuleType, attribute: str, place: str) -> T:
-        here = {name: value for name, value in vars(module).items() if isinstance(value, self.kind)}
+        entries = {name: self._entry_of(value) for name, value in vars(module).items()}
+        here = {name: entry for name, entry in entries.items() if entry is not None}
         if attribute:
             if attribute in here:
                 return here[attribute]
@@ -134,14 +146,23 @@ class Registry(Generic[T]):
             holds = f"it has {', '.join(here)}" if here else "it has none"
             raise ValueError(f"{place} has no {self.what} {attribute!r}: {holds}")
         # What a module imports from elsewhere is not its own.
-        own = list({id(v): v for n, v in here.items() if getattr(v, "__module__", module.__name__) == module.__name__}
-                   .values())  # fmt: skip
+        own = list({id(v): v for v in here.values() if _module_of(v) in (None, module.__name__)}.values())
         if len(own) == 1:
             return own[0]
         if not own:
             raise ValueError(f"{place} defines no {self.what}: decorate one with @closura.{self.what}(...)")
         names = ", ".join(str(getattr(value, "name", value)) for value in own)
         raise ValueError(f"{place} defines several {self.what}s: choose one of {names} as {place}:NAME")
+
+
+_ORIGINS: dict[int, tuple[object, object]] = {}
+"""Entries and what they were made of, by the entries' identity."""
+
+
+def _module_of(entry: object) -> str | None:
+    """The module that defines an entry: that of the function or class that it was made of, where it is known."""
+    of = _ORIGINS.get(id(entry), (None, None))[1]
+    return getattr(of, "__module__", None)
 
 
 def load_file(path: str | Path) -> ModuleType:
@@ -186,7 +207,7 @@ def load_file(path: str | Path) -> ModuleType:
 
 def source_of(entry: object) -> Source | None:
     """The file that defines an entry, with the hash of its content; None for what belongs to the package."""
-    module = sys.modules.get(getattr(entry, "__module__", ""))
+    module = sys.modules.get(_module_of(entry) or "")
     file = getattr(module, "__file__", None)
     if file is None or module is None or module.__name__.startswith("closura."):
         return None

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from closura.closures import AnyClosure
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.interop.published import convert, read_arrays
 from closura.interop.published_weno import convert_weno_agent, holds_weno_agent
 from closura.interop.weights import WeightsError, load_weights
@@ -14,7 +14,7 @@ ACCEPTED = (
 )
 
 
-def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
+def load_closure(path: str | Path, spec: ClosureSpec) -> AnyClosure:
     """Load a closure for a problem from a run folder or a file of weights.
 
     Raises
@@ -33,12 +33,12 @@ def load_closure(path: str | Path, decision: Decision) -> AnyClosure:
             raise WeightsError(
                 f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
             )
-        return load_weights(weights, decision)
+        return load_weights(weights, spec)
     if path.suffix == ".safetensors":
-        return load_weights(path, decision)
+        return load_weights(path, spec)
     if path.suffix in (".npz", ".pt"):
         arrays = read_arrays(path)
         if holds_weno_agent(arrays):
-            return convert_weno_agent(arrays, decision, str(path))
-        return convert(arrays, decision, str(path))
+            return convert_weno_agent(arrays, spec, str(path))
+        return convert(arrays, spec, str(path))
     raise WeightsError(f"{path} is no closure: expected {ACCEPTED}")

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from closura.closures import Policy, ircnn
-from closura.decision import Decision
+from closura.closures import ActorCritic, ircnn
+from closura.core import ClosureSpec
 from closura.fields.datasets import cache_folder
 from closura.files import write_atomically
+from closura.interop.earlier import todays_names
 from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError, fill
 from closura.tensor_files import check_numbers
@@ -44,7 +45,7 @@ PUBLISHED = {
 }
 
 
-def load_published(path: str | Path, decision: Decision) -> Policy:
+def load_published(path: str | Path, spec: ClosureSpec) -> ActorCritic:
     """Load published weights from the authors' ``.pt`` files, or from an ``.npz`` with the same names.
 
     Raises
@@ -56,7 +57,7 @@ def load_published(path: str | Path, decision: Decision) -> Policy:
         If there is no such file.
     """
     path = Path(path)
-    return convert(read_arrays(path), decision, str(path))
+    return convert(read_arrays(path), spec, str(path))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -95,16 +96,17 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if not name.startswith(shared)}
 
 
-def convert(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -> Policy:
+def convert(arrays: Mapping[str, np.ndarray], spec: ClosureSpec, source: str) -> ActorCritic:
     """Turn published arrays into our network."""
     if arrays and not any(name.startswith("actor.") for name in arrays):
         raise WeightsError(
             f"{source} holds {', '.join(sorted(arrays)[:3])}, ...: an actor without its critic (actor.pt), "
             "or no network of Closure-RL; use a policy*.pt"
         )
-    policy = ircnn(decision, stochastic=True, key=jax.random.key(0))
+    key = jax.random.key(0)
+    policy = ActorCritic(spec, ircnn(spec, key=key), key=key)
     names = {}
-    for i in range(len(policy.backbone.layers)):
+    for i in range(len(policy.closure.backbone.layers)):
         names[f"actor.backbone.model.{2 * i}"] = f"backbone.layers[{i}]"
     names |= {"actor.last_layer": "actor", "critic.last_layer": "critic"}
     renamed = {}
@@ -118,8 +120,7 @@ def convert(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -
             renamed[f"{names[module]}.kernel"] = (
                 np.ascontiguousarray(array.transpose(3, 2, 1, 0)) if array.ndim == 4 else array
             )
-    filled = fill(policy, renamed, source)
-    assert isinstance(filled, Policy)
+    filled: ActorCritic = fill(policy, todays_names(renamed), source)
     return filled
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from closura.closures.weights import WeightsClosure
-from closura.decision import Decision
+from closura.closures import WeightsClosure
+from closura.core import ClosureSpec
 from closura.interop.published import read_arrays
 from closura.interop.weights import WeightsError, fill
 
@@ -28,14 +28,14 @@ def holds_weno_agent(arrays: Mapping[str, np.ndarray]) -> bool:
     return bool(arrays) and all(_NAME.fullmatch(name) for name in arrays)
 
 
-def convert_weno_agent(arrays: Mapping[str, np.ndarray], decision: Decision, source: str) -> WeightsClosure:
+def convert_weno_agent(arrays: Mapping[str, np.ndarray], spec: ClosureSpec, source: str) -> WeightsClosure:
     """Turn published arrays into our network (``form="published"``, ReLU, float64).
 
     Parameters
     ----------
     arrays
         ``W0, b0, ...`` without gaps.
-    decision
+    spec
         Of the problem; its stencil must be the network's.
     source
         Where the arrays come from, for messages.
@@ -44,7 +44,7 @@ def convert_weno_agent(arrays: Mapping[str, np.ndarray], decision: Decision, sou
     ------
     WeightsError
         If layers are missing or do not follow on each other, the network belongs to stencils of another size, or the
-        problem's agents do not weigh stencils.
+        problem's closures do not act at interfaces.
     """
     count = len(arrays) // 2
     missing = [f"{kind}{i}" for i in range(count) for kind in "Wb" if f"{kind}{i}" not in arrays]
@@ -59,28 +59,27 @@ def convert_weno_agent(arrays: Mapping[str, np.ndarray], decision: Decision, sou
         raise WeightsError(
             f"{source} is no agent of BPTTS: {inputs} inputs and {outputs} outputs; expected 2 (2 r - 1) and 2 r"
         )
-    if decision.agents != "interfaces":
+    if spec.where != "interfaces":
         raise WeightsError(f"the agent in {source} weighs stencils at interfaces, and this problem's agents do not")
-    if (len(decision.observation), len(decision.action)) != (inputs, outputs):
-        wanted = len(decision.action) // 2
+    if (len(spec.observation), len(spec.action)) != (inputs, outputs):
+        wanted = len(spec.action) // 2
         raise WeightsError(
             f"the agent in {source} weighs {r} sub-stencils (r = {r}, {inputs} inputs), the problem's {wanted} "
-            f"(r = {wanted}, {len(decision.observation)} inputs): choose --scheme weno{2 * r - 1}-js, or another agent"
+            f"(r = {wanted}, {len(spec.observation)} inputs): choose --scheme weno{2 * r - 1}-js, or another agent"
         )
     if not jax.config.read("jax_enable_x64"):
         raise WeightsError(
             f"the agent in {source} needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first"
         )
     hidden = tuple(int(w.shape[1]) for w in weights[:-1])
-    network = WeightsClosure(decision, hidden=hidden, form="published", double=True, key=jax.random.key(0))
+    network = WeightsClosure(spec, hidden=hidden, form="published", largest=0.0, double=True, key=jax.random.key(0))
     renamed = {f"network.layers[{i}].weight": weights[i] for i in range(count)}
     renamed |= {f"network.layers[{i}].bias": arrays[f"b{i}"] for i in range(count)}
-    filled = fill(network, renamed, source)
-    assert isinstance(filled, WeightsClosure)
+    filled: WeightsClosure = fill(network, renamed, source)
     return filled
 
 
-def load_weno_agent(path: str | Path, decision: Decision) -> WeightsClosure:
+def load_weno_agent(path: str | Path, spec: ClosureSpec) -> WeightsClosure:
     """Load a published agent from its ``.npz``.
 
     Raises
@@ -90,4 +89,4 @@ def load_weno_agent(path: str | Path, decision: Decision) -> WeightsClosure:
     FileNotFoundError
         If there is no such file.
     """
-    return convert_weno_agent(read_arrays(Path(path)), decision, str(path))
+    return convert_weno_agent(read_arrays(Path(path)), spec, str(path))

@@ -1,7 +1,8 @@
 """Weights that travel: safetensors files that say themselves which network they belong to.
 
-Nothing is executed on loading. The header holds the closure's name and options, what it observes and how it
-acts, and whatever facts the writer added (the run's configuration, its validation error).
+Nothing is executed on loading. The header holds the closure's name and options, its specification (under the names
+"decision" and "agents", which all versions of the format have), and whatever facts the writer added (the run's
+configuration, its validation error).
 """
 
 import math
@@ -15,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from closura.closures import AnyClosure, AnyPolicy, build
-from closura.decision import Decision
+from closura.closures import ActorCritic, build
+from closura.core import ClosureSpec
 from closura.files import write_atomically
+from closura.interop.earlier import todays_names
 from closura.plain import to_json
 from closura.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 
@@ -40,7 +42,9 @@ _DECISION: _Types = {
     "diffusivity": (int, type(None)),
     "agents": (str,),
 }
-"""Types of a decision's entries as JSON; of lists, the type of their entries second."""
+"""Types of a specification's entries as JSON; of lists, the type of their entries second."""
+_STORED = {"where": "agents"}
+"""Fields of a specification that have another name in headers."""
 _REQUIRED = {"closure", "options", "stochastic", "observation", "action", "boundary"}
 
 
@@ -50,9 +54,10 @@ class WeightsError(ValueError):
 
 def save_weights(
     path: str | Path,
-    closure: AnyClosure,
+    closure: Any,
     *,
     architecture: Mapping[str, Any],
+    spec: ClosureSpec | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a network's weights, replacing the file atomically. Equal networks and facts give equal files.
@@ -64,15 +69,18 @@ def save_weights(
     closure
         The network.
     architecture
-        ``closure`` (its name) and ``options``, as :func:`closura.closures.build` takes them.
+        ``closure`` (its name) and ``options``, as :func:`closura.closures.build` takes them; of a policy,
+        ``initial_std`` may stand among these.
+    spec
+        What it observes and answers (default: its attribute ``spec``).
     metadata
         Further facts, anything that JSON knows.
     """
     header = {
         "format": FORMAT,
         "version": str(FORMAT_VERSION),
-        "architecture": to_json({**architecture, "stochastic": isinstance(closure, AnyPolicy)}),
-        "decision": to_json(closure.decision),
+        "architecture": to_json({**architecture, "stochastic": isinstance(closure, ActorCritic)}),
+        "decision": to_json({_STORED.get(name, name): value for name, value in vars(spec or closure.spec).items()}),
         "metadata": to_json(metadata or {}),
     }
     arrays = {name: np.asarray(leaf) for name, leaf in named_weights(closure).items()}
@@ -86,7 +94,7 @@ def named_weights(closure: PyTree[Array]) -> dict[str, Array]:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Architecture, decision and metadata of a file.
+    """Architecture, specification ("decision") and metadata of a file.
 
     Raises
     ------
@@ -107,20 +115,20 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise WeightsError(str(error)) from error
     _check_types(facts["architecture"], _ARCHITECTURE, f"{path}: the architecture in its header")
-    _check_types(facts["decision"], _DECISION, f"{path}: the decision in its header")
+    _check_types(facts["decision"], _DECISION, f"{path}: the specification in its header")
     if facts["decision"].get("bound", 1.0) is None:  # what JSON makes of infinity
         facts["decision"]["bound"] = math.inf
     return facts
 
 
-def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosure:
+def load_weights(path: str | Path, spec: ClosureSpec | None = None) -> Any:
     """Rebuild a network from its file.
 
     Parameters
     ----------
     path
         A file that :func:`save_weights` wrote.
-    decision
+    spec
         The problem's question and answer; the network must have been made for the same channels and as many
         axes. Boundaries and scales are the problem's.
 
@@ -134,28 +142,36 @@ def load_weights(path: str | Path, decision: Decision | None = None) -> AnyClosu
     header = read_header(path)
     architecture = header["architecture"]
     try:
-        facts: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["decision"].items()}
-        stored = Decision(**facts)
+        today = {stored: name for name, stored in _STORED.items()}
+        stored = ClosureSpec(**{today.get(name, name): _tuple(value) for name, value in header["decision"].items()})
         arrays = read_arrays(path)
     except (ValueError, TypeError) as error:
         text = str(error)
         raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from error
-    if decision is not None:
-        _check_fit(str(path), stored, decision)
+    if spec is not None:
+        _check_fit(str(path), stored, spec)
+    options = {name: _tuple(value) for name, value in architecture["options"].items()}
     try:
         network = build(
             architecture["closure"],
-            decision or stored,
-            stochastic=architecture["stochastic"],
-            options={name: tuple(v) if isinstance(v, list) else v for name, v in architecture["options"].items()},
+            spec or stored,
+            explores=architecture["stochastic"],
+            initial_std=options.pop("initial_std", None),
+            options=options,
             key=jax.random.key(0),
         )
     except Exception as error:  # a damaged header can ask for anything
         raise WeightsError(f"{path}: no network can be built as its header says: {error}") from error
+    if isinstance(network, ActorCritic):
+        arrays = todays_names(arrays)
     return fill(network, arrays, str(path))
 
 
-def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> AnyClosure:
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def fill(network: Any, arrays: Mapping[str, np.ndarray], source: str) -> Any:
     """Put named arrays in the places of a network's weights.
 
     Raises
@@ -185,7 +201,7 @@ def fill(network: AnyClosure, arrays: Mapping[str, np.ndarray], source: str) -> 
     return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
 
 
-def _check_fit(source: str, stored: Decision, wanted: Decision) -> None:
+def _check_fit(source: str, stored: ClosureSpec, wanted: ClosureSpec) -> None:
     pairs = {
         "observation": (wanted.observation, stored.observation),
         "action": (wanted.action, stored.action),

@@ -105,7 +105,7 @@ def _try(
 ) -> tuple[Array, Array, Array]:
     """What an answer takes away, half of it, and it again from another state."""
     dynamics, (state, parameters, _, _) = problem.dynamics, problem.begin(key=key)
-    answer = jnp.zeros((len(problem.decision.action), *problem.grid.shape), state.dtype)
+    answer = jnp.zeros((len(problem.spec.action), *problem.grid.shape), state.dtype)
     for cell, value in changes:
         answer = answer.at[(0, *cell)].set(value)
     level = jnp.full_like(state, 0.25)
@@ -124,10 +124,10 @@ def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
     ValueError
         If the action is not subtracted from the state, or the dynamics ask more than once a step.
     """
-    decision = problem.decision
-    size = 0.125 * decision.bound if math.isfinite(decision.bound) else decision.scale
+    spec = problem.spec
+    size = 0.125 * spec.bound if math.isfinite(spec.bound) else spec.scale
     # Opposite values in two cells that are no neighbours: without a mean, and with an outflow of the same size.
-    cells = [(0,) * decision.dimensions, tuple(n // 2 for n in problem.grid.shape)]
+    cells = [(0,) * spec.dimensions, tuple(n // 2 for n in problem.grid.shape)]
     changes = list(zip(cells, (size, -size), strict=True))
     taken, half, elsewhere = (np.asarray(x, np.float64) for x in _try(problem, key, changes))
     scale = float(np.abs(taken).max() / size)

@@ -93,8 +93,8 @@ def compare(
             f"actions are compared at a step from 3 to {trajectories.state.shape[1] - 2} "
             f"({trajectories.state.shape[1]} states were kept); got {step}"
         )
-    theory, velocities = truncation_of(problem), velocity_channels(problem.decision)
-    passive = not set(velocities) & set(problem.decision.acts_on)
+    theory, velocities = truncation_of(problem), velocity_channels(problem.spec)
+    passive = not set(velocities) & set(problem.spec.acts_on)
     states = np.asarray(trajectories.state)[:, : step + 2]
     velocity = np.asarray(trajectories.observation)[:, step - 1, velocities].astype(states.dtype)
     history = jnp.asarray(states[:, step - 2 : step + 1])

@@ -103,7 +103,7 @@ def symbolic_reading(
             f"an equation needs two simulations, to fit and to judge; {len(finite)} of {len(seen)} are finite at "
             f"step {step}"
         )
-    terms = candidate_terms(problem.decision, order=order)
+    terms = candidate_terms(problem.spec, order=order)
     expected = theoretical_terms(problem)
     terms += [term for term in expected if term not in terms]
     parts: list[list[Moments]] = [[] for _ in problem.components]
@@ -131,15 +131,15 @@ def theoretical_terms(problem: Problem) -> dict[Term, float]:
 
     With ``d_t q = - c . grad q`` the second derivative in time is ``c_i c_j q_ij + c_j (d_j c_i) q_i``, summed.
     """
-    decision, n = problem.decision, problem.decision.dimensions
+    spec, n = problem.spec, problem.spec.dimensions
     try:
         truncation_of(problem)
-        velocities = velocity_channels(decision)
+        velocities = velocity_channels(spec)
     except ValueError:
         return {}
-    if len(decision.acts_on) != 1 or decision.acts_on[0] in velocities:
+    if len(spec.acts_on) != 1 or spec.acts_on[0] in velocities:
         return {}
-    field, zero = decision.acts_on[0], (0,) * n
+    field, zero = spec.acts_on[0], (0,) * n
 
     def along(*axes: int) -> tuple[int, ...]:
         return tuple(axes.count(axis) for axis in range(n))
@@ -170,7 +170,7 @@ class _Data(NamedTuple):
 
 
 def _equation(problem: Problem, data: _Data, kind: str, terms: Sequence[Term], fit: Fit) -> Equation:
-    decision, grid = problem.decision, problem.grid
+    spec, grid = problem.spec, problem.grid
     name, less_time = "A" if len(problem.components) == 1 else f"A_{data.component}", 0
     if data.scale == problem.time_step:
         less_time = 1
@@ -180,8 +180,8 @@ def _equation(problem: Problem, data: _Data, kind: str, terms: Sequence[Term], f
     return Equation(
         component=data.component,
         kind=kind,
-        text=write_equation(chosen, fit.coefficients, decision, grid, name=name, less_time=less_time),
-        terms=tuple(write_term(term, decision, grid, less_time=less_time) for term in chosen),
+        text=write_equation(chosen, fit.coefficients, spec, grid, name=name, less_time=less_time),
+        terms=tuple(write_term(term, spec, grid, less_time=less_time) for term in chosen),
         coefficients=fit.coefficients,
         r2=data.held_out.r2(*fit),
         r2_fit=data.fitted.r2(*fit),

@@ -104,7 +104,7 @@ def missing_theory(problem: Problem) -> str:
     """Why there is no optimal action for a problem's coarse solver; empty where there is one."""
     try:
         truncation_of(problem)
-        velocity_channels(problem.decision)
+        velocity_channels(problem.spec)
     except ValueError as error:
         return str(error)
     return ""

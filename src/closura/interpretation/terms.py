@@ -13,7 +13,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from jaxtyping import Float
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.grids import Grid
 from closura.interpretation.truncation import velocity_channels
 
@@ -56,7 +56,7 @@ class Term:
         return len(velocities), tuple(spacing)
 
 
-def candidate_terms(decision: Decision, *, order: int = 3) -> list[Term]:
+def candidate_terms(spec: ClosureSpec, *, order: int = 3) -> list[Term]:
     """All terms that a closure's equation is searched among.
 
     For each component that the action is subtracted from: the component itself, its derivatives up to ``order``,
@@ -65,19 +65,19 @@ def candidate_terms(decision: Decision, *, order: int = 3) -> list[Term]:
 
     Parameters
     ----------
-    decision
+    spec
         What the closure observes. Channels called u, v, w are velocities along x, y, z.
     order
         Highest order of derivatives.
     """
-    n = decision.dimensions
+    n = spec.dimensions
     zero = (0,) * n
     try:
-        velocities = velocity_channels(decision)
+        velocities = velocity_channels(spec)
     except ValueError:
         velocities = ()
-    fields = sorted(set(decision.acts_on))
-    others = [c for c in range(len(decision.observation)) if c not in fields and c not in velocities]
+    fields = sorted(set(spec.acts_on))
+    others = [c for c in range(len(spec.observation)) if c not in fields and c not in velocities]
     speeds = [Factor(channel, zero, along=axis) for axis, channel in enumerate(velocities)]
     coefficients: list[tuple[Factor, ...]] = [(s,) for s in speeds]
     coefficients += [(Factor(s.channel, zero, absolute=True, along=s.along),) for s in speeds]
@@ -128,13 +128,13 @@ def evaluate_terms(
     return np.stack(values)
 
 
-def write_term(term: Term, decision: Decision, grid: Grid, *, less_time: int = 0) -> str:
+def write_term(term: Term, spec: ClosureSpec, grid: Grid, *, less_time: int = 0) -> str:
     """A term in words, such as ``|u| dt dx psi_xx``.
 
     ``less_time`` is taken from the power of the time step, for actions that the dynamics multiply by it.
     """
     time, spacing = term.powers(grid.dimensions)
-    words = [_write_factor(factor, decision) for factor in term.coefficients]
+    words = [_write_factor(factor, spec) for factor in term.coefficients]
     words = [f"{w}^2" if words.count(w) == 2 else w for w in dict.fromkeys(words)]
     symbols = {"dt": time - less_time}
     if len(set(grid.spacing)) == 1:
@@ -143,7 +143,7 @@ def write_term(term: Term, decision: Decision, grid: Grid, *, less_time: int = 0
         symbols |= {f"d{_LETTERS[axis]}": power for axis, power in enumerate(spacing)}
     words += [_power(symbol, power) for symbol, power in symbols.items() if power > 0]
     if term.field:
-        words.append(_write_factor(term.field, decision))
+        words.append(_write_factor(term.field, spec))
     below = [_power(symbol, -power) for symbol, power in symbols.items() if power < 0]
     return (" ".join(words) or "1") + "".join(f" / {symbol}" for symbol in below)
 
@@ -151,7 +151,7 @@ def write_term(term: Term, decision: Decision, grid: Grid, *, less_time: int = 0
 def write_equation(
     terms: Sequence[Term],
     coefficients: Sequence[float],
-    decision: Decision,
+    spec: ClosureSpec,
     grid: Grid,
     *,
     name: str = "A",
@@ -163,7 +163,7 @@ def write_equation(
         sign = "-" if coefficient < 0 else "+"
         body = f"{abs(coefficient):.3g}"
         if term.field or less_time:
-            body += " " + write_term(term, decision, grid, less_time=less_time)
+            body += " " + write_term(term, spec, grid, less_time=less_time)
         text += f" {sign} {body}" if text else ("-" if sign == "-" else "") + body
     return f"{name} = {text or '0'}"
 
@@ -177,8 +177,8 @@ def _difference(field: np.ndarray, axis: int, grid: Grid, *, second: bool) -> np
     return np.moveaxis((right - middle) - (middle - left) if second else (right - left) / 2, 0, axis)
 
 
-def _write_factor(factor: Factor, decision: Decision) -> str:
-    name = decision.observation[factor.channel]
+def _write_factor(factor: Factor, spec: ClosureSpec) -> str:
+    name = spec.observation[factor.channel]
     name = name.split()[0] if factor.along is not None else name
     below = "".join(letter * times for letter, times in zip(_LETTERS, factor.derivative, strict=False))
     text = f"{name}_{below}" if below else name

@@ -38,7 +38,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.grids import Grid
 from closura.numerics import second_derivative
 from closura.problems.advection import AdvectionSolver
@@ -112,7 +112,7 @@ def truncation_of(problem: Problem) -> UpwindEulerError:
     return UpwindEulerError(problem.grid, problem.time_step, getattr(solver, "published_switch", False))
 
 
-def velocity_channels(decision: Decision) -> tuple[int, ...]:
+def velocity_channels(spec: ClosureSpec) -> tuple[int, ...]:
     """The observed channels that hold the velocity along each axis: those whose first word is u, v, w.
 
     Raises
@@ -120,12 +120,12 @@ def velocity_channels(decision: Decision) -> tuple[int, ...]:
     ValueError
         If one is missing.
     """
-    names = VELOCITY_NAMES[: decision.dimensions]
-    words = [name.split()[0] for name in decision.observation]
+    names = VELOCITY_NAMES[: spec.dimensions]
+    words = [name.split()[0] for name in spec.observation]
     missing = [name for name in names if name not in words]
     if missing:
         raise ValueError(
             f"velocities are observed as {', '.join(names)}; {', '.join(missing)} not among the observed "
-            f"channels {', '.join(decision.observation)}"
+            f"channels {', '.join(spec.observation)}"
         )
     return tuple(words.index(name) for name in names)

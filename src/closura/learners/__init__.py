@@ -6,6 +6,9 @@ from closura.learners.bptts import BPTTS as BPTTS
 from closura.learners.bptts import BPTTSConfiguration as BPTTSConfiguration
 from closura.learners.ppo import PPO as PPO
 from closura.learners.ppo import PPOConfiguration as PPOConfiguration
+from closura.learners.registry import LEARNERS as LEARNERS
+from closura.learners.registry import LearnerKind as LearnerKind
+from closura.learners.registry import learner as learner
 from closura.learners.returns import generalised_advantages as generalised_advantages
 from closura.learners.state import Learner as Learner
 from closura.learners.state import LearnerState as LearnerState

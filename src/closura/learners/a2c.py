@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import AnyPolicy
+from closura.closures import ActorCritic
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
+from closura.learners.registry import learner
 from closura.learners.state import Metrics
 from closura.settings import Count, NotNegative, Positive
 
@@ -29,12 +30,15 @@ class A2CConfiguration(OnPolicyConfiguration):
     entropy_weight: NotNegative = 0.02
 
 
+@learner("a2c", settings=A2CConfiguration)
 class A2C(OnPolicyLearner):
     """Advantage actor-critic; see the module's text."""
 
     configuration: A2CConfiguration = eqx.field(static=True)
 
-    def loss(self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]) -> tuple[Float[Array, ""], Metrics]:
+    def loss(
+        self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The policy gradient, the critic's squared error and the entropy."""
         c = self.configuration
         normal, value = jax.vmap(policy.evaluate)(frames.observation)

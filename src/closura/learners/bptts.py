@@ -18,7 +18,7 @@ Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagatio
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,6 +28,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
 from closura.learners.batches import by_groups
+from closura.learners.registry import learner
 from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, move_average
 from closura.problems.problem import Problem, Transition
 from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
@@ -105,10 +106,26 @@ class _Window(NamedTuple):
     episode: EnvironmentState
 
 
+@learner("bptts", settings=BPTTSConfiguration)
 class BPTTS(Learner):
     """Gradients through rollouts; see the module's text."""
 
+    advice = "or shorter --learning.horizons"
     configuration: BPTTSConfiguration = eqx.field(static=True)
+
+    @classmethod
+    def check(cls, training: Any, *, follows_state: bool) -> None:
+        """Windows need stored truth to begin on, and a reward without an error is a loss of its own."""
+        settings: BPTTSConfiguration = training.learning
+        if not follows_state and not training.truth.slots and not settings.proceed:
+            raise ValueError(
+                "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"
+            )
+        if getattr(training.problem, "reward", "") == "free" and settings.loss != "reward":
+            raise ValueError(
+                f"reward free has no part in loss {settings.loss!r}: set learning.loss to reward (or learn by ppo or "
+                "a2c)"
+            )
 
     def stages(self) -> tuple[int, ...]:
         """Updates per horizon."""

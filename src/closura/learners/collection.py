@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Scalar
 
-from closura.closures import AnyPolicy
+from closura.closures import ActorCritic
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import choose
 
@@ -57,7 +57,7 @@ def _assemble(steps: _Step, last_value: Array) -> Trajectory:
 
 def collect_steps(
     environment: Environment,
-    policy: AnyPolicy,
+    policy: ActorCritic,
     episodes: EnvironmentState,
     steps: int,
     *,
@@ -100,7 +100,7 @@ def collect_steps(
     return episodes, _assemble(record, last_value)
 
 
-def collect_episode(environment: Environment, policy: AnyPolicy, *, key: Key[Scalar, ""]) -> Trajectory:
+def collect_episode(environment: Environment, policy: ActorCritic, *, key: Key[Scalar, ""]) -> Trajectory:
     """Play one whole episode in one environment, as the published training does before every update.
 
     The arrays have the length of the longest possible episode; steps after the end cost nothing and are not

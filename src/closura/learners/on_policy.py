@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
-from closura.closures import AnyPolicy
+from closura.closures import ActorCritic
 from closura.environment import Environment
 from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
 from closura.learners.returns import generalised_advantages
@@ -121,10 +121,13 @@ def masked_mean(x: Float[Array, "frame *grid"], used: Bool[Array, " frame"]) -> 
 class OnPolicyLearner(Learner):
     """Collects with the current policy and improves it; the loss is the subclass's."""
 
+    explores = True
     configuration: OnPolicyConfiguration = eqx.field(static=True)
 
     @abc.abstractmethod
-    def loss(self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]) -> tuple[Float[Array, ""], Metrics]:
+    def loss(
+        self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
         """Loss of a minibatch and its parts."""
 
     def stages(self) -> tuple[int, ...]:
@@ -152,7 +155,7 @@ class OnPolicyLearner(Learner):
         return Environment(problem, self.configuration.ends_are_terminal)
 
     def collect(
-        self, problem: Problem, policy: AnyPolicy, carry: PyTree[Array], *, key: Key[Scalar, ""]
+        self, problem: Problem, policy: ActorCritic, carry: PyTree[Array], *, key: Key[Scalar, ""]
     ) -> tuple[PyTree[Array], Trajectory]:
         """One round of playing."""
         environment, c = self.environment(problem), self.configuration
@@ -184,8 +187,8 @@ class OnPolicyLearner(Learner):
         return Frames(*(x.reshape((-1, *x.shape[2:])) for x in parts))
 
     def improve(
-        self, policy: AnyPolicy, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
-    ) -> tuple[AnyPolicy, PyTree[Array], dict[str, Float[Array, " minibatch"]]]:
+        self, policy: ActorCritic, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
+    ) -> tuple[ActorCritic, PyTree[Array], dict[str, Float[Array, " minibatch"]]]:
         """One pass over the minibatches, a step of AdamW for each; metrics have one entry per minibatch.
 
         Frames that are not finite are left out, and so is a minibatch whose gradient is not; the metric "learned" is

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import AnyPolicy
+from closura.closures import ActorCritic
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
+from closura.learners.registry import learner
 from closura.learners.state import Metrics
 from closura.settings import Positive
 
@@ -32,12 +33,15 @@ class PPOConfiguration(OnPolicyConfiguration):
     clip: Positive = 0.2
 
 
+@learner("ppo", settings=PPOConfiguration)
 class PPO(OnPolicyLearner):
     """Proximal policy optimisation; see the module's text."""
 
     configuration: PPOConfiguration = eqx.field(static=True)
 
-    def loss(self, policy: AnyPolicy, frames: Frames, used: Bool[Array, " frame"]) -> tuple[Float[Array, ""], Metrics]:
+    def loss(
+        self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
         """The clipped surrogate, the critic's squared error and the entropy."""
         c = self.configuration
         normal, value = jax.vmap(policy.evaluate)(frames.observation)

@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
+from closura.environment import EnvironmentState
 from closura.problems.problem import Problem
 
 Metrics = dict[str, Float[Array, ""]]
@@ -35,8 +36,44 @@ class LearnerState(eqx.Module):
 class Learner(eqx.Module):
     """A way to improve a closure on a problem.
 
-    ``update`` is one step of learning: pure, compiled, and repeated by :meth:`advance`.
+    A learner of your own is a subclass with a field ``configuration``, its settings, which defines
+
+    * ``stages()``: how many updates there are;
+    * ``optimiser()``: the optimiser of the closure's weights;
+    * ``begin(problem, key=key)``: what it takes from one update to the next;
+    * ``update(problem, state, stage)``: one step of learning, pure, compiled and repeated by :meth:`advance`. It gives
+      a state with one more of ``updates``, and metrics: scalars by name. A metric ``left_out`` is the share of
+      simulations that were not finite and were left out: a training in which that is all of them ends.
+
+    It is registered with ``@closura.learner("name", settings=Settings)``. A training hands it
+
+    * the problem, whose ``dynamics``, ``target`` and ``begin`` give simulations
+      (:class:`~closura.environment.Environment` makes episodes of them),
+    * the closure as ``state.closure``, any module ``observation -> action``; where ``explores`` is true it is an
+      :class:`~closura.closures.ActorCritic`, with a distribution of actions and a value.
+
+    Attributes
+    ----------
+    explores
+        Whether it learns from random actions: its closures are policies.
+    advice
+        What else than a smaller step helps a training that diverges, as part of a sentence.
     """
+
+    explores: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+
+    @classmethod
+    def check(cls, training: Any, *, follows_state: bool) -> None:
+        """Refuse settings of a training (:class:`~closura.runs.TrainConfiguration`) that this learner cannot work with.
+
+        ``follows_state`` says whether the problem's target takes notice of the coarse state.
+
+        Raises
+        ------
+        ValueError
+            With what to change.
+        """
 
     @abc.abstractmethod
     def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
@@ -84,7 +121,7 @@ class Learner(eqx.Module):
 
         ``fresh`` marks the new slots of the store that ``problem`` reads.
         """
-        if state.carry is None:
+        if not isinstance(state.carry, EnvironmentState):
             return state
         begun = self.begin(problem, key=key)
         slot, _ = state.carry.target

@@ -32,7 +32,7 @@ _AXES = ("x", "y", "z")
 def action_channels(
     form: str, components: tuple[str, ...], acts_on: tuple[int, ...], boundary: tuple[Boundary, ...]
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Names of an action's channels, and the observed channel that each acts on, for a ``Decision``.
+    """Names of an action's channels, and the observed channel that each acts on, for a ``ClosureSpec``.
 
     Parameters
     ----------

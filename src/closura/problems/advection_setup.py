@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.fields.collages import Collages
 from closura.fields.datasets import DATASETS, load_images
 from closura.fields.images import ImageSampler
@@ -252,7 +252,7 @@ def advection(
         rivals=others,
         reward=SquaredErrorReduction(quantities, (c.mass_weight,)),
         error=mean_absolute_error,
-        decision=Decision(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION, velocity=(1, 2)),
+        spec=ClosureSpec(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION, velocity=(1, 2)),
         episode=EpisodeRules(c.minimum_steps, c.maximum_steps, c.error_threshold),
         time_step=time_step,
         grid=coarse,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.fields.velocities import TRAIN2_SETS, make_velocity
 from closura.fields.waves import RandomWaves
 from closura.grids import Grid
@@ -190,7 +190,7 @@ def burgers(
         finer={f"upwind5 {2 * c.cells}x{2 * c.cells}": FinerTarget.of(coarse, 2, time_step, fine)},
         reward=SquaredErrorReduction(relative=True),
         error=relative_mae,
-        decision=Decision(
+        spec=ClosureSpec(
             observed, channels, coarse.boundary, acts_on, c.action_bound,
             scale=TYPICAL_CHANGE / time_step, unit=time_step, velocity=(0, 1),
             diffusivity=2 if c.observe_viscosity else None,

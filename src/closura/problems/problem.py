@@ -14,7 +14,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.grids import Grid
 
 Field = Float[Array, "component *grid"]
@@ -282,7 +282,7 @@ class Problem(eqx.Module):
         ``reward(transition)``: per cell, ``(*grid)``; see :class:`Transition`.
     error
         ``error(state, truth)``: the scalar that counts.
-    decision
+    spec
         The question and the answer.
     episode
         When an episode of learning ends.
@@ -327,7 +327,7 @@ class Problem(eqx.Module):
     error: Callable[[Float[Array, "component *grid"], Float[Array, "component *grid"]], Float[Array, ""]] = eqx.field(
         static=True
     )
-    decision: Decision = eqx.field(static=True)
+    spec: ClosureSpec = eqx.field(static=True)
     episode: EpisodeRules = eqx.field(static=True)
     time_step: float = eqx.field(static=True)
     grid: Grid = eqx.field(static=True)

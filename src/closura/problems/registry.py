@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from closura.core.specification import Place
 from closura.problems.advection_setup import AdvectionConfiguration, advection, paper
 from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
@@ -31,15 +32,15 @@ class Family(NamedTuple):
     """A kind of problem.
 
     ``configuration`` is the class of its settings, ``build`` makes the problem of them, ``published`` turns the
-    published code's physics on, ``label`` names their initial data, for folders. ``agents`` says where agents stand
-    (:class:`~closura.decision.Decision`), ``follows_state`` whether the target takes notice of the coarse state.
+    published code's physics on, ``label`` names their initial data, for folders. ``where`` says where closures act
+    (:class:`~closura.core.ClosureSpec`), ``follows_state`` whether the target takes notice of the coarse state.
     """
 
     configuration: type
     build: Callable[..., Problem]
     published: Callable[[Any], Any]
     label: Callable[[Any], str]
-    agents: Literal["cells", "interfaces"] = "cells"
+    where: Place = "cells"
     follows_state: Callable[[Any], bool] = lambda c: False
 
 

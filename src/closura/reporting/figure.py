@@ -100,7 +100,7 @@ def figure(
 
     def register(draw: Callable[..., Any]) -> FigureKind:
         kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending, variants)
-        return FIGURES.add(name, kind)
+        return FIGURES.add(name, kind, draw)
 
     return register
 

@@ -96,7 +96,7 @@ def table(
     """
 
     def register(make: Callable[[Results], Sequence[Table]]) -> TableKind:
-        return TABLES.add(name, TableKind(name, make, tuple(needs), tuple(problems), order))
+        return TABLES.add(name, TableKind(name, make, tuple(needs), tuple(problems), order), make)
 
     return register
 

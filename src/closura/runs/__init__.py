@@ -1,10 +1,8 @@
 """Runs: a folder per training, its settings, its checkpoints and the loop that fills it."""
 
 from closura.runs.checkpoints import CheckpointError as CheckpointError
-from closura.runs.configuration import CompactConfiguration as CompactConfiguration
 from closura.runs.configuration import TrainConfiguration as TrainConfiguration
 from closura.runs.configuration import ValidationConfiguration as ValidationConfiguration
-from closura.runs.configuration import WeightsConfiguration as WeightsConfiguration
 from closura.runs.folder import RunError as RunError
 from closura.runs.folder import RunFolder as RunFolder
 from closura.runs.tracking import MissingExtraError as MissingExtraError

@@ -3,93 +3,15 @@
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from closura.closures import check_place
-from closura.closures.weights import GATE, Form
-from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.closures import CLOSURES, check_place
+from closura.learners import LEARNERS
 from closura.numerics import get_integrator
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, KolmogorovConfiguration, family
 from closura.problems.laws.setup import LawConfiguration
 from closura.runs.truth_bank import TruthConfiguration
-from closura.settings import Count, Natural, NotNegative, Positive, Seed, Settings, build_part, build_settings
+from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
 
 Preset = Literal["paper", "default", "quick"]
-LearnerName = Literal["bptts", "ppo", "a2c"]
-ClosureName = Literal["compact", "ircnn", "weights"]
-
-LEARNING: dict[str, type] = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguration, "a2c": A2CConfiguration}
-
-
-@dataclass(frozen=True)
-class CompactConfiguration(Settings):
-    """Size and form of the compact closure.
-
-    Parameters
-    ----------
-    channels
-        Channels of each layer.
-    layers
-        Layers before the head.
-    wide_layers
-        How many of them see neighbouring cells; the others work cell by cell.
-    radius
-        Reach of the stencil that the head answers with, in cells.
-    activation
-        "relu", "gelu", "silu", "tanh", "glu" or "bilinear".
-    output
-        Whether the head answers with a stencil's weights or with the action itself.
-    by_speed
-        Measure velocities and weights of stencils in units of the local speed.
-    view
-        "grid": convolutions; "flow": every cell turns its neighbourhood to where its velocity comes from.
-    look
-        How far a closure with view "flow" sees the field, in cells; 0: velocities only.
-    """
-
-    channels: Count = 48
-    layers: Count = 3
-    wide_layers: Natural = 1
-    radius: Natural = 3
-    activation: str = "relu"
-    output: Literal["stencil", "action"] = "stencil"
-    by_speed: bool = False
-    view: Literal["grid", "flow"] = "grid"
-    look: Natural = 2
-
-
-@dataclass(frozen=True)
-class WeightsConfiguration(Settings):
-    """Size and form of agents that weigh stencils.
-
-    Parameters
-    ----------
-    hidden
-        Sizes of the hidden layers.
-    activation
-        "relu", "gelu", "silu" or "tanh".
-    form
-        "guided": one network for both sides, around a classical scheme; "published": one that answers for both.
-    even
-        Average the network's answer over the sign of the stencils (guided only).
-    largest
-        Bound of the network's answer; 0: none.
-    gate
-        Contrasts of smoothness between which the network's answer comes in (guided only).
-    softening, power
-        How strongly the guided form starts out to avoid sub-stencils with a jump: their logits are lowered by
-        power * log(smoothness indicator / its mean + softening).
-    double
-        Weights in float64, as published.
-    """
-
-    hidden: tuple[Count, ...] = (32, 32)
-    activation: str = "relu"
-    form: Form = "guided"
-    even: bool = False
-    largest: NotNegative = 4.0
-    gate: tuple[float, float] = GATE
-    softening: Positive = 0.01
-    power: NotNegative = 1.0
-    double: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,18 +47,16 @@ class TrainConfiguration(Settings):
     problem
         The problem's settings.
     closure
-        The network.
-    compact
-        Size of the compact closure (not used by others).
-    weights
-        Size of agents that weigh stencils (not used by others).
+        The closure's name, file or object (:data:`closura.closures.CLOSURES`; default: the first that acts where the
+        problem asks).
+    network
+        The closure's settings (default: its own).
     initial_std
-        Spread of a policy before training, in units of the action; 0 is the network's own: for ircnn PyTorch's
-        initialisation, as published (about 0.7), for compact the problem's typical action, for weights 0.3.
+        Spread of a policy before training, in units of the action; 0 is the closure's own choice.
     learner
-        How it learns.
+        The learner's name, file or object (:data:`closura.learners.LEARNERS`; default: the first).
     learning
-        The learner's settings.
+        The learner's settings (default: its own).
     truth
         The store of true trajectories.
     validation
@@ -156,12 +76,11 @@ class TrainConfiguration(Settings):
     problem: AdvectionConfiguration | BurgersConfiguration | LawConfiguration | KolmogorovConfiguration = field(
         default_factory=AdvectionConfiguration
     )
-    closure: ClosureName = "compact"
-    compact: CompactConfiguration = field(default_factory=CompactConfiguration)
-    weights: WeightsConfiguration = field(default_factory=WeightsConfiguration)
+    closure: str = ""
+    network: Settings | None = None
     initial_std: NotNegative = 0.01
-    learner: LearnerName = "bptts"
-    learning: BPTTSConfiguration | PPOConfiguration | A2CConfiguration = field(default_factory=BPTTSConfiguration)
+    learner: str = ""
+    learning: Settings | None = None
     truth: TruthConfiguration = field(default_factory=TruthConfiguration)
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
     keep_every: Natural = 0
@@ -171,31 +90,26 @@ class TrainConfiguration(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.problem) is not family(self.name).configuration:
-            wanted = family(self.name).configuration.__name__
-            raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
-        expected = LEARNING[self.learner]
-        if type(self.learning) is not expected:
-            raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
         kind = family(self.name)
-        check_place(self.closure, kind.agents)
+        if type(self.problem) is not kind.configuration:
+            wanted = kind.configuration.__name__
+            raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
+        closure = self.closure or next(n for n, c in CLOSURES.all().items() if c.where == kind.where)
+        learner = self.learner or LEARNERS.names()[0]
+        object.__setattr__(self, "closure", closure)
+        object.__setattr__(self, "learner", learner)
+        check_place(closure, kind.where)
+        self._complete("network", f"closure {closure!r}", CLOSURES.find(closure).settings)
+        self._complete("learning", f"learner {learner!r}", LEARNERS.find(learner).settings)
         follows = kind.follows_state(self.problem)
         if follows and self.truth.slots:
             raise ValueError(
                 "the target takes notice of the agents' state, so that no truth can be stored: set truth.slots to 0"
             )
-        if isinstance(self.learning, BPTTSConfiguration):
-            if not follows and not self.truth.slots and not self.learning.proceed:
-                raise ValueError(
-                    "windows of bptts begin on stored truth: set truth.slots, or let windows proceed "
-                    "(learning.proceed > 0)"
-                )
-            if getattr(self.problem, "reward", "") == "free" and self.learning.loss != "reward":
-                raise ValueError(
-                    f"reward free has no part in loss {self.learning.loss!r}: set learning.loss to reward (or learn by "
-                    "ppo or a2c)"
-                )
-        elif isinstance(self.problem, LawConfiguration) and get_integrator(self.problem.integrator).stages > 1:
+        LEARNERS.find(learner).make.check(self, follows_state=follows)
+        if not LEARNERS.find(learner).explores:
+            return
+        if isinstance(self.problem, LawConfiguration) and get_integrator(self.problem.integrator).stages > 1:
             raise ValueError(
                 f"{self.learner} takes one action a step, and {self.problem.integrator} asks "
                 f"{get_integrator(self.problem.integrator).stages} times: set integrator to forward-euler (the trained "
@@ -206,6 +120,20 @@ class TrainConfiguration(Settings):
                 f"{self.learner} takes one action a step, and {self.problem.orientations} orientations ask as often: "
                 "set orientations to 1, or learn by bptts"
             )
+
+    def _complete(self, name: str, whose: str, wanted: type[Settings]) -> None:
+        """Fill in default settings; refuse those of something else."""
+        settings = getattr(self, name)
+        if settings is None:
+            object.__setattr__(self, name, wanted())
+        elif type(settings) is not wanted:
+            raise ValueError(f"{whose} takes {wanted.__name__}; got {type(settings).__name__}")
+
+
+def network_for(closure: str, preferred: Settings) -> Settings:
+    """The preferred settings where they are those of the closure, else its own."""
+    kind = CLOSURES.find(closure).settings
+    return preferred if type(preferred) is kind else kind()
 
 
 def to_plain(configuration: Any) -> Any:
@@ -220,6 +148,8 @@ def to_plain(configuration: Any) -> Any:
 def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     """The configuration that :func:`to_plain` wrote.
 
+    Earlier ones have the settings of every closure under its name; that of the chosen one counts.
+
     Raises
     ------
     ValueError
@@ -227,10 +157,14 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     """
     try:
         values = dict(plain)
-        values["learning"] = build_part("learning", LEARNING[values["learner"]], values["learning"])
+        known = {f.name for f in fields(TrainConfiguration)}
+        earlier = {name: values.pop(name) for name in CLOSURES if name in values and name not in known}
+        network = values.get("network", earlier.get(values["closure"], {}))
+        values["network"] = build_part("network", CLOSURES.find(values["closure"]).settings, network)
+        values["learning"] = build_part("learning", LEARNERS.find(values["learner"]).settings, values["learning"])
         values["problem"] = build_part("problem", family(values["name"]).configuration, values["problem"])
         return build_settings(TrainConfiguration, values)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"not a configuration of a training: {error}") from error
 
 

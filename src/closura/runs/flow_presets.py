@@ -3,17 +3,10 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from closura.closures import CompactConfiguration
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration
-from closura.runs.configuration import (
-    LEARNING,
-    ClosureName,
-    CompactConfiguration,
-    LearnerName,
-    Preset,
-    TrainConfiguration,
-    ValidationConfiguration,
-)
+from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
 from closura.runs.truth_bank import TruthConfiguration
 
 NETWORK = CompactConfiguration(channels=32, layers=4, wide_layers=2, activation="gelu", output="action")
@@ -139,8 +132,8 @@ def flow_preset(
     preset: Preset,
     *,
     problem: str = "kolmogorov",
-    learner: LearnerName | None = None,
-    closure: ClosureName | None = None,
+    learner: str | None = None,
+    closure: str | None = None,
 ) -> TrainConfiguration:
     """All settings of a training.
 
@@ -159,14 +152,12 @@ def flow_preset(
         If a name is unknown, or the preset is "paper".
     """
     learner, closure = learner or "bptts", closure or "compact"
-    if learner not in LEARNING:
-        raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
     if preset == "paper":
         raise ValueError(f"{UNPUBLISHED[problem]}: choose preset default or quick")
     settings = FLOW_PRESETS[problem][preset]
     base = TrainConfiguration(
-        name=problem, problem=settings.physics, closure=closure, compact=settings.network, learner="bptts",
-        learning=settings.gradients, truth=settings.truth, validation=settings.validation,
+        name=problem, problem=settings.physics, closure=closure, network=network_for(closure, settings.network),
+        learner="bptts", learning=settings.gradients, truth=settings.truth, validation=settings.validation,
     )  # fmt: skip
     if learner == "bptts":
         return base

@@ -3,18 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from closura.closures import WeightsConfiguration
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import family
 from closura.problems.laws.setup import LawConfiguration, published
-from closura.runs.configuration import (
-    LEARNING,
-    ClosureName,
-    LearnerName,
-    Preset,
-    TrainConfiguration,
-    ValidationConfiguration,
-    WeightsConfiguration,
-)
+from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
 from closura.runs.truth_bank import TruthConfiguration
 
 PUBLISHED_AGENT = WeightsConfiguration(hidden=(128, 128), activation="relu", form="published", largest=0.0, double=True)
@@ -24,8 +17,8 @@ def law_preset(
     preset: Preset,
     *,
     problem: str,
-    learner: LearnerName | None = None,
-    closure: ClosureName | None = None,
+    learner: str | None = None,
+    closure: str | None = None,
 ) -> TrainConfiguration:
     """All settings of a training of agents that weigh fluxes.
 
@@ -47,8 +40,6 @@ def law_preset(
         If a name is unknown.
     """
     learner, closure = learner or "bptts", closure or "weights"
-    if learner not in LEARNING:
-        raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
     physics = family(problem).configuration()
     if learner != "bptts":
         return _on_policy(preset, published(physics), learner, closure)
@@ -57,13 +48,13 @@ def law_preset(
     return _ours(preset, physics, closure)
 
 
-def _paper(physics: LawConfiguration, closure: ClosureName) -> TrainConfiguration:
+def _paper(physics: LawConfiguration, closure: str) -> TrainConfiguration:
     batch = len(physics.initial)
     return TrainConfiguration(
         name=physics.problem,
         problem=physics,
         closure=closure,
-        weights=PUBLISHED_AGENT,
+        network=network_for(closure, PUBLISHED_AGENT),
         learner="bptts",
         learning=BPTTSConfiguration(
             updates=10_000, batch=batch, horizons=(physics.steps,), fractions=(1.0,), error_limit=1e6,
@@ -75,18 +66,19 @@ def _paper(physics: LawConfiguration, closure: ClosureName) -> TrainConfiguratio
     )  # fmt: skip
 
 
-def _ours(preset: Preset, physics: LawConfiguration, closure: ClosureName) -> TrainConfiguration:
+def _ours(preset: Preset, physics: LawConfiguration, closure: str) -> TrainConfiguration:
     quick, plane = preset == "quick", physics.problem.endswith("2d")
     gas = physics.problem.startswith("euler")
     slots, steps, blocks = (32, 80, 8) if quick else (128, 160, 8)
     if plane:
         slots, steps, blocks = (8, 40, 4) if quick else (24, 80, 4)
+    # Some components of a gas change sign in a mirror.
+    network = WeightsConfiguration(even=True) if gas else WeightsConfiguration(gate=(1.1, 2.0), largest=8.0)
     return TrainConfiguration(
         name=physics.problem,
         problem=replace(physics, steps=steps),
         closure=closure,
-        # Some components of a gas change sign in a mirror.
-        weights=WeightsConfiguration(even=True) if gas else WeightsConfiguration(gate=(1.1, 2.0), largest=8.0),
+        network=network_for(closure, network),
         learner="bptts",
         learning=BPTTSConfiguration(
             updates=300 if quick else (1000 if gas else 1500),
@@ -109,9 +101,7 @@ def _ours(preset: Preset, physics: LawConfiguration, closure: ClosureName) -> Tr
     )  # fmt: skip
 
 
-def _on_policy(
-    preset: Preset, physics: LawConfiguration, learner: LearnerName, closure: ClosureName
-) -> TrainConfiguration:
+def _on_policy(preset: Preset, physics: LawConfiguration, learner: str, closure: str) -> TrainConfiguration:
     environments, steps = 3 * len(physics.initial), 10
     # Rewards of one step are nearly all that an answer changes: no discounted sums, which add the others' noise.
     common: dict[str, Any] = {
@@ -123,11 +113,12 @@ def _on_policy(
     }
     frames = environments * steps
     updates = {"paper": 5000, "default": 1000, "quick": 200}[preset]
+    network = PUBLISHED_AGENT if preset == "paper" else replace(PUBLISHED_AGENT, hidden=(64, 64))
     return TrainConfiguration(
         name=physics.problem,
         problem=physics,
         closure=closure,
-        weights=PUBLISHED_AGENT if preset == "paper" else replace(PUBLISHED_AGENT, hidden=(64, 64)),
+        network=network_for(closure, network),
         # Wide, since the state hides small differences of weights; the spread shrinks as it learns.
         initial_std=0.8,
         learner=learner,

@@ -4,23 +4,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.closures import CompactConfiguration
+from closura.learners import LEARNERS, A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.learners.on_policy import OnPolicyConfiguration
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
 from closura.problems.burgers_setup import TYPICAL_CHANGE
-from closura.runs.configuration import (
-    LEARNING,
-    ClosureName,
-    LearnerName,
-    Preset,
-    TrainConfiguration,
-    ValidationConfiguration,
-)
+from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
 from closura.runs.flow_presets import FLOW_PRESETS, flow_preset
 from closura.runs.law_presets import law_preset
 from closura.runs.truth_bank import TruthConfiguration
 
 PRESETS: tuple[Preset, ...] = ("paper", "default", "quick")
+
+_KNOWN = ("bptts", "ppo", "a2c")
+"""Learners that the presets have settings for."""
 
 _PUBLISHED = OnPolicyConfiguration(
     updates=500_000,
@@ -59,8 +56,8 @@ def train_preset(
     preset: Preset,
     *,
     problem: str = "advection",
-    learner: LearnerName | None = None,
-    closure: ClosureName | None = None,
+    learner: str | None = None,
+    closure: str | None = None,
 ) -> TrainConfiguration:
     """All settings of a training.
 
@@ -75,7 +72,8 @@ def train_preset(
     problem
         The problem.
     learner, closure
-        Another learner or network than the preset's.
+        Another learner or network than the preset's. A learner that the preset does not know has its own default
+        settings, with physics, store and validation of the preset for a learner of its kind (one that explores or not).
 
     Raises
     ------
@@ -85,20 +83,18 @@ def train_preset(
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
     family(problem)  # refuses an unknown name
-    return TRAININGS[problem](preset, problem=problem, learner=learner, closure=closure)
+    make = TRAININGS[problem]
+    if learner is None or learner in _KNOWN:
+        return make(preset, problem=problem, learner=learner, closure=closure)
+    kind = LEARNERS.find(learner)
+    base = make(preset, problem=problem, learner="ppo" if kind.explores else "bptts", closure=closure)
+    return replace(base, learner=learner, learning=kind.settings())
 
 
-def _transport_preset(
-    preset: Preset, *, problem: str, learner: LearnerName | None, closure: ClosureName | None
-) -> TrainConfiguration:
+def _transport_preset(preset: Preset, *, problem: str, learner: str | None, closure: str | None) -> TrainConfiguration:
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
-    if learner not in LEARNING:
-        raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
-    base = TrainConfiguration(
-        name=problem, problem=_physics(problem, preset), closure=closure, learner=learner,
-        learning=LEARNING[learner](),
-    )  # fmt: skip
+    base = TrainConfiguration(name=problem, problem=_physics(problem, preset), closure=closure, learner=learner)
     if learner == "bptts":
         return _bptts(base, preset)
     return _on_policy(base, preset)
@@ -131,7 +127,7 @@ def _bptts_burgers(base: TrainConfiguration, preset: Preset) -> TrainConfigurati
     # Longer windows than for advection: steep fronts stay, and what a step leaves behind is met again. Most
     # happens early, but errors are carried to the end: windows begin anywhere, more often early. The root of the
     # error lets calm simulations, where the coarse solver does well alone, count beside the violent ones.
-    base = replace(base, compact=replace(base.compact, by_speed=True))
+    base = replace(base, network=network_for(base.closure, CompactConfiguration(by_speed=True)))
     learning = BPTTSConfiguration(
         updates=3000, horizons=(4, 8, 16, 32), fractions=(0.15, 0.25, 0.3, 0.3), early=2.0, loss="root"
     )

@@ -60,10 +60,15 @@ def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, ad
         raise TrainingDiverged(f"{', '.join(bad)} not finite {when}; the last good checkpoint is {run.last}. {advice}")
 
 
-def lower_rate(option: str, rate: float, further: str = "") -> str:
-    """What helps after a divergence, and works as it is written: resumed, the same settings would end the same way."""
+def lower_rate(option: str, rate: float | None, further: str = "") -> str:
+    """What helps after a divergence, and works as it is written: resumed, the same settings would end the same way.
+
+    ``rate`` is the step size, where there is one; ``further`` is what else helps.
+    """
+    changes = [f"a lower --{option} (it was {rate:g})"] if rate is not None else []
+    changes += [further] if further else []
     return (
-        f"Begin again: repeat the command with --overwrite and a lower --{option} (it was {rate:g}){further}; "
+        f"Begin again: repeat the command with --overwrite and {', '.join(changes) or 'other --learning settings'}; "
         "with --resume it would end the same way"
     )
 

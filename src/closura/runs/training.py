@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Key, Scalar
 
-from closura.closures import AnyClosure, build
+from closura.closures import build
 from closura.interop.weights import load_weights, save_weights
 from closura.interruption import Interrupted as Interrupted
 from closura.interruption import stop_requests
-from closura.learners import A2C, BPTTS, PPO, Learner, LearnerState, averaged
+from closura.learners import LEARNERS, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
 from closura.problems import Problem, build_problem, truth_identity, with_store
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
@@ -31,8 +32,6 @@ from closura.seeds import key_of
 
 IDLE_UPDATES = 10
 """A training ends when every simulation was lost in so many updates on end."""
-
-LEARNERS: dict[str, Callable[..., Learner]] = {"bptts": BPTTS, "ppo": PPO, "a2c": A2C}
 
 
 class Progress(NamedTuple):
@@ -55,7 +54,7 @@ class TrainingResult(NamedTuple):
     is: worse than no closure, or no validation that was finite.
     """
 
-    closure: AnyClosure
+    closure: Any
     validation_error: float
     uncorrected_error: float
     updates: int
@@ -73,29 +72,28 @@ class _Setting(NamedTuple):
     learner: Learner
     bank: TruthBank | None
     validation: Validation
-    options: dict[str, Any]
     data: str
     renew_key: Key[Scalar, ""]
 
 
-def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: Key[Scalar, ""]) -> AnyClosure:
+def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: Key[Scalar, ""]) -> Any:
     """The untrained network of a configuration: a policy for learners that explore."""
+    c, network = configuration, configuration.network
+    explores = LEARNERS.find(c.learner).explores
     return build(
-        configuration.closure,
-        problem.decision,
-        stochastic=configuration.learner != "bptts",
-        options=closure_options(configuration),
+        c.closure,
+        problem.spec,
+        explores=explores,
+        options={f.name: getattr(network, f.name) for f in fields(network)},
+        initial_std=(c.initial_std or None) if explores else None,
         key=key,
     )
 
 
-def closure_options(configuration: TrainConfiguration) -> dict[str, Any]:
-    """The options of the configured network, as its function takes them."""
-    own = {"compact": configuration.compact, "weights": configuration.weights}.get(configuration.closure)
-    options = {} if own is None else to_plain(own)
-    if configuration.learner != "bptts":
-        options["initial_std"] = configuration.initial_std or None
-    return options
+def _architecture(c: TrainConfiguration) -> dict[str, Any]:
+    """What builds the configured network again, for the header of its weights."""
+    spread = {"initial_std": c.initial_std or None} if LEARNERS.find(c.learner).explores else {}
+    return {"closure": c.closure, "options": {**to_plain(c.network), **spread}}
 
 
 def train(
@@ -164,7 +162,7 @@ def train(
             state, facts = _loop(configuration, setting, state, facts, run, sinks, stop, report)
         found = verdict(facts["best"], facts["uncorrected"])
         write_finished(run, found, **facts)
-        best = load_weights(run.weights, setting.problem.decision)
+        best = load_weights(run.weights, setting.problem.spec)
     return TrainingResult(
         closure=best,
         validation_error=_or_infinite(facts["best"]),
@@ -185,7 +183,7 @@ def _begin(
     continues = resume and run.last.exists()
     if resume and not continues:
         run.check_without_checkpoint()
-    total = sum(LEARNERS[c.learner](c.learning).stages())
+    total = sum(LEARNERS.find(c.learner)(c.learning).stages())
     reached = read_progress(run.last, total=total)["update"] if continues else 0
     setting, state = _set_up(c, data_dir, reached)
     if not continues:
@@ -211,14 +209,14 @@ def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> 
     validation = prepare_validation(held_out, c.validation.simulations, c.validation.steps, key=keys["validation"])
     identity = truth_identity(c.problem, "train")
     bank = TruthBank(problem, c.truth, key=keys["truth"], identity=identity) if c.truth.slots else None
-    learner = LEARNERS[c.learner](c.learning)
+    learner = LEARNERS.find(c.learner)(c.learning)
     closure = build_closure(c, problem, key=keys["closure"])
     if bank is not None:
         # The store that the last update saw: a renewal that is due now also touches the running simulations.
         problem = with_store(problem, bank.at(max(update - 1, 0))[0])
     state = learner.init(problem, closure, key=keys["learner"])
     data = "; ".join(dict(p.description)["split"] for p in (problem, held_out))
-    return _Setting(problem, learner, bank, validation, closure_options(c), data, keys["renew"]), state
+    return _Setting(problem, learner, bank, validation, data, keys["renew"]), state
 
 
 def _loop(
@@ -237,8 +235,8 @@ def _loop(
     begun = time.perf_counter() - facts["seconds"]
     renewed = bank.renewals(max(update - 1, 0)) if bank else 0
     idle = 0  # updates on end in which every simulation was lost
-    further = ", or shorter --learning.horizons" if c.learner == "bptts" else ""
-    advice = lower_rate("learning.learning-rate", c.learning.learning_rate, further)
+    rate = getattr(c.learning, "learning_rate", None)
+    advice = lower_rate("learning.learning-rate", rate, learner.advice)
     while not _finished(c, total, update, float(state.transitions)):
         if bank and bank.renewals(update) != renewed:
             renewed = bank.renewals(update)
@@ -321,7 +319,8 @@ def _save(
     save_weights(
         path,
         averaged(state),
-        architecture={"closure": c.closure, "options": setting.options},
+        architecture=_architecture(c),
+        spec=setting.problem.spec,
         metadata={
             "problem": c.name,
             "learner": c.learner,

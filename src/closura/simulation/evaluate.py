@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
-from closura.closures.closure import count_parameters
+from closura.closures import count_parameters
 from closura.core import MethodResult, Metric, Results, Role
 from closura.problems.problem import Ask, Dynamics, Problem, Quantity, SimulatedBegin, Target, measure
 from closura.problems.stored import TruthStore, simulate_truth
@@ -248,7 +248,7 @@ def evaluate(
         shown = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(frames_of)))
         actions = None
         if ask is not None and solver.asks == 1:
-            bound = getattr(solver, "bound", problem.decision.bound)
+            bound = getattr(solver, "bound", problem.spec.bound)
             actions = np.asarray(_answers(solver, ask, kept.parameters, jnp.asarray(frames_of), bound), np.float32)
         results[name] = _result(
             role, done, shown, step_time, actions=actions, corrects=(bases or {}).get(name, ""),
@@ -294,7 +294,7 @@ def evaluate(
         groups=_groups(problem, store),
         frames=frame_steps,
         components=problem.components,
-        channels=problem.decision.action,
+        channels=problem.spec.action,
         variables={} if size is None else {"scale": (("case", "time"), size)},
         description={**dict(problem.description), **(description or {})},
         provenance=configuration or {},

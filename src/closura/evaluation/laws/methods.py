@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from closura.closures.closure import count_parameters
+from closura.closures import count_parameters
 from closura.interop import WeightsError, load_closure, read_header
 from closura.numerics.weno import WENO_SCHEMES, get_weno
 from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
@@ -103,7 +103,7 @@ def learned(
         law=law, scheme=scheme, integrator=integrator, splitting=splitting, projection=projection, sizes=sizes,
         positivity=positivity,
     )  # fmt: skip
-    return Method(name, dynamics, load_closure(path, dynamics.decision()))
+    return Method(name, dynamics, load_closure(path, dynamics.spec()))
 
 
 def _trained_with(path: Path) -> tuple[bool, bool]:
@@ -165,8 +165,8 @@ def stencil_size(path: Path) -> int:
             raise WeightsError(
                 f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
             )
-        decision: Mapping[str, Any] = read_header(file)["decision"]
-        answers, agents = len(decision["action"]), decision.get("agents", "cells")
+        spec: Mapping[str, Any] = read_header(file)["decision"]
+        answers, agents = len(spec["action"]), spec.get("agents", "cells")
     r = answers // 2
     if agents != "interfaces" or answers % 2 or not SMALLEST_R <= r <= LARGEST_R:
         raise WeightsError(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Key, PyTree, Scalar
 
-from closura.closures.closure import count_parameters
+from closura.closures import count_parameters
 from closura.evaluation.ensembles import (
     FlowStatistics,
     FlowSummary,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.grids import Grid
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, PoolSettings, developed_states
@@ -91,7 +91,7 @@ def kolmogorov(
         finer=finer_flows(c, coarse),
         reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, coarse, dtype),
         error=relative_l2,
-        decision=Decision(
+        spec=ClosureSpec(
             observed, channels, grid.boundary, acts_on, c.action_bound,
             scale=TYPICAL_WEIGHT if weights else TYPICAL_RATE,
             unit=1.0 if weights else c.time_step, velocity=(0, 1),

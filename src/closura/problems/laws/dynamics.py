@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.decision import Decision
+from closura.core import ClosureSpec
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
 from closura.problems.laws.ends import pad_ends
@@ -45,20 +45,20 @@ DEVIATION = 1e-10
 LARGEST_SEEN = 5.0
 
 
-def weights_decision(r: int, *, sizes: bool = False) -> Decision:
+def weights_spec(r: int, *, sizes: bool = False) -> ClosureSpec:
     """What agents at interfaces see, two standardised stencils, and what they answer, logits of two sets of weights.
 
     With ``sizes`` they also see how large the two stencils' deviations are beside each other.
     """
     sides, cells = ("plus", "minus"), range(2 * r - 1)
     extra = tuple(f"{side} size" for side in sides) if sizes else ()
-    return Decision(
+    return ClosureSpec(
         observation=(*(f"{side} {k}" for side in sides for k in cells), *extra),
         action=tuple(f"{side} weight {k}" for side in sides for k in range(r)),
         boundary=("outflow",),
         acts_on=(r - 1,) * r + (3 * r - 2,) * r,
         bound=math.inf,
-        agents="interfaces",
+        where="interfaces",
     )
 
 
@@ -135,9 +135,9 @@ class WeightedFluxes(Dynamics):
         """Number of sub-stencils."""
         return get_weno(self.scheme).r
 
-    def decision(self) -> Decision:
-        """See :func:`weights_decision`."""
-        return weights_decision(self.r, sizes=self.sizes)
+    def spec(self) -> ClosureSpec:
+        """See :func:`weights_spec`."""
+        return weights_spec(self.r, sizes=self.sizes)
 
     def start(self, draw: Draw) -> tuple[State, Parameters]:
         """The initial state, at the centres of the coarse cells."""

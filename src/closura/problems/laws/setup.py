@@ -277,7 +277,7 @@ def conservation_law(
         rivals={name: replace(dynamics, scheme=name) for name in RIVALS if name != c.scheme},
         reward=reward,
         error=error,
-        decision=dynamics.decision(),
+        spec=dynamics.spec(),
         episode=EpisodeRules(1, c.steps, 1e9),
         time_step=c.time_step or 1.0,
         grid=Grid((c.cells,) * law.dimensions),

@@ -1,40 +1,47 @@
-"""What a closure is asked: the shape of the question and of the answer."""
+"""What a closure observes and answers."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from closura.grids import Boundary
 
+Place = Literal["cells", "interfaces"]
+"""Where a closure acts: in the cells of a grid, or at the interfaces between them."""
+
 
 @dataclass(frozen=True)
-class Decision:
-    """The question that a problem's dynamics ask of a closure, and the answer they expect.
+class ClosureSpec:
+    """The specification of a closure: what a solver gives it, and what the solver does with its answer.
 
     Parameters
     ----------
     observation
-        Names of the observed channels, in order; the observation is ``(len(observation), *grid)``.
+        Names of the observed channels, in order; an observation is ``(len(observation), *grid)``.
     action
-        Names of the action's channels, in order; the action is ``(len(action), *grid)``.
+        Names of the answered channels, in order; an action is ``(len(action), *grid)``.
     boundary
-        Boundary of the grid along each axis; networks pad accordingly.
-    bound
-        The dynamics clip actions to ``[-bound, bound]``.
+        Boundary condition of the grid along each axis; networks pad accordingly.
     acts_on
         For each channel of the action, the index of the observed channel that it is subtracted from.
+    bound
+        The solver clips actions to ``[-bound, bound]``.
     scale
-        Size of a typical useful action, in the units of the action: networks whose output should be of
-        order one multiply it by this.
+        Size of a typical useful action, in the units of the action: networks whose output should be of order one
+        multiply it by this.
     unit
-        How much a unit of action takes from the field it acts on: 1, or the time step where the action is a
-        rate.
+        How much a unit of action takes from the field it acts on: 1, or the time step where the action is a rate.
     velocity
         Indices of the observed channels that are velocities.
     diffusivity
         Index of the observed channel that is a diffusivity (a viscosity), positive, where there is one.
-    agents
-        Where agents stand: in the "cells" of the grid, or at "interfaces" between them. Those at interfaces see all
-        they need in their own channels and stand in one flat axis; their answers are logits of weights.
+    where
+        The closure acts in the "cells" of the grid, or at the "interfaces" between them. Interfaces form one flat axis,
+        and each is observed by its own channels alone; the answers there are logits of the weights of sub-stencils.
+
+    Raises
+    ------
+    ValueError
+        If ``acts_on`` does not name one observed channel for each channel of the action.
     """
 
     observation: tuple[str, ...]
@@ -46,7 +53,7 @@ class Decision:
     unit: float = 1.0
     velocity: tuple[int, ...] = ()
     diffusivity: int | None = None
-    agents: Literal["cells", "interfaces"] = "cells"
+    where: Place = "cells"
 
     def __post_init__(self) -> None:
         if len(self.acts_on) != len(self.action) or not all(0 <= i < len(self.observation) for i in self.acts_on):
