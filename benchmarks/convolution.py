@@ -47,7 +47,7 @@ STEPS = 4
 def jax_functions(case: dict[str, Any], *, plain: bool) -> dict[str, Callable[[], Any]]:
     """One compiled call per mode."""
     spec = ClosureSpec(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
-    network = build(case["name"], spec, stochastic=True, options=case["options"], key=jax.random.key(0))
+    network = build(case["name"], spec, explores=True, options=case["options"], key=jax.random.key(0))
     arrays, static = eqx.partition(network, eqx.is_array)
     shape = (case["batch"], 3, case["size"], case["size"])
     x = jax.random.normal(jax.random.key(1), shape, jnp.float32)
@@ -83,7 +83,7 @@ def torch_functions(case: dict[str, Any]) -> dict[str, Callable[[], Any]]:
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     spec = ClosureSpec(("field", "u", "v"), ("forcing",), ("periodic", "periodic"))
-    network = build(case["name"], spec, stochastic=True, options=case["options"], key=jax.random.key(0))
+    network = build(case["name"], spec, explores=True, options=case["options"], key=jax.random.key(0))
     if not hasattr(network, "actor"):
         return {}
     convolutions = [

@@ -314,7 +314,7 @@ def steps(turns: int, quick: bool) -> list[Row]:
     networks += [(f"compact, {n} channels", "compact", {"channels": n}) for n in (16, 32, 48, 64)]
     networks += [("compact, 48 channels, forcing", "compact", {"output": "action"})]
     for label, name, options in networks:
-        closure = build(name, problem.spec, stochastic=False, options=options, key=jax.random.key(0))
+        closure = build(name, problem.spec, explores=False, options=options, key=jax.random.key(0))
         cases[f"CGS + {label}"] = coarse_steps(problem, problem.dynamics, closure, number)
     return measure(cases, turns, rate=False)
 
@@ -327,7 +327,7 @@ def gradient(turns: int, quick: bool) -> list[Row]:
     cases = {}
     for label, options in (("compact", {}), ("compact, 16 channels", {"channels": 16})):
         for count in (1,) if quick else (1, 8):
-            closure = build("compact", stored.spec, stochastic=False, options=options, key=jax.random.key(0))
+            closure = build("compact", stored.spec, explores=False, options=options, key=jax.random.key(0))
             weights, static = eqx.partition(closure, eqx.is_inexact_array)
             _, episodes, _ = begin(stored, count)
 

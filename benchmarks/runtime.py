@@ -72,7 +72,7 @@ def methods(problem: Problem, names: Iterable[str], *, seconds: float) -> dict[s
             continue
         dynamics, ask = problem.dynamics, None
         if name in networks:
-            ask = network(networks[name], problem.spec, stochastic=name == "Closure-RL")
+            ask = network(networks[name], problem.spec, explores=name == "Closure-RL")
         elif name != problem.names[0]:
             dynamics = problem.rivals[name]
         cases[name] = loop(Solver(dynamics, beginning.parameters, ask), beginning.state, seconds=seconds)

@@ -93,9 +93,9 @@ def begin(problem: Problem) -> Beginning:
 
 
 @lru_cache
-def network(name: str, spec: ClosureSpec, *, stochastic: bool) -> Any:
+def network(name: str, spec: ClosureSpec, *, explores: bool) -> Any:
     """A closure with random weights."""
-    return build(name, spec, stochastic=stochastic, key=jax.random.key(1))
+    return build(name, spec, explores=explores, key=jax.random.key(1))
 
 
 class Solver(eqx.Module):

@@ -159,5 +159,5 @@ def test_configurations_of_older_runs_load() -> None:
     assert "view" not in plain["compact"]
     loaded = from_plain(plain)
     assert isinstance(loaded.problem, AdvectionConfiguration)
-    assert (loaded.problem.base, loaded.problem.truth, loaded.compact.view) == ("upwind1", "fine", "grid")
+    assert (loaded.problem.base, loaded.problem.truth, loaded.network.view) == ("upwind1", "fine", "grid")
     assert train_preset("paper", problem="advection").problem == paper(AdvectionConfiguration(images="mnist"))

@@ -123,8 +123,6 @@ def test_what_is_refused() -> None:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=said):
             compact(PERIODIC, key=key, **options)
-    with pytest.raises(ValueError, match="learner bptts"):
-        compact(PERIODIC, view="flow", stochastic=True, key=key)
     for spec in (replace(PERIODIC, velocity=()), replace(PERIODIC, boundary=("periodic", "outflow"))):
         with pytest.raises(ValueError, match="two periodic axes and an observed velocity along each"):
             compact(spec, view="flow", key=key)
@@ -133,7 +131,7 @@ def test_what_is_refused() -> None:
 def test_weights_travel(tmp_path: Path) -> None:
     spec = advection(AdvectionConfiguration(cells=10, ratio=1, base="upwind5"), "test").spec
     options = {"view": "flow", "channels": 8, "layers": 2, "radius": 3, "look": 2}
-    fresh = build("compact", spec, stochastic=False, options=options, key=jax.random.key(0))
+    fresh = build("compact", spec, explores=False, options=options, key=jax.random.key(0))
     weights = made(spec=spec).network
     closure = eqx.tree_at(lambda c: c.network, fresh, weights)
     file = save_weights(tmp_path / "w.safetensors", closure, architecture={"closure": "compact", "options": options})

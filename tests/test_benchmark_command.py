@@ -35,7 +35,7 @@ def strict(path):
 def compact(tmp_path_factory):
     """An untrained compact closure: it does nothing."""
     problem = build_problem(AdvectionConfiguration(cells=16, ratio=2), "test")
-    closure = build("compact", problem.spec, stochastic=False, key=jax.random.key(0))
+    closure = build("compact", problem.spec, explores=False, key=jax.random.key(0))
     path = tmp_path_factory.mktemp("weights") / "compact.safetensors"
     return save_weights(path, closure, architecture={"closure": "compact", "options": {}})
 
@@ -133,7 +133,7 @@ def test_bad_input_is_one_line(capsys, arguments, words):
 
 def test_conservation_law(tmp_path, capsys):
     options = {"form": "published"}
-    closure = build("weights", weights_spec(2), stochastic=False, options=options, key=jax.random.key(0))
+    closure = build("weights", weights_spec(2), explores=False, options=options, key=jax.random.key(0))
     agent = save_weights(tmp_path / "a.safetensors", closure, architecture={"closure": "weights", "options": options})
     status, said, _ = run(
         capsys, "burgers-1d", "--grids", 64, 32, "--schemes", "weno3-js", "--courant", 0.5, "--simulations", 3,

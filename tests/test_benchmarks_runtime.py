@@ -12,9 +12,10 @@ import jax
 import numpy as np
 import pytest
 
+from closura.closures import CompactConfiguration
 from closura.learners import BPTTSConfiguration
 from closura.problems import AdvectionConfiguration, FixedBegin, Problem, build_problem
-from closura.runs.configuration import CompactConfiguration, TrainConfiguration, ValidationConfiguration
+from closura.runs.configuration import TrainConfiguration, ValidationConfiguration
 from closura.runs.presets import train_preset
 from closura.runs.truth_bank import TruthConfiguration
 
@@ -102,7 +103,7 @@ def test_parts_of_an_update_add_up(
     monkeypatch.setattr(training, "begin", lambda problem: problem.begin.beginning)
     small = {
         "problem": AdvectionConfiguration(cells=8, ratio=2),
-        "compact": CompactConfiguration(channels=4, layers=1, radius=1),
+        "network": CompactConfiguration(channels=4, layers=1, radius=1),
         "validation": ValidationConfiguration(simulations=2, steps=2, every=10),
     }
     paper = replace(train_preset("paper", closure="compact"), **small)

@@ -45,7 +45,7 @@ class Tanh(eqx.Module):
 
 def network(problem: Problem, **changes: object) -> eqx.Module:
     """A small closure whose head does something: its weights are drawn, not zero."""
-    closure = build("compact", problem.spec, stochastic=False, options={**OPTIONS, **changes}, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=False, options={**OPTIONS, **changes}, key=jax.random.key(1))
     kernel = closure.head.mix.kernel
     drawn = 0.1 * jax.random.normal(jax.random.key(2), kernel.shape, jnp.float32)
     return eqx.tree_at(lambda c: c.head.mix.kernel, closure, drawn)
@@ -99,7 +99,7 @@ def test_by_speed_needs_velocities_and_stencils(problem: Problem) -> None:
         network(problem, output="action")
     blind = replace(problem.spec, velocity=())
     with pytest.raises(ValueError, match="observed velocities"):
-        build("compact", blind, stochastic=False, options=OPTIONS, key=jax.random.key(0))
+        build("compact", blind, explores=False, options=OPTIONS, key=jax.random.key(0))
 
 
 @pytest.mark.parametrize(("loss", "of"), [("mae", lambda e: e), ("root", np.sqrt), ("log", np.log)])
@@ -153,9 +153,9 @@ def test_windows_may_favour_early_times(problem: Problem, store: TruthStore) -> 
 
 def test_presets() -> None:
     default = train_preset("default", problem="burgers")
-    assert default.compact.by_speed
+    assert default.network.by_speed
     assert default.learning.loss == "root"
-    assert train_preset("default").compact.by_speed is False
+    assert train_preset("default").network.by_speed is False
     exploring = train_preset("default", problem="burgers", learner="ppo")
     assert exploring.initial_std == pytest.approx(0.01 / (0.45 / 30))
     with pytest.raises(ValueError, match=r"unknown problem.*advection, burgers"):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.closures import _blocks, compact, convolve
+from closura.closures import _blocks, build, convolve
 from closura.closures.convolution import plain_convolutions
 from closura.core import ClosureSpec
 from closura.grids import Boundary
@@ -161,15 +161,8 @@ def test_gradient_of_a_rollout_of_many_members_equals_the_plain_one() -> None:
     """Both paths of a network in a time loop, with groups of members (small grid) and one by one."""
     for size, members in ((12, 6), (65, 3)):
         spec = ClosureSpec(("field", "u"), ("forcing",), ("periodic", "outflow"))
-        network = compact(
-            spec,
-            channels=4,
-            layers=1,
-            wide_layers=1,
-            output="action",
-            stochastic=True,
-            key=jax.random.key(0),
-        )
+        options = {"channels": 4, "layers": 1, "wide_layers": 1, "output": "action"}
+        network = build("compact", spec, explores=True, options=options, key=jax.random.key(0))
         x = jnp.asarray(np.random.default_rng(1).normal(size=(members, 2, size, size)))
 
         def gradient(network: eqx.Module, x: jax.Array, plain: bool) -> eqx.Module:

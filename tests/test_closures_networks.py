@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from closura.closures import Normal, Policy, build, closure_options, compact, ircnn
+from closura.closures import ActorCritic, Normal, build, compact, ircnn
 from closura.closures.convolution import plain_convolutions
 from closura.closures.networks import ACTIVATIONS, ConvolutionStack
 from closura.core import ClosureSpec
@@ -36,7 +36,7 @@ evaluate = eqx.filter_jit(lambda policy, x: policy.evaluate(x))
 
 
 @eqx.filter_jit
-def evaluate_plainly(policy: Policy, x: jax.Array) -> tuple[Normal, jax.Array]:
+def evaluate_plainly(policy: ActorCritic, x: jax.Array) -> tuple[Normal, jax.Array]:
     with plain_convolutions():
         return policy.evaluate(x)
 
@@ -69,7 +69,7 @@ def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
 @pytest.mark.parametrize(("decision", "parameters"), [(ADVECTION, 188_163), (BURGERS, 188_741)])
 def test_ircnn_is_the_published_network(spec: ClosureSpec, parameters: int) -> None:
     """Number of parameters of the code's networks; receptive fields of the paper's table 4 and the head."""
-    facts = ircnn(spec, key=jax.random.key(0)).describe()
+    facts = build("ircnn", spec, explores=True, key=jax.random.key(0)).describe()
     assert facts["parameters"] == parameters
     assert facts["receptive_field"] == [3, 7, 13, 21, 27, 31, 33]
 
@@ -85,10 +85,10 @@ def randomised(network: eqx.Module, seed: int = 0) -> eqx.Module:
     return eqx.combine(jax.tree.unflatten(structure, drawn), rest)
 
 
-@pytest.mark.parametrize(("name", "stochastic"), [("ircnn", True), ("compact", False)])
-def test_sees_as_far_as_it_says(name: str, stochastic: bool) -> None:
+@pytest.mark.parametrize(("name", "explores"), [("ircnn", True), ("compact", False)])
+def test_sees_as_far_as_it_says(name: str, explores: bool) -> None:
     """The gradient of one point's action reaches exactly the stated field, along both axes."""
-    network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
+    network = randomised(build(name, ADVECTION, explores=explores, key=jax.random.key(0)))
     size = 41  # more than the largest receptive field, 33
     x = normal(99, (3, size, size), np.float64)
     gradient = jax.jit(jax.grad(lambda x: network(x)[0, size // 2, size // 2]))(x)
@@ -99,10 +99,10 @@ def test_sees_as_far_as_it_says(name: str, stochastic: bool) -> None:
         assert (reached.min(), reached.max()) == (size // 2 - stated // 2, size // 2 + stated // 2)
 
 
-@pytest.mark.parametrize(("name", "stochastic"), [("ircnn", True), ("compact", False)])
-def test_translation(name: str, stochastic: bool) -> None:
+@pytest.mark.parametrize(("name", "explores"), [("ircnn", True), ("compact", False)])
+def test_translation(name: str, explores: bool) -> None:
     """On a periodic grid a shifted observation gives the shifted action."""
-    network = randomised(build(name, ADVECTION, stochastic=stochastic, key=jax.random.key(0)))
+    network = randomised(build(name, ADVECTION, explores=explores, key=jax.random.key(0)))
     x = normal(99, (3, 24, 20))
     shifted = answer(network, jnp.roll(x, (5, -7), (1, 2)))
     # The same products in blocks at other places: float32 rounding.
@@ -126,12 +126,12 @@ def test_all_closures_in_all_dimensions(name: str, boundary: tuple, grid: tuple[
     options = {"channels": 6} if name == "compact" else {}
     for dtype in (jnp.float32, jnp.float64) if len(grid) == 1 else (jnp.float32,):
         x = normal(1, (2, *grid), dtype)
-        policy = build(name, spec, stochastic=True, options=options, key=jax.random.key(0))
+        policy = build(name, spec, explores=True, options=options, key=jax.random.key(0))
         actions, value = evaluate(policy, x)
         assert actions.mean.shape == actions.std.shape == (2, *grid)
         assert value.shape == actions.log_prob(actions.mean).shape == grid
         assert {actions.mean.dtype, actions.std.dtype, value.dtype} == {jnp.dtype(dtype)}
-        action = answer(build(name, spec, stochastic=False, options=options, key=jax.random.key(0)), x)
+        action = answer(build(name, spec, explores=False, options=options, key=jax.random.key(0)), x)
         assert action.shape == (2, *grid)
         assert action.dtype == dtype
         assert not np.any(action)
@@ -141,14 +141,12 @@ def test_initial_spread() -> None:
     x = jnp.asarray(np.random.default_rng(2).uniform(size=(3, 16, 16)), jnp.float32)
     distribution = eqx.filter_jit(lambda policy, x: policy.distribution(x))
     for std in (0.003, 0.5, 3.0):
-        for policy in (
-            ircnn(ADVECTION, initial_std=std, key=jax.random.key(0)),
-            compact(ADVECTION, stochastic=True, initial_std=std, key=jax.random.key(0)),
-        ):
+        for name in ("ircnn", "compact"):
+            policy = build(name, ADVECTION, explores=True, initial_std=std, key=jax.random.key(0))
             actions = distribution(policy, x)
             np.testing.assert_allclose(actions.std, std, rtol=0.01)  # 1 %: the head's weights are small, not zero
             assert float(jnp.max(jnp.abs(actions.mean))) < 0.1 * std
-    published = distribution(ircnn(ADVECTION, key=jax.random.key(0)), x)
+    published = distribution(build("ircnn", ADVECTION, explores=True, key=jax.random.key(0)), x)
     # softplus of a number near 0, as the spec measured: 0.69.
     assert float(jnp.mean(published.std)) == pytest.approx(0.69, abs=0.05)
 
@@ -184,17 +182,17 @@ def test_activations(activation: str) -> None:
 
 
 def test_seeds_decide_the_weights() -> None:
-    same = [compact(ADVECTION, stochastic=True, key=jax.random.key(k)).backbone.layers[0].kernel for k in (0, 0, 1)]
+    same = [compact(ADVECTION, key=jax.random.key(k)).backbone.layers[0].kernel for k in (0, 0, 1)]
     np.testing.assert_array_equal(same[0], same[1])
     assert np.any(same[0] != same[2])
 
 
 def test_misuse_says_what_is_wrong() -> None:
     key = jax.random.key(0)
-    with pytest.raises(ValueError, match="valid: ircnn, compact"):
-        build("resnet", ADVECTION, stochastic=True, key=key)
+    with pytest.raises(ValueError, match="valid: compact, ircnn"):
+        build("resnet", ADVECTION, explores=True, key=key)
     with pytest.raises(ValueError, match=r"width.*valid: .*channels"):
-        build("compact", ADVECTION, stochastic=True, options={"width": 3}, key=key)
+        build("compact", ADVECTION, explores=True, options={"width": 3}, key=key)
     with pytest.raises(ValueError, match=r"psi, u, v; got shape \(2, 8, 8\)"):
         ircnn(ADVECTION, key=key)(jnp.zeros((2, 8, 8), jnp.float32))
     with pytest.raises(ValueError, match="vmap"):
@@ -202,8 +200,6 @@ def test_misuse_says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="relu"):
         compact(ADVECTION, activation="swish", key=key)
     with pytest.raises(ValueError, match="initial_std"):
-        ircnn(ADVECTION, stochastic=False, initial_std=0.1, key=key)
+        build("ircnn", ADVECTION, initial_std=0.1, key=key)
     with pytest.raises(ValueError, match="initial_std must be above"):
-        ircnn(ADVECTION, initial_std=0.0, key=key)
-    assert "channels" in closure_options("compact")
-    assert isinstance(ircnn(ADVECTION, key=key), Policy)
+        build("ircnn", ADVECTION, explores=True, initial_std=0.0, key=key)

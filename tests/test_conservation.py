@@ -218,8 +218,7 @@ def test_what_an_action_adds(form: str, action: str) -> None:
     problem = advection(replace(SMALL, form=form, action=action), "test")
     # A tight bound, so that many of the samples are clipped, and none pushes psi out of the range it is clipped to.
     problem = replace(problem, dynamics=replace(problem.dynamics, bound=0.3))
-    options = {**TINY, "initial_std": 0.4}
-    policy = build("compact", problem.spec, stochastic=True, options=options, key=jax.random.key(4))
+    policy = build("compact", problem.spec, explores=True, options=TINY, initial_std=0.4, key=jax.random.key(4))
 
     @eqx.filter_jit
     def play(beginning: Beginning, key: jax.Array) -> tuple[jax.Array, ...]:
@@ -269,7 +268,7 @@ def test_policies_learn_fluxes(fluxes: Problem) -> None:
     """PPO takes the specification as it is: one update changes the weights, and the total stays."""
     assert fluxes.spec.action == ("flux x", "flux y")
     learner = PPO(PPOConfiguration(updates=4, environments=2, steps=2, minibatch=4, epochs=1))
-    policy = build("compact", fluxes.spec, stochastic=True, options=TINY, key=jax.random.key(9))
+    policy = build("compact", fluxes.spec, explores=True, options=TINY, key=jax.random.key(9))
     state = learner.init(fluxes, policy, key=jax.random.key(10))
     after, metrics = learner.advance(fluxes, state, jnp.asarray(1, jnp.int32), 0)
     assert all(bool(jnp.isfinite(v)) for v in metrics.values())
@@ -300,7 +299,7 @@ def test_gradients_reach_fluxes(fluxes: Problem) -> None:
 
 
 def test_the_published_network_answers_with_fluxes(fluxes: Problem) -> None:
-    keeps_the_total(fluxes, build("ircnn", fluxes.spec, stochastic=True, key=jax.random.key(9)))
+    keeps_the_total(fluxes, build("ircnn", fluxes.spec, explores=True, key=jax.random.key(9)))
 
 
 def keeps_the_total(problem: Problem, closure: eqx.Module) -> None:
@@ -313,7 +312,7 @@ def keeps_the_total(problem: Problem, closure: eqx.Module) -> None:
 
 def test_a_stencil_of_fluxes_starts_as_no_closure_and_acts_on_psi() -> None:
     spec = ClosureSpec(("psi", "u"), ("flux x", "flux y"), ("periodic", "periodic"), (0, 0))
-    closure = build("compact", spec, stochastic=False, options=TINY, key=jax.random.key(12))
+    closure = build("compact", spec, explores=False, options=TINY, key=jax.random.key(12))
     observation = jax.random.normal(jax.random.key(13), (2, 6, 6), jnp.float32)
     assert closure(observation).shape == (2, 6, 6)
     np.testing.assert_array_equal(closure(observation), 0)

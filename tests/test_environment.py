@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.closures import Policy
+from closura.closures import ActorCritic
 from closura.environment import Environment, EnvironmentState, Timestep
 from closura.interop.published import load_published
 from closura.problems import (
@@ -53,7 +53,7 @@ def references(golden_folder: Path) -> list[dict[str, np.ndarray]]:
 
 
 @pytest.fixture(scope="module")
-def policy(golden_folder: Path) -> Policy:
+def policy(golden_folder: Path) -> ActorCritic:
     spec = advection(AdvectionConfiguration(), "test").spec
     return load_published(golden_folder / "weights_advection_ep1499.npz", spec)
 
@@ -77,7 +77,7 @@ def compare(ours: jax.Array, data: dict[str, np.ndarray], name: str, tolerance: 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_published_environment_is_reproduced(
-    references: list[dict[str, np.ndarray]], policy: Policy, precision: str
+    references: list[dict[str, np.ndarray]], policy: ActorCritic, precision: str
 ) -> None:
     """First observation, network, and five rewards, under the published policy and under random actions."""
     tolerance = TOLERANCE[precision]
@@ -111,7 +111,7 @@ def test_published_environment_is_reproduced(
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
-    references: list[dict[str, np.ndarray]], policy: Policy, precision: str
+    references: list[dict[str, np.ndarray]], policy: ActorCritic, precision: str
 ) -> None:
     """Fifty steps through what evaluations use: the stored truth and the rollout that is measured against it."""
     tolerance = TOLERANCE[precision]

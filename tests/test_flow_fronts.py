@@ -243,7 +243,7 @@ TINY = (
 
 def test_the_command(tmp_path, capsys, problem):
     """A closure of another solver corrects its own; tables tell how long each follows the truth."""
-    closure = build("compact", problem.spec, stochastic=False, key=jax.random.key(0))
+    closure = build("compact", problem.spec, explores=False, key=jax.random.key(0))
     weights = save_weights(tmp_path / "idle.safetensors", closure, architecture={"closure": "compact", "options": {}})
     main(["benchmark", "kolmogorov", *TINY, "--closure", f"idle={weights}", "--out", str(tmp_path / "out")])
     said = capsys.readouterr().out

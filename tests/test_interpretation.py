@@ -16,7 +16,7 @@ import pytest
 from jaxtyping import Array
 
 from closura.cli import main
-from closura.closures import compact
+from closura.closures import build
 from closura.commands.interpret import parse_interpret
 from closura.grids import Grid
 from closura.interop import load_closure, save_weights
@@ -473,7 +473,7 @@ def test_table_6_is_reproduced(golden_folder: Path, data_folder: Path, tmp_path:
 def test_command_prints_and_writes(small: Problem, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     weights = tmp_path / "network.safetensors"
     options = {"channels": 4, "layers": 1, "radius": 1}
-    network = compact(small.spec, key=jax.random.key(0), stochastic=True, **options)
+    network = build("compact", small.spec, explores=True, options=options, key=jax.random.key(0))
     save_weights(weights, network, architecture={"closure": "compact", "options": options})
     out = tmp_path / "out"
     arguments = ["--cells", "24", "--ratio", "2", "--simulations", "2", "--step", "4", "--terms", "2"]

@@ -23,7 +23,6 @@ from closura.problems.kolmogorov.smagorinsky import SmagorinskyFlow, first_below
 from closura.problems.kolmogorov.smagorinsky import vorticity_correlation as spectral_correlation
 from closura.problems.kolmogorov.time_steps import steps_needed
 from closura.reduced.symmetries import Symmetry
-from closura.runs.training import closure_options
 from closura.runs.validation import prepare_validation, validation_error
 
 TINY = KolmogorovConfiguration(
@@ -342,9 +341,9 @@ def stored(problem):
     return with_store(problem, simulate_truth(problem, 16, 20, key=jax.random.key(7)))
 
 
-def _trained(learner, problem, stochastic):
+def _trained(learner, problem, explores):
     options = {"channels": 12, "layers": 2, "output": "action"}
-    closure = build("compact", problem.spec, stochastic=stochastic, options=options, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=explores, options=options, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     updates = sum(learner.stages())
     state, metrics = learner.advance(problem, state, jnp.int32(updates), 0)
@@ -357,14 +356,14 @@ def test_bptts_learns(stored):
     validation = prepare_validation(held_out, 4, 10, key=jax.random.key(8))
     uncorrected = float(validation_error(held_out, None, validation))
     learner = BPTTS(BPTTSConfiguration(updates=120, batch=8, horizons=(4,), fractions=(1.0,), error_limit=1.0))
-    closure = _trained(learner, stored, stochastic=False)
+    closure = _trained(learner, stored, explores=False)
     # Measured: about a third of the error is left; two thirds is a wide margin.
     assert float(validation_error(held_out, closure, validation)) < 0.67 * uncorrected
 
 
 def test_ppo_learns_a_little(stored):
     learner = PPO(PPOConfiguration(updates=3, environments=4, steps=4, minibatch=8, epochs=1))
-    policy = _trained(learner, stored, stochastic=True)
+    policy = _trained(learner, stored, explores=True)
     episode = Environment(stored).reset(key=jax.random.key(0))
     assert policy(Environment(stored).observe(episode)).shape == (2, 8, 8)
 
@@ -376,6 +375,6 @@ def test_presets_build_what_they_say():
         for learner in ("bptts", "ppo", "a2c"):
             c = train_preset(preset, problem="kolmogorov", learner=learner)
             assert c.learner == learner
-            assert closure_options(c)["output"] == "action"
+            assert c.network.output == "action"
     with pytest.raises(ValueError, match="nothing was published for kolmogorov"):
         train_preset("paper", problem="kolmogorov")

@@ -18,7 +18,7 @@ OPTIONS = {"form": "published"}
 
 def weights_file(path, r):
     """An untrained closure that weighs ``r`` sub-stencils: convex weights, of no particular merit."""
-    closure = build("weights", weights_spec(r), stochastic=False, options=OPTIONS, key=jax.random.key(0))
+    closure = build("weights", weights_spec(r), explores=False, options=OPTIONS, key=jax.random.key(0))
     return save_weights(path, closure, architecture={"closure": "weights", "options": OPTIONS})
 
 

@@ -54,7 +54,7 @@ def small(name: str = "burgers-1d", *, cells: int = 24, steps: int = 6, **learni
     return replace(
         paper,
         problem=replace(paper.problem, cells=cells, steps=steps),
-        weights=replace(paper.weights, hidden=(8,)),
+        network=replace(paper.network, hidden=(8,)),
         learning=replace(paper.learning, **settings),
         validation=ValidationConfiguration(simulations=len(paper.problem.initial), steps=2 * steps, every=1),
         log_every=1,
@@ -454,7 +454,7 @@ def test_agents_that_explore_learn_on_burgers(learner: str) -> None:
     configuration = replace(
         preset,
         problem=replace(preset.problem, cells=48, time_step=1e-3),
-        weights=replace(preset.weights, hidden=(32, 32)),
+        network=replace(preset.network, hidden=(32, 32)),
         learning=replace(preset.learning, updates=60, anneal=False, average=0.0),
     )
     problem = conservation_law(configuration.problem)
@@ -475,9 +475,9 @@ def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
     ppo = law_preset("quick", problem="burgers-1d", learner="ppo")
     with pytest.raises(ValueError, match=r"rk4 asks 4 times: set integrator to forward-euler"):
         replace(ppo, problem=replace(ppo.problem, integrator="rk4"))
-    with pytest.raises(ValueError, match=r"'compact' is not for agents at interfaces.*choose weights"):
+    with pytest.raises(ValueError, match=r"'compact' does not act at interfaces.*choose weights"):
         law_preset("quick", problem="burgers-1d", closure="compact")
-    with pytest.raises(ValueError, match=r"'weights' is not for agents in cells.*choose ircnn, compact"):
+    with pytest.raises(ValueError, match=r"'weights' does not act in cells.*choose compact, ircnn"):
         train_preset("quick", closure="weights")
     with pytest.raises(ValueError, match=r"sod.*(valid|known).*smooth-sine"):
         Burgers1DConfiguration(initial=("sod",))
@@ -493,7 +493,7 @@ def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
         replace(small(), truth=replace(small().truth, slots=8))
     with pytest.raises(ValueError, match=r"sod with a time step of 0.01: a Courant number of .* is not stable"):
         conservation_law(replace(published(Euler1DConfiguration()), time_step=0.01))
-    with pytest.raises(ValueError, match=r"agents stand in cells"):
+    with pytest.raises(ValueError, match=r"closures act in cells"):
         WeightsClosure(train_problem_spec(), key=jax.random.key(0))
 
 

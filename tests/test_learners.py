@@ -175,7 +175,7 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
     problem = with_store(problem, TruthStore(state, velocity, truth, jnp.sum(state, axis=(2, 3))))
     episode = Environment(problem).reset(key=jax.random.key(3))
     options = {"channels": 4, "layers": 2, "radius": 1}
-    closure = build("compact", problem.spec, stochastic=False, options=options, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=False, options=options, key=jax.random.key(1))
     # Away from the zero head, whose gradient would not see the layers before it.
     leaves, structure = jax.tree.flatten(eqx.filter(closure, eqx.is_inexact_array))
     leaves = [x + jnp.asarray(0.1 * generator.normal(size=x.shape), x.dtype) for x in leaves]
@@ -201,8 +201,10 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
 @pytest.mark.parametrize("name", ["bptts", "ppo", "a2c"])
 def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str) -> None:
     learner = LEARNERS[name]
-    options = TINY | ({} if name == "bptts" else {"initial_std": 0.02})
-    closure = build("compact", problem.spec, stochastic=name != "bptts", options=options, key=jax.random.key(1))
+    std = 0.02 if learner.explores else None
+    closure = build(
+        "compact", problem.spec, explores=learner.explores, options=TINY, initial_std=std, key=jax.random.key(1)
+    )
     state = learner.init(problem, closure, key=jax.random.key(2))
 
     def error(ask: object) -> float:
@@ -221,7 +223,7 @@ def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str
 def test_one_update_twice_is_two_updates(problem: Problem) -> None:
     """The number of updates per compiled call does not change the result."""
     learner = LEARNERS["bptts"]
-    closure = build("compact", problem.spec, stochastic=False, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=False, options=TINY, key=jax.random.key(1))
     first = learner.init(problem, closure, key=jax.random.key(2))
     together, _ = learner.advance(problem, first, jnp.asarray(2, jnp.int32), 0)
     apart = first
@@ -234,7 +236,7 @@ def test_one_update_twice_is_two_updates(problem: Problem) -> None:
 def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
     """Where an episode ends inside a trajectory, the next value is that of the state it reached."""
     environment = Environment(problem)
-    policy = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
+    policy = build("compact", problem.spec, explores=True, options=TINY, key=jax.random.key(1))
     keys = jax.random.split(jax.random.key(2), 3)
     episodes = eqx.filter_jit(lambda e, keys: jax.vmap(lambda k: e.reset(key=k))(keys))(environment, keys)
     _, trajectory = eqx.filter_jit(collect_steps)(environment, policy, episodes, 15, key=jax.random.key(3))
@@ -247,7 +249,7 @@ def test_collecting_keeps_values_of_last_states(problem: Problem) -> None:
 
 def test_whole_episodes_are_padded_and_marked(problem: Problem) -> None:
     environment = Environment(problem, ends_are_terminal=True)
-    policy = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
+    policy = build("compact", problem.spec, explores=True, options=TINY, key=jax.random.key(1))
     trajectory = eqx.filter_jit(collect_episode)(environment, policy, key=jax.random.key(3))
     valid = np.asarray(trajectory.valid)[:, 0]
     length = valid.sum()
@@ -268,8 +270,7 @@ def test_bad_settings_are_refused() -> None:
 
 def updated(learner: Any, problem: Problem, *spoilt: int) -> tuple[Any, dict[str, Any], Any]:
     """State before one update, its metrics and the state after it, with some simulations that are not finite."""
-    stochastic = not isinstance(learner, BPTTS)
-    closure = build("compact", problem.spec, stochastic=stochastic, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=learner.explores, options=TINY, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     field = state.carry.state
     for member in spoilt:
@@ -322,7 +323,7 @@ def test_the_gradient_is_the_mean_of_what_is_finite(problem: Problem) -> None:
 
 def test_advantages_do_not_cross_a_step_that_is_not_finite(problem: Problem) -> None:
     learner = LEARNERS["ppo"]
-    closure = build("compact", problem.spec, stochastic=True, options=TINY, key=jax.random.key(1))
+    closure = build("compact", problem.spec, explores=True, options=TINY, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
     _, trajectory = eqx.filter_jit(learner.collect)(problem, closure, state.carry, key=jax.random.key(3))
     spoilt = trajectory._replace(reward=trajectory.reward.at[2, 1].set(jnp.nan))

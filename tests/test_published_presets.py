@@ -150,7 +150,7 @@ def test_network(
     observation: tuple[str, ...], action: tuple[str, ...], acts_on: tuple[int, ...], parameters: int
 ) -> None:
     spec = ClosureSpec(observation, action, ("periodic", "periodic"), acts_on)
-    policy = jax.eval_shape(lambda key: build("ircnn", spec, stochastic=True, key=key), jax.random.key(0))
+    policy = jax.eval_shape(lambda key: build("ircnn", spec, explores=True, key=key), jax.random.key(0))
     leaves = jax.tree.leaves(policy)
     assert sum(math.prod(leaf.shape) for leaf in leaves) == parameters
 

@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from closura.closures import CompactConfiguration
 from closura.commands.evaluation import evaluation_key
 from closura.interop.weights import WeightsError, load_weights, read_header
-from closura.learners import BPTTS, BPTTSConfiguration, LearnerState, PPOConfiguration, averaged
+from closura.learners import BPTTS, LEARNERS, BPTTSConfiguration, LearnerKind, LearnerState, PPOConfiguration, averaged
 from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
 from closura.runs import (
     CheckpointError,
-    CompactConfiguration,
     Interrupted,
     MissingExtraError,
     RunError,
@@ -49,7 +49,7 @@ from closura.runs.truth_bank import TruthBank
 
 TINY = TrainConfiguration(
     problem=AdvectionConfiguration(cells=16, ratio=2, maximum_steps=12),
-    compact=CompactConfiguration(channels=4, layers=1, radius=1),
+    network=CompactConfiguration(channels=4, layers=1, radius=1),
     learning=BPTTSConfiguration(updates=12, batch=2, horizons=(2, 3), fractions=(0.5, 0.5), proceed=0.5),
     truth=TruthConfiguration(slots=4, steps=12, blocks=2, renew_every=4),
     validation=ValidationConfiguration(simulations=2, steps=12, every=3),
@@ -68,7 +68,7 @@ TINY_PAPER = replace(
     PAPER,
     problem=replace(PAPER.problem, cells=16, ratio=2, images="synthetic", maximum_steps=12),
     closure="compact",
-    compact=TINY.compact,
+    network=TINY.network,
     validation=ValidationConfiguration(simulations=2, steps=5, every=3),
     log_every=1,
     keep_every=0,
@@ -270,6 +270,11 @@ def test_a_stop_signal_writes_a_checkpoint(tmp_path: Path) -> None:
     assert train(TINY, tmp_path / "run", resume=True).updates == 12
 
 
+def replace_learner(monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    """Train with another class under the name of BPTTS."""
+    monkeypatch.setitem(LEARNERS._entries, "bptts", LearnerKind("bptts", kind, BPTTSConfiguration))
+
+
 def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,7 +286,7 @@ def test_a_training_that_turns_nan_keeps_the_last_good_checkpoint(
             following = replace(following, closure=closure)
         return following, metrics
 
-    monkeypatch.setitem(training.LEARNERS, "bptts", type("Poisoned", (BPTTS,), {"advance": poisoned}))
+    replace_learner(monkeypatch, type("Poisoned", (BPTTS,), {"advance": poisoned}))
     with pytest.raises(TrainingDiverged, match=r"weights not finite between updates 6 and 8; the last good") as caught:
         train(TINY, tmp_path / "run")
     assert "--overwrite and a lower --learning.learning-rate (it was 0.003)" in str(caught.value)
@@ -303,8 +308,7 @@ def test_a_training_that_loses_every_simulation_ends_as_diverged(
         carry = BPTTS(self.configuration).begin(problem, key=key)
         return eqx.tree_at(lambda c: c.state, carry, carry.state * np.float32(np.nan))
 
-    kind = type("Spoilt", (BPTTS,), {"begin": spoilt})
-    monkeypatch.setitem(training.LEARNERS, "bptts", kind)
+    replace_learner(monkeypatch, type("Spoilt", (BPTTS,), {"begin": spoilt}))
     long = replace(TINY.learning, updates=40, horizons=(2,), fractions=(1.0,))
     for updates, told in ((40, "last 12 updates"), (4, "last 4 updates")):
         folder = tmp_path / str(updates)

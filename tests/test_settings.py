@@ -87,7 +87,7 @@ def test_a_configuration_file_meets_the_same_checks(learner: Any, setting: str, 
         from_plain(plain)
 
 
-@pytest.mark.parametrize("name", ["seed", "log_every", "problem", "validation", "closure", "compact"])
+@pytest.mark.parametrize("name", ["seed", "log_every", "problem", "validation", "closure", "network"])
 def test_parts_of_a_configuration_have_their_types(name: str) -> None:
     plain = json.loads(json.dumps(to_plain(train_preset("default"))))
     with pytest.raises(ValueError, match=name):

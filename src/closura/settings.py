@@ -46,6 +46,7 @@ Share = Annotated[float, Range(0, 1, words="lie between 0 and 1")]
 Decay = Annotated[float, Range(0, 1, below=True, words="lie between 0 and 1, below 1")]
 
 
+@dataclass(frozen=True)
 class Settings:
     """Base of dataclasses of settings: all values have the types and lie in the ranges that are declared.
 

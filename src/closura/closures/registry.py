@@ -50,8 +50,8 @@ def closure(name: str, *, where: Place = "cells", settings: type[Settings] = NoS
     """Register a closure: a class of modules, or a function that builds one.
 
     It is called as ``make(spec, key=key, **settings)`` and gives a module with ``__call__(observation) -> action``,
-    both without a batch axis: ``(channel, *grid)``. What is static in it has to be hashable. A method ``describe()`` may
-    say what it is; :class:`~closura.closures.ActorCritic` says which methods let a policy share its features.
+    both without a batch axis: ``(channel, *grid)``. What is static in it has to be hashable. A method ``describe()``
+    may say what it is; :class:`~closura.closures.ActorCritic` says which methods let a policy share its features.
 
     .. code-block:: python
 

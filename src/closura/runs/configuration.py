@@ -77,10 +77,10 @@ class TrainConfiguration(Settings):
         default_factory=AdvectionConfiguration
     )
     closure: str = ""
-    network: Settings | None = None
+    network: Any = None
     initial_std: NotNegative = 0.01
     learner: str = ""
-    learning: Settings | None = None
+    learning: Any = None
     truth: TruthConfiguration = field(default_factory=TruthConfiguration)
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
     keep_every: Natural = 0

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from jaxtyping import Key, Scalar
 
 from closura.closures import build
+from closura.interop.earlier import earlier_layout, todays_layout
 from closura.interop.weights import load_weights, save_weights
 from closura.interruption import Interrupted as Interrupted
 from closura.interruption import stop_requests
 from closura.learners import LEARNERS, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
 from closura.problems import Problem, build_problem, truth_identity, with_store
-from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint, write_json
+from closura.runs.checkpoints import CheckpointError, load_checkpoint, read_progress, save_checkpoint, write_json
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.folder import RunError, RunFolder
@@ -191,13 +192,25 @@ def _begin(
         return setting, state, {
             "update": 0, "best": None, "seconds": 0.0, "uncorrected": uncorrected, "data": setting.data
         }  # fmt: skip
-    state, facts = load_checkpoint(run.last, state, total=total)
+    state, facts = _load(run.last, state, total)
     if facts.get("data") != setting.data:
         raise RunError(
             f"{run.path} was trained on other data, expected {facts.get('data')}; got {setting.data}: give the same "
             "--data-dir"
         )
     return setting, state, {"uncorrected": None, **facts}
+
+
+def _load(path: Path, like: LearnerState, total: int) -> tuple[LearnerState, dict[str, Any]]:
+    """A checkpoint of today, or of earlier policies."""
+    try:
+        return load_checkpoint(path, like, total=total)
+    except CheckpointError:
+        earlier = earlier_layout(like)
+        if jax.tree.structure(earlier) == jax.tree.structure(like):
+            raise
+        stored, facts = load_checkpoint(path, earlier, total=total)
+        return todays_layout(stored, like), facts
 
 
 def _set_up(c: TrainConfiguration, data_dir: str | Path | None, update: int) -> tuple[_Setting, LearnerState]:
