@@ -6,12 +6,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from closura.entries import ENTRIES
 from closura.streams import lasting_streams
 
-PROBLEMS = (
-    *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov", "turbulence"),
-    *("kolmogorov-closure", "kolmogorov-rom"),
-)
+PROBLEMS = (*ENTRIES["closura.problems"], "kolmogorov-closure", "kolmogorov-rom")
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
