@@ -266,3 +266,17 @@ def test_users_without_64_bits_get_the_same_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "validation error" in done.stdout
+
+
+def test_more_memory_than_there_is_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "advection", "--cells", "8", "--ratio", "1000000"])  # 8 million points per side
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory (")
+
+
+def test_the_help_of_benchmarks_needs_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["benchmark", "--help"])
+    assert left.value.code == 0
+    assert "--help)" not in capsys.readouterr().out  # as the default of the problem

@@ -281,3 +281,14 @@ class TestStreams:
         with lasting_streams():
             assert sys.stdout is not before[0]
         assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_file_that_is_printed_to_is_not_replaced(tmp_path: Path) -> None:
+    """``--json x > x``: what is printed after the results would go to a file that has no name any more."""
+    code = "import sys; from closura.files import check_file; check_file(sys.argv[1])"
+    out = tmp_path / "x"
+    for name in (str(out), "/dev/stdout"):
+        with open(out, "w") as file:
+            done = subprocess.run([sys.executable, "-c", code, name], stdout=file, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert "is the file that all is printed to" in done.stderr

@@ -98,6 +98,8 @@ def _main(arguments: list[str]) -> None:
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
+    from jax.errors import JaxRuntimeError
+
     from closura.commands.console import errors, fail
     from closura.interruption import leaving_promptly
     from closura.parts import NotAllWritten
@@ -114,6 +116,11 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
         fail(str(error))
+    except (MemoryError, JaxRuntimeError) as error:
+        if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = " ".join(str(error).split()) or "no more can be had"
+        fail(f"not enough memory ({said}): take a smaller grid, fewer simulations or smaller batches")
     else:
         if getattr(result, "verdict", ""):
             sys.exit(3)

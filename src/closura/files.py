@@ -5,7 +5,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -130,7 +130,18 @@ def _target(path: str | Path) -> Path:
         raise IsADirectoryError(f"{path} is a folder, where a file is to be written: name a file")
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         raise OSError(f"{path} is a device or a socket, where a file is to be written: name a file")
+    if _is_printed_to(target):
+        raise OSError(f"{path} is the file that all is printed to (>): name another, or what is printed would be lost")
     return target
+
+
+def _is_printed_to(target: Path) -> bool:
+    """Whether standard output or error goes to a file: replaced, it would lose what is printed after."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(target.stat(), os.fstat(descriptor)):
+                return stat.S_ISREG(target.stat().st_mode)
+    return False
 
 
 def _is(path: Path, kind: object) -> bool:

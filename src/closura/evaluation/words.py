@@ -48,6 +48,11 @@ def bounded(value: float | int | None, form: str) -> str:
     return text if len(text) <= WIDEST else format(value, f"{'+' if form.startswith('+') else ''}.2e")
 
 
+def count(number: int, what: str, several: str | None = None) -> str:
+    """A number of things."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
+
+
 def standing(low: float, high: float, *, even: float = 0.0) -> str:
     """What an interval of a difference of errors (or of a ratio, with ``even`` 1) says of the first of both.
 
