@@ -199,8 +199,8 @@ def _prediction_note(evaluation: TurbulenceEvaluation) -> str:
     note = (
         f"n = {count(evaluation.simulations, 'held-out start')}, the same for all methods. Times until the "
         "correlation of the vorticity with the truth's first falls below the threshold: mean ± standard deviation over "
-        f"starts, ≥ where some had not at t = {evaluation.times[-1]:g}; median and quotient of means are of the last threshold. "
-        f"{PERSISTENCE}: the start, held."
+        f"starts, ≥ where some had not at t = {evaluation.times[-1]:g}; median and quotient of means are of "
+        f"the last threshold. {PERSISTENCE}: the start, held."
     )
     if evaluation.lyapunov is not None:
         exponent = evaluation.lyapunov
