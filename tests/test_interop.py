@@ -22,6 +22,7 @@ from safetensors import safe_open
 
 from closura.closures import build, compact, ircnn
 from closura.decision import Decision
+from closura.evaluation.laws.methods import stencil_size
 from closura.interop import (
     fetch_published,
     load_closure,
@@ -36,6 +37,7 @@ from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError
 from closura.reduced import load_reconstruction
 from closura.reduced.stored import read_stored, write_stored
+from closura.tensor_files import read_npz
 
 ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
@@ -438,3 +440,26 @@ def test_stored_models_of_wrong_types_are_refused(tmp_path: Path) -> None:
     packed_in_any_order(path, good, {"mean": np.asarray([1.0, np.nan])})
     with pytest.raises(ValueError, match=r"m\.safetensors: array mean holds 1 of 2 numbers that are not finite"):
         load_reconstruction(path)
+
+
+def test_a_flipped_bit_in_an_archive_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """zipfile and zlib have errors of many kinds; each is one line, and no number is another one."""
+    path = tmp_path / "x.npz"
+    arrays = {"w1": np.arange(40.0), "b1": np.linspace(0, 1, 30)}
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            found = read_npz(path)
+        except ValueError:
+            refused += 1
+            continue
+        for name, array in found.items():
+            if name in arrays:  # a name is no part of what zip checks
+                np.testing.assert_array_equal(array, arrays[name])
+    assert refused > len(whole) // 2
+    path.write_bytes(whole[:40])
+    with pytest.raises(WeightsError, match="damaged"):  # was a traceback of zipfile
+        stencil_size(path)

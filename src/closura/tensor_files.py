@@ -1,9 +1,10 @@
-"""Safetensors files: named arrays, and a header of text. Nothing is executed on loading.
+"""Files of named arrays: safetensors with a header of text, and NumPy's archives. Nothing is executed on loading.
 
 Equal content gives equal bytes: keys of the header are sorted, which the safetensors library leaves to chance. Its
 ``sha256`` is of all else in the file; files without one, of others and older ones, are read unchecked.
 """
 
+import io
 import json
 import struct
 from collections.abc import Mapping
@@ -78,6 +79,25 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
     check_numbers(arrays, str(path))
     return arrays
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a NumPy archive; nothing in it is executed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is none, or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of NumPy, zipfile, zlib, and of what a damaged file can lead to
+        raise ValueError(f"{path} is no .npz of arrays, or damaged: {error}") from error
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:

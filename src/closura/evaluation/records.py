@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from closura.evaluation.metrics import plain
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.files import write_atomically
+from closura.tensor_files import read_npz
 
 FORMAT = 1
 _PLAIN = (
@@ -51,8 +51,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
     """
     path = Path(path)
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         about = json.loads(arrays.pop("about").tobytes())
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}; this closura reads {FORMAT}")
@@ -66,7 +65,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
         values = {name: {**_SINCE, **about}[name] for name in _PLAIN}
     except FileNotFoundError:
         raise
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path} is no evaluation that closura can read: {error}") from error
     values |= {name: tuple(values[name]) for name in ("groups", "finer", "components", "channels")}
     return Evaluation(methods=methods, scale=arrays.get("scale"), **values)
