@@ -33,7 +33,8 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
         arrays[f"milliseconds_{number}"] = np.asarray(times, np.float64)
         methods.append({"name": name, "parameters": method.parameters})
     about: dict[str, Any] = {name: getattr(evaluation, name) for name in _PLAIN}
-    text = json.dumps({"format": FORMAT, "methods": methods, **plain(about)}, allow_nan=False, ensure_ascii=False)
+    facts = {"format": FORMAT, "methods": methods, "arrays": sorted(arrays), **plain(about)}
+    text = json.dumps(facts, allow_nan=False, ensure_ascii=False)
     content = io.BytesIO()
     np.savez_compressed(content, about=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     return write_atomically(path, content.getvalue())
@@ -55,6 +56,8 @@ def load_evaluation(path: str | Path) -> Evaluation:
         about = json.loads(arrays.pop("about").tobytes())
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}; this closura reads {FORMAT}")
+        if lost := set(about.get("arrays", ())) - arrays.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(lost))}; it is damaged")
         methods = {}
         for number, entry in enumerate(about["methods"]):
             per_step, per_simulation = (float(value) for value in arrays[f"milliseconds_{number}"])
