@@ -292,3 +292,16 @@ def test_a_file_that_is_printed_to_is_not_replaced(tmp_path: Path) -> None:
             done = subprocess.run([sys.executable, "-c", code, name], stdout=file, stderr=subprocess.PIPE, text=True)
         assert done.returncode == 1
         assert "is the file that all is printed to" in done.stderr
+
+
+def test_nothing_is_left_where_threads_still_write_after_an_error(tmp_path: Path) -> None:
+    """As zarr's do on a full disk: each makes the folder of its chunk anew."""
+
+    def late(folder: Path) -> None:
+        (folder / "chunk").mkdir(parents=True)
+
+    with pytest.raises(OSError, match="full"), replaced_folder(tmp_path / "s.zarr") as folder:  # noqa: PT012
+        folder.mkdir()
+        threading.Timer(0.05, late, [folder]).start()
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == []

@@ -247,9 +247,9 @@ def test_records_hold_all_numbers(evaluation: Evaluation, tmp_path: Path) -> Non
     with pytest.raises(FileNotFoundError):
         load_evaluation(tmp_path / "none.npz")
     with np.load(tmp_path / "e.npz") as file:
-        arrays = {name: file[name] for name in file.files if name != "mass_error_0"}
-    np.savez(tmp_path / "less.npz", **arrays)  # what zip lists has no checksum, and mass errors need not be there
-    with pytest.raises(ValueError, match="it lacks mass_error_0; it is damaged"):
+        arrays = {name: file[name] for name in file.files if name != "scale"}
+    np.savez(tmp_path / "less.npz", **arrays)  # what zip lists has no checksum, and a scale need not be there
+    with pytest.raises(ValueError, match="it lacks scale; it is damaged"):
         load_evaluation(tmp_path / "less.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match="no evaluation that closura can read"):

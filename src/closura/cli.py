@@ -102,7 +102,7 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
 
     from closura.commands.console import errors, fail
     from closura.interruption import leaving_promptly
-    from closura.parts import NotAllWritten
+    from closura.parts import NotAllWritten, reason
     from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
 
     try:
@@ -115,7 +115,7 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
     except (Interrupted, KeyboardInterrupt) as error:
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
-        fail(str(error))
+        fail(reason(error) if isinstance(error, OSError) else str(error))
     except (MemoryError, JaxRuntimeError) as error:
         if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise

@@ -4,6 +4,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -100,6 +101,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         if old.exists() and not path.exists():
             old.rename(path)
+        for _ in range(4):  # threads of zarr still put chunks there, and make the folder for them, for a moment
+            shutil.rmtree(temporary, ignore_errors=True)
+            time.sleep(0.1)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
