@@ -16,7 +16,7 @@ from closura.evaluation import print_table
 from closura.evaluation.fronts.tables import number
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded, short
+from closura.evaluation.words import bounded, short, times
 from closura.streams import LastingStream, printable
 
 HEADINGS = ["method", "relative error (%) at step 50", "median", "ms per step", "compared with"]
@@ -205,3 +205,9 @@ def test_nothing_is_printed_where_there_is_no_output(monkeypatch) -> None:
 def test_the_demo_says_its_verdict(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
     show_demo(evaluation)
     assert "compact" in capsys.readouterr().out
+
+
+def test_equal_costs_are_no_multiple() -> None:
+    assert times(0.1, 0.1, "CGS") == times(1.0, 1.004, "CGS") == "as much as CGS"
+    assert times(3.9, 0.1, "CGS") == "39.0 times as much as CGS"
+    assert times(0.1, 0.15, "CGS") == "1.50 times less than CGS"
