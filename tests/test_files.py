@@ -305,3 +305,10 @@ def test_nothing_is_left_where_threads_still_write_after_an_error(tmp_path: Path
         threading.Timer(0.05, late, [folder]).start()
         raise OSError("full")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which no files can be made, even by root")
+def test_a_lock_that_cannot_be_made_is_told() -> None:
+    """It was waited for without an end."""
+    with pytest.raises(FileNotFoundError), locked("/proc/run"):
+        pass

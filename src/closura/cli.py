@@ -88,7 +88,7 @@ def _main(arguments: list[str]) -> None:
     if (
         arguments[0] in ("train", "evaluate")
         and not {"-h", "--help"} & set(rest)
-        and (not rest or rest[0].startswith("-"))
+        and (not rest or rest[0] not in PROBLEMS)
     ):
         print(
             f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr
