@@ -90,9 +90,9 @@ def _main(arguments: list[str]) -> None:
         and not {"-h", "--help"} & set(rest)
         and (not rest or rest[0] not in PROBLEMS)
     ):
-        print(
-            f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr
-        )
+        given = rest and not rest[0].startswith("-")
+        asked = f"unknown {rest[0]!r}" if given else f"which problem? closura {arguments[0]} PROBLEM ..."
+        print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
         sys.exit(2)
     _run(commands[arguments[0]], rest)
 
