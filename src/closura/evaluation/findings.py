@@ -157,6 +157,6 @@ def _cost(evaluation: Evaluation, name: str, rival: str | None) -> list[str]:
             continue
         theirs = evaluation.methods[other].milliseconds_per_step
         if math.isfinite(theirs) and theirs > 0:
-            parts.append(f"{times(own / theirs)} {'as' if own >= theirs else 'than'} {other}")
+            parts.append(times(own, theirs, other))
     compared = f": {', '.join(parts)}" if parts else ""
     return [f"A step costs {own:.3g} ms{compared}."]

@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from closura.evaluation.metrics import plain
 from closura.evaluation.results import Evaluation, MethodResult
 from closura.files import write_atomically
+from closura.tensor_files import read_npz
 
 FORMAT = 1
 _PLAIN = (
@@ -33,7 +33,8 @@ def save_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
         arrays[f"milliseconds_{number}"] = np.asarray(times, np.float64)
         methods.append({"name": name, "parameters": method.parameters})
     about: dict[str, Any] = {name: getattr(evaluation, name) for name in _PLAIN}
-    text = json.dumps({"format": FORMAT, "methods": methods, **plain(about)}, allow_nan=False, ensure_ascii=False)
+    facts = {"format": FORMAT, "methods": methods, "arrays": sorted(arrays), **plain(about)}
+    text = json.dumps(facts, allow_nan=False, ensure_ascii=False)
     content = io.BytesIO()
     np.savez_compressed(content, about=np.frombuffer(text.encode(), np.uint8), **arrays)  # type: ignore[arg-type]
     return write_atomically(path, content.getvalue())
@@ -51,11 +52,12 @@ def load_evaluation(path: str | Path) -> Evaluation:
     """
     path = Path(path)
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_npz(path)
         about = json.loads(arrays.pop("about").tobytes())
         if about["format"] != FORMAT:
             raise ValueError(f"format {about['format']}; this closura reads {FORMAT}")
+        if lost := set(about.get("arrays", ())) - arrays.keys():
+            raise ValueError(f"it lacks {', '.join(sorted(lost))}; it is damaged")
         methods = {}
         for number, entry in enumerate(about["methods"]):
             per_step, per_simulation = (float(value) for value in arrays[f"milliseconds_{number}"])
@@ -66,7 +68,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
         values = {name: {**_SINCE, **about}[name] for name in _PLAIN}
     except FileNotFoundError:
         raise
-    except (KeyError, TypeError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, OSError) as error:
         raise ValueError(f"{path} is no evaluation that closura can read: {error}") from error
     values |= {name: tuple(values[name]) for name in ("groups", "finer", "components", "channels")}
     return Evaluation(methods=methods, scale=arrays.get("scale"), **values)

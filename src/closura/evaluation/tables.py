@@ -18,7 +18,7 @@ from closura.evaluation.breakdowns import breakdowns
 from closura.evaluation.numbers import summary
 from closura.evaluation.results import Evaluation
 from closura.evaluation.terminal import print_rows
-from closura.evaluation.words import bounded, infinite, mean_and_std, short
+from closura.evaluation.words import bounded, count, infinite, mean_and_std, short
 from closura.files import write_atomically
 
 _WIDE = 128  # the terminal table is cut in two on a narrower one
@@ -107,7 +107,7 @@ def table_rows(
 def footnotes(evaluation: Evaluation) -> list[str]:
     """What must stand beneath the table: how many simulations, which data, how diverged ones count."""
     lines = [
-        f"n = {evaluation.simulations} simulations of {evaluation.steps} steps "
+        f"n = {count(evaluation.simulations, 'simulation')} of {count(evaluation.steps, 'step')} "
         f"(time {evaluation.steps * evaluation.time_step:.4g}), from the same initial states "
         "for all methods. mean ± population standard deviation over simulations; "
         f"“on {evaluation.baseline}”: relative improvement of the mean, positive is better.",

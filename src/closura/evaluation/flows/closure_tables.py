@@ -10,9 +10,9 @@ import numpy as np
 
 from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
-from closura.evaluation.flows.look import Block, count, percent, seconds
+from closura.evaluation.flows.look import Block, percent, seconds
 from closura.evaluation.metrics import plain as jsonable
-from closura.evaluation.words import bounded
+from closura.evaluation.words import bounded, count
 from closura.files import write_atomically
 
 PUBLISHED_WORDS = (

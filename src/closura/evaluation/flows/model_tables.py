@@ -13,10 +13,10 @@ from closura.evaluation.ensembles.predictability import Horizon
 from closura.evaluation.flows.closure_tables import score_numbers, spectrum_ratio
 from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
-from closura.evaluation.flows.look import Block, count, percent, seconds
+from closura.evaluation.flows.look import Block, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
 from closura.evaluation.metrics import plain as jsonable
-from closura.evaluation.words import bounded
+from closura.evaluation.words import bounded, count
 from closura.files import write_atomically
 
 MOMENTS = (0.05, 0.1, 0.25, 0.5, 1.0)
