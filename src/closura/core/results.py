@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 FILE = "results.nc"
 FORMAT = 1
+_TAKEN = {
+    *("method", "case", "time", "step", "role", "corrects", "group", "diverged_at", "milliseconds_per_step"),
+    *("parameters", "field", "action", "pictured", "acting", "kept", "frame", "frame_index", "scale", "points"),
+}
+"""Names in the data that no metric can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +105,8 @@ class Results:
             raise ValueError(f"two methods have one name: {', '.join(self.methods)}")
         if d.attrs["error"] not in d:
             raise ValueError(f"results have no metric {d.attrs['error']!r}, the one that counts")
+        if not self.compared:
+            raise ValueError(f"results need a method beside the reference; got {', '.join(self.methods)}")
         for role in (Role.UNCORRECTED, Role.REFERENCE):
             several = self.named(role)
             if len(several) > 1 and "points" not in d.coords:
@@ -162,9 +169,12 @@ class Results:
         """
         if not methods:
             raise ValueError("results need at least one method; got none")
-        names = list(methods)
-        first = next(iter(methods.values()))
-        cases = next(len(np.asarray(array)) for array in first.values.values())
+        names, metrics = list(methods), list(metrics)
+        _check_names(methods, metrics, error)
+        cases = np.shape(next(iter(methods.values())).values[error])[:1]
+        if not cases:
+            raise ValueError(f"{names[0]}: {error} must be (case, time) or (case,); got a single number")
+        cases = cases[0]
         data: dict[str, Any] = {}
         for each in metrics:
             dims: tuple[str, ...] = ()
@@ -206,7 +216,13 @@ class Results:
             "corrects": ("method", [m.corrects for m in methods.values()]),
         }
         for fact in dict.fromkeys(fact for m in methods.values() for fact in m.facts):
+            lacking = [name for name, m in methods.items() if fact not in m.facts]
+            if fact in coords or fact in data or lacking:
+                why = f"{', '.join(lacking)} lacks it" if lacking else "the name is taken"
+                raise ValueError(f"a fact must be known of every method under a name of its own; {fact!r}: {why}")
             coords[fact] = ("method", [m.facts[fact] for m in methods.values()])
+        if steps is not None and len(steps) != len(times):
+            raise ValueError(f"steps need one number per time, {len(times)}; got {len(steps)}")
         if len(times):
             coords["time"] = ("time", np.asarray(times, np.float64))
             coords["step"] = ("time", np.arange(len(times)) if steps is None else np.asarray(steps))
@@ -451,8 +467,16 @@ class Results:
         return kept[names].to_dataframe().reset_index()
 
     def select(self, methods: Collection[str]) -> "Results":
-        """These results with some of the methods only, in their order here."""
-        chosen = [name for name in self.methods if name in methods]
+        """These results with some of the methods only, in their order here.
+
+        Raises
+        ------
+        KeyError
+            If there is no such method.
+        ValueError
+            If a closure stays without the method that it corrects, or none but the reference.
+        """
+        chosen = [name for name in self.methods if name in {self.check(name) for name in methods}]
         data = self.data.sel({"method": chosen})
         for along in ("pictured", "acting"):
             if along in data.dims:
@@ -501,6 +525,24 @@ class Results:
             return Results(data)
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise ValueError(f"{path} holds no results that closura can read: {error}") from error
+
+
+def _check_names(methods: Mapping[str, MethodResult], metrics: Sequence[Metric], error: str) -> None:
+    """Hold what methods measured to the metrics that are said."""
+    known = [metric.name for metric in metrics]
+    if len(set(known)) < len(known):
+        raise ValueError(f"two metrics have one name: {', '.join(known)}")
+    taken = sorted(_TAKEN & set(known))
+    if taken:
+        raise ValueError(f"metrics cannot be called {', '.join(taken)}: results have variables of these names")
+    if error not in known:
+        raise ValueError(f"the metric that counts, {error!r}, is not among the metrics: {', '.join(known)}")
+    for name, method in methods.items():
+        unknown = sorted(set(method.values) - set(known))
+        if unknown:
+            raise ValueError(f"{name} has values of {', '.join(unknown)}; the metrics are {', '.join(known)}")
+        if error not in method.values:
+            raise ValueError(f"{name} has no values of {error}, the metric that counts")
 
 
 def _lost_at(method: MethodResult, error: str) -> np.ndarray:

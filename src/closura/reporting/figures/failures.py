@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 from closura.core import Results
 from closura.reporting.figure import figure
+from closura.reporting.figures.curves import has_times
 from closura.reporting.moments import group_names
 from closura.reporting.style import (
     axis_label,
