@@ -3,6 +3,7 @@
 Data and provenance only; tables, figures and pages are made of them in :mod:`closura.reporting`.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -488,7 +489,7 @@ class Results:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data if fields else self.data.drop_dims(("pictured", "acting"), errors="ignore")
-        data = data.assign_attrs(closura_format=FORMAT)
+        data = data.assign_attrs(closura_format=FORMAT, checksum=_checksum(data))
         handle, scratch = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".nc")
         os.close(handle)
         try:
@@ -510,7 +511,7 @@ class Results:
         FileNotFoundError
             If there is nothing.
         ValueError
-            If it is no such file, or one of a later version.
+            If it is no such file, one of a later version, or not what was written.
         """
         path = Path(folder)
         path = path / FILE if path.is_dir() else path
@@ -519,12 +520,32 @@ class Results:
         try:
             with xr.open_dataset(path, engine="h5netcdf") as file:
                 data = file.load()
-            found = data.attrs.pop("closura_format")
+            found, written = data.attrs.pop("closura_format"), data.attrs.pop("checksum", None)
             if found != FORMAT:
                 raise ValueError(f"format {found}; this closura reads {FORMAT}")
+            if written != _checksum(data):
+                raise ValueError("it is damaged or was changed: its checksum is another")
             return Results(data)
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # of damaged files the library of HDF5 says what it likes
             raise ValueError(f"{path} holds no results that closura can read: {error}") from error
+
+
+def _checksum(data: xr.Dataset) -> str:
+    """SHA-256 of all names, axes, values and attributes: NetCDF itself has none for them."""
+
+    def attributes(of: Mapping[Any, Any]) -> Any:
+        return sorted((str(name), plain(value)) for name, value in of.items())
+
+    digest = hashlib.sha256(json.dumps(attributes(data.attrs)).encode())
+    for name, variable in sorted(data.variables.items(), key=lambda item: str(item[0])):
+        values = np.asarray(variable.values)
+        head = [str(name), list(map(str, variable.dims)), values.shape, attributes(variable.attrs)]
+        digest.update(json.dumps(head).encode())
+        if values.dtype.kind in "OSUT":  # text has several types that mean the same
+            digest.update(json.dumps(values.astype(str).tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
 
 
 def _check_names(methods: Mapping[str, MethodResult], metrics: Sequence[Metric], error: str) -> None:
