@@ -158,7 +158,7 @@ def test_errors_agree_with_evaluate(problem, suite):
     known = evaluate(replace(problem, finer={}), {"still": still}, simulations=3, steps=10, key=KEY, timing=False)
     for name, other in (("no model 12 dt 0.2", "no model"), ("still", "still")):
         # Ten coarse steps in float32; the problem's truth is that of "own".
-        assert np.allclose(errors(suite, name), known.methods[other].error[:, [5, 10]], rtol=1e-3, atol=1e-5)
+        assert np.allclose(errors(suite, name), known.errors(other)[:, [5, 10]], rtol=1e-3, atol=1e-5)
 
 
 def test_truths_and_what_has_no_place_on_their_fronts(suite):

@@ -259,7 +259,7 @@ def test_advection_agrees_with_evaluate(advection):
     known = evaluate(replace(problem, rivals={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
     for name, other in (("CGS 16 dt 0.0156", "CGS"), ("nudge, burnt in", "nudge")):
         # Another order of operations in float32, 51 steps.
-        assert np.allclose(errors(suite, name)[:, 0], known.methods[other].error[:, -1], rtol=1e-4)
+        assert np.allclose(errors(suite, name)[:, 0], known.errors(other)[:, -1], rtol=1e-4)
 
 
 def test_burgers_agrees_with_evaluate():
@@ -270,7 +270,7 @@ def test_burgers_agrees_with_evaluate():
     assert problem.time_step == 0.028125
     for scheme in ("CGS", "upwind5"):
         found = errors(suite, f"{scheme} 16 dt 0.0281", "own")
-        assert np.allclose(found, known.methods[scheme].error[:, [5, 10]], rtol=2e-4)
+        assert np.allclose(found, known.errors(scheme)[:, [5, 10]], rtol=2e-4)
 
 
 def test_conservation_laws_agree_with_evaluate():
