@@ -455,6 +455,8 @@ def test_later_ones_say_their_truth_and_error(tmp_path: Path) -> None:
     assert found.error.title == "relative L2 error"
     with pytest.raises(ValueError, match=r"evaluation\.npz is no evaluation .*format 2; this closura reads 1"):
         read_evaluation(earlier(tmp_path / "evaluation.npz", format=2))
+    with pytest.raises(ValueError, match="it lacks error_9; it is damaged"):
+        read_evaluation(earlier(tmp_path / "evaluation.npz", arrays=["error_0", "error_9"]))
     with pytest.raises(FileNotFoundError):
         read_evaluation(tmp_path / "none.npz")
 
