@@ -217,17 +217,22 @@ PICTURES = np.zeros((1, 2, 1, 4, 4), np.float32)
             {"frames": [0, 4]},
             "must all have one shape",
         ),
-        (
-            {"a": method(Role.UNCORRECTED, ERRORS, facts={"x": 1}), "b": method(Role.CLOSURE, ERRORS)},
-            {},
-            "'x': b lacks it",
-        ),
-        ({"a": method(Role.UNCORRECTED, ERRORS, facts={"role": 1})}, {}, "'role': the name is taken"),
+        ({"a": method(Role.UNCORRECTED, ERRORS, facts={"role": 1})}, {}, "a fact about methods cannot be called role"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(methods: dict | None, changes: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         build(methods, **changes)
+
+
+def test_facts_about_some_of_the_methods(tmp_path: Path) -> None:
+    found = build({
+        "a": method(Role.UNCORRECTED, ERRORS, facts={"note": "implicit"}),
+        "b": method(Role.CLOSURE, ERRORS, facts={"points": 32}),
+    })  # fmt: skip
+    back = Results.open(found.save(tmp_path)).data
+    assert back["note"].values.tolist() == ["implicit", ""]
+    np.testing.assert_array_equal(back["points"], [np.nan, 32])
 
 
 def test_two_methods_of_one_name_are_refused() -> None:

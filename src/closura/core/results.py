@@ -27,7 +27,7 @@ FILE = "results.nc"
 FORMAT = 1
 _TAKEN = {
     *("method", "case", "time", "step", "role", "corrects", "group", "diverged_at", "milliseconds_per_step"),
-    *("parameters", "field", "action", "pictured", "acting", "kept", "frame", "frame_index", "scale", "points"),
+    *("parameters", "field", "action", "pictured", "acting", "kept", "frame", "frame_index", "scale"),
 }
 """Names in the data that no metric can have."""
 
@@ -56,7 +56,7 @@ class MethodResult:
     actions
         What a closure answers in them, ``(kept, frame, channel, *grid)``, clipped as the solver clips it.
     facts
-        Further words or numbers about the method, each a coordinate along ``method``.
+        Further words or numbers about the method, each a coordinate along ``method``; "" or NaN for methods without.
     """
 
     role: Role
@@ -217,11 +217,11 @@ class Results:
             "corrects": ("method", [m.corrects for m in methods.values()]),
         }
         for fact in dict.fromkeys(fact for m in methods.values() for fact in m.facts):
-            lacking = [name for name, m in methods.items() if fact not in m.facts]
-            if fact in coords or fact in data or lacking:
-                why = f"{', '.join(lacking)} lacks it" if lacking else "the name is taken"
-                raise ValueError(f"a fact must be known of every method under a name of its own; {fact!r}: {why}")
-            coords[fact] = ("method", [m.facts[fact] for m in methods.values()])
+            if fact in coords or fact in data or fact in _TAKEN:
+                raise ValueError(f"a fact about methods cannot be called {fact}: results have a variable of this name")
+            known = [m.facts[fact] for m in methods.values() if fact in m.facts]
+            nothing = "" if all(isinstance(value, str) for value in known) else np.nan
+            coords[fact] = ("method", [m.facts.get(fact, nothing) for m in methods.values()])
         if steps is not None and len(steps) != len(times):
             raise ValueError(f"steps need one number per time, {len(times)}; got {len(steps)}")
         if len(times):
