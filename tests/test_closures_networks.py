@@ -41,7 +41,7 @@ def evaluate_plainly(policy: ActorCritic, x: jax.Array) -> tuple[Normal, jax.Arr
         return policy.evaluate(x)
 
 
-@pytest.mark.parametrize(("case", "weights", "decision"), PUBLISHED)
+@pytest.mark.parametrize(("case", "weights", "spec"), PUBLISHED)
 def test_published_outputs(golden_folder: Path, case: str, weights: str, spec: ClosureSpec) -> None:
     policy = load_published(golden_folder / f"{weights}.npz", spec)
     data = np.load(golden_folder / f"{case}.npz")
@@ -66,7 +66,7 @@ def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
     np.testing.assert_array_equal(policy.value(observation), value)
 
 
-@pytest.mark.parametrize(("decision", "parameters"), [(ADVECTION, 188_163), (BURGERS, 188_741)])
+@pytest.mark.parametrize(("spec", "parameters"), [(ADVECTION, 188_163), (BURGERS, 188_741)])
 def test_ircnn_is_the_published_network(spec: ClosureSpec, parameters: int) -> None:
     """Number of parameters of the code's networks; receptive fields of the paper's table 4 and the head."""
     facts = build("ircnn", spec, explores=True, key=jax.random.key(0)).describe()

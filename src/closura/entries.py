@@ -11,6 +11,16 @@ ENTRIES: dict[str, dict[str, str]] = {
         "ppo": "closura.learners.ppo:PPO",
         "a2c": "closura.learners.a2c:A2C",
     },
+    "closura.problems": {
+        "advection": "closura.problems.advection_setup:advection",
+        "burgers": "closura.problems.burgers_setup:burgers",
+        "burgers-1d": "closura.problems.laws.setup:burgers_1d",
+        "burgers-2d": "closura.problems.laws.setup:burgers_2d",
+        "euler-1d": "closura.problems.laws.setup:euler_1d",
+        "euler-2d": "closura.problems.laws.setup:euler_2d",
+        "kolmogorov": "closura.problems.kolmogorov.setup:kolmogorov_flow",
+        "turbulence": "closura.problems.kolmogorov.setup:turbulence",
+    },
     "closura.figures": {
         "error_curves": "closura.reporting.figures.curves:error_curves",
         "error_curves_median": "closura.reporting.figures.curves:error_curves_median",

@@ -59,7 +59,7 @@ class Settings:
     """
 
     def __post_init__(self) -> None:
-        _check(type(self), {f.name: getattr(self, f.name) for f in fields(self)})  # type: ignore[arg-type]
+        _check(type(self), {f.name: getattr(self, f.name) for f in fields(self)})
 
 
 @dataclass(frozen=True)

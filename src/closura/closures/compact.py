@@ -60,7 +60,7 @@ class CompactConfiguration(Settings):
     look: Natural = 2
 
 
-@closure("compact", settings=CompactConfiguration)
+@closure("compact", settings=CompactConfiguration, zero_start=True)
 def compact(
     spec: ClosureSpec, *, key: PRNGKeyArray, **settings: Any
 ) -> ConvolutionalClosure | StencilClosure | AlignedClosure:

@@ -13,12 +13,13 @@ from closura.closures.convolutional import ConvolutionalClosure
 from closura.closures.networks import ConvolutionStack
 from closura.closures.registry import closure
 from closura.core import ClosureSpec
+from closura.core.citations import CLOSURE_RL
 
 CHANNELS = (64,) * 6
 DILATIONS = (1, 2, 3, 4, 3, 2)
 
 
-@closure("ircnn")
+@closure("ircnn", zero_start=True, sources=[CLOSURE_RL])
 def ircnn(spec: ClosureSpec, *, key: PRNGKeyArray) -> ConvolutionalClosure:
     """Build the network of Closure-RL for any specification: with a critic 188,163 parameters for its advection.
 

@@ -1,6 +1,6 @@
 """Closures by name, wherever they come from, and how they are built."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -30,12 +30,21 @@ class ClosureKind:
         Whether it acts in "cells" or at "interfaces".
     settings
         The class of its settings.
+    zero_start
+        Whether it changes nothing before training.
+    sources
+        BibTeX of the publications behind it.
     """
 
     name: str
     make: Callable[..., Any]
     where: Place = "cells"
     settings: type[Settings] = NoSettings
+    zero_start: bool = False
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__module__", self.make.__module__)  # where it is defined
 
     @property
     def group(self) -> str:
@@ -46,7 +55,14 @@ class ClosureKind:
 CLOSURES: Registry[ClosureKind] = Registry("closure", ClosureKind)
 
 
-def closure(name: str, *, where: Place = "cells", settings: type[Settings] = NoSettings) -> Callable[[Make], Make]:
+def closure(
+    name: str,
+    *,
+    where: Place = "cells",
+    settings: type[Settings] = NoSettings,
+    zero_start: bool = False,
+    sources: Sequence[str] = (),
+) -> Callable[[Make], Make]:
     """Register a closure: a class of modules, or a function that builds one.
 
     It is called as ``make(spec, key=key, **settings)`` and gives a module with ``__call__(observation) -> action``,
@@ -77,10 +93,14 @@ def closure(name: str, *, where: Place = "cells", settings: type[Settings] = NoS
         Whether it acts in "cells" or at "interfaces".
     settings
         The class of its settings, a frozen dataclass (default: none).
+    zero_start
+        Whether its answer is zero before training.
+    sources
+        BibTeX of the publications behind it, which reports cite.
     """
 
     def register(make: Make) -> Make:
-        CLOSURES.add(name, ClosureKind(name, make, where, settings), make)
+        CLOSURES.add(name, ClosureKind(name, make, where, settings, zero_start, tuple(sources)), make)
         return make
 
     return register

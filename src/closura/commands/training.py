@@ -13,7 +13,7 @@ from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.core import Registry
 from closura.learners import LEARNERS
-from closura.problems import PROBLEMS, ProblemName, family
+from closura.problems import PROBLEMS, family
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.configuration import Preset
 from closura.runs.presets import PRESETS, train_preset
@@ -152,7 +152,7 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
             )
 
 
-_Name = tyro.conf.Positional[ProblemName]
+_Name = tyro.conf.Positional[str]
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,6 @@ def metric(
     """
 
     def register(of: Callable[..., Any]) -> Metric:
-        return METRICS.add(name, Metric(name, of, title, unit, percent, better, aggregate, series), of)
+        return METRICS.add(name, Metric(name, of, title, unit, percent, better, aggregate, series))
 
     return register

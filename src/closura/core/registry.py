@@ -16,9 +16,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from closura.entries import ENTRIES
@@ -47,7 +48,7 @@ class Registry(Generic[T]):
     def __init__(self, what: str, kind: type[T]) -> None:
         self.what, self.kind = what, kind
         self._entries: dict[str, T] = {}
-        self._made: dict[int, T] = {}
+        self._made: dict[int, tuple[object, T]] = {}
 
     @property
     def group(self) -> str:
@@ -69,8 +70,7 @@ class Registry(Generic[T]):
             raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
         self._entries[name] = entry
         if of is not None:
-            self._made[id(of)] = entry
-            _ORIGINS[id(entry)] = (entry, of)
+            self._made[id(of)] = (of, entry)
         return entry
 
     def names(self) -> tuple[str, ...]:
@@ -125,14 +125,14 @@ class Registry(Generic[T]):
         """What to say of a name that is not known."""
         near = difflib.get_close_matches(text, self.names(), 1, 0.6)
         guess = f", did you mean {near[0]}?" if near else ";"
-        return f"unknown {self.what} {text!r}{guess} valid: {', '.join(self.names())}, or FILE.py:NAME"
+        return f"unknown {self.what} {text!r}{guess} valid: {', '.join([*self.names(), 'or FILE.py:NAME'])}"
 
     def _points(self) -> dict[str, EntryPoint]:
         own = (EntryPoint(name, place, self.group) for name, place in ENTRIES.get(self.group, {}).items())
         return {point.name: point for point in (*entry_points(group=self.group), *own)}
 
     def _entry_of(self, value: Any) -> T | None:
-        return value if isinstance(value, self.kind) else self._made.get(id(value))
+        return value if isinstance(value, self.kind) else self._made.get(id(value), (None, None))[1]
 
     def _chosen(self, module: ModuleType, attribute: str, place: str) -> T:
         entries = {name: self._entry_of(value) for name, value in vars(module).items()}
@@ -146,23 +146,13 @@ class Registry(Generic[T]):
             holds = f"it has {', '.join(here)}" if here else "it has none"
             raise ValueError(f"{place} has no {self.what} {attribute!r}: {holds}")
         # What a module imports from elsewhere is not its own.
-        own = list({id(v): v for v in here.values() if _module_of(v) in (None, module.__name__)}.values())
+        own = list({id(value): value for value in here.values() if home_of(value) == module.__name__}.values())
         if len(own) == 1:
             return own[0]
         if not own:
             raise ValueError(f"{place} defines no {self.what}: decorate one with @closura.{self.what}(...)")
         names = ", ".join(str(getattr(value, "name", value)) for value in own)
         raise ValueError(f"{place} defines several {self.what}s: choose one of {names} as {place}:NAME")
-
-
-_ORIGINS: dict[int, tuple[object, object]] = {}
-"""Entries and what they were made of, by the entries' identity."""
-
-
-def _module_of(entry: object) -> str | None:
-    """The module that defines an entry: that of the function or class that it was made of, where it is known."""
-    of = _ORIGINS.get(id(entry), (None, None))[1]
-    return getattr(of, "__module__", None)
 
 
 def load_file(path: str | Path) -> ModuleType:
@@ -181,12 +171,14 @@ def load_file(path: str | Path) -> ModuleType:
     file = file.resolve()
     # Two files of one name are two modules, and worker processes can import either by its path.
     name = f"closura_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
-    if name in sys.modules:
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    if name in sys.modules and getattr(sys.modules[name], "__sha256__", None) == content:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    module.__dict__["__sha256__"] = content
     sys.modules[name] = module
     folder = str(file.parent)
     sys.path.append(folder)  # a file may import its neighbours
@@ -205,9 +197,27 @@ def load_file(path: str | Path) -> ModuleType:
     return module
 
 
+def home_of(entry: object) -> str:
+    """The module that defines an entry: that of a class or function, or of the first function that an object holds.
+
+    An object may say it itself, as ``__module__``.
+    """
+    if isinstance(entry, type | FunctionType):
+        return entry.__module__
+    said = getattr(entry, "__dict__", {}).get("__module__")
+    if isinstance(said, str):
+        return said
+    for value in getattr(entry, "__dict__", {}).values():
+        while isinstance(value, partial):
+            value = value.func
+        if isinstance(value, FunctionType):
+            return value.__module__
+    return type(entry).__module__
+
+
 def source_of(entry: object) -> Source | None:
     """The file that defines an entry, with the hash of its content; None for what belongs to the package."""
-    module = sys.modules.get(_module_of(entry) or "")
+    module = sys.modules.get(home_of(entry))
     file = getattr(module, "__file__", None)
     if file is None or module is None or module.__name__.startswith("closura."):
         return None

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from closura.closures import ActorCritic
+from closura.core.citations import CLOSURE_RL
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.registry import learner
 from closura.learners.state import Metrics
@@ -30,7 +31,7 @@ class A2CConfiguration(OnPolicyConfiguration):
     entropy_weight: NotNegative = 0.02
 
 
-@learner("a2c", settings=A2CConfiguration)
+@learner("a2c", settings=A2CConfiguration, sources=[CLOSURE_RL])
 class A2C(OnPolicyLearner):
     """Advantage actor-critic; see the module's text."""
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
+from closura.core import citations
 from closura.environment import Environment, EnvironmentState
 from closura.learners.batches import by_groups
 from closura.learners.registry import learner
@@ -106,7 +107,7 @@ class _Window(NamedTuple):
     episode: EnvironmentState
 
 
-@learner("bptts", settings=BPTTSConfiguration)
+@learner("bptts", settings=BPTTSConfiguration, sources=[citations.BPTTS])
 class BPTTS(Learner):
     """Gradients through rollouts; see the module's text."""
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from closura.closures import ActorCritic
+from closura.core.citations import CLOSURE_RL
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.registry import learner
 from closura.learners.state import Metrics
@@ -33,7 +34,7 @@ class PPOConfiguration(OnPolicyConfiguration):
     clip: Positive = 0.2
 
 
-@learner("ppo", settings=PPOConfiguration)
+@learner("ppo", settings=PPOConfiguration, sources=[CLOSURE_RL])
 class PPO(OnPolicyLearner):
     """Proximal policy optimisation; see the module's text."""
 

@@ -1,6 +1,6 @@
 """Learners by name, wherever they come from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,11 +23,17 @@ class LearnerKind:
         The class; ``make(settings)`` is a learner.
     settings
         The class of its settings.
+    sources
+        BibTeX of the publications behind it.
     """
 
     name: str
     make: type[Learner]
     settings: type[Settings] = NoSettings
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__module__", self.make.__module__)  # where it is defined
 
     @property
     def explores(self) -> bool:
@@ -42,7 +48,7 @@ class LearnerKind:
 LEARNERS: Registry[LearnerKind] = Registry("learner", LearnerKind)
 
 
-def learner(name: str, *, settings: type[Settings] = NoSettings) -> Callable[[Kind], Kind]:
+def learner(name: str, *, settings: type[Settings] = NoSettings, sources: Sequence[str] = ()) -> Callable[[Kind], Kind]:
     """Register a class of learners; see :class:`~closura.learners.Learner` for what it has to have.
 
     Parameters
@@ -51,10 +57,12 @@ def learner(name: str, *, settings: type[Settings] = NoSettings) -> Callable[[Ki
         Its name.
     settings
         The class of its settings, a frozen dataclass (default: none); on the command line ``--learning.NAME``.
+    sources
+        BibTeX of the publications behind it, which reports cite.
     """
 
     def register(kind: Kind) -> Kind:
-        LEARNERS.add(name, LearnerKind(name, kind, settings), kind)
+        LEARNERS.add(name, LearnerKind(name, kind, settings, tuple(sources)), kind)
         return kind
 
     return register

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from closura.closures import CLOSURES, check_place
+from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.numerics import get_integrator
-from closura.problems import AdvectionConfiguration, BurgersConfiguration, KolmogorovConfiguration, family
+from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
 from closura.problems.laws.setup import LawConfiguration
 from closura.runs.truth_bank import TruthConfiguration
 from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
@@ -73,9 +74,7 @@ class TrainConfiguration(Settings):
     """
 
     name: str = "advection"
-    problem: AdvectionConfiguration | BurgersConfiguration | LawConfiguration | KolmogorovConfiguration = field(
-        default_factory=AdvectionConfiguration
-    )
+    problem: Any = field(default_factory=AdvectionConfiguration)
     closure: str = ""
     network: Any = None
     initial_std: NotNegative = 0.01
@@ -91,11 +90,11 @@ class TrainConfiguration(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         kind = family(self.name)
-        if type(self.problem) is not kind.configuration:
-            wanted = kind.configuration.__name__
+        if type(self.problem) is not kind.settings:
+            wanted = kind.settings.__name__
             raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
-        closure = self.closure or next(n for n, c in CLOSURES.all().items() if c.where == kind.where)
-        learner = self.learner or LEARNERS.names()[0]
+        closure = self.closure or next(n for n in ENTRIES[CLOSURES.group] if CLOSURES.find(n).where == kind.where)
+        learner = self.learner or next(iter(ENTRIES[LEARNERS.group]))
         object.__setattr__(self, "closure", closure)
         object.__setattr__(self, "learner", learner)
         check_place(closure, kind.where)
@@ -162,7 +161,7 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
         network = values.get("network", earlier.get(values["closure"], {}))
         values["network"] = build_part("network", CLOSURES.find(values["closure"]).settings, network)
         values["learning"] = build_part("learning", LEARNERS.find(values["learner"]).settings, values["learning"])
-        values["problem"] = build_part("problem", family(values["name"]).configuration, values["problem"])
+        values["problem"] = build_part("problem", family(values["name"]).settings, values["problem"])
         return build_settings(TrainConfiguration, values)
     except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"not a configuration of a training: {error}") from error

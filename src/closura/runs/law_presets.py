@@ -40,7 +40,7 @@ def law_preset(
         If a name is unknown.
     """
     learner, closure = learner or "bptts", closure or "weights"
-    physics = family(problem).configuration()
+    physics = family(problem).settings()
     if learner != "bptts":
         return _on_policy(preset, published(physics), learner, closure)
     if preset == "paper":

@@ -82,13 +82,23 @@ def train_preset(
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
-    family(problem)  # refuses an unknown name
-    make = TRAININGS[problem]
-    if learner is None or learner in _KNOWN:
-        return make(preset, problem=problem, learner=learner, closure=closure)
+    found = family(problem)  # refuses an unknown name
+    make = TRAININGS.get(found.name, _plain_preset)
+    if learner is None or learner in _KNOWN or make is _plain_preset:
+        return make(preset, problem=found.name, learner=learner, closure=closure)
     kind = LEARNERS.find(learner)
     base = make(preset, problem=problem, learner="ppo" if kind.explores else "bptts", closure=closure)
     return replace(base, learner=learner, learning=kind.settings())
+
+
+def _plain_preset(preset: Preset, *, problem: str, learner: str | None, closure: str | None) -> TrainConfiguration:
+    """Settings of a problem without presets of its own: those of the learner; "quick" has a tenth of its updates."""
+    plain = TrainConfiguration(
+        name=problem, problem=family(problem).settings(), closure=closure or "", learner=learner or ""
+    )
+    if preset != "quick" or not hasattr(plain.learning, "updates"):
+        return plain
+    return replace(plain, learning=replace(plain.learning, updates=max(1, plain.learning.updates // 10)))
 
 
 def _transport_preset(preset: Preset, *, problem: str, learner: str | None, closure: str | None) -> TrainConfiguration:
@@ -103,11 +113,11 @@ def _transport_preset(preset: Preset, *, problem: str, learner: str | None, clos
 def _physics(problem: str, preset: Preset) -> AdvectionConfiguration | BurgersConfiguration:
     kind = family(problem)
     if preset == "paper":
-        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
+        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.settings()
         return kind.published(usual)
     if preset == "quick" and problem == "advection":
         return AdvectionConfiguration(cells=32)
-    return kind.configuration()
+    return kind.settings()
 
 
 def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
