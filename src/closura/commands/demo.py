@@ -97,7 +97,7 @@ def run_demo(arguments: Sequence[str]) -> None:
 def _show(evaluation: Results) -> None:
     print_tables(evaluation, console=console)
     console.print(
-        f"the learned closure. {verdict(evaluation, 'compact')}",
+        f"the learned closure. {verdict(evaluation, evaluation.closures[0])}",
         soft_wrap=True,
         highlight=False,
     )

@@ -156,6 +156,9 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     """
     try:
         values = dict(plain)
+        for name in ("name", "closure", "learner"):
+            if not isinstance(values[name], str):
+                raise ValueError(f"{name} must be text; got {values[name]!r}")
         known = {f.name for f in fields(TrainConfiguration)}
         earlier = {name: values.pop(name) for name in CLOSURES if name in values and name not in known}
         network = values.get("network", earlier.get(values["closure"], {}))

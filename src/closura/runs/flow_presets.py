@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from closura.closures import CompactConfiguration
-from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.learners import LEARNERS, A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration
 from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
 from closura.runs.truth_bank import TruthConfiguration
@@ -159,7 +159,7 @@ def flow_preset(
         name=problem, problem=settings.physics, closure=closure, network=network_for(closure, settings.network),
         learner="bptts", learning=settings.gradients, truth=settings.truth, validation=settings.validation,
     )  # fmt: skip
-    if learner == "bptts":
+    if not LEARNERS.find(learner).explores:
         return base
     trial = settings.by_trial
     kind = PPOConfiguration if learner == "ppo" else A2CConfiguration

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from closura.closures import WeightsConfiguration
-from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.learners import LEARNERS, A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import family
 from closura.problems.laws.setup import LawConfiguration, published
 from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
@@ -41,7 +41,7 @@ def law_preset(
     """
     learner, closure = learner or "bptts", closure or "weights"
     physics = family(problem).settings()
-    if learner != "bptts":
+    if LEARNERS.find(learner).explores:
         return _on_policy(preset, published(physics), learner, closure)
     if preset == "paper":
         return _paper(published(physics), closure)

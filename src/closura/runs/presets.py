@@ -105,7 +105,7 @@ def _transport_preset(preset: Preset, *, problem: str, learner: str | None, clos
     learner = learner or ("ppo" if preset == "paper" else "bptts")
     closure = closure or ("ircnn" if preset == "paper" else "compact")
     base = TrainConfiguration(name=problem, problem=_physics(problem, preset), closure=closure, learner=learner)
-    if learner == "bptts":
+    if not LEARNERS.find(learner).explores:
         return _bptts(base, preset)
     return _on_policy(base, preset)
 
