@@ -213,7 +213,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, capsys):
 
 
 def test_missing_agent_of_the_package_is_named(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("closura.evaluation.laws.methods.AGENTS", tmp_path)
+    monkeypatch.setattr("closura.problems.laws.methods.AGENTS", tmp_path)
     status, _, error = run(capsys, "euler-1d", "--closure", "euler-1d")
     assert status == 2
     assert "comes without the trained agent euler-1d" in error

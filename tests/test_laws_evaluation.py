@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, find_condition, run_study, simulate, trace
-from closura.evaluation.laws.catalogue import with_boundary
-from closura.evaluation.laws.measure import (
+from closura.problems.laws.catalogue import with_boundary
+from closura.problems.laws.metrics import (
     conservation_error,
     errors,
     geometric_mean,
@@ -19,10 +19,10 @@ from closura.evaluation.laws.measure import (
     shock_position,
     total_variation,
 )
-from closura.evaluation.laws.methods import Method, rival_of
-from closura.evaluation.laws.references import fine_ratio, fine_solutions, reference, shocks
-from closura.evaluation.laws.scatter import FAMILIES, run_scatter
-from closura.evaluation.laws.simulate import snapshots, step_cost
+from closura.problems.laws.methods import Method, rival_of
+from closura.problems.laws.references import fine_ratio, fine_solutions, reference, shocks
+from closura.problems.laws.random_conditions import FAMILIES, run_scatter
+from closura.problems.laws.simulations import snapshots, step_cost
 from closura.fields.initial import InitialCondition
 
 BURGERS, EULER = LAW_PROBLEMS["burgers-1d"], LAW_PROBLEMS["euler-1d"]

@@ -18,7 +18,7 @@ from closura.cli import main
 from closura.closures.weights import WeightsClosure
 from closura.environment import Environment
 from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, find_condition, run_study
-from closura.evaluation.laws.methods import Method, classical
+from closura.problems.laws.methods import Method, classical
 from closura.fields.burgers_profiles import burgers_1d
 from closura.fields.gas_profiles import euler_1d
 from closura.fields.initial import ENDS

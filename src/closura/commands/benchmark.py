@@ -31,11 +31,12 @@ from closura.evaluation.fronts import (
     write_csv,
     write_json,
 )
-from closura.evaluation.laws import LAW_PROBLEMS, learned
 from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.parts import Parts, file_name
 from closura.problems import Dynamics, build_problem
+from closura.problems.laws.catalogue import LAW_PROBLEMS
+from closura.problems.laws.methods import learned
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, Positive, Seed, Settings

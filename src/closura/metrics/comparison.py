@@ -51,7 +51,7 @@ def worse_than_corrected(results: Results, name: str) -> dict[str, Any]:
 
 def improvement_on(results: Results, name: str, other: str) -> float:
     """Relative improvement of the mean error at the last step, positive is better; NaN where a mean is not finite."""
-    own, base = (float(spread(results.errors(each)[:, -1])["mean"]) for each in (name, other))
+    own, base = (float(spread(results.last(each))["mean"]) for each in (name, other))
     if not (np.isfinite(base) and np.isfinite(own)) or base <= 0:
         return float("nan")
     return (base - own) / base
@@ -89,7 +89,7 @@ def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int
     KeyError
         If a name is unknown.
     """
-    first, second = (_last(results.errors(name)) for name in (a, b))
+    first, second = (_infinite(results.last(name)) for name in (a, b))
     finite = np.isfinite(first) & np.isfinite(second)
     difference = first[finite] - second[finite]
     n = int(finite.sum())
@@ -120,7 +120,7 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
     KeyError
         If a name is unknown.
     """
-    first, second = (_last(results.errors(name)) for name in (a, b))
+    first, second = (_infinite(results.last(name)) for name in (a, b))
     better = int(np.sum(first < second))
     both = np.concatenate([first, second])
     if not (np.isfinite(both).all() and (both > 0).all()):
@@ -129,6 +129,5 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
     return {"ratio": math.exp(mean), "low": math.exp(low), "high": math.exp(high), "better": better}
 
 
-def _last(error: Float64[np.ndarray, "case time"]) -> Float64[np.ndarray, " case"]:
-    last = error[:, -1]
-    return np.where(np.isfinite(last), last, np.inf)
+def _infinite(values: Float64[np.ndarray, " sample"]) -> Float64[np.ndarray, " sample"]:
+    return np.where(np.isfinite(values), values, np.inf)

@@ -87,7 +87,11 @@ def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, 
 
     ``trainings`` hold the plain ``configuration`` of a training each, where it is known.
     """
+    evaluations = list(evaluations)
     found = [PROBLEMS[results.problem] for results in evaluations if results.problem in PROBLEMS]
+    for results in evaluations:
+        schemes = results.data["scheme"].values.tolist() if "scheme" in results.data.coords else []
+        found += [text for part, text in SCHEMES.items() if any(part in name for name in schemes)]
     for training in trainings:
         configuration = training.get("configuration") or {}
         learning = configuration.get("learning") or {}
@@ -96,10 +100,3 @@ def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, 
         if "horizons" in learning:
             found.append(BPTTS)
     return tuple(dict.fromkeys(found))
-
-
-def sources_of_schemes(schemes: Iterable[str], *, learned: bool) -> tuple[str, ...]:
-    """BibTeX entries of classical weighted schemes by their names, and of agents that weigh if there are some."""
-    names = list(schemes)
-    found = [text for part, text in SCHEMES.items() if any(part in name for name in names)]
-    return (*((BPTTS,) if learned else ()), *found)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from closura.core import Registry, Results
 from closura.files import write_atomically
-from closura.parts import Parts
+from closura.parts import Parts, file_name
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SECTIONS = ("Errors and cost", "Fields and actions")
@@ -29,6 +29,7 @@ class FigureKind:
     section: str = SECTIONS[0]
     order: int = 50
     ending: str = ""
+    parts: Callable[[Results], Iterable[str]] | None = None
 
     def suits(self, results: Results) -> bool:
         """Whether the results have what it needs."""
@@ -60,6 +61,7 @@ def figure(
     section: str = SECTIONS[0],
     order: int = 50,
     ending: str = "",
+    parts: Callable[[Results], Iterable[str]] | None = None,
 ) -> Callable[[Callable[..., Any]], FigureKind]:
     """Register a function that draws a figure: ``draw(results, figure)`` on an empty figure of matplotlib.
 
@@ -89,10 +91,12 @@ def figure(
     ending
         For pictures that are no figures of matplotlib, such as ".gif": the function takes the results alone and gives
         the file's bytes.
+    parts
+        For one file ``NAME-PART`` for each of some names: the function is also given ``part=``.
     """
 
     def register(draw: Callable[..., Any]) -> FigureKind:
-        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending)
+        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending, parts)
         return FIGURES.add(name, kind)
 
     return register
@@ -138,10 +142,14 @@ def write_figures(
     folder, parts = Path(folder), Parts()
     for kind in figures_of(results):
         given = dict((options or {}).get(kind.name, {}))
+        chosen = {kind.name: given}
+        if kind.parts is not None:
+            chosen = {f"{kind.name}-{part}": {**given, "part": part} for part in kind.parts(results)}
+        for name, arguments in chosen.items():
 
-        def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:
-            return kind(results, path, **given)
+            def draw(path: Path, kind: FigureKind = kind, arguments: Mapping[str, Any] = arguments) -> object:
+                return kind(results, path, **arguments)
 
-        parts.write(kind.name, folder / f"{kind.name}{kind.ending or suffix}", draw)
+            parts.write(name, folder / f"{file_name(name)}{kind.ending or suffix}", draw)
     parts.close()
     return parts.written

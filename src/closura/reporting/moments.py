@@ -35,12 +35,13 @@ def errors_at(results: Results, name: str, step: int, chosen: np.ndarray | None 
     ``relative_to_initial`` (mean, std, median) where the size of the initial field is known.
     """
     pick = np.ones(results.simulations, bool) if chosen is None else chosen
-    error, lost = results.errors(name)[pick, step], results.diverged_at(name)[pick]
+    lost = results.diverged_at(name)[pick]
+    error = results.errors(name)[pick, step] if chosen is not None else results.samples(results.errors(name))[:, step]
     result: dict[str, Any] = {
         **spread(error),
         "lower_quartile": float(quantile_per_step(error[:, None], 0.25)[0]),
         "upper_quartile": float(quantile_per_step(error[:, None], 0.75)[0]),
-        "n": int(pick.sum()),
+        "n": len(error),
         **({"geometric_mean": geometric_mean(error)} if results.error.aggregate == "geometric" else {}),
         "diverged": int(np.sum((lost >= 0) & (lost <= step))),
         "above_100_percent": int(np.sum(~(error <= WHOLE))),

@@ -1,12 +1,15 @@
 """All numbers of a comparison in one dictionary, ready for JSON."""
 
 import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from closura.core import Metric, Results
-from closura.metrics.comparison import improvement_on, paired_difference, worse_than_corrected
+from closura.core.registry import Registry
+from closura.metrics.comparison import improvement_on, paired_difference, paired_ratio, worse_than_corrected
 from closura.metrics.statistics import (
     geometric_mean,
     mean_per_step,
@@ -44,8 +47,9 @@ def summary(
     ``improvement_on_base``, ``paired_difference_to_<uncorrected>`` (and to the base and the reference), ``parameters``,
     and every other metric by its name. Where errors are relative to the field at the same time,
     ``relative_to_initial`` and ``relative_to_initial_per_step`` refer them to the initial field. Closures have
-    ``worse_than_base``. ``by_step`` holds the errors at chosen steps, ``by_group`` the same for each group of
-    simulations (see :mod:`closura.reporting.moments`).
+    ``worse_than_base``; where the geometric mean counts, ``ratio`` is that by the uncorrected solver's. ``by_step``
+    holds the errors at chosen steps, ``by_group`` the same for each group of simulations (see
+    :mod:`closura.reporting.moments`).
 
     Parameters
     ----------
@@ -94,6 +98,8 @@ def summary(
 
 def spread_of(metric: Metric, values: np.ndarray) -> dict[str, Any]:
     """Spread of a metric over simulations, with the geometric mean where that is what counts; ``n`` of them."""
+    if not len(values):
+        return {key: math.nan for key in spread(np.zeros(1))} | {"not_finite": 0, "n": 0}
     found: dict[str, Any] = {**spread(values), "n": len(values)}
     if metric.aggregate == "geometric":
         found["geometric_mean"] = geometric_mean(values)
@@ -105,18 +111,20 @@ def _entry(results: Results, name: str, reference: str | None, published: bool) 
     milliseconds, errors = results.milliseconds(name), results.errors(name)
     entry: dict[str, Any] = {
         "role": str(role),
-        key: spread_of(results.error, _infinite(errors[:, -1])),
+        key: spread_of(results.error, _infinite(results.last(name))),
         f"{key}_per_step": _per_step(errors),
         "diverged": results.diverged(name),
         "milliseconds_per_step": milliseconds,
-        "milliseconds_per_simulation": milliseconds * results.steps,
+        "milliseconds_per_simulation": milliseconds * results.steps if results.steps else math.nan,
         "mass_error": None,
-        "improvement": improvement_on(results, name, results.uncorrected),
+        "improvement": improvement_on(results, name, results.uncorrected_for(name)),
         "base": corrected if role.learned else None,
         "improvement_on_base": improvement_on(results, name, corrected) if role.learned else math.nan,
         "worse_than_base": worse_than_corrected(results, name) if role.learned and corrected != name else None,
         "parameters": results.parameters(name),
     }
+    if results.error.aggregate == "geometric":
+        entry["ratio"] = paired_ratio(results, name, results.uncorrected_for(name))["ratio"]
     if results.attribute("threshold") is not None:
         entry["steps_below_threshold"] = _steps_below(results, name, published)
     for metric in results.metrics.values():
@@ -127,12 +135,14 @@ def _entry(results: Results, name: str, reference: str | None, published: bool) 
         if metric.name == CONSERVATION:
             entry["mass_error"] = spread(np.abs(_infinite(last)))
         else:
-            entry[metric.name] = spread_of(metric, last)
+            # NaN: the metric does not exist for this simulation, unless it has diverged.
+            defined = ~np.isnan(last) | (results.diverged_at(name) >= 0)
+            entry[metric.name] = spread_of(metric, _defined(results, last, defined))
     initial = results.relative_to_initial(name)
     if initial is not None:
         entry["relative_to_initial"] = spread(_infinite(initial[:, -1]))
         entry["relative_to_initial_per_step"] = _per_step(initial)
-    for other in dict.fromkeys([results.uncorrected, corrected, reference]):
+    for other in dict.fromkeys([results.uncorrected_for(name), corrected, reference]):
         if other is not None and other != name:
             entry[f"paired_difference_to_{other}"] = paired_difference(results, name, other)
     return entry
@@ -152,5 +162,41 @@ def _per_step(values: np.ndarray) -> dict[str, np.ndarray]:
     return {"mean": mean_per_step(values), "median": quantile_per_step(values), "std": std_per_step(values)}
 
 
+def _defined(results: Results, values: np.ndarray, defined: np.ndarray) -> np.ndarray:
+    """What statistics are over, without simulations, or groups of them, for which a metric does not exist."""
+    kept = results.samples(np.where(defined, values, 0.0))
+    return kept[results.samples(defined.astype(np.float64)) == 1]
+
+
 def _infinite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.inf)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What adds entries to the JSON of results; see :func:`numbers`."""
+
+    name: str
+    make: Callable[[Results], Mapping[str, Any]]
+    problems: tuple[str, ...]
+
+
+NUMBERS: Registry[Numbers] = Registry("number", Numbers)
+
+
+def numbers(name: str, *, problems: Iterable[str]) -> Callable[[Callable[[Results], Mapping[str, Any]]], Numbers]:
+    """Register a function that makes further entries of the JSON of some problems, or others of the same names."""
+
+    def register(make: Callable[[Results], Mapping[str, Any]]) -> Numbers:
+        return NUMBERS.add(name, Numbers(name, make, tuple(problems)))
+
+    return register
+
+
+def all_numbers(results: Results, *, reference: str | None = None, published: bool = False) -> dict[str, Any]:
+    """:func:`summary` with what :func:`numbers` has registered for the problem."""
+    found = summary(results, reference=reference, published=published)
+    for kind in NUMBERS.all().values():
+        if results.problem in kind.problems:
+            found |= plain(kind.make(results))
+    return found

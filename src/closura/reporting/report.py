@@ -92,7 +92,9 @@ def write_report(
 
 def _comparison(heading: str, results: Results, figures: Mapping[str, Path]) -> dict[str, Any]:
     about = f"{results.problem}, {results.simulations} simulations: {', '.join(results.methods)}"
-    kinds, sections = FIGURES.all(), dict[str, list[dict[str, str]]]()
+    registered, sections = FIGURES.all(), dict[str, list[dict[str, str]]]()
+    # A figure in several parts has one file NAME-PART for each.
+    kinds = {name: kind for name in figures if (kind := registered.get(name) or registered.get(name.split("-")[0]))}
     order = {section: number for number, section in enumerate(SECTIONS)}
 
     def place(name: str) -> tuple[Any, ...]:
@@ -105,6 +107,8 @@ def _comparison(heading: str, results: Results, figures: Mapping[str, Path]) -> 
         known = name in kinds
         section = kinds[name].section if known else "More figures"
         caption = kinds[name].caption if known else name.replace("_", " ").capitalize() + "."
+        if known and kinds[name].name != name:
+            caption = f"{name.partition('-')[2]}: {caption}"
         picture = {"caption": caption, "about": about, "uri": data_uri(Path(figures[name]))}
         sections.setdefault(section, []).append(picture)
     return {

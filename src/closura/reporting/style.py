@@ -107,6 +107,23 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def panels(figure: Figure, count: int, *, columns: int = 3, width: float = 3.6, height: float = 2.5) -> list[Axes]:
+    """As many panels as there is something to draw in; sizes of one in inches."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure.set_size_inches(max(width * columns, 5.0), height * rows + 0.7)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return axes[:count]
+
+
+def common_legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+
+
 def save_figure(figure: Figure, path: str | Path | None) -> Figure:
     """Write the figure if a path is given (the format follows its ending, PNG without one) and hand it back.
 

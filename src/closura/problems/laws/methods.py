@@ -8,7 +8,7 @@ import numpy as np
 
 from closura.closures.closure import count_parameters
 from closura.interop import WeightsError, load_closure, read_header
-from closura.numerics.weno import WENO_SCHEMES, get_weno
+from closura.numerics.weno import get_weno
 from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
@@ -197,12 +197,12 @@ def smallest_grid(method: Method) -> int:
     return 2 * max(method.r, 3)
 
 
-def rival_of(name: str, methods: Mapping[str, Method]) -> str:
-    """What a method is compared with: WENO-JS of the same size, else weno5-js, else the first method."""
+def comparison_of(name: str, methods: Mapping[str, Method]) -> str:
+    """The method by whose errors those of another are divided.
+
+    That is WENO-JS of the same size, else weno5-js, else the first method.
+    """
     for candidate in (f"weno{2 * methods[name].r - 1}-js", "weno5-js"):
         if candidate in methods:
             return candidate
     return next(iter(methods))
-
-
-SCHEME_NAMES: tuple[str, ...] = tuple(WENO_SCHEMES)

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, PyTree
 
-from closura.evaluation.laws.methods import Method, smallest_grid
 from closura.fields.initial import InitialCondition
 from closura.problems.laws.dynamics import Parameters
 from closura.problems.laws.march import March, begin, check_courant, check_positivity, march_to, place, stacked
+from closura.problems.laws.methods import Method, smallest_grid
 from closura.simulation.timing import SolverStep, milliseconds_per_step
 
 NEGATIVE = "negative density or pressure"
@@ -24,7 +24,7 @@ LARGEST_BATCH = 32
 
 @dataclass(frozen=True)
 class Steps:
-    """How long steps are: by a Courant number, or fixed where ``time_step`` is given.
+    """The length of steps: by a Courant number, or fixed where ``time_step`` is given.
 
     With ``positive`` those at which limited fluxes promise nothing are refused.
     """
@@ -170,14 +170,9 @@ def step_cost(method: Method, condition: InitialCondition, cells: int) -> float:
     """Milliseconds of one step on this machine, after compilation: the median of five loops of 100 steps."""
     state, parameters = place(method.dynamics.law, condition, cells)
     speeds = method.dynamics.largest_speed(state) / parameters["spacing"]
-    # Hundredths of a usual step: the cost is the same, and the loops stay close to the beginning.
+    # Hundredths of a usual step: the cost is the same, and the loops stay close to the initial state.
     parameters = {**parameters, "time_step": 0.001 / jnp.maximum(jnp.sum(speeds), 1e-3)}
     return milliseconds_per_step(SolverStep(method.dynamics, parameters, method.ask), state, steps=100)
-
-
-def totals(state: Float64[np.ndarray, "component *grid"]) -> Float64[np.ndarray, " component"]:
-    """Sum of every component over the grid."""
-    return state.reshape(state.shape[0], -1).sum(axis=1)
 
 
 @eqx.filter_jit
