@@ -59,7 +59,7 @@ def test_advection(tmp_path, capsys, compact):
     assert found["settings"]["clock"] == "wall"
     assert "jax" in found["settings"]["environment"]["packages"]
     by_name = {c["name"]: c for c in found["contenders"]}
-    assert {"upwind5 8 C 0.5", "upwind5 8 C 0.9", "truth: published", "idle", "idle, burnt in"} <= set(by_name)
+    assert {"upwind5 8 C 0.5", "upwind5 8 C 0.9", "reference: published", "idle", "idle, burnt in"} <= set(by_name)
     assert not any(name.startswith("ACGS") for name in by_name)
     for one in found["contenders"]:
         assert set(one["milliseconds_per_unit_of_time"]) == {"single", "batched"}
@@ -85,11 +85,11 @@ def test_advection(tmp_path, capsys, compact):
     assert idle["errors"]["exact"]["0.7969"]["mean"] == pytest.approx(
         base["errors"]["exact"]["0.7969"]["mean"], rel=1e-3
     )
-    assert by_name["truth: published"]["errors"]["published"]["0.7969"]["mean"] == 0
+    assert by_name["reference: published"]["errors"]["published"]["0.7969"]["mean"] == 0
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert len(rows) == 2 * len(by_name)
     page = (out / "table.md").read_text()
-    assert "## All contenders" in page
+    assert "## All methods" in page
     assert "| upwind5 | 8 | C 0.9 |" in page.replace("**", "")
 
 
@@ -117,7 +117,7 @@ def test_closure_names_and_problems(capsys, compact):
         (("advection", *SMALL, "--courant", "-1"), "each value of courant must be positive"),
         (("advection", *SMALL, "--times", "0.1"), "no multiple of the coarse time step"),
         (("advection", *SMALL, "--form", "flux"), "that of the advective form"),
-        (("burgers-1d", "--grids", "32", "--simulations", "2", "--reference", "best"), "no contender is called 'best'"),
+        (("burgers-1d", "--grids", "32", "--simulations", "2", "--reference", "best"), "no method is called 'best'"),
         (("advection", "--simulations", "0"), "simulations must be positive"),
         (("advection", "--shcemes", "CGS"), "unknown option --shcemes"),
         (("burgers-1d", "--schemes", "weno4"), "unknown scheme 'weno4'; valid: weno3-js"),

@@ -26,6 +26,8 @@ ENTRIES: dict[str, dict[str, str]] = {
         "planes": "closura.problems.laws.figures.planes:planes",
         "plane_errors": "closura.problems.laws.figures.planes:plane_errors",
         "plane_animation": "closura.problems.laws.figures.planes:plane_animation",
+        "front": "closura.reporting.benchmark.figures:front_figure",
+        "follow": "closura.reporting.benchmark.figures:length_figure",
     },
     "closura.tables": {
         "summary": "closura.reporting.tables:_summary",
@@ -34,6 +36,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "samples": "closura.reporting.sample_tables:_samples",
         "failures": "closura.problems.laws.tables:failures",
         "random": "closura.problems.laws.tables:random_conditions",
+        "fronts": "closura.reporting.benchmark.tables:_fronts",
         "published-figures": "closura.reporting.published_curves:beside_published",
     },
     "closura.numbers": {

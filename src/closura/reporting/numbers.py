@@ -179,16 +179,22 @@ class Numbers:
     name: str
     make: Callable[[Results], Mapping[str, Any]]
     problems: tuple[str, ...]
+    needs: tuple[str, ...]
 
 
 NUMBERS: Registry[Numbers] = Registry("number", Numbers)
 
 
-def numbers(name: str, *, problems: Iterable[str]) -> Callable[[Callable[[Results], Mapping[str, Any]]], Numbers]:
-    """Register a function that makes further entries of the JSON of some problems, or others of the same names."""
+def numbers(
+    name: str, *, problems: Iterable[str], needs: Iterable[str] = ()
+) -> Callable[[Callable[[Results], Mapping[str, Any]]], Numbers]:
+    """Register a function that makes further entries of the JSON of some problems, or others of the same names.
+
+    ``needs`` are variables without which there are none.
+    """
 
     def register(make: Callable[[Results], Mapping[str, Any]]) -> Numbers:
-        return NUMBERS.add(name, Numbers(name, make, tuple(problems)))
+        return NUMBERS.add(name, Numbers(name, make, tuple(problems), tuple(needs)))
 
     return register
 
@@ -197,6 +203,6 @@ def all_numbers(results: Results, *, reference: str | None = None, published: bo
     """:func:`summary` with what :func:`numbers` has registered for the problem."""
     found = summary(results, reference=reference, published=published)
     for kind in NUMBERS.all().values():
-        if results.problem in kind.problems:
+        if results.problem in kind.problems and all(need in results.data for need in kind.needs):
             found |= plain(kind.make(results))
     return found

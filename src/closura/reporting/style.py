@@ -139,9 +139,11 @@ def save_figure(figure: Figure, path: str | Path | None) -> Figure:
         kind = path.suffix[1:].lower() or "png"
         # No date and no version inside: the same figure is the same file.
         metadata = {"Software": None} if kind == "png" else None
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            axis.get_ticklabels(which="both")  # gives ticks their texts
         for text in figure.findobj(Text):
             # Labels hold names, in which a dollar is a dollar; formulas come from matplotlib's own ticks alone.
-            if "\\mathdefault" not in text.get_text():
+            if text.get_text() and "\\mathdefault" not in text.get_text():
                 text.set_parse_math(False)
         content = BytesIO()
         with figure_settings():

@@ -8,6 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from closura.core import Results
+from closura.parts import file_name
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.figures.lines import NEEDS, SECTION, drawn, kept
 from closura.problems.laws.snapshots import SOLUTION, snapshots_of
@@ -60,16 +61,17 @@ plane_errors = figure(
 
 @figure(
     "plane_animation", problems=PLANES, needs=NEEDS, section=SECTION, order=5, ending=".gif",
-    caption="The field over time.", parts=lambda results: results.data["initial"].values.tolist(),
+    caption="The field over time.",
+    variants=lambda results: {f"-{file_name(each)}": {"initial": each} for each in kept(results)},
 )  # fmt: skip
-def plane_animation(results: Results, *, part: str) -> bytes:
+def plane_animation(results: Results, *, initial: str) -> bytes:
     """The first primitive variable of all methods and the solution from one initial condition, as a GIF."""
-    snapshots = snapshots_of(results, part)
+    snapshots = snapshots_of(results, initial)
     pictures = {results.family(n) if n != SOLUTION else n: states[:, 0] for n, states in snapshots.states.items()}
     exact = snapshots.states[SOLUTION][:, 0]
     scale = Normalize(float(exact.min()), max(float(exact.max()), float(exact.min()) + 1e-300))
     frames = [
-        picture_of(f"{part}, t = {time:.3f}", {name: p[moment] for name, p in pictures.items()}, scale, SHADES)
+        picture_of(f"{initial}, t = {time:.3f}", {name: p[moment] for name, p in pictures.items()}, scale, SHADES)
         for moment, time in enumerate(snapshots.times)
     ]
     return gif(frames, SHADES, 0.15)
