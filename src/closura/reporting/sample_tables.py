@@ -29,7 +29,7 @@ def sample_table(results: Results, metric: Metric) -> Table:
     rows = [(group, values) for group, values in _by_sample(results, metric).items()]
     if metric.aggregate == "geometric":
         rows.append(("geometric mean", {n: geometric_mean(results.last(n, metric.name)) for n in results.compared}))
-    cells = [(row, {n: _cell(v, metric.percent) for n, v in values.items()}) for row, values in rows]
+    cells = [(row, {n: _cell(v, metric) for n, v in values.items()}) for row, values in rows]
     if counts and metric.aggregate == "geometric":
         cells.append((f"by that of {results.family(results.uncorrected)}", _ratios(results)))
     return _arranged(results, title, cells, shown=counts)
@@ -78,8 +78,11 @@ def _ratios(results: Results) -> dict[str, str]:
     return found
 
 
-def _cell(value: float, percent: bool) -> str:
-    return "–" if np.isnan(value) else quantity(value, percent) if np.isfinite(value) else "∞"
+def _cell(value: float, metric: Metric) -> str:
+    """Values of very different size, as published tables have them, or a number as in other tables."""
+    if metric.aggregate == "geometric" and not metric.percent:
+        return bounded(value, ".3e")
+    return "–" if np.isnan(value) else quantity(value, metric.percent) if np.isfinite(value) else "∞"
 
 
 def _points(results: Results, name: str) -> int:

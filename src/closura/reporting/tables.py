@@ -131,7 +131,8 @@ def footnotes(results: Results) -> list[str]:
     n, better = f"{results.simulations} simulations", ""
     if results.sample != "simulation":
         groups = len(set(results.groups))
-        n = f"{groups} {results.sample}{'s' if groups > 1 else ''} ({n}, averaged for each {results.sample})"
+        averaged = f" ({n}, averaged for each {results.sample})" if results.simulations > groups else ""
+        n = f"{groups} {results.sample}{'s' if groups > 1 else ''}{averaged}"
     if results.error.aggregate != "geometric":
         better = f"; “on {results.family(results.uncorrected)}”: relative improvement of the mean, positive is better"
     lines = [

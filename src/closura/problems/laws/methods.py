@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import numpy as np
 
 from closura.closures.closure import count_parameters
@@ -42,8 +43,9 @@ class Method(NamedTuple):
     @property
     def parameters(self) -> int | None:
         """Number of learned parameters."""
-        ask: Any = self.ask
-        return None if ask is None else count_parameters(ask)
+        if self.ask is None:
+            return None
+        return count_parameters(self.ask) if isinstance(self.ask, eqx.Module) else 0
 
 
 def classical(

@@ -10,7 +10,7 @@ from closura.metrics.statistics import geometric_mean
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.metrics import NORMS
 from closura.problems.laws.random_conditions import random_summary
-from closura.reporting.formatting import bounded, short
+from closura.reporting.formatting import bounded
 from closura.reporting.numbers import numbers, summary
 from closura.reporting.table import Table, table
 
@@ -34,7 +34,15 @@ def random_conditions(results: Results) -> list[Table]:
     for row in random_summary(results):
         same = row["rival"] == row["method"]
         ratio, better = ("–", "–") if same else (bounded(row["ratio"], ".3f"), f"{100 * row['better']:.0f} %")
-        cells = [row["family"], str(row["n"]), short(row["mean"]), ratio, better, str(row["diverged"]), row["rival"]]
+        cells = [
+            row["family"],
+            str(row["n"]),
+            bounded(row["mean"], ".3e"),
+            ratio,
+            better,
+            str(row["diverged"]),
+            row["rival"],
+        ]
         rows.append((row["method"], cells))
     headings = ["method", "family", "n", f"{results.error.title}, mean", "ratio", "better in", "diverged", "by that of"]
     points = results.data["random_cells"].values
