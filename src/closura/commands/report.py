@@ -272,7 +272,7 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
 
 def _weighs(run: _Run) -> bool:
     """Whether its closure weighs the fluxes of a conservation law."""
-    return PROBLEMS[run.configuration.name].agents == "interfaces"
+    return PROBLEMS.find(run.configuration.name).where == "interfaces"
 
 
 def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:

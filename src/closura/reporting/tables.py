@@ -16,7 +16,7 @@ import numpy as np
 from closura.core import Metric, Results
 from closura.files import write_atomically
 from closura.plain import plain
-from closura.reporting.formatting import bounded, quantity, short, with_spread
+from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
 from closura.reporting.numbers import CONSERVATION, all_numbers, error_key, summary
 from closura.reporting.table import Table, table
@@ -127,12 +127,12 @@ def footnotes(results: Results) -> list[str]:
     """What must stand beneath the summary: how many simulations, which data, how diverged ones count."""
     how_long = ""
     if not math.isnan(results.times[-1]):
-        how_long = f" of {results.steps} steps (time {results.times[-1]:.4g})"
-    n, better = f"{results.simulations} simulations", ""
+        how_long = f" of {count(results.steps, 'step')} (time {results.times[-1]:.4g})"
+    n, better = count(results.simulations, "simulation"), ""
     if results.sample != "simulation":
         groups = len(set(results.groups))
         averaged = f" ({n}, averaged for each {results.sample})" if results.simulations > groups else ""
-        n = f"{groups} {results.sample}{'s' if groups > 1 else ''}{averaged}"
+        n = f"{count(groups, results.sample)}{averaged}"
     if results.error.aggregate != "geometric":
         better = f"; “on {results.family(results.uncorrected)}”: relative improvement of the mean, positive is better"
     lines = [

@@ -10,10 +10,10 @@ import numpy as np
 
 from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
-from closura.evaluation.flows.look import Block, count, percent, seconds
+from closura.evaluation.flows.look import Block, percent, seconds
 from closura.files import write_atomically
 from closura.plain import plain as jsonable
-from closura.reporting.formatting import bounded
+from closura.reporting.formatting import bounded, count
 
 PUBLISHED_WORDS = (
     "Published scoring: the notebooks' formulas (intervals of mean ± q standard deviations, CRPS of normal "

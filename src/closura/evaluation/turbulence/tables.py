@@ -12,7 +12,7 @@ from closura.evaluation.ensembles import FlowSummary, compare_flows
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, Model, TurbulenceEvaluation
 from closura.files import write_atomically
 from closura.plain import plain
-from closura.reporting.formatting import bounded, short
+from closura.reporting.formatting import bounded, count, short
 from closura.reporting.terminal import print_rows
 
 MOMENTS = (0.1, 0.25, 0.5, 1.0)
@@ -197,10 +197,10 @@ def _statistics(evaluation: TurbulenceEvaluation, entries: dict[str, Any]) -> Bl
 
 def _prediction_note(evaluation: TurbulenceEvaluation) -> str:
     note = (
-        f"n = {evaluation.simulations} held-out starts, the same for all methods. Times until the correlation of the "
-        "vorticity with the truth's first falls below the threshold: mean ± standard deviation over starts, ≥ where "
-        f"some had not at t = {evaluation.times[-1]:g}; median and quotient of means are of the last threshold. "
-        f"{PERSISTENCE}: the start, held."
+        f"n = {count(evaluation.simulations, 'held-out start')}, the same for all methods. Times until the "
+        "correlation of the vorticity with the truth's first falls below the threshold: mean ± standard deviation over "
+        f"starts, ≥ where some had not at t = {evaluation.times[-1]:g}; median and quotient of means are of "
+        f"the last threshold. {PERSISTENCE}: the start, held."
     )
     if evaluation.lyapunov is not None:
         exponent = evaluation.lyapunov

@@ -142,7 +142,7 @@ def _result(each: dict[str, Any], found: dict[str, Any], followed: tuple[Metric,
             values[f"{metric.name}{end}"] = np.asarray(times, np.float64)
     at_coarse = Role.BASELINE if each["points"] == found["coarse"] else Role.FINE_BASELINE
     role = {"truth": Role.REFERENCE, "closure": Role.CLOSURE}.get(each["kind"], at_coarse)
-    lost = ~np.isfinite(values["error"]).all(axis=1)
+    lost = np.asarray(~np.isfinite(values["error"]).all(axis=1))
     # The file counts simulations that diverged, and does not say which have finite errors all the same.
     lost[np.flatnonzero(~lost)[: max(each["diverged"] - int(lost.sum()), 0)]] = True
     return MethodResult(
