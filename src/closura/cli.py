@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 
 from closura.entries import ENTRIES
 from closura.streams import lasting_streams
@@ -86,13 +87,20 @@ def _main(arguments: list[str]) -> None:
     if (
         arguments[0] in ("train", "evaluate")
         and not {"-h", "--help"} & set(rest)
-        and (not rest or rest[0] not in PROBLEMS)
+        and (not rest or not _may_be_a_problem(rest[0]))
     ):
         given = rest and not rest[0].startswith("-")
         asked = f"unknown {rest[0]!r}" if given else f"which problem? closura {arguments[0]} PROBLEM ..."
         print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
         sys.exit(2)
     _run(commands[arguments[0]], rest)
+
+
+def _may_be_a_problem(word: str) -> bool:
+    """Whether a word is a problem's name, a Python file, or an object in a module; nothing is imported."""
+    if word in PROBLEMS or (not word.startswith("-") and (".py" in word or ":" in word)):
+        return True
+    return word in entry_points(group="closura.problems").names
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:

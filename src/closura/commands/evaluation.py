@@ -20,6 +20,7 @@ from closura.commands.closures import (
 )
 from closura.commands.console import console
 from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.problems import named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.evaluation import (
@@ -33,7 +34,7 @@ from closura.evaluation import (
 )
 from closura.files import own_file
 from closura.interop import load_closure
-from closura.problems import PROBLEMS, Problem, build_problem, family
+from closura.problems import Problem, build_problem, family
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
@@ -117,7 +118,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
     )
     if options.save:
         check_replaceable(options.save, overwrite=options.overwrite)
-    use_precision(configuration.precision)
+    use_precision(getattr(configuration, "precision", "float32"))
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
@@ -208,7 +209,8 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     Grid and ratio default to those that the first closure was trained on, and so does the physics with the preset
     "default"; with ``--start`` all of it is that of the saved simulations.
     """
-    name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
+    found = named_problem(arguments, "evaluate", others=("kolmogorov-closure", "kolmogorov-rom"))
+    name = "advection" if found is None else found.name
     default = default_settings(name, arguments)
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:

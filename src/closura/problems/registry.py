@@ -6,6 +6,8 @@ from typing import Any
 
 from closura.core.definition import PROBLEMS as PROBLEMS
 from closura.core.definition import ProblemDefinition, definition_of
+from closura.core.problem import Problem as Described
+from closura.problems.from_solvers import from_solvers
 from closura.problems.problem import Problem
 
 
@@ -37,8 +39,15 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
     TypeError
         If the settings belong to no problem that is known.
     """
-    found: Problem = definition_of(configuration).build(configuration, split, data_dir=data_dir)  # type: ignore[arg-type]
-    return found
+    definition = definition_of(configuration)
+    found: Problem | Described = definition.build(configuration, split, data_dir=data_dir)  # type: ignore[arg-type]
+    return from_solvers(definition.name, found, split) if isinstance(found, Described) else found
+
+
+def described_by_solvers(configuration: Any, split: str = "test") -> Described | None:
+    """What the author of a problem wrote, where it is described by its solvers."""
+    found = definition_of(configuration).build(configuration, split)  # type: ignore[arg-type]
+    return found if isinstance(found, Described) else None
 
 
 def judged_on(configuration: Any) -> Any:

@@ -100,7 +100,7 @@ def spread_of(metric: Metric, values: np.ndarray) -> dict[str, Any]:
     """Spread of a metric over simulations, with the geometric mean where that is what counts; ``n`` of them."""
     if not len(values):
         return {key: math.nan for key in spread(np.zeros(1))} | {"not_finite": 0, "n": 0}
-    found: dict[str, Any] = {**spread(values), "n": len(values)}
+    found: dict[str, Any] = {**spread(values, better=metric.better), "n": len(values)}
     if metric.aggregate == "geometric":
         found["geometric_mean"] = geometric_mean(values)
     return found

@@ -60,7 +60,8 @@ def _columns(results: Results, published: bool) -> list[_Column]:
     def other(metric: Metric) -> Callable[[str, dict[str, Any]], str]:
         if metric.aggregate == "geometric":
             return lambda _, e: quantity(e[metric.name]["geometric_mean"], metric.percent) if metric.name in e else "–"
-        return lambda _, e: _mean(e[metric.name], metric.percent) if metric.name in e else "–"
+        lost = "-∞" if metric.better == "higher" else "∞"
+        return lambda _, e: _mean(e[metric.name], metric.percent).replace("∞", lost) if metric.name in e else "–"
 
     at = f"{error.title}{unit} at {results.moment(results.steps)}"
     if error.aggregate == "geometric":
