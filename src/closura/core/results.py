@@ -373,17 +373,23 @@ class Results:
         return str(self.data.attrs.get("samples", "simulation"))
 
     def samples(self, values: Float64[np.ndarray, "case *time"]) -> Float64[np.ndarray, "sample *time"]:
-        """The values that statistics are over: as they are, or the mean over each group in order of appearance."""
+        """The values that statistics are over: as they are, or the mean over each group in order of appearance.
+
+        NaN stands for what does not exist: it enters no mean.
+        """
         if "samples" not in self.data.attrs:
             return values
-        member = np.asarray(self.groups)
+        own = [values[np.asarray(self.groups) == group] for group in dict.fromkeys(self.groups)]
         with np.errstate(invalid="ignore"):
-            return np.stack([np.mean(values[member == group], axis=0) for group in dict.fromkeys(self.groups)])
+            return np.stack(
+                [np.sum(each, axis=0, where=~np.isnan(each)) / (~np.isnan(each)).sum(axis=0) for each in own]
+            )
 
     def last(self, name: str, metric: str | None = None) -> Float64[np.ndarray, " sample"]:
         """Values at the last time of a metric (default: the one that counts), ready for statistics."""
         found = self.errors(name) if metric is None else self.of(metric, name)
-        return self.samples(found[:, -1] if found.ndim == 2 else found)
+        last = found[:, -1] if found.ndim == 2 else found
+        return self.samples(np.where(np.isnan(last), np.inf, last) if metric is None else last)
 
     def diverged_at(self, name: str) -> Int[np.ndarray, " case"]:
         """Index of the first time at which each simulation had diverged, -1 for none."""

@@ -36,7 +36,9 @@ def errors_at(results: Results, name: str, step: int, chosen: np.ndarray | None 
     """
     pick = np.ones(results.simulations, bool) if chosen is None else chosen
     lost = results.diverged_at(name)[pick]
-    error = results.errors(name)[pick, step] if chosen is not None else results.samples(results.errors(name))[:, step]
+    error = results.errors(name)[pick, step]
+    if chosen is None:
+        error = results.samples(np.where(np.isnan(error), np.inf, error))
     sign = -1.0 if results.error.better == "higher" else 1.0
     quartiles = sorted(sign * float(quantile_per_step(sign * error[:, None], part)[0]) for part in (0.25, 0.75))
     result: dict[str, Any] = {

@@ -136,8 +136,8 @@ def _entry(results: Results, name: str, reference: str | None, published: bool) 
             entry["mass_error"] = spread(np.abs(_infinite(last)))
         else:
             # NaN: the metric does not exist for this simulation, unless it has diverged.
-            defined = ~np.isnan(last) | (results.diverged_at(name) >= 0)
-            entry[metric.name] = spread_of(metric, _defined(results, last, defined))
+            last = results.samples(np.where(np.isnan(last) & (results.diverged_at(name) >= 0), np.inf, last))
+            entry[metric.name] = spread_of(metric, last[~np.isnan(last)])
     initial = results.relative_to_initial(name)
     if initial is not None:
         entry["relative_to_initial"] = spread(_infinite(initial[:, -1]))
@@ -160,12 +160,6 @@ def _steps_below(results: Results, name: str, published: bool) -> dict[str, Any]
 
 def _per_step(values: np.ndarray) -> dict[str, np.ndarray]:
     return {"mean": mean_per_step(values), "median": quantile_per_step(values), "std": std_per_step(values)}
-
-
-def _defined(results: Results, values: np.ndarray, defined: np.ndarray) -> np.ndarray:
-    """What statistics are over, without simulations, or groups of them, for which a metric does not exist."""
-    kept = results.samples(np.where(defined, values, 0.0))
-    return kept[results.samples(defined.astype(np.float64)) == 1]
 
 
 def _infinite(values: np.ndarray) -> np.ndarray:
