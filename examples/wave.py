@@ -61,6 +61,7 @@ class Bumps(closura.CaseSampler):
 
 @closura.problem("wave", physics=Physics)
 def wave(physics, split):
+    """Upwind differences on a coarse grid, and fifth-order ones on eight times as many points as the reference."""
     coarse = closura.Grid((physics.cells,))
     fine = coarse.refine(8)
     return closura.Problem(

@@ -31,6 +31,7 @@ _PLACES = {
     "Settings": "settings",
     "Share": "settings",
     # plug-ins: one decorated object each
+    "baseline": "core.baseline",
     "figure": "reporting.figure",
     "metric": "core.metric",
     "problem": "core.definition",
@@ -53,6 +54,7 @@ _NAMED_DIFFERENTLY = {"ClosureSpec": "Decision"}
 __all__ = ["__version__", *_PLACES]
 
 if _TYPE_CHECKING:
+    from closura.core.baseline import baseline as baseline
     from closura.core.case import Case as Case
     from closura.core.case import CaseSampler as CaseSampler
     from closura.core.definition import problem as problem

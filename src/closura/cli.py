@@ -43,6 +43,9 @@ Problems:
   kolmogorov-closure, kolmogorov-rom    fitted to data sets of it: closures that give back the small scales, and
                 reduced-order models of the large ones
 
+PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, with any command, adds the metrics,
+figures, tables, baselines, closures and learners that a file defines.
+
 Each command explains its options with --help.
 
 Exit status: 0, or 1 (a training diverged), 2 (input that cannot be used), 3 (a training ended worse than no closure, or
@@ -83,7 +86,7 @@ def _main(arguments: list[str]) -> None:
     if arguments[0] not in commands:
         print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
         sys.exit(2)
-    rest = arguments[1:]
+    rest = _without_plugins(arguments[1:])
     if (
         arguments[0] in ("train", "evaluate")
         and not {"-h", "--help"} & set(rest)
@@ -94,6 +97,25 @@ def _main(arguments: list[str]) -> None:
         print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
         sys.exit(2)
     _run(commands[arguments[0]], rest)
+
+
+def _without_plugins(arguments: list[str]) -> list[str]:
+    """Import the files that ``--plugin FILE`` names, and leave the other arguments."""
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word != "--plugin" and not word.startswith("--plugin="):
+            rest.append(word)
+            continue
+        file = word.partition("=")[2] if "=" in word else next(words, "")
+        from closura.core.registry import load_file
+
+        try:
+            load_file(file)
+        except (ValueError, OSError) as error:
+            print(f"error: --plugin: {error}" if file else "error: --plugin needs a Python file", file=sys.stderr)
+            sys.exit(2)
+    return rest
 
 
 def _may_be_a_problem(word: str) -> bool:

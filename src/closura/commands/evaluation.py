@@ -23,6 +23,7 @@ from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.commands.problems import named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
+from closura.core.metric import METRICS
 from closura.evaluation import (
     evaluate,
     load_simulations,
@@ -150,6 +151,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             threshold=options.threshold,
             dynamics={name: each.dynamics for name, each in own.items()},
             bases={name: problem.uncorrected(each) for name, each in own.items()},
+            metrics=[metric for metric in METRICS.loaded().values() if not metric.series],
             save=(lambda *found: fields.append(found)) if options.save else None,
             timing=options.timing,
             description=described,

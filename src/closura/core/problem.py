@@ -1,7 +1,7 @@
 """A problem: cases, solvers on any grid, a reference, and what counts as an error."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -98,6 +98,21 @@ class Problem:
             raise ValueError(f"each method has one role; got {self.uncorrected}, {', '.join(self.baselines)}")
         if not self.dt > 0 or self.horizon < 1:
             raise ValueError(f"need a positive time step and horizon; got {self.dt} and {self.horizon}")
+
+    def with_baselines(self, further: Mapping[str, Callable[[Grid], Solver]]) -> "Problem":
+        """The same problem with baselines from elsewhere.
+
+        Raises
+        ------
+        ValueError
+            If a name is taken.
+        """
+        own = self.solver
+
+        def solver(name: str, grid: Grid) -> Solver:
+            return further[name](grid) if name in further else own(name, grid)
+
+        return replace(self, solver=solver, baselines=(*self.baselines, *further))
 
     @property
     def reference_substeps(self) -> int:

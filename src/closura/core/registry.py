@@ -187,9 +187,15 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 def home_of(entry: object) -> str:
-    """The module that defines an entry: that of a class or function, or of the first function that an object holds."""
+    """The module that defines an entry: that of a class or function, or of the first function that an object holds.
+
+    An object may say it itself, as ``__module__``.
+    """
     if isinstance(entry, type | FunctionType):
         return entry.__module__
+    said = getattr(entry, "__dict__", {}).get("__module__")
+    if isinstance(said, str):
+        return said
     for value in getattr(entry, "__dict__", {}).values():
         while isinstance(value, partial):
             value = value.func

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from jaxtyping import Array, Float, PyTree
 
 from closura.core.problem import Problem as Described
-from closura.core.solver import Solver
+from closura.core.solver import Solver, step_like
 from closura.grids import Grid
 from closura.problems.from_solvers import as_case
 from closura.problems.problem import Draw, Problem
@@ -45,7 +45,7 @@ class SolverStepper(Stepper):
     def step(self, state: State, prepared: PyTree[Array]) -> State:
         """One step."""
         parameters, dt = prepared
-        return self.solver.advance(state, parameters, dt)
+        return self.solver.advance(state, parameters, step_like(dt, state))
 
     def observe(self, state: State) -> Seen:
         """On the coarse grid."""
