@@ -135,8 +135,7 @@ def _entry(results: Results, name: str, reference: str | None, published: bool) 
         if metric.name == CONSERVATION:
             entry["mass_error"] = spread(np.abs(_infinite(last)))
         else:
-            # NaN: the metric does not exist for this simulation, unless it has diverged.
-            last = results.samples(np.where(np.isnan(last) & (results.diverged_at(name) >= 0), np.inf, last))
+            last = results.samples(np.where(np.isnan(last) & _exists(results, metric), np.inf, last))
             entry[metric.name] = spread_of(metric, last[~np.isnan(last)])
     initial = results.relative_to_initial(name)
     if initial is not None:
@@ -160,6 +159,12 @@ def _steps_below(results: Results, name: str, published: bool) -> dict[str, Any]
 
 def _per_step(values: np.ndarray) -> dict[str, np.ndarray]:
     return {"mean": mean_per_step(values), "median": quantile_per_step(values), "std": std_per_step(values)}
+
+
+def _exists(results: Results, metric: Metric) -> np.ndarray:
+    """Whether a metric exists at the end of each simulation: for some method it is a number."""
+    known = ~np.isnan(results.data[metric.name].values).all(axis=0)
+    return np.asarray(known if known.ndim == 1 else known[:, -1])
 
 
 def _infinite(values: np.ndarray) -> np.ndarray:

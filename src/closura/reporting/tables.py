@@ -92,7 +92,8 @@ def _columns(results: Results, published: bool) -> list[_Column]:
             )
         elif metric.name != error.name and (metric.better or results.sample == "simulation"):
             shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
-            columns.append(_Column(f"{metric.title}{shown}", 1, other(metric)))
+            mean = ", geometric mean" if metric.aggregate == "geometric" else ""
+            columns.append(_Column(f"{metric.title}{shown}{mean}", 1, other(metric)))
     columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
     if results.closures and results.steps > 0:
         columns.append(_Column("ever worse than base", 1, harm))
