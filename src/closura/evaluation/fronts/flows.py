@@ -18,11 +18,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Scalar
 
-from closura.evaluation.ensembles import correlation_time, vorticity_correlation
 from closura.evaluation.fronts.cells import Scheme, climb, held_out_draws, own_steps
 from closura.evaluation.fronts.contender import Contender, Horizon, Ladder, Outcome, Suite
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, solver
 from closura.evaluation.fronts.stepping import by_step, work
+from closura.metrics.ensembles import correlation_time, vorticity_correlation
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics

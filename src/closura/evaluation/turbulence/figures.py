@@ -11,8 +11,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from closura.core import Role
-from closura.evaluation.ensembles import vorticity
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, TurbulenceEvaluation
+from closura.metrics.ensembles import vorticity
 from closura.numerics.fourier import refine
 from closura.reporting.figures.fields import draw_picture
 from closura.reporting.scales import colour_map

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
-from closura.evaluation.ensembles import (
+from closura.metrics.ensembles import (
     FlowStatistics,
     FlowSummary,
     Horizon,

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from closura.evaluation.ensembles import FlowSummary, compare_flows
 from closura.evaluation.turbulence.study import PERSISTENCE, THRESHOLDS, Model, TurbulenceEvaluation
 from closura.files import write_atomically
+from closura.metrics.ensembles import FlowSummary, compare_flows
 from closura.plain import plain
 from closura.reporting.formatting import bounded, short
 from closura.reporting.terminal import print_rows
