@@ -7,9 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closura.evaluation.fronts.front import on_front, typical_error
 
 from closura.arrays import masked_numbers, real_numbers
-from closura.evaluation.fronts.front import on_front, typical_error
 from closura.grids import Grid
 from closura.interpretation import Moments, pearson
 from closura.metrics.ensembles import (
@@ -34,6 +34,7 @@ from closura.metrics.ensembles import (
     vorticity_correlation,
     wasserstein,
 )
+from closura.metrics.pareto import on_front, typical_error
 from closura.metrics.statistics import mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.numerics import courant_number
 from closura.numerics._checks import check_floating

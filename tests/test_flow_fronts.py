@@ -12,16 +12,16 @@ import pytest
 from closura.cli import main
 from closura.closures import build
 from closura.evaluation import evaluate
-from closura.evaluation.fronts import CELL_SUITES, Ladder, run_benchmark
-from closura.evaluation.fronts.cells import held_out_draws
+from closura.evaluation.fronts import CELL_BENCHMARKS, Sweep, run_benchmark
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, scheme_of, seen, solver
 from closura.evaluation.fronts.flows import WATCHES, usual_grids
-from closura.evaluation.fronts.records import as_json, read_json, write_json
-from closura.evaluation.fronts.stepping import by_courant, by_step, run
 from closura.interop import save_weights
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
 from closura.problems.kolmogorov.dynamics import on_grid
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.reporting.benchmark.record import as_json, read_json, write_json
+from closura.simulation.cells import held_out_draws
+from closura.simulation.stepping import by_courant, by_step, run
 
 KEY = jax.random.key(3)
 SMALL = KolmogorovConfiguration(
@@ -43,9 +43,9 @@ def problem(cache):
     return build_problem(SMALL, "test")
 
 
-def suite_of(problem, ladder, closures=None, configuration=SMALL, simulations=3):
-    return CELL_SUITES["kolmogorov"](
-        problem, configuration, ladder, closures or {}, {}, simulations=simulations, key=KEY
+def suite_of(problem, sweep, closures=None, configuration=SMALL, simulations=3):
+    return CELL_BENCHMARKS["kolmogorov"](
+        problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
     )
 
 
@@ -55,21 +55,21 @@ def still(observed):
 
 
 @pytest.fixture(scope="module")
-def suite(problem):
-    ladder = Ladder(grids=(12, 24), schemes=("quick", "spectral"), courant=(0.4,), times=(1.0, 2.0))
+def benchmark(problem):
+    sweep = Sweep(grids=(12, 24), schemes=("quick", "spectral"), courant=(0.4,), times=(1.0, 2.0))
     with pytest.MonkeyPatch.context() as patch:
         # Followed to 20 instead of 500 steps.
         patch.setitem(WATCHES, "kolmogorov", WATCHES["kolmogorov"]._replace(end=20))
-        return suite_of(problem, ladder, {"still": still})
+        return suite_of(problem, sweep, {"still": still})
 
 
-def contender(suite, name):
-    return next(c for c in suite.contenders if c.name == name)
+def method(benchmark, name):
+    return next(c for c in benchmark.methods if c.name == name)
 
 
-def errors(suite, name, truth="own"):
-    one = contender(suite, name)
-    return suite.error(one.run(suite.draws).fields, suite.truths[truth](one))
+def errors(benchmark, name, truth="own"):
+    one = method(benchmark, name)
+    return benchmark.error(one.run(benchmark.draws).fields, benchmark.truths[truth](one))
 
 
 # --- solvers as steppers ----------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_diffusion_at_rest_is_stable_at_the_limit_and_not_far_beyond(scheme):
     assert not grown(3.0) < 1
 
 
-# --- the suite --------------------------------------------------------------------------------------------------------
+# --- the benchmark ---------------------------------------------------------------------------------------------------
 
 
 def test_usual_grids_hold_the_forcing():
@@ -148,41 +148,41 @@ def test_usual_grids_hold_the_forcing():
     assert usual_grids(KolmogorovConfiguration()) == (10, 12, 16, 18, 24, 36, 48)
 
 
-def test_draws_are_those_of_evaluate(problem, suite):
+def test_draws_are_those_of_evaluate(problem, benchmark):
     """States of the pool in turn: no two simulations share one before all have come."""
     start = problem.begin.member(jnp.asarray(2, jnp.int32), key=jax.random.split(KEY, 3)[2])
-    assert np.allclose(problem.dynamics.start(jax.tree.map(lambda x: x[2], suite.draws))[0], start.state, atol=1e-6)
+    assert np.allclose(problem.dynamics.start(jax.tree.map(lambda x: x[2], benchmark.draws))[0], start.state, atol=1e-6)
 
 
-def test_errors_agree_with_evaluate(problem, suite):
+def test_errors_agree_with_evaluate(problem, benchmark):
     known = evaluate(replace(problem, finer={}), {"still": still}, simulations=3, steps=10, key=KEY, timing=False)
     for name, other in (("no model 12 dt 0.2", "no model"), ("still", "still")):
         # Ten coarse steps in float32; the problem's truth is that of "own".
-        assert np.allclose(errors(suite, name), known.methods[other].error[:, [5, 10]], rtol=1e-3, atol=1e-5)
+        assert np.allclose(errors(benchmark, name), known.methods[other].error[:, [5, 10]], rtol=1e-3, atol=1e-5)
 
 
-def test_truths_and_what_has_no_place_on_their_fronts(suite):
-    assert list(suite.truths) == ["own", "converged"]
-    assert np.all(errors(suite, "truth: own") < 1e-10)
-    apart = errors(suite, "truth: own", "converged")
-    assert np.allclose(apart, errors(suite, "truth: converged", "own"), rtol=0.05)
+def test_truths_and_what_has_no_place_on_their_fronts(benchmark):
+    assert list(benchmark.truths) == ["own", "converged"]
+    assert np.all(errors(benchmark, "truth: own") < 1e-10)
+    apart = errors(benchmark, "truth: own", "converged")
+    assert np.allclose(apart, errors(benchmark, "truth: converged", "own"), rtol=0.05)
     # Sixteen points do not hold this flow; and a finer grid comes nearer than the coarse one, by the converged truth.
     assert np.all(apart > 1e-4)
-    e = {n: np.median(errors(suite, f"spectral {n} C 0.4", "converged")[:, -1]) for n in (12, 24)}
+    e = {n: np.median(errors(benchmark, f"spectral {n} C 0.4", "converged")[:, -1]) for n in (12, 24)}
     assert e[24] < 0.3 * e[12]
-    assert all(not one.kin for one in suite.contenders if one.kind != "truth")
+    assert all(not one.favoured_by for one in benchmark.methods if one.kind != "truth")
 
 
-def test_the_truth_is_kept_on_disk(problem, suite, cache):
+def test_the_truth_is_kept_on_disk(problem, benchmark, cache):
     assert len(list((cache / "truth").glob("*.npz"))) >= 2
-    again = suite_of(problem, Ladder(grids=(12,), schemes=("quick",), times=(1.0, 2.0), quick=True))
+    again = suite_of(problem, Sweep(grids=(12,), schemes=("quick",), times=(1.0, 2.0), quick=True))
     assert list(again.truths) == ["own"]
 
 
-def test_for_how_long_simulations_follow_the_truth(suite):
-    long, short = suite.horizons[1], suite.horizons[0]
+def test_for_how_long_simulations_follow_the_truth(benchmark):
+    long, short = benchmark.horizons[1], benchmark.horizons[0]
     assert (short.name, long.name, long.end) == ("correlation > 0.95", "correlation > 0.8", pytest.approx(4.0))
-    truth = suite.truths["own"](suite.contenders[0])
+    truth = benchmark.truths["own"](benchmark.methods[0])
     assert np.allclose(long.of(truth, truth), 4.0)
     # Half the truth and half of another flow from the third look (t = 3) on: 1 before it, then far below.
     other = np.where(np.arange(truth.shape[1])[None, :, None, None, None] < 3, truth, np.roll(truth, 5, axis=-1))
@@ -190,34 +190,34 @@ def test_for_how_long_simulations_follow_the_truth(suite):
     broken = truth.copy()
     broken[:, 1:] = np.nan
     assert np.allclose(long.of(broken, truth), 1.0)
-    fields = contender(suite, "quick 12 C 0.4").run(suite.draws).fields
+    fields = method(benchmark, "quick 12 C 0.4").run(benchmark.draws).fields
     assert np.all(short.of(fields, truth) <= long.of(fields, truth) + 1e-9)
 
 
 def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
-    suite = suite_of(problem, Ladder(grids=(12,), schemes=("spectral",), times=(1.0,), quick=True))
-    rules = [c.rule for c in suite.contenders if c.family == "spectral" and c.kind == "classical"]
+    benchmark = suite_of(problem, Sweep(grids=(12,), schemes=("spectral",), times=(1.0,), quick=True))
+    rules = [c.rule for c in benchmark.methods if c.family == "spectral" and c.kind == "classical"]
     assert rules == [f"C {share * limits('spectral').carried:.3g}" for share in (1.4, 0.9)]
-    lost = run(FlowStepper(solver(SMALL, "central2", 12), 12), by_courant(40.0, (20.0, 40.0)), 40.0, 0, suite.draws)
+    lost = run(FlowStepper(solver(SMALL, "central2", 12), 12), by_courant(40.0, (20.0, 40.0)), 40.0, 0, benchmark.draws)
     assert lost.failed.all()
     # A flow that is too fast is not marched on in ever more steps.
     slow = FlowStepper(solver(SMALL, "central2", 12), 12, fastest=1e-3)
-    stopped = run(slow, by_courant(0.4, (20.0, 40.0)), 40.0, 0, suite.draws)
+    stopped = run(slow, by_courant(0.4, (20.0, 40.0)), 40.0, 0, benchmark.draws)
     assert stopped.failed.all()
     assert stopped.frequency.max() == 0
 
 
-def test_a_benchmark_of_the_flow_comes_back_from_its_file(suite, tmp_path):
+def test_a_benchmark_of_the_flow_comes_back_from_its_file(benchmark, tmp_path):
     names = ("truth: own", "quick 12 C 0.4", "still")
-    few = replace(suite, contenders=tuple(c for c in suite.contenders if c.name in names))
+    few = replace(benchmark, methods=tuple(c for c in benchmark.methods if c.name in names))
     found = run_benchmark(few, batch=2, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
-    assert again.suite.horizons[1].name == "correlation > 0.8"
+    assert again.benchmark.horizons[1].name == "correlation > 0.8"
     for name, point in found.points.items():
         # Four digits are written.
         for which in point.horizons["own"]:
             assert np.allclose(again.points[name].horizons["own"][which], point.horizons["own"][which], rtol=1e-3)
-    kept = {c["name"]: c for c in as_json(again)["contenders"]}
+    kept = {c["name"]: c for c in as_json(again)["methods"]}
     assert kept["truth: own"]["horizons"]["own"]["correlation > 0.8"]["at_the_end"] == 3
     beside = found.longer("still", "own", "correlation > 0.8")
     mean = found.horizon("still", "own", "correlation > 0.8") - found.horizon(
@@ -248,7 +248,7 @@ def test_the_command(tmp_path, capsys, problem):
     }
     found = json.loads((tmp_path / "out" / "fronts.json").read_text())
     assert found["horizons"] == {"correlation > 0.95": 2.0, "correlation > 0.8": 2.0}
-    by_name = {c["name"]: c for c in found["contenders"]}
+    by_name = {c["name"]: c for c in found["methods"]}
     idle, base = by_name["idle"], by_name["no model 12 dt 0.2"]
     assert idle["errors"]["own"]["2"]["mean"] == pytest.approx(base["errors"]["own"]["2"]["mean"], rel=1e-3)
     assert idle["horizons"]["own"]["correlation > 0.8"]["mean"] > 0

@@ -9,60 +9,60 @@ import pytest
 
 from closura.evaluation import evaluate
 from closura.evaluation.fronts import (
-    CELL_SUITES,
-    Contender,
-    Ladder,
-    Suite,
+    CELL_BENCHMARKS,
+    Benchmark,
+    Method,
+    Sweep,
     Work,
-    law_suite,
+    law_benchmark,
     on_front,
     paired,
     run_benchmark,
 )
 from closura.evaluation.fronts.advection import AdvectionStepper
 from closura.evaluation.fronts.burgers import BurgersStepper
-from closura.evaluation.fronts.contender import Outcome
-from closura.evaluation.fronts.front import typical_error
 from closura.evaluation.fronts.laws import held_out_conditions
-from closura.evaluation.fronts.records import as_json, read_json, write_json
-from closura.evaluation.fronts.stepping import by_courant, by_step, run
-from closura.evaluation.fronts.tables import important, markdown
-from closura.evaluation.fronts.transfer import check_grids, interpolate, interpolation, transfer
 from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, run_study
 from closura.grids import Grid
+from closura.metrics.pareto import typical_error
 from closura.numerics import block_mean, courant_limit, get_integrator, subsample
+from closura.numerics.transfer import check_grids, interpolate, interpolation, transfer
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import AdvectionSolver
 from closura.problems.burgers import BurgersSolver
 from closura.problems.characteristics import cubic
 from closura.problems.problem import Draw
+from closura.reporting.benchmark.record import as_json, read_json, write_json
+from closura.reporting.benchmark.tables import important, markdown
+from closura.simulation.stepping import by_courant, by_step, run
+from closura.simulation.sweep import Outcome
 
 KEY = jax.random.key(3)
 ADVECTION = AdvectionConfiguration(cells=16, ratio=2)
 BURGERS = BurgersConfiguration(cells=16, ratio=2)
 
 
-def suite_of(configuration, ladder, closures=None, simulations=3):
+def suite_of(configuration, sweep, closures=None, simulations=3):
     problem = build_problem(configuration, "test")
-    found = CELL_SUITES[problem.name](
-        problem, configuration, ladder, closures or {}, {}, simulations=simulations, key=KEY
+    found = CELL_BENCHMARKS[problem.name](
+        problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
     )
     return problem, found
 
 
-def contender(suite, name):
-    return next(c for c in suite.contenders if c.name == name)
+def method(benchmark, name):
+    return next(c for c in benchmark.methods if c.name == name)
 
 
-def errors(suite, name, truth="published"):
-    one = contender(suite, name)
-    return suite.error(one.run(suite.draws).fields, suite.truths[truth](one))
+def errors(benchmark, name, truth="published"):
+    one = method(benchmark, name)
+    return benchmark.error(one.run(benchmark.draws).fields, benchmark.truths[truth](one))
 
 
 @pytest.fixture(scope="module")
 def advection():
-    ladder = Ladder(schemes=("upwind5", "central2"), grids=(8, 32, 64), courant=(0.5,))
-    return suite_of(ADVECTION, ladder, {"nudge": nudge})
+    sweep = Sweep(schemes=("upwind5", "central2"), grids=(8, 32, 64), courant=(0.5,))
+    return suite_of(ADVECTION, sweep, {"nudge": nudge})
 
 
 def nudge(observed):
@@ -149,7 +149,7 @@ def test_interpolation_keeps_constants_and_converges(kind, centred, n, m):
 
 @pytest.mark.parametrize("seam", [False, True])
 def test_velocities_on_finer_grids_are_those_of_the_exact_truth(seam):
-    """The interpolant that contenders on finer grids get is the one that characteristics follow."""
+    """The interpolant that methods on finer grids get is the one that characteristics follow."""
     field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8)))
     ours = interpolate(field, jnp.asarray(interpolation(8, 24, "cubic", centred=False, seam=seam)))
     places = jnp.asarray(np.stack(np.meshgrid(np.arange(24) / 3, np.arange(24) / 3, indexing="ij")))
@@ -239,15 +239,15 @@ def test_times_between_own_steps_are_refused():
 
 
 def test_ladders():
-    ladder = Ladder()
-    assert ladder.steps(2.0) == (1.8, 1.0, 0.5)
-    assert ladder.steps(0.0) == ()  # never stable
-    assert Ladder(courant=(0.25, 1.0, 1.5)).steps(1.2) == (1.0, 0.25)
+    sweep = Sweep()
+    assert sweep.steps(2.0) == (1.8, 1.0, 0.5)
+    assert sweep.steps(0.0) == ()  # never stable
+    assert Sweep(courant=(0.25, 1.0, 1.5)).steps(1.2) == (1.0, 0.25)
     with pytest.raises(ValueError, match="unknown scheme 'b'; valid: a, c"):
-        Ladder(schemes=("b",)).chosen(("a", "c"))
+        Sweep(schemes=("b",)).chosen(("a", "c"))
     for wrong in ({"courant": (-1.0,)}, {"times": (0.2, 0.1)}, {"grids": (2,)}, {"grids": (16, 16)}):
         with pytest.raises(ValueError, match=r"--\w+ |grids need"):
-            Ladder(**wrong)
+            Sweep(**wrong)
 
 
 # --- problems ---------------------------------------------------------------------------------------------------------
@@ -255,27 +255,27 @@ def test_ladders():
 
 def test_advection_agrees_with_evaluate(advection):
     """The coarse solver, and a closure after the burn-in, have the errors that ``closura evaluate`` gives them."""
-    problem, suite = advection
+    problem, benchmark = advection
     known = evaluate(replace(problem, rivals={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
     for name, other in (("CGS 16 dt 0.0156", "CGS"), ("nudge, burnt in", "nudge")):
         # Another order of operations in float32, 51 steps.
-        assert np.allclose(errors(suite, name)[:, 0], known.methods[other].error[:, -1], rtol=1e-4)
+        assert np.allclose(errors(benchmark, name)[:, 0], known.methods[other].error[:, -1], rtol=1e-4)
 
 
 def test_burgers_agrees_with_evaluate():
     """Without a burn-in so do the rivals."""
-    problem, suite = suite_of(BURGERS, Ladder(schemes=("upwind5",), grids=(16,), times=(0.140625, 0.28125)))
+    problem, benchmark = suite_of(BURGERS, Sweep(schemes=("upwind5",), grids=(16,), times=(0.140625, 0.28125)))
     few = replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={})
     known = evaluate(few, {}, simulations=3, steps=10, key=KEY, timing=False)
     assert problem.time_step == 0.028125
     for scheme in ("CGS", "upwind5"):
-        found = errors(suite, f"{scheme} 16 dt 0.0281", "own")
+        found = errors(benchmark, f"{scheme} 16 dt 0.0281", "own")
         assert np.allclose(found, known.methods[scheme].error[:, [5, 10]], rtol=2e-4)
 
 
 def test_conservation_laws_agree_with_evaluate():
     law = LAW_PROBLEMS["burgers-1d"]
-    suite = law_suite(law, Ladder(grids=(32,), courant=(0.5,), schemes=("weno5-js",)), {}, simulations=3, seed=0)
+    benchmark = law_benchmark(law, Sweep(grids=(32,), courant=(0.5,), schemes=("weno5-js",)), {}, simulations=3, seed=0)
     how = {"integrator": law.integrator, "splitting": law.splitting, "projection": "component"}
     methods = {name: classical(name, law.law, **how) for name in ("weno5-js",)}
     initial = {c.name: c for c in held_out_conditions(law, 3, 0)}
@@ -283,30 +283,30 @@ def test_conservation_laws_agree_with_evaluate():
     for name in methods:
         for cells in (32,):
             theirs = [known.error(name, each, cells, "l2") for each in initial]
-            assert np.allclose(errors(suite, f"{name} {cells} C 0.5", "exact")[:, 0], theirs, rtol=1e-12)
+            assert np.allclose(errors(benchmark, f"{name} {cells} C 0.5", "exact")[:, 0], theirs, rtol=1e-12)
 
 
 def test_published_and_exact_truths_of_advection(advection):
-    _, suite = advection
-    assert list(suite.truths) == ["published", "exact"]
-    assert np.all(errors(suite, "truth: published", "published") == 0)
-    apart = errors(suite, "truth: published", "exact")
-    assert np.array_equal(apart, errors(suite, "truth: exact", "published"))
-    e = {n: errors(suite, f"upwind5 {n} C 0.5", "exact").mean() for n in (8, 64)}
+    _, benchmark = advection
+    assert list(benchmark.truths) == ["published", "exact"]
+    assert np.all(errors(benchmark, "truth: published", "published") == 0)
+    apart = errors(benchmark, "truth: published", "exact")
+    assert np.array_equal(apart, errors(benchmark, "truth: exact", "published"))
+    e = {n: errors(benchmark, f"upwind5 {n} C 0.5", "exact").mean() for n in (8, 64)}
     # Finer grids come nearer to the exact truth, and nearer than the published one, central differences on 32 points.
     assert e[8] > 4 * e[64]
     assert e[64] < 0.5 * apart.mean()
     # Near the published truth by sharing its grid: that is no merit.
-    kin = contender(suite, "central2 32 C 0.5")
-    assert kin.kin == {"published"}
-    assert errors(suite, kin.name).mean() < 0.2 * errors(suite, kin.name, "exact").mean()
+    favoured_by = method(benchmark, "central2 32 C 0.5")
+    assert favoured_by.favoured_by == {"published"}
+    assert errors(benchmark, favoured_by.name).mean() < 0.2 * errors(benchmark, favoured_by.name, "exact").mean()
 
 
 # --- all together -----------------------------------------------------------------------------------------------------
 
 
-def toy(name, error, cost, kind="classical", kin=frozenset(), points=8):
-    """A contender with given errors, whose step is ``cost`` multiplications of a small matrix."""
+def toy(name, error, cost, kind="classical", favoured_by=frozenset(), points=8):
+    """A method with given errors, whose step is ``cost`` multiplications of a small matrix."""
     fields = np.asarray(error, np.float64).reshape(-1, 1, 1, 1)
 
     def work(draws, members):
@@ -317,7 +317,7 @@ def toy(name, error, cost, kind="classical", kin=frozenset(), points=8):
         return Work(advance, eye, eye)
 
     lost = ~np.isfinite(fields[:, 0, 0, 0])
-    return Contender(
+    return Method(
         name,
         name,
         kind,
@@ -326,20 +326,20 @@ def toy(name, error, cost, kind="classical", kin=frozenset(), points=8):
         lambda draws: Outcome(fields, np.full(len(fields), 10.0), lost),
         work,
         name,
-        kin,
+        favoured_by,
     )
 
 
-def toy_suite(*contenders):
+def toy_suite(*methods):
     zero = np.zeros((3, 1, 1, 1))
-    return Suite(
-        "toy", None, 3, ("1",), contenders, {"zero": lambda _: zero}, {"zero": "nothing"},
+    return Benchmark(
+        "toy", None, 3, ("1",), methods, {"zero": lambda _: zero}, {"zero": "nothing"},
         lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], 8,
     )  # fmt: skip
 
 
 def test_benchmark_of_given_errors_and_costs():
-    suite = toy_suite(
+    benchmark = toy_suite(
         toy("cheap", [4.0, 5.0, 6.0], 1),
         toy("good", [1.0, 2.0, 3.0], 50),
         toy("dominated", [2.0, 3.0, 4.0], 1000),
@@ -347,7 +347,7 @@ def test_benchmark_of_given_errors_and_costs():
         toy("closure", [1.0, 1.0, 1.0], 1500, "closure"),
         toy("the truth", [0.0, 0.0, 0.0], 1, "truth", frozenset({"zero"})),
     )
-    found = run_benchmark(suite, batch=2, repetitions=3, seconds=0.02)
+    found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02)
     assert found.reference == "good"  # the best classical one; neither truth nor closure
     for call in ("single", "batched"):
         assert found.front("zero", call) == ["cheap", "good", "closure"]
@@ -359,7 +359,7 @@ def test_benchmark_of_given_errors_and_costs():
     assert found.points["closure"].cost["single"].median > 5 * found.points["good"].cost["single"].median
     assert found.paired("closure", "zero").value == pytest.approx(-1.0)
     assert {"the truth", "cheap", "good", "closure"} <= set(important(found))
-    plain = {c["name"]: c for c in as_json(found)["contenders"]}
+    plain = {c["name"]: c for c in as_json(found)["methods"]}
     assert plain["lost"]["errors"]["zero"]["1"]["per_simulation"] == [1.0, None, 0.0]
     assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
     assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
@@ -367,13 +367,13 @@ def test_benchmark_of_given_errors_and_costs():
 
 
 def test_a_benchmark_comes_back_from_its_file(tmp_path):
-    suite = toy_suite(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
-    found = run_benchmark(suite, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
+    benchmark = toy_suite(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
+    found = run_benchmark(benchmark, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
     assert as_json(again) == as_json(found)
     assert markdown(again, everyone=True) == markdown(found, everyone=True)
     with pytest.raises(ValueError, match="cannot be run again"):
-        again.suite.contenders[0].run(None)
+        again.benchmark.methods[0].run(None)
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no benchmark"):
         read_json(tmp_path / "other.json")
@@ -381,9 +381,9 @@ def test_a_benchmark_comes_back_from_its_file(tmp_path):
 
 def test_what_a_benchmark_refuses():
     one = toy("one", [1.0, 1.0, 1.0], 1)
-    with pytest.raises(ValueError, match="two contenders are called one"):
+    with pytest.raises(ValueError, match="two methods are called one"):
         toy_suite(one, one)
-    with pytest.raises(ValueError, match="no contender is called 'two'; valid: one"):
+    with pytest.raises(ValueError, match="no method is called 'two'; valid: one"):
         run_benchmark(toy_suite(one), reference="two")
     with pytest.raises(ValueError, match="must be at least 1"):
         run_benchmark(toy_suite(one), batch=0)

@@ -14,7 +14,7 @@ from closura.cli import main
 from closura.commands.console import _Console, fail, work_bar
 from closura.commands.demo import _show as show_demo
 from closura.evaluation import print_table
-from closura.evaluation.fronts.tables import number
+from closura.reporting.benchmark.tables import number
 from closura.reporting.formatting import bounded, short
 from closura.reporting.terminal import print_rows
 from closura.streams import LastingStream, printable

@@ -16,11 +16,14 @@ ENTRIES: dict[str, dict[str, str]] = {
         "profiles": "closura.reporting.figures.profiles:profiles",
         "actions": "closura.reporting.figures.actions:action_strips",
         "animation": "closura.reporting.figures.animation:animation",
+        "front": "closura.reporting.benchmark.figures:front_figure",
+        "follow": "closura.reporting.benchmark.figures:length_figure",
     },
     "closura.tables": {
         "summary": "closura.reporting.tables:_summary",
         "over-time": "closura.reporting.tables:_over_time",
         "groups": "closura.reporting.tables:_groups",
+        "fronts": "closura.reporting.benchmark.tables:_fronts",
         "published-figures": "closura.reporting.published_curves:beside_published",
     },
     "closura.publications": {

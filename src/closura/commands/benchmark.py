@@ -15,30 +15,24 @@ from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.turbulence import FLOWS
-from closura.evaluation.fronts import (
-    BENCHMARKS,
-    CELL_SUITES,
-    FRACTIONS,
-    Fronts,
-    Ladder,
-    Suite,
-    front_figure,
-    horizon_figure,
-    law_suite,
-    page,
-    print_fronts,
-    run_benchmark,
-    write_csv,
-    write_json,
-)
+from closura.core import Results
+from closura.core.results import FILE
+from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS
+from closura.evaluation.fronts.laws import law_benchmark
 from closura.evaluation.laws import LAW_PROBLEMS, learned
 from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
-from closura.parts import Parts, file_name
+from closura.parts import Parts
 from closura.problems import Dynamics, build_problem
+from closura.reporting.benchmark.record import write_json
+from closura.reporting.benchmark.tables import page, print_fronts, write_csv
+from closura.reporting.figure import write_figures
+from closura.reporting.report import write_report
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, Positive, Seed, Settings
+from closura.simulation.benchmark import run_benchmark
+from closura.simulation.sweep import FRACTIONS, Benchmark, Sweep
 
 
 @dataclass(frozen=True)
@@ -64,13 +58,13 @@ class BenchmarkOptions(Settings):
     times
         Times at which errors are taken, in units of simulated time (default: the problem's usual ones).
     reference
-        Name of the contender that all are compared with (default: the best classical one on the coarse grid).
+        Name of the method that all are compared with (default: the best classical one on the coarse grid).
     scale
         "quick": few simulations, small grids, a truth on a smaller grid, for a look.
     batch
         Simulations per call, where several are advanced together.
     repetitions
-        Timed loops of each contender (default 9; quick 3).
+        Timed loops of each method (default 9; quick 3).
     clock
         "wall", or on a busy processor "processor": the time that this process had on it (pin it to one core).
     seed
@@ -101,7 +95,7 @@ class BenchmarkOptions(Settings):
     out: Path | None = None
 
 
-def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
+def run_benchmark_command(arguments: Sequence[str]) -> Results:
     """Parse the command's arguments, run, print the table and write what was asked for.
 
     Raises
@@ -116,12 +110,12 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
     simulations = options.simulations if options.simulations is not None else (4 if quick else 100)
     repetitions = options.repetitions if options.repetitions is not None else (3 if quick else 9)
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
-    ladder = Ladder(
+    sweep = Sweep(
         options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
     )
     use_precision("float64" if configuration is None else configuration.precision)
-    make = _law_suite if configuration is None else partial(_cell_suite, configuration)
-    suite = make(arguments, options, ladder, simulations)
+    make = _law_benchmark if configuration is None else partial(_cell_benchmark, configuration)
+    benchmark = make(arguments, options, sweep, simulations)
     settings = {
         "command": command_line("benchmark", arguments),
         "problem": arguments[0] if configuration is None else to_plain(configuration),
@@ -131,19 +125,23 @@ def run_benchmark_command(arguments: Sequence[str]) -> Fronts:
     }
     with console.status("simulating") as status:
         found = run_benchmark(
-            suite, batch=options.batch, repetitions=repetitions, clock=options.clock,
+            benchmark, batch=options.batch, repetitions=repetitions, clock=options.clock,
             reference=options.reference, settings=settings, report=lambda what: status.update(f"running {what}"),
         )  # fmt: skip
     outputs.deliver(
-        {"--json": partial(write_json, found), "--out": partial(publish, found)}, partial(print_fronts, found, console)
+        {
+            "--json": partial(write_json, found),
+            "--out": partial(publish_benchmark, found, title=f"{found.problem}: error against cost"),
+        },
+        partial(print_fronts, found, console),
     )
     if options.out:
         console.print(f"tables and figures: {options.out}", soft_wrap=True)
     return found
 
 
-def publish(fronts: Fronts, folder: Path) -> Path:
-    """Write tables and figures of a benchmark into a folder.
+def publish_benchmark(results: Results, folder: Path, *, title: str) -> Path:
+    """Write ``fronts.json``, ``table.csv``, ``table.md``, ``results.nc``, figures and ``report.html`` into a folder.
 
     Raises
     ------
@@ -154,28 +152,23 @@ def publish(fronts: Fronts, folder: Path) -> Path:
     """
     check_folder(folder)
     parts = Parts()
-
-    def write(name: str, function: Callable[[Path], Any]) -> None:
-        parts.write(name, folder / name, function)
-
-    write("fronts.json", partial(write_json, fronts))
-    write("table.csv", partial(write_csv, fronts))
-    write("table.md", lambda path: write_atomically(path, page(fronts)))
-    several = len(fronts.suite.times) > 1
-    for truth in fronts.suite.truths:
-        for time, label in enumerate(fronts.suite.times):
-            suffix = f"-t{label}" if several else ""
-            write(f"front-{file_name(truth)}{suffix}.png", partial(front_figure, fronts, truth, time=time))
-        if fronts.suite.horizons:
-            write(f"follow-{file_name(truth)}.png", partial(horizon_figure, fronts, truth))
+    parts.write("fronts.json", folder / "fronts.json", partial(write_json, results))
+    parts.write("table.csv", folder / "table.csv", partial(write_csv, results))
+    parts.write("table.md", folder / "table.md", lambda path: write_atomically(path, page(results)))
+    parts.write(FILE, folder / FILE, lambda path: results.save(path.parent))
+    figures = parts.include(lambda: write_figures(results, folder))
+    parts.write(
+        "report.html", folder / "report.html",
+        lambda path: write_report(path, title=title, comparisons=results, figures=figures, failures=parts.failures),
+    )  # fmt: skip
     parts.close()
     return folder
 
 
-def _cell_suite(
-    configuration: Any, arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladder, simulations: int
-) -> Suite:
-    """The suite of a problem whose closures stand in cells."""
+def _cell_benchmark(
+    configuration: Any, arguments: Sequence[str], options: BenchmarkOptions, sweep: Sweep, simulations: int
+) -> Benchmark:
+    """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     given = given_settings(arguments)
     closures: dict[str, AnyClosure] = {}
@@ -187,18 +180,18 @@ def _cell_suite(
         closures[name] = load_closure(path, theirs.decision)
         if theirs is not problem:
             own[name] = theirs.dynamics
-    return CELL_SUITES[problem.name](
-        problem, configuration, ladder, closures, own, simulations=simulations, key=evaluation_key(options.seed)
+    return CELL_BENCHMARKS[problem.name](
+        problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed)
     )
 
 
-def _law_suite(arguments: Sequence[str], options: BenchmarkOptions, ladder: Ladder, simulations: int) -> Suite:
-    """The suite of a conservation law."""
+def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: Sweep, simulations: int) -> Benchmark:
+    """The benchmark of a conservation law."""
     problem = LAW_PROBLEMS[arguments[0]]
     closures: dict[str, Callable[..., Any]] = {
         name: partial(learned, name, path, problem.law) for name, path in named_closures(options.closure).items()
     }
-    return law_suite(problem, ladder, closures, simulations=simulations, seed=options.seed)
+    return law_benchmark(problem, sweep, closures, simulations=simulations, seed=options.seed)
 
 
 def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
@@ -206,7 +199,7 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     name = arguments[0] if arguments else ""
     if name not in BENCHMARKS and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}")
-    default = default_settings(name, arguments) if name in CELL_SUITES else None
+    default = default_settings(name, arguments) if name in CELL_BENCHMARKS else None
     kind = _arguments(default)
     start = {"name": name or BENCHMARKS[0], "options": BenchmarkOptions()}
     parsed = parse(

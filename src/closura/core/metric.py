@@ -1,5 +1,6 @@
 """What is measured of a simulation."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -35,6 +36,8 @@ class Metric:
         How the values of several simulations make one number.
     series
         Whether it is measured of a whole simulation rather than at each time.
+    limit
+        The largest value that can be measured: those that reach it are lower bounds.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Metric:
     better: Literal["lower", "higher", ""] = "lower"
     aggregate: Aggregate = "mean"
     series: bool = False
+    limit: float = math.inf
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -53,11 +57,11 @@ class Metric:
             object.__setattr__(self, "title", self.name.replace("_", " "))
 
     @property
-    def attributes(self) -> dict[str, str | int]:
+    def attributes(self) -> dict[str, str | int | float]:
         """What is written beside its values."""
         return {
             "long_name": self.title, "units": self.unit, "percent": int(self.percent), "better": self.better,
-            "aggregate": self.aggregate,
+            "aggregate": self.aggregate, "limit": self.limit,
         }  # fmt: skip
 
 

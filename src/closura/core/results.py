@@ -254,6 +254,11 @@ class Results:
         return tuple(name for name, role in self.roles.items() if role in roles)
 
     @property
+    def is_sweep(self) -> bool:
+        """Whether methods stand on several grids with several time steps, with their costs per simulated time."""
+        return "milliseconds_per_time" in self.data
+
+    @property
     def uncorrected(self) -> str:
         """The coarse solver without a closure; where there is none, the first method that has an error."""
         return (self.named(Role.UNCORRECTED) or self.compared)[0]
@@ -537,7 +542,7 @@ def _pictures(variable: str, kept: Mapping[str, np.ndarray], axis: str, along: s
 def _described(name: str, attributes: Mapping[str, Any]) -> Metric:
     return Metric(
         name, _unknown, str(attributes["long_name"]), str(attributes["units"]), bool(attributes["percent"]),
-        attributes["better"], attributes["aggregate"],
+        attributes["better"], attributes["aggregate"], limit=float(attributes.get("limit", np.inf)),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from closura.core import Registry, Results
 from closura.files import write_atomically
+from closura.metrics.pareto import COST
 from closura.parts import Parts
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
@@ -29,10 +30,13 @@ class FigureKind:
     section: str = SECTIONS[0]
     order: int = 50
     ending: str = ""
+    variants: Callable[[Results], Mapping[str, Mapping[str, Any]]] = lambda results: {"": {}}
 
     def suits(self, results: Results) -> bool:
         """Whether the results have what it needs."""
         of_problem = not self.problems or results.problem in self.problems
+        if results.is_sweep and COST not in self.needs:
+            return False
         return of_problem and all(need in results.data for need in self.needs) and self.when(results)
 
     def __call__(self, results: Results, path: str | Path | None = None, **options: Any) -> Figure | bytes:
@@ -60,6 +64,7 @@ def figure(
     section: str = SECTIONS[0],
     order: int = 50,
     ending: str = "",
+    variants: Callable[[Results], Mapping[str, Mapping[str, Any]]] = lambda results: {"": {}},
 ) -> Callable[[Callable[..., Any]], FigureKind]:
     """Register a function that draws a figure: ``draw(results, figure)`` on an empty figure of matplotlib.
 
@@ -89,10 +94,12 @@ def figure(
     ending
         For pictures that are no figures of matplotlib, such as ".gif": the function takes the results alone and gives
         the file's bytes.
+    variants
+        Where there are several figures of a kind: what follows its name in each file's name, and its arguments.
     """
 
     def register(draw: Callable[..., Any]) -> FigureKind:
-        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending)
+        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending, variants)
         return FIGURES.add(name, kind)
 
     return register
@@ -137,11 +144,13 @@ def write_figures(
     """
     folder, parts = Path(folder), Parts()
     for kind in figures_of(results):
-        given = dict((options or {}).get(kind.name, {}))
+        for which, variant in kind.variants(results).items():
+            given = {**variant, **dict((options or {}).get(kind.name, {}))}
 
-        def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:
-            return kind(results, path, **given)
+            def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:
+                return kind(results, path, **given)
 
-        parts.write(kind.name, folder / f"{kind.name}{kind.ending or suffix}", draw)
+            name = f"{kind.name}{which}"
+            parts.write(name, folder / f"{name}{kind.ending or suffix}", draw)
     parts.close()
     return parts.written

@@ -14,7 +14,7 @@ from closura.core import Results
 from closura.files import write_atomically
 from closura.plain import plain
 from closura.reporting.citations import sources_of
-from closura.reporting.figure import FIGURES, SECTIONS
+from closura.reporting.figure import FIGURES, SECTIONS, FigureKind
 from closura.reporting.findings import findings
 from closura.reporting.picture import data_uri
 from closura.reporting.table import tables_of
@@ -95,16 +95,19 @@ def _comparison(heading: str, results: Results, figures: Mapping[str, Path]) -> 
     kinds, sections = FIGURES.all(), dict[str, list[dict[str, str]]]()
     order = {section: number for number, section in enumerate(SECTIONS)}
 
+    def kind_of(name: str) -> FigureKind | None:
+        return kinds.get(name) or kinds.get(name.partition("-")[0])
+
     def place(name: str) -> tuple[Any, ...]:
-        if name not in kinds:
+        kind = kind_of(name)
+        if kind is None:
             return (len(order) + 1, "", 0, name)
-        kind = kinds[name]
         return (order.get(kind.section, len(order)), kind.section, kind.order, name)
 
     for name in sorted(figures, key=place):
-        known = name in kinds
-        section = kinds[name].section if known else "More figures"
-        caption = kinds[name].caption if known else name.replace("_", " ").capitalize() + "."
+        kind = kind_of(name)
+        section = kind.section if kind else "More figures"
+        caption = kind.caption if kind else name.replace("_", " ").capitalize() + "."
         picture = {"caption": caption, "about": about, "uri": data_uri(Path(figures[name]))}
         sections.setdefault(section, []).append(picture)
     return {

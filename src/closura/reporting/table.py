@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from closura.core import Registry, Results
+from closura.metrics.pareto import COST
 from closura.reporting.terminal import print_rows
 
 
@@ -69,6 +70,8 @@ class TableKind:
     def suits(self, results: Results) -> bool:
         """Whether the results have what it needs."""
         of_problem = not self.problems or results.problem in self.problems
+        if results.is_sweep and COST not in self.needs:
+            return False
         return of_problem and all(need in results.data for need in self.needs)
 
 

@@ -11,17 +11,18 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from closura.evaluation.fronts.cells import Parts, Scheme, climb, contender, truth
-from closura.evaluation.fronts.contender import Ladder
-from closura.evaluation.fronts.own import TargetStep
-from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
-from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
+from closura.core import Role
 from closura.grids import Grid
 from closura.numerics import courant_limit, subsample
+from closura.numerics.transfer import Transfer, check_grids, transfer
 from closura.problems.advection import AdvectionSolver
 from closura.problems.advection_setup import RIVALS, AdvectionConfiguration
 from closura.problems.characteristics import Characteristics
 from closura.problems.problem import Draw, Problem
+from closura.simulation.cells import BenchmarkParts, Scheme, method, reference, sweep_schemes
+from closura.simulation.own import TargetStep
+from closura.simulation.stepping import Seen, Stepper, by_courant, by_step
+from closura.simulation.sweep import Sweep
 
 GRIDS = (16, 32, 64, 128, 256)
 STEP = 50
@@ -83,8 +84,8 @@ class AdvectionStepper(Stepper):
         return self.to_comparison(state)
 
 
-def advection_parts(problem: Problem, configuration: AdvectionConfiguration, ladder: Ladder) -> Parts:
-    """The benchmark of advection: parameters as of :func:`closura.evaluation.fronts.cells.cell_suite`.
+def advection_parts(problem: Problem, configuration: AdvectionConfiguration, sweep: Sweep) -> BenchmarkParts:
+    """The benchmark of advection: parameters as of :func:`closura.simulation.cells.cell_benchmark`.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def advection_parts(problem: Problem, configuration: AdvectionConfiguration, lad
     if c.form != "advective":
         raise ValueError(f"the benchmark of advection is that of the advective form; got --form {c.form}")
     fine = coarse * c.ratio
-    grids = ladder.grids or GRIDS[: -1 if ladder.quick else None]
+    grids = sweep.grids or GRIDS[: -1 if sweep.quick else None]
     check_grids(grids, coarse)
     # As the problem: the published train family, which the mixed one draws from too, jumps at the seam.
     seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
@@ -106,29 +107,29 @@ def advection_parts(problem: Problem, configuration: AdvectionConfiguration, lad
         return AdvectionStepper.of(fine, n, coarse, PAIRS[name], published, seam)
 
     schemes = {name: Scheme(courant_limit(*pair), partial(stepper, name)) for name, pair in PAIRS.items()}
-    times = ladder.times or ((STEP + getattr(problem.begin, "burn_in", 0)) * problem.time_step,)
+    times = sweep.times or ((STEP + getattr(problem.begin, "burn_in", 0)) * problem.time_step,)
     length = problem.time_step / c.ratio
-    published = truth(
+    published = reference(
         "published", TRUTH, stepper(TRUTH, fine), by_step(length, times), times[-1], fine, f"dt {length:.3g}"
     )
-    exact = truth(
+    exact = reference(
         "exact", "characteristics", TargetStep(Characteristics(problem.time_step, c.ratio, seam), problem.dynamics),
         by_step(problem.time_step, times, exact=True), times[-1], coarse, f"dt {problem.time_step:.3g}",
     )  # fmt: skip
-    contenders = climb(
-        schemes, ladder, grids, times, lambda name, n: frozenset({"published"} if (name, n) == (TRUTH, fine) else ())
+    methods = sweep_schemes(
+        schemes, sweep, grids, times, lambda name, n: frozenset({"published"} if (name, n) == (TRUTH, fine) else ())
     )
-    if 2 * fine not in grids and not ladder.quick:
+    if 2 * fine not in grids and not sweep.quick:
         rule, courant = f"C {CHECK_COURANT:.3g}", by_courant(CHECK_COURANT, times)
-        contenders.append(
-            contender(
-                f"check {2 * fine} {rule}", CHECK, stepper(CHECK, 2 * fine), courant, times[-1], kind="classical",
+        methods.append(
+            method(
+                f"check {2 * fine} {rule}", CHECK, stepper(CHECK, 2 * fine), courant, times[-1], role=Role.BASELINE,
                 points=2 * fine, rule=rule, work_key=f"{CHECK} {2 * fine}",
                 note="how near a simulation comes to the exact truth",
             )
         )  # fmt: skip
-    truths = {
+    references = {
         "published": (published, f"{' + '.join(PAIRS[TRUTH])} on {fine} x {fine}, dt = {length:.4g}"),
         "exact": (exact, "along characteristics"),
     }
-    return Parts(contenders, truths, times, REMARKS)
+    return BenchmarkParts(methods, references, times, REMARKS)

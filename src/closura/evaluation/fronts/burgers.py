@@ -14,16 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.evaluation.fronts.cells import Parts, Scheme, climb, truth
-from closura.evaluation.fronts.contender import Ladder
-from closura.evaluation.fronts.stepping import Seen, Stepper, by_courant, by_step
-from closura.evaluation.fronts.transfer import Transfer, check_grids, transfer
 from closura.grids import Grid
 from closura.numerics import block_mean, courant_limit, get_integrator
 from closura.numerics.stability import symbol_limit
+from closura.numerics.transfer import Transfer, check_grids, transfer
 from closura.problems.burgers import BurgersDynamics, BurgersSolver
 from closura.problems.burgers_setup import INTEGRATOR, BurgersConfiguration
 from closura.problems.problem import Draw, Problem
+from closura.simulation.cells import BenchmarkParts, Scheme, reference, sweep_schemes
+from closura.simulation.stepping import Seen, Stepper, by_courant, by_step
+from closura.simulation.sweep import Sweep
 
 STEPS = (50, 200)
 """Usual comparison times, in coarse steps after the burn-in; for a look the first one."""
@@ -89,8 +89,8 @@ class BurgersStepper(Stepper):
         return self.to_comparison(state)
 
 
-def burgers_parts(problem: Problem, configuration: BurgersConfiguration, ladder: Ladder) -> Parts:
-    """The benchmark of vector Burgers: parameters as of :func:`closura.evaluation.fronts.cells.cell_suite`.
+def burgers_parts(problem: Problem, configuration: BurgersConfiguration, sweep: Sweep) -> BenchmarkParts:
+    """The benchmark of vector Burgers: parameters as of :func:`closura.simulation.cells.cell_benchmark`.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def burgers_parts(problem: Problem, configuration: BurgersConfiguration, ladder:
     c, coarse = configuration, problem.grid.shape[0]
     fine = coarse * c.ratio
     usual = (coarse // 2, coarse, 2 * coarse, 4 * coarse) if coarse % 2 == 0 else (coarse, 2 * coarse, 4 * coarse)
-    grids = ladder.grids or usual[: 3 if ladder.quick else None]
+    grids = sweep.grids or usual[: 3 if sweep.quick else None]
     check_grids(grids, coarse)
     assert isinstance(problem.dynamics, BurgersDynamics)
     names = {"CGS" if scheme == "upwind1" else scheme: scheme for scheme in INTEGRATOR}
@@ -114,25 +114,25 @@ def burgers_parts(problem: Problem, configuration: BurgersConfiguration, ladder:
         for name, scheme in names.items()
     }
     burn_in = getattr(problem.begin, "burn_in", 0)
-    steps = STEPS[: 1 if ladder.quick else None]
-    times = ladder.times or tuple((step + burn_in) * problem.time_step for step in steps)
+    steps = STEPS[: 1 if sweep.quick else None]
+    times = sweep.times or tuple((step + burn_in) * problem.time_step for step in steps)
     length = problem.time_step / c.fine_steps
     trusted = next(name for name, scheme in names.items() if scheme == c.truth)
-    trained = truth(
+    trained = reference(
         "own", trusted, stepper(c.truth, fine, c.published_switch), by_step(length, times), times[-1], fine,
         f"dt {length:.3g}",
     )  # fmt: skip
     courant, sharp = 0.9 * schemes["upwind5"].limit, 2 * fine
-    converged = truth(
+    converged = reference(
         "converged", "upwind5", stepper("upwind5", sharp, False), by_courant(courant, times), times[-1], sharp,
         f"C {courant:.3g}",
     )  # fmt: skip
-    contenders = climb(
-        schemes, ladder, grids, times,
+    methods = sweep_schemes(
+        schemes, sweep, grids, times,
         lambda name, n: frozenset({"own"} if (names[name], n) == (c.truth, fine) else ()),
     )  # fmt: skip
-    truths = {
+    references = {
         "own": (trained, f"{c.truth} + {INTEGRATOR[c.truth]} on {fine} x {fine}, dt = {length:.4g}"),
         "converged": (converged, f"upwind5 + rk4 on {sharp} x {sharp}, C {courant:.3g}"),
     }
-    return Parts(contenders, truths, times, REMARKS)
+    return BenchmarkParts(methods, references, times, REMARKS)

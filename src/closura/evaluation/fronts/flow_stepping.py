@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from closura.evaluation.fronts.stepping import Seen, State, Stepper
 from closura.numerics import get_integrator
 from closura.numerics.stability import symbol_limit
 from closura.problems.kolmogorov.configuration import SCHEMES, KolmogorovConfiguration
@@ -27,6 +26,7 @@ from closura.problems.kolmogorov.smagorinsky import with_constant
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import StaggeredFlow
 from closura.problems.problem import Draw
+from closura.simulation.stepping import Seen, State, Stepper
 
 
 class Limits(NamedTuple):

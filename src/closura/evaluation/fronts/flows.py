@@ -18,10 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Scalar
 
-from closura.evaluation.fronts.cells import Scheme, climb, held_out_draws, own_steps
-from closura.evaluation.fronts.contender import Contender, Horizon, Ladder, Outcome, Suite
+from closura.core import Metric, Role
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, solver
-from closura.evaluation.fronts.stepping import by_step, work
 from closura.metrics.ensembles import correlation_time, vorticity_correlation
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
@@ -32,6 +30,9 @@ from closura.problems.kolmogorov.target import KolmogorovTarget
 from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
 from closura.problems.problem import Ask, Draw, Dynamics, Problem
 from closura.problems.registry import truth_identity
+from closura.simulation.cells import Scheme, held_out_draws, own_steps, sweep_schemes
+from closura.simulation.stepping import by_step, work
+from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep
 
 
 class Watch(NamedTuple):
@@ -69,17 +70,17 @@ REMARKS = (
 )
 
 
-def flow_suite(
+def flow_benchmark(
     problem: Problem,
     configuration: KolmogorovConfiguration,
-    ladder: Ladder,
+    sweep: Sweep,
     closures: Mapping[str, Ask],
     own: Mapping[str, Dynamics],
     *,
     simulations: int,
     key: Key[Scalar, ""],
-) -> Suite:
-    """The benchmark of the flow; parameters as of :func:`closura.evaluation.fronts.cells.cell_suite`.
+) -> Benchmark:
+    """The benchmark of the flow; parameters as of :func:`closura.simulation.cells.cell_benchmark`.
 
     Truths are kept on disk, in the cache folder.
 
@@ -89,12 +90,12 @@ def flow_suite(
         If a scheme is unknown, a grid does not hold the forcing, times fit no step, or the truth diverges.
     """
     c, watch = configuration, WATCHES[configuration.problem]
-    steps = _in_steps(ladder.times, problem.time_step) or watch.errors[: 2 if ladder.quick else None]
-    end = max(watch.end if not ladder.quick else 0, *steps)
+    steps = _in_steps(sweep.times, problem.time_step) or watch.errors[: 2 if sweep.quick else None]
+    end = max(watch.end if not sweep.quick else 0, *steps)
     regular = tuple(range(watch.every, end + 1, watch.every))
     looks = tuple(sorted({*regular, *steps}))
     times = tuple(look * problem.time_step for look in looks)
-    grids = ladder.grids or usual_grids(c)[: -2 if ladder.quick else None]
+    grids = sweep.grids or usual_grids(c)[: -2 if sweep.quick else None]
 
     fastest = LOST * typical_speed(c.reynolds, c.forcing, c.drag, c.strength)
 
@@ -102,19 +103,19 @@ def flow_suite(
     def stepper(name: str, n: int) -> FlowStepper:
         return FlowStepper(solver(c, name, n), c.cells, fastest)
 
-    made: list[Contender] = []
-    for name in ladder.chosen(tuple(METHODS)):
+    made: list[Method] = []
+    for name in sweep.chosen(tuple(METHODS)):
         scheme = Scheme(FARTHEST * limits(METHODS[name].scheme).carried, partial(stepper, name))
-        for n in (n for n in grids if ladder.grids or _usual(c, name, n)):
-            made += climb(
-                {name: scheme}, _steps(ladder, name, n < 2 * c.cells), (n,), times,
+        for n in (n for n in grids if sweep.grids or _usual(c, name, n)):
+            made += sweep_schemes(
+                {name: scheme}, _steps(sweep, name, n < 2 * c.cells), (n,), times,
                 lambda name, n: frozenset({"own"} if (name, n) == (c.fine_solver, c.fine_cells) else ()),
             )  # fmt: skip
-    made += own_steps(replace(problem, rivals={}), ladder, closures, own, times, seen=partial(_seen, c.cells))
+    made += own_steps(replace(problem, rivals={}), sweep, closures, own, times, seen=partial(_seen, c.cells))
     draws = held_out_draws(problem, simulations, key=key)
     truths = {
         name: _truth(name, problem, c, points, looks, simulations, key)
-        for name, points in (("own", c.fine_cells), ("converged", 2 * c.fine_cells))[: 1 if ladder.quick else 2]
+        for name, points in (("own", c.fine_cells), ("converged", 2 * c.fine_cells))[: 1 if sweep.quick else 2]
     }
     places = np.asarray([looks.index(step) for step in steps])
     errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
@@ -124,22 +125,29 @@ def flow_suite(
 
     frames = np.asarray([looks.index(step) for step in regular])
     between = watch.every * problem.time_step
-    return Suite(
+    return Benchmark(
         problem=problem.name,
         draws=draws,
         simulations=simulations,
         times=tuple(f"{step * problem.time_step:.4g}" for step in steps),
-        contenders=(*truths.values(), *made),
-        truths={name: partial(_fields, one, draws) for name, one in truths.items()},
-        words={name: f"{one.family} on {one.points} x {one.points}, {one.rule}" for name, one in truths.items()},
-        error=error,
+        methods=(*truths.values(), *made),
+        references={name: partial(_fields, one, draws) for name, one in truths.items()},
+        reference_words={
+            name: f"{one.family} on {one.points} x {one.points}, {one.rule}" for name, one in truths.items()
+        },
+        error=Metric("error", error, "relative L2 error", percent=True, aggregate=problem.typical),
         coarse=c.cells,
-        typical=problem.typical,
-        percent=True,
-        measure="relative L2 error",
         remarks=REMARKS,
-        horizons=tuple(
-            Horizon(f"correlation > {level:g}", partial(_followed, frames, between, level), len(frames) * between)
+        followed=tuple(
+            Metric(
+                f"correlation_time_{round(100 * level)}",
+                partial(_followed, frames, between, level),
+                f"correlation > {level:g}",
+                unit="time",
+                better="higher",
+                series=True,
+                limit=len(frames) * between,
+            )
             for level in THRESHOLDS
         ),
     )
@@ -166,10 +174,10 @@ def _usual(c: KolmogorovConfiguration, name: str, points: int) -> bool:
     return points <= c.fine_cells or method.scheme in CONVECTIONS
 
 
-def _steps(ladder: Ladder, name: str, short: bool) -> Ladder:
-    """The ladder of a method on one grid; where no Courant numbers are asked for, short steps on small grids alone."""
-    shares = SHARES if short and not ladder.quick else SHARES[1:]
-    return replace(ladder, schemes=(name,), fractions=tuple(share / FARTHEST for share in shares))
+def _steps(sweep: Sweep, name: str, short: bool) -> Sweep:
+    """The sweep of a method on one grid; where no Courant numbers are asked for, short steps on small grids alone."""
+    shares = SHARES if short and not sweep.quick else SHARES[1:]
+    return replace(sweep, schemes=(name,), fractions=tuple(share / FARTHEST for share in shares))
 
 
 def _seen(points: int, dynamics: Dynamics) -> InPoints:
@@ -185,8 +193,8 @@ def _truth(
     looks: Sequence[int],
     simulations: int,
     key: Key[Scalar, ""],
-) -> Contender:
-    """A truth on ``points`` per side as a contender: simulated once, and kept on disk."""
+) -> Method:
+    """A truth on ``points`` per side as a method: simulated once, and kept on disk."""
     assert isinstance(problem.dynamics, KolmogorovDynamics)
     coarse = problem.dynamics.flow
     flow = KolmogorovFlow(points, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
@@ -202,21 +210,22 @@ def _truth(
         lost = int((~np.isfinite(found).all(axis=(1, 2, 3, 4))).sum())
         if lost:
             raise ValueError(
-                f"the truth ({name}) itself diverged in {lost} of {simulations} simulations: take more --fine-steps"
+                f"the reference ({name}) itself diverged in {lost} of {simulations} simulations: take more --fine-steps"
             )
         return found
 
     def run(draws: Draw) -> Outcome:
         return Outcome(fields(), np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
 
-    return Contender(
-        name=f"truth: {name}", family=c.fine_solver, kind="truth", points=points, rule=f"dt {c.time_step / steps:.3g}",
+    return Method(
+        name=f"reference: {name}", family=c.fine_solver, role=Role.REFERENCE, points=points,
+        rule=f"dt {c.time_step / steps:.3g}",
         run=run, work=partial(work, FlowStepper(flow, c.cells)), work_key=f"{c.fine_solver} {points}",
-        kin=frozenset({name}),
+        favoured_by=frozenset({name}),
     )  # fmt: skip
 
 
-def _fields(truth: Contender, draws: Draw, contender: Contender) -> np.ndarray:
+def _fields(truth: Method, draws: Draw, method: Method) -> np.ndarray:
     return truth.run(draws).fields
 
 

@@ -1,6 +1,6 @@
 """The front of conservation laws in one dimension: WENO schemes and agents from random initial conditions.
 
-The truth is the exact solution (entropy solution, exact Riemann solution), known everywhere: each contender is judged
+The truth is the exact solution (entropy solution, exact Riemann solution), known everywhere: each method is judged
 on its own grid, as ``closura evaluate`` judges it, and no field has to be carried from one grid to another.
 """
 
@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from closura.evaluation.fronts.contender import Contender, Ladder, Outcome, Suite, Work
-from closura.evaluation.fronts.stepping import BENIGN
+from closura.core import Metric, Role
 from closura.evaluation.laws.catalogue import LawProblem
 from closura.evaluation.laws.measure import cell_size
-from closura.evaluation.laws.methods import Method, classical
+from closura.evaluation.laws.methods import Method as Scheme
+from closura.evaluation.laws.methods import classical
 from closura.evaluation.laws.references import references
 from closura.evaluation.laws.scatter import FAMILIES
 from closura.evaluation.laws.simulate import Steps, snapshots
@@ -27,6 +27,8 @@ from closura.fields.initial import InitialCondition
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.march import courant_step, largest_courant, place, stacked
 from closura.seeds import generator_of
+from closura.simulation.stepping import BENIGN
+from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 
 GRIDS = (32, 64, 128, 256, 512, 1024)
 SCHEMES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
@@ -55,24 +57,24 @@ def held_out_conditions(problem: LawProblem, simulations: int, seed: int) -> lis
     return [replace(condition, name=f"{condition.name}-{number}") for number, condition in enumerate(drawn)]
 
 
-def law_suite(
+def law_benchmark(
     problem: LawProblem,
-    ladder: Ladder,
-    closures: Mapping[str, Callable[..., Method]],
+    sweep: Sweep,
+    closures: Mapping[str, Callable[..., Scheme]],
     *,
     simulations: int,
     seed: int,
-) -> Suite:
+) -> Benchmark:
     """The benchmark of a conservation law.
 
     Parameters
     ----------
     problem
         The law with its usual settings: integrator, splitting, norm.
-    ladder
+    sweep
         Grids, time steps, schemes, times.
     closures
-        ``closures[name](integrator=, splitting=, projection=) -> Method``.
+        ``closures[name](integrator=, splitting=, projection=) -> Scheme``.
     simulations, seed
         How many initial conditions, and the seed of their random numbers.
 
@@ -85,69 +87,71 @@ def law_suite(
     how: dict[str, Any] = {
         "integrator": problem.integrator, "splitting": problem.splitting, "projection": "component",
     }  # fmt: skip
-    methods = {name: classical(name, problem.law, **how) for name in ladder.chosen(SCHEMES)}
-    methods |= {name: make(**how) for name, make in closures.items()}
+    schemes = {name: classical(name, problem.law, **how) for name in sweep.chosen(SCHEMES)}
+    schemes |= {name: make(**how) for name, make in closures.items()}
     times: tuple[str, ...]
-    if not ladder.times and problem.time is None:
+    if not sweep.times and problem.time is None:
         ends, times = [[condition.time] for condition in draws], ("end",)
     else:
-        chosen = ladder.times or (float(problem.time or 0),)
+        chosen = sweep.times or (float(problem.time or 0),)
         ends, times = [list(chosen)] * len(draws), tuple(f"{time:.4g}" for time in chosen)
         first = min(draws, key=lambda condition: condition.time)
         if problem.time is None and chosen[-1] > first.time:
             raise ValueError(
                 f"--times {chosen[-1]:g} is too late: the first waves leave the domain at {first.time:.3g}"
             )
-    grids = sorted(ladder.grids or GRIDS[: 3 if ladder.quick else None])
-    contenders = [
-        _contender(name, method, cells, courant, ends)
-        for name, method in methods.items()
-        for cells in (grids[:-1] if method.learned and len(grids) > 1 else grids)
-        for courant in ladder.steps(largest_courant(problem.integrator, method.r))
+    grids = sorted(sweep.grids or GRIDS[: 3 if sweep.quick else None])
+    methods = [
+        _method(name, scheme, cells, courant, ends)
+        for name, scheme in schemes.items()
+        for cells in (grids[:-1] if scheme.learned and len(grids) > 1 else grids)
+        for courant in sweep.steps(largest_courant(problem.integrator, scheme.r))
     ]
     size = np.asarray([cell_size(condition, (1,)) for condition in draws])
 
-    def exact(contender: Contender) -> np.ndarray:
-        if contender.points not in known:
-            known[contender.points] = _exact(problem, draws, ends, contender.points)
-        return known[contender.points]
+    def exact(method: Method) -> np.ndarray:
+        if method.points not in known:
+            known[method.points] = _exact(problem, draws, ends, method.points)
+        return known[method.points]
 
     known: dict[int, np.ndarray] = {}
-    return Suite(
+    return Benchmark(
         problem=problem.name,
         draws=draws,
         simulations=simulations,
         times=times,
-        contenders=tuple(contenders),
-        truths={"exact": exact},
-        words={"exact": "exact solution"},
-        error=partial(_error, problem.norm, size),
+        methods=tuple(methods),
+        references={"exact": exact},
+        reference_words={"exact": "exact solution"},
+        error=Metric(
+            "error",
+            partial(_error, problem.norm, size),
+            f"{problem.norm.upper()} error of {problem.quantity}",
+            aggregate="geometric",
+        ),
         coarse=problem.cells,
-        typical="geometric",
-        percent=False,
-        measure=f"{problem.norm.upper()} error of {problem.quantity}",
         remarks=REMARKS,
     )
 
 
-def _contender(name: str, method: Method, cells: int, courant: float, ends: Sequence[Sequence[float]]) -> Contender:
+def _method(name: str, scheme: Scheme, cells: int, courant: float, ends: Sequence[Sequence[float]]) -> Method:
     rule = f"C {courant:.3g}"
-    return Contender(
+    return Method(
         name=f"{name} {cells} {rule}",
         family=name,
-        kind="closure" if method.learned else "classical",
+        role=Role.CLOSURE if scheme.learned else Role.BASELINE,
         points=cells,
         rule=rule,
-        run=partial(_run, method, cells, courant, ends),
-        work=partial(_work, method, cells),
+        run=partial(_run, scheme, cells, courant, ends),
+        work=partial(_work, scheme, cells),
         work_key=f"{name} {cells}",
     )
 
 
 def _run(
-    method: Method, cells: int, courant: float, ends: Sequence[Sequence[float]], draws: list[InitialCondition]
+    scheme: Scheme, cells: int, courant: float, ends: Sequence[Sequence[float]], draws: list[InitialCondition]
 ) -> Outcome:
-    found = snapshots(method, draws, cells, ends, Steps(courant=courant))
+    found = snapshots(scheme, draws, cells, ends, Steps(courant=courant))
     # A simulation that failed stands still where it failed: it has no field from then on.
     fields = np.stack(
         [np.stack([m.state if m.failed_step is None else np.full_like(m.state, np.nan) for m in one]) for one in found]
@@ -187,7 +191,7 @@ class _LawStep(eqx.Module):
         return jnp.where(jnp.any(~self.dynamics.law.admissible(following)), state, following)
 
 
-def _work(method: Method, cells: int, draws: Sequence[InitialCondition], members: int) -> Work:
-    placed = [place(method.dynamics.law, draws[m % len(draws)], cells) for m in range(members)]
+def _work(scheme: Scheme, cells: int, draws: Sequence[InitialCondition], members: int) -> Work:
+    placed = [place(scheme.dynamics.law, draws[m % len(draws)], cells) for m in range(members)]
     states, contexts = stacked([state for state, _ in placed]), stacked([parameters for _, parameters in placed])
-    return Work(_LawStep(method.dynamics, method.ask), states, jax.tree.map(jnp.asarray, contexts))
+    return Work(_LawStep(scheme.dynamics, scheme.ask), states, jax.tree.map(jnp.asarray, contexts))

@@ -1,4 +1,4 @@
-"""What benchmarks of problems on grids of cells share: held-out draws, ladders of contenders, closures, truths."""
+"""What benchmarks of problems on grids of cells share: held-out draws, sweeps, closures, references."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -10,12 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, Scalar
 
-from closura.evaluation.fronts.contender import Contender, Ladder, Outcome, Suite
-from closura.evaluation.fronts.own import OwnStep
-from closura.evaluation.fronts.stepping import Schedule, Seen, Stepper, by_courant, by_step, run, work
-from closura.evaluation.fronts.transfer import transfer
+from closura.core import Metric, Role
 from closura.numerics import subsample
+from closura.numerics.transfer import transfer
 from closura.problems.problem import Ask, Draw, Dynamics, Problem, SimulatedBegin
+from closura.simulation.own import OwnStep
+from closura.simulation.stepping import Schedule, Seen, Stepper, by_courant, by_step, run, work
+from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep
 
 
 class Scheme(NamedTuple):
@@ -46,34 +47,35 @@ def held_out_draws(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) 
     return found
 
 
-def contender(
+def method(
     name: str, family: str, stepper: Stepper, schedule: Schedule, end: float, *, before: int = 0, **facts: Any
-) -> Contender:
-    """A contender from its stepper and its schedule; ``before`` steps are part of its start."""
-    return Contender(
+) -> Method:
+    """A method from its stepper and its schedule; ``before`` steps are part of its start."""
+    return Method(
         name=name, family=family, run=partial(run, stepper, schedule, end, before), work=partial(work, stepper), **facts
     )
 
 
-def climb(
+def sweep_schemes(
     schemes: Mapping[str, Scheme],
-    ladder: Ladder,
+    sweep: Sweep,
     grids: Sequence[int],
     times: Sequence[float],
-    kin: Callable[[str, int], frozenset[str]],
-) -> list[Contender]:
-    """Every scheme on every grid at every time step of the ladder."""
+    favoured_by: Callable[[str, int], frozenset[str]],
+) -> list[Method]:
+    """Every scheme on every grid at every time step of the sweep."""
     found = []
-    for family in ladder.chosen(tuple(schemes)):
+    for family in sweep.chosen(tuple(schemes)):
         scheme = schemes[family]
         for n in grids:
             stepper = scheme.stepper(n)
-            for courant in ladder.steps(scheme.limit):
+            for courant in sweep.steps(scheme.limit):
                 rule = f"C {courant:.3g}"
                 found.append(
-                    contender(
+                    method(
                         f"{family} {n} {rule}", family, stepper, by_courant(courant, times), times[-1],
-                        kind="classical", points=n, rule=rule, work_key=f"{family} {n}", kin=kin(family, n),
+                        role=Role.BASELINE, points=n, rule=rule, work_key=f"{family} {n}",
+                        favoured_by=favoured_by(family, n),
                     )
                 )  # fmt: skip
     return found
@@ -81,40 +83,48 @@ def climb(
 
 def own_steps(
     problem: Problem,
-    ladder: Ladder,
+    sweep: Sweep,
     closures: Mapping[str, Ask],
     own: Mapping[str, Dynamics],
     times: Sequence[float],
     *,
     seen: Callable[[Dynamics], Callable[[Array], Seen]] | None = None,
-) -> list[Contender]:
+) -> list[Method]:
     """What ``closura evaluate`` compares: the coarse solver, its rivals and closures at the problem's own time step.
 
     Each closure stands on the solver that it was trained to correct, and acts from the first step; where the problem
     burns in, each has a second row that begins as ``closura evaluate`` does, after steps of the coarse solver alone.
-    Rivals are those that the ladder asks for. ``seen(dynamics)`` says how states of a solver are compared (default: as
+    Rivals are those that the sweep asks for. ``seen(dynamics)`` says how states of a solver are compared (default: as
     they are).
     """
     n, base = problem.grid.shape[0], problem.names[0]
     alone = transfer(n, n, subsample, kind="linear", centred=False)
     rule, burn_in = f"dt {problem.time_step:.3g}", getattr(problem.begin, "burn_in", 0)
 
-    def one(name: str, dynamics: Dynamics, ask: Ask | None, before: int, **facts: Any) -> Contender:
+    def one(name: str, dynamics: Dynamics, ask: Ask | None, before: int, **facts: Any) -> Method:
         see = alone if seen is None else seen(dynamics)
         stepper = OwnStep(dynamics, ask, problem.dynamics, see, before)
         schedule = by_step(problem.time_step, times, exact=True, before=before)
-        return contender(
+        return method(
             name, stepper=stepper, schedule=schedule, end=times[-1], before=before, points=n, rule=rule, **facts
         )
 
     found = [
-        one(f"{name} {n} {rule}", dynamics, None, 0, family=name, kind="classical", work_key=f"{name}, own step")
+        one(
+            f"{name} {n} {rule}",
+            dynamics,
+            None,
+            0,
+            family=name,
+            role=Role.UNCORRECTED if name == base else Role.BASELINE,
+            work_key=f"{name}, own step",
+        )
         for name, dynamics in {base: problem.dynamics, **problem.rivals}.items()
-        if name == base or not ladder.schemes or name in ladder.schemes
+        if name == base or not sweep.schemes or name in sweep.schemes
     ]
     for name, ask in closures.items():
         dynamics = own.get(name, problem.dynamics)
-        facts: dict[str, Any] = {"family": name, "kind": "closure", "work_key": f"closure {name}"}
+        facts: dict[str, Any] = {"family": name, "role": Role.CLOSURE, "work_key": f"closure {name}"}
         found.append(one(name, dynamics, ask, 0, **facts))
         if burn_in:
             note = f"{burn_in} step of {base} first, as closura evaluate"
@@ -122,11 +132,11 @@ def own_steps(
     return found
 
 
-def truth(name: str, family: str, stepper: Stepper, schedule: Schedule, end: float, n: int, rule: str) -> Contender:
-    """What errors are measured against, as a contender of its own: run once, whoever asks."""
-    made = contender(
-        f"truth: {name}", family, stepper, schedule, end, kind="truth", points=n, rule=rule, work_key=f"{family} {n}",
-        kin=frozenset({name}),
+def reference(name: str, family: str, stepper: Stepper, schedule: Schedule, end: float, n: int, rule: str) -> Method:
+    """What errors are measured against, as a method of its own: run once, however often it is needed."""
+    made = method(
+        f"reference: {name}", family, stepper, schedule, end, role=Role.REFERENCE, points=n, rule=rule,
+        work_key=f"{family} {n}", favoured_by=frozenset({name}),
     )  # fmt: skip
     found: list[Outcome] = []
 
@@ -136,47 +146,47 @@ def truth(name: str, family: str, stepper: Stepper, schedule: Schedule, end: flo
             lost = int((~np.isfinite(found[0].fields).all(axis=tuple(range(1, found[0].fields.ndim)))).sum())
             if lost:
                 raise ValueError(
-                    f"the truth ({name}) itself diverged in {lost} of {len(found[0].failed)} simulations: nothing can "
-                    "be judged by it; choose other settings or earlier --times"
+                    f"the reference ({name}) itself diverged in {lost} of {len(found[0].failed)} simulations: no error "
+                    "can be measured; choose other settings or earlier --times"
                 )
         return found[0]
 
-    return Contender(**{**vars(made), "run": once})
+    return Method(**{**vars(made), "run": once})
 
 
-class Parts(NamedTuple):
+class BenchmarkParts(NamedTuple):
     """What a problem's benchmark has of its own.
 
-    ``contenders`` are its classical methods, ``truths`` by name what errors are measured against and how it is called
+    ``methods`` are its classical methods, ``references`` by name what errors are measured against and how it is called
     in words, ``times`` the times of comparison, ``remarks`` what has to be known to read the tables.
     """
 
-    contenders: Sequence[Contender]
-    truths: Mapping[str, tuple[Contender, str]]
+    methods: Sequence[Method]
+    references: Mapping[str, tuple[Method, str]]
     times: tuple[float, ...]
     remarks: tuple[str, ...]
 
 
-def cell_suite(
-    parts: Callable[[Problem, Any, Ladder], Parts],
+def cell_benchmark(
+    parts: Callable[[Problem, Any, Sweep], BenchmarkParts],
     problem: Problem,
     configuration: Any,
-    ladder: Ladder,
+    sweep: Sweep,
     closures: Mapping[str, Ask],
     own: Mapping[str, Dynamics],
     *,
     simulations: int,
     key: Key[Scalar, ""],
-) -> Suite:
-    """The suite of a problem whose errors are taken on its coarse grid.
+) -> Benchmark:
+    """The benchmark of a problem whose errors are taken on its coarse grid.
 
     Parameters
     ----------
     parts
-        Makes what the problem has of its own, of the problem, its settings and the ladder.
+        Makes what the problem has of its own, of the problem, its settings and the sweep.
     problem, configuration
         The problem, built for the test split, and its settings.
-    ladder
+    sweep
         Grids, time steps, schemes, times.
     closures
         By name; each corrects ``own[name]``, or the problem's coarse solver.
@@ -188,26 +198,29 @@ def cell_suite(
     ValueError
         If a grid cannot be compared, a scheme is unknown, times fit no step, or as ``parts`` does.
     """
-    made = parts(problem, configuration, ladder)
-    contenders = [*made.contenders, *own_steps(problem, ladder, closures, own, made.times)]
+    made = parts(problem, configuration, sweep)
+    methods = [*made.methods, *own_steps(problem, sweep, closures, own, made.times)]
     draws = held_out_draws(problem, simulations, key=key)
     errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
 
-    def of(contender: Contender) -> Callable[[Contender], np.ndarray]:
-        return lambda _: contender.run(draws).fields
+    def of(method: Method) -> Callable[[Method], np.ndarray]:
+        return lambda _: method.run(draws).fields
 
-    return Suite(
+    return Benchmark(
         problem=problem.name,
         draws=draws,
         simulations=simulations,
         times=tuple(f"{time:.4g}" for time in made.times),
-        contenders=(*(one for one, _ in made.truths.values()), *contenders),
-        truths={name: of(one) for name, (one, _) in made.truths.items()},
-        words={name: words for name, (_, words) in made.truths.items()},
-        error=lambda fields, true: np.asarray(errors(jnp.asarray(fields), jnp.asarray(true)), np.float64),
+        methods=(*(one for one, _ in made.references.values()), *methods),
+        references={name: of(one) for name, (one, _) in made.references.items()},
+        reference_words={name: words for name, (_, words) in made.references.items()},
+        error=Metric(
+            "error",
+            lambda fields, true: np.asarray(errors(jnp.asarray(fields), jnp.asarray(true)), np.float64),
+            problem.error_name,
+            percent=problem.percent,
+            aggregate=problem.typical,
+        ),
         coarse=problem.grid.shape[0],
-        typical=problem.typical,
-        percent=problem.percent,
-        measure="relative MAE",
         remarks=made.remarks,
     )

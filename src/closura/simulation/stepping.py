@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from closura.evaluation.fronts.contender import Outcome, Work
 from closura.problems.problem import Draw
 from closura.simulation.evaluate import DIVERGENCE_FACTOR
+from closura.simulation.sweep import Outcome, Work
 
 State = PyTree[Array]
 Seen = Float[Array, "component *grid"]

@@ -1,6 +1,6 @@
 """What a step costs: time inside compiled loops, of one simulation and of several per call, in turns.
 
-All contenders are timed one after the other, and again, so that a disturbance of the machine hits all of them.
+All methods are timed one after the other, and again, so that a disturbance of the machine hits all of them.
 Compilation and the first call do not count. A loop has as many steps as take about the wanted time, so the cost of a
 call is spread over them.
 """
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from closura.evaluation.fronts.contender import Work
+from closura.simulation.sweep import Work
 
 MOST_STEPS = 5000
 """Steps in one timed loop at most."""

@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from closura.evaluation.fronts.stepping import Seen, State, Stepper
 from closura.problems.problem import Ask, Draw, Dynamics, Target
+from closura.simulation.stepping import Seen, State, Stepper
 
 
 class OwnStep(Stepper):

@@ -1,23 +1,25 @@
-"""What takes part in a benchmark of error against cost, and what a problem has to say to have one.
+"""Methods on several grids at several time steps: what a benchmark of error against cost compares.
 
-A :class:`Contender` is one method on one grid with one rule for its time steps. Everything else of a benchmark (errors,
-times, fronts, tables, figures) knows contenders and a :class:`Suite` only, no problem. How a problem joins in:
-:mod:`closura.evaluation.fronts.suites`.
+A :class:`Method` is a solver, alone or with a closure, on one grid with one rule for its time steps. Everything else of
+a benchmark (errors, times, fronts, tables, figures) knows methods and a :class:`Benchmark` only, no problem. How a
+problem joins in: :mod:`closura.evaluation.fronts.benchmarks`.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, PyTree
+
+from closura.core import Metric, Role
 
 FRACTIONS = (0.25, 0.5, 0.9)
 """Time steps that are tried by default, as shares of the longest stable one of each scheme."""
 
 
 class Outcome(NamedTuple):
-    """What a contender made of all simulations.
+    """What a method made of all simulations.
 
     ``fields`` are ``(simulation, time, component, *grid)`` on the grid that errors are taken on, ``frequency
     (simulation,)`` is the number of steps per unit of simulated time, ``failed (simulation,)`` says which simulations
@@ -41,17 +43,17 @@ class Work(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Contender:
-    """One method on one grid with one rule for its time steps.
+class Method:
+    """A solver, alone or with a closure, on one grid with one rule for its time steps.
 
     Parameters
     ----------
     name
         Its own name in this benchmark.
     family
-        The method: contenders of one family differ in grid and step alone, and share a colour.
-    kind
-        "classical", "closure", or "truth" for what errors are measured against.
+        Methods of one family differ in grid and step alone, and share a colour.
+    role
+        Its part: a classical method on another than the coarse grid is a fine baseline, whatever it says.
     points
         Points per side.
     rule
@@ -61,39 +63,28 @@ class Contender:
     work
         ``work(draws, members) -> Work``: what is timed, for that many simulations.
     work_key
-        Contenders with the same key do the same work in a step: it is timed once.
-    kin
-        Truths that share scheme and grid with it: it is near them whatever its error is, so it has no place on their
-        fronts.
+        Methods with the same key do the same work in a step: it is timed once.
+    favoured_by
+        References that share scheme and grid with it: it is near them whatever its error is, so it has no place on
+        their fronts.
     note
         What a reader should know, for tables.
     """
 
     name: str
     family: str
-    kind: Literal["classical", "closure", "truth"]
+    role: Role
     points: int
     rule: str
     run: Callable[[Any], Outcome]
     work: Callable[[Any, int], Work]
     work_key: str
-    kin: frozenset[str] = frozenset()
+    favoured_by: frozenset[str] = frozenset()
     note: str = ""
 
 
-class Horizon(NamedTuple):
-    """For how long simulations are good: of a chaotic flow, which no error at a late time says.
-
-    ``of(fields, truth) -> (simulation,)`` are times, which end at ``end``: longer ones are not known. Longer is better.
-    """
-
-    name: str
-    of: Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " simulation"]]
-    end: float
-
-
 @dataclass(frozen=True, eq=False)
-class Suite:
+class Benchmark:
     """A problem's benchmark.
 
     Parameters
@@ -101,60 +92,51 @@ class Suite:
     problem
         Its name.
     draws
-        The fine initial draws of all simulations, as ``Contender.run`` takes them.
+        The fine initial draws of all simulations, as ``Method.run`` takes them.
     simulations
         How many they are.
     times
         Names of the comparison times, the last one is the end: "0.2", or "end" where every simulation has its own.
-    contenders
-        Who takes part, in the order of tables. Contenders of kind "truth" are among them.
-    truths
-        ``truths[name](contender) -> fields``: the truth where the contender's errors are taken, ``(simulation, time,
+    methods
+        In the order of tables; references are among them.
+    references
+        ``references[name](method) -> fields``: the reference where the method's errors are taken, ``(simulation, time,
         component, *grid)``; computed once and kept.
-    words
-        What each truth is, in words.
+    reference_words
+        What each reference is, in words.
     error
-        ``error(fields, truth) -> (simulation, time)``. Fields may be of more times than errors are taken at.
+        The metric that counts: ``error.of(fields, reference) -> (simulation, time)``. Fields may be of more times than
+        errors are taken at.
     coarse
-        Points per side of the problem's published coarse grid.
-    typical
-        How the errors of several simulations make one number (:class:`closura.problems.Problem`).
-    percent
-        Whether errors are shares, said in percent.
-    measure
-        Name of the error: "relative MAE".
+        Points per side of the problem's coarse grid.
     remarks
         What a reader must know of this benchmark: how grids are compared, what was left out.
-    horizons
-        For how long simulations are good, beside their errors.
+    followed
+        Metrics of whole simulations, ``of(fields, reference) -> (simulation,)``, for all references: of a chaotic
+        flow, for how long predictions are good, which no error at a late time says.
     """
 
     problem: str
     draws: Any
     simulations: int
     times: tuple[str, ...]
-    contenders: tuple[Contender, ...]
-    truths: Mapping[str, Callable[[Contender], Float[np.ndarray, "simulation time component *grid"]]]
-    words: Mapping[str, str]
-    error: Callable[[np.ndarray, np.ndarray], Float[np.ndarray, "simulation time"]]
+    methods: tuple[Method, ...]
+    references: Mapping[str, Callable[[Method], Float[np.ndarray, "simulation time component *grid"]]]
+    reference_words: Mapping[str, str]
+    error: Metric
     coarse: int
-    typical: Literal["mean", "median", "geometric"] = "mean"
-    percent: bool = True
-    measure: str = "relative MAE"
     remarks: tuple[str, ...] = field(default=())
-    horizons: tuple[Horizon, ...] = ()
+    followed: tuple[Metric, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [contender.name for contender in self.contenders]
+        names = [method.name for method in self.methods]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two contenders are called {twice[0]}: give a closure another name with NAME=PATH")
-        if not self.contenders or not self.truths:
-            raise ValueError("a benchmark needs at least one contender and one truth")
+            raise ValueError(f"two methods are called {twice[0]}: give a closure another name with NAME=PATH")
 
 
 @dataclass(frozen=True)
-class Ladder:
+class Sweep:
     """Which grids, time steps, schemes and times are asked for.
 
     Parameters
@@ -170,7 +152,7 @@ class Ladder:
     fractions
         Shares of each scheme's limit, where no Courant numbers are given.
     quick
-        Truths on smaller grids: for a look.
+        References on smaller grids, in little time.
     """
 
     grids: tuple[int, ...] = ()

@@ -1,4 +1,4 @@
-"""Fields from one periodic grid to another: to a contender's own grid, and to the one that errors are taken on.
+"""Fields from one periodic grid to another: to a method's own grid, and to the one that errors are taken on.
 
 Where one grid is a multiple of the other, fields are restricted as the problem restricts them. Everywhere else they
 are interpolated, axis by axis, with weights that sum to one:

@@ -1,0 +1,160 @@
+"""Fronts of error against cost in the results of a sweep, and paired differences with bootstrap intervals.
+
+A sweep has methods on several grids at several time steps, and one or several references. The metric that counts is
+measured by each of them: ``error`` by the first, ``error_NAME`` by others. Costs are ``milliseconds_per_time (method,
+call, quartile)``: per unit of simulated time and simulation, one simulation at a time or several per call.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool
+
+from closura.arrays import Values, real_numbers
+from closura.core import Metric, Results, Role
+from closura.core.metric import Aggregate
+from closura.metrics.statistics import aggregate
+
+CALLS = ("single", "batched")
+"""One simulation at a time, or several per call."""
+QUARTILES = ("lower", "median", "upper")
+COST = "milliseconds_per_time"
+RESAMPLES = 10_000
+SEED = 0
+
+
+def on_front(cost: Values, error: Values) -> Bool[np.ndarray, " point"]:
+    """Which points no other point dominates.
+
+    A point dominates another if it is not worse in cost nor error and better in one of them. Points whose cost or
+    error is not finite are never on the front; of equal points all are. ValueError if numbers are masked or not real.
+    """
+    c, e = (_numbers(values, name) for values, name in ((cost, "the cost"), (error, "the error")))
+    usable = np.isfinite(c) & np.isfinite(e)
+    front = np.zeros(c.shape, bool)
+    for i in np.flatnonzero(usable):
+        no_worse = usable & (c <= c[i]) & (e <= e[i])
+        front[i] = not np.any(no_worse & ((c < c[i]) | (e < e[i])))
+    return front
+
+
+class Paired(NamedTuple):
+    """A method beside another, simulation by simulation.
+
+    ``value`` is the mean (median) of the differences, or where values are averaged geometrically the ratio of
+    geometric means; ``low`` and ``high`` bound its 95 % percentile bootstrap interval over simulations; ``better``
+    counts the simulations in which it does better, ``not_finite`` those that one of both lost, which no difference has.
+    """
+
+    value: float
+    low: float
+    high: float
+    better: int
+    not_finite: int
+
+
+def paired(values: Values, others: Values, how: Aggregate) -> Paired:
+    """Compare values of which smaller ones are better; the random numbers of the bootstrap are always the same."""
+    a, b = _numbers(values, "errors"), _numbers(others, "errors of the other method")
+    a, b = np.where(np.isfinite(a), a, np.inf), np.where(np.isfinite(b), b, np.inf)
+    better, lost = int((a < b).sum()), int((~(np.isfinite(a) & np.isfinite(b))).sum())
+    if lost or (how == "geometric" and not ((a > 0) & (b > 0)).all()):
+        return Paired(np.nan, np.nan, np.nan, better, lost)
+    differences = np.log(a / b) if how == "geometric" else a - b
+    chosen = np.random.default_rng(SEED).integers(0, len(a), (RESAMPLES, len(a)))
+    middle = np.median if how == "median" else np.mean
+    drawn = middle(differences[chosen], axis=1)
+    found = np.asarray([middle(differences), *np.percentile(drawn, (2.5, 97.5))], np.float64)
+    value, low, high = (np.exp(found) if how == "geometric" else found).tolist()
+    return Paired(value, low, high, better, lost)
+
+
+class Fronts:
+    """Fronts and comparisons in the results of a sweep."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.references: dict[str, str] = json.loads(results.attribute("references"))
+        self.compared_with = str(results.attribute("compared_with"))
+        self.times = tuple(map(str, json.loads(results.attribute("time_names"))))
+
+    def fact(self, name: str, fact: str) -> Any:
+        """A coordinate of a method: ``family``, ``points``, ``rule``, ``note``, ..."""
+        return self.results.data[fact].sel({"method": name}).item()
+
+    def variable(self, reference: str, metric: str = "error") -> str:
+        """The variable of a metric by a reference."""
+        return metric if reference == next(iter(self.references)) else f"{metric}_{reference}"
+
+    def errors(self, name: str, reference: str, time: int = -1) -> np.ndarray:
+        """Errors of all simulations at a time; infinite where one diverged."""
+        return self.results.of(self.variable(reference), name)[:, time]
+
+    def error(self, name: str, reference: str, time: int = -1) -> float:
+        """The aggregate over simulations."""
+        return aggregate(self.errors(name, reference, time), self.results.error.aggregate)
+
+    def paired(self, name: str, reference: str, time: int = -1) -> Paired:
+        """A method beside the one that all are compared with."""
+        own, other = (self.errors(n, reference, time) for n in (name, self.compared_with))
+        return paired(own, other, self.results.error.aggregate)
+
+    @property
+    def followed(self) -> tuple[Metric, ...]:
+        """Metrics of whole simulations of which more is better, by the first reference."""
+        later = [self.variable(reference, "") for reference in list(self.references)[1:]]
+        found = [m for m in self.results.metrics.values() if m.better == "higher"]
+        return tuple(m for m in found if not any(m.name.endswith(end) for end in later))
+
+    def length(self, name: str, reference: str, metric: str) -> float:
+        """The mean of a metric of whole simulations."""
+        return float(self.results.of(self.variable(reference, metric), name).mean())
+
+    def longer(self, name: str, reference: str, metric: str) -> Paired:
+        """By how much it is larger than that of the method to compare with; ``better`` counts larger ones."""
+        variable = self.variable(reference, metric)
+        own, other = (self.results.of(variable, n) for n in (name, self.compared_with))
+        shorter = paired(-own, -other, "mean")
+        return shorter._replace(value=-shorter.value, low=-shorter.high, high=-shorter.low)
+
+    def cost(self, name: str, call: str, quartile: str = "median") -> float:
+        """Milliseconds per unit of simulated time and simulation."""
+        place = {"method": name, "call": call, "quartile": quartile}
+        return float(self.results.data[COST].sel(place).item())
+
+    def ranked(self, reference: str) -> list[str]:
+        """Methods that may stand on a reference's front: all but itself and those that share its scheme and grid."""
+        return [name for name in self.results.methods if reference not in self.favoured_by(name)]
+
+    def favoured_by(self, name: str) -> tuple[str, ...]:
+        """References that share scheme and grid with a method."""
+        return tuple(filter(None, str(self.fact(name, "favoured_by")).split(",")))
+
+    def front(self, reference: str, call: str, time: int = -1) -> list[str]:
+        """Names of the points that none dominates, the cheapest first."""
+        return self._front(reference, call, {n: self.error(n, reference, time) for n in self.ranked(reference)})
+
+    def longest(self, reference: str, call: str, metric: str) -> list[str]:
+        """Names of the methods that nothing as cheap is good for longer than, the cheapest first."""
+        return self._front(reference, call, {n: -self.length(n, reference, metric) for n in self.ranked(reference)})
+
+    def _front(self, reference: str, call: str, values: dict[str, float]) -> list[str]:
+        costs = [self.cost(name, call) for name in values]
+        chosen = on_front(costs, list(values.values()))
+        return [name for _, name in sorted((c, n) for c, n, on in zip(costs, values, chosen, strict=True) if on)]
+
+    def is_reference(self, name: str) -> bool:
+        """Whether a method is a reference itself."""
+        return self.results.roles[name] is Role.REFERENCE
+
+
+def best_on_coarse_grid(results: Results) -> str:
+    """The classical method with the smallest error on the coarse grid, of those of a sweep."""
+    classical = results.named(Role.UNCORRECTED, Role.BASELINE) or results.named(Role.FINE_BASELINE)
+    last = {name: results.errors(name)[:, -1] for name in classical or results.methods}
+    return min(last, key=lambda name: aggregate(last[name], results.error.aggregate))
+
+
+def _numbers(values: Values, name: str) -> np.ndarray:
+    return real_numbers(values, name, finite=False).astype(np.float64)

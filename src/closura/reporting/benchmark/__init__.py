@@ -1,0 +1,1 @@
+"""Tables, figures and records of error against cost."""

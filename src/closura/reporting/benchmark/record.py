@@ -1,0 +1,167 @@
+"""A benchmark in a JSON file: all its numbers, from which tables and figures can be made again."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from closura.core import MethodResult, Metric, Results, Role
+from closura.files import write_atomically
+from closura.metrics.pareto import CALLS, QUARTILES, Fronts
+from closura.metrics.statistics import spread
+from closura.plain import plain
+from closura.simulation.benchmark import assemble
+from closura.simulation.sweep import Benchmark
+
+KINDS = {Role.REFERENCE: "truth", Role.CLOSURE: "closure"}
+"""How the file calls roles; all others are "classical"."""
+
+
+def short(value: float | int) -> float | int | None:
+    """Four significant digits; None for what is not finite."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """All numbers, per simulation too; null for what is not finite."""
+    fronts = Fronts(results)
+    methods = []
+    for name in results.methods:
+        errors: dict[str, Any] = {}
+        for reference in fronts.references:
+            errors[reference] = {}
+            for time, label in enumerate(fronts.times):
+                values = fronts.errors(name, reference, time)
+                found = spread(values)
+                kept = {k: short(found[k]) for k in ("mean", "std", "median", "mean_of_finite", "not_finite")}
+                errors[reference][label] = {
+                    "typical": short(fronts.error(name, reference, time)),
+                    **kept,
+                    "front": [call for call in CALLS if name in fronts.front(reference, call, time)],
+                    "paired": {k: short(v) for k, v in fronts.paired(name, reference, time)._asdict().items()},
+                    "per_simulation": [short(e) for e in values],
+                }
+        methods.append(
+            {
+                "name": name, "family": fronts.fact(name, "family"),
+                "kind": KINDS.get(results.roles[name], "classical"), "role": str(results.roles[name]),
+                "points": fronts.fact(name, "points"), "step": fronts.fact(name, "rule"),
+                "note": fronts.fact(name, "note"), "no_place_on": sorted(fronts.favoured_by(name)),
+                "steps_per_unit_of_time": short(fronts.fact(name, "steps_per_time")),
+                "diverged": results.diverged(name),
+                "milliseconds_per_unit_of_time": {
+                    call: {q: short(fronts.cost(name, call, q)) for q in QUARTILES} for call in CALLS
+                },
+                "errors": errors,
+                **({"horizons": _horizons(fronts, name)} if fronts.followed else {}),
+            }
+        )  # fmt: skip
+    error = results.error
+    return {
+        "problem": results.problem, "simulations": results.simulations, "times": list(fronts.times),
+        "coarse": int(results.attribute("coarse")), "measure": error.title, "percent": error.percent,
+        "typical": error.aggregate, "truths": fronts.references, "reference": fronts.compared_with,
+        "remarks": json.loads(results.attribute("remarks")), "settings": plain(results.provenance),
+        **({"horizons": {each.title: short(each.limit) for each in fronts.followed}} if fronts.followed else {}),
+        "contenders": methods,
+    }  # fmt: skip
+
+
+def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
+    """By reference and name; those that reach the end are lower bounds."""
+    found: dict[str, Any] = {}
+    for reference in fronts.references:
+        found[reference] = {}
+        for each in fronts.followed:
+            times = fronts.results.of(fronts.variable(reference, each.name), name)
+            found[reference][each.title] = {
+                "mean": short(float(times.mean())), "std": short(float(times.std())),
+                "median": short(float(np.median(times))), "at_the_end": int((times >= each.limit * (1 - 1e-9)).sum()),
+                "paired": {k: short(v) for k, v in fronts.longer(name, reference, each.name)._asdict().items()},
+                "per_simulation": [short(t) for t in times],
+            }  # fmt: skip
+    return found
+
+
+def write_json(results: Results, path: str | Path) -> Path:
+    """:func:`as_json` in a file, one method per line."""
+    whole = as_json(results)
+    methods = whole.pop("contenders")
+    head = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
+    lines = ",\n".join(json.dumps(c, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for c in methods)
+    return write_atomically(path, f'{head[:-2]},\n "contenders": [\n{lines}\n ]\n}}\n')
+
+
+def read_json(path: str | Path) -> Results:
+    """What :func:`write_json` wrote, in this version or an earlier one, to four digits.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file.
+    FileNotFoundError
+        If there is none.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+        followed = tuple(
+            Metric(_identifier(title), _gone, title, unit="time", better="higher", series=True, limit=float(end))
+            for title, end in found.get("horizons", {}).items()
+        )
+        error = Metric("error", _gone, found["measure"], percent=found["percent"], aggregate=found["typical"])
+        benchmark = Benchmark(
+            problem=found["problem"], draws=None, simulations=found["simulations"], times=tuple(found["times"]),
+            methods=(), references=dict.fromkeys(found["truths"], _gone), reference_words=found["truths"], error=error,
+            coarse=found["coarse"], remarks=tuple(found["remarks"]), followed=followed,
+        )  # fmt: skip
+        methods = {each["name"]: _result(each, found, followed) for each in found["contenders"]}
+        cost = [
+            [_numbers([each["milliseconds_per_unit_of_time"][call][q] for q in QUARTILES], math.nan) for call in CALLS]
+            for each in found["contenders"]
+        ]
+        return assemble(
+            benchmark, methods, np.asarray(cost), compared_with=found["reference"], provenance=found["settings"]
+        )
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} holds no benchmark that closura can read: {error!r}") from error
+
+
+def _result(each: dict[str, Any], found: dict[str, Any], followed: tuple[Metric, ...]) -> MethodResult:
+    values = {}
+    for number, reference in enumerate(found["truths"]):
+        end = "" if number == 0 else f"_{reference}"
+        by_time = each["errors"][reference]
+        errors = [_numbers(by_time[time]["per_simulation"], math.inf) for time in found["times"]]
+        values[f"error{end}"] = np.asarray(errors, np.float64).T
+        for metric in followed:
+            times = each["horizons"][reference][metric.title]["per_simulation"]
+            values[f"{metric.name}{end}"] = np.asarray(times, np.float64)
+    at_coarse = Role.BASELINE if each["points"] == found["coarse"] else Role.FINE_BASELINE
+    role = {"truth": Role.REFERENCE, "closure": Role.CLOSURE}.get(each["kind"], at_coarse)
+    lost = np.full(found["simulations"], -1)
+    lost[: each["diverged"]] = len(found["times"]) - 1  # the file counts them, and does not say which
+    return MethodResult(
+        Role(each.get("role", role)), values, diverged_at=lost,
+        facts={
+            "family": each["family"], "points": each["points"], "rule": each["step"], "note": each["note"],
+            "favoured_by": ",".join(each["no_place_on"]),
+            "steps_per_time": _numbers([each["steps_per_unit_of_time"]], math.nan)[0],
+        },
+    )  # fmt: skip
+
+
+def _identifier(title: str) -> str:
+    """The name of a metric, from its title: "correlation > 0.8" is ``correlation_time_80``."""
+    return f"correlation_time_{round(100 * float(title.split('>')[1]))}"
+
+
+def _numbers(values: list[float | None], missing: float) -> list[float]:
+    return [missing if value is None else float(value) for value in values]
+
+
+def _gone(*_: Any) -> NoReturn:
+    raise ValueError("this benchmark was read from a file: its simulations cannot be run again")

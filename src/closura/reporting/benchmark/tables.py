@@ -1,0 +1,228 @@
+"""A benchmark's numbers: terminal, Markdown, CSV."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from closura.core import Results, Role
+from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts, Paired
+from closura.reporting.benchmark.record import KINDS, short
+from closura.reporting.formatting import bounded
+from closura.reporting.table import Table, table
+from closura.reporting.tables import write_rows
+from closura.reporting.terminal import print_rows
+
+NOTABLE = 0.95
+"""A point of a front is worth a row where its error is less than that share of the last one's."""
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Significant digits without exponents for usual sizes; a dash for what is not finite."""
+    if not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    return bounded(value, f".{min(max(places, 0), 8)}f" if abs(value) >= 1e-5 else f".{digits - 1}e")
+
+
+def front_table(results: Results, *, everyone: bool = False, time: int = -1) -> Table:
+    """:func:`important` methods, or all, at a time."""
+    fronts, error = Fronts(results), results.error
+    unit, scale = (", %", 100.0) if error.percent else ("", 1.0)
+    differs = "ratio to" if error.aggregate == "geometric" else "difference from"
+    first = next(iter(fronts.references))
+    rows = []
+    for name in results.methods if everyone else important(fronts, time):
+        beside = "compared with this"
+        if name != fronts.compared_with:
+            beside = _paired(fronts.paired(name, first, time), error.aggregate, scale)
+        on = ", ".join(marks(fronts, name, time))
+        cells = [
+            str(fronts.fact(name, "points")),
+            fronts.fact(name, "rule"),
+            *(number(scale * fronts.error(name, reference, time)) for reference in fronts.references),
+            beside,
+            *(_how_long(fronts, name, each.name) for each in fronts.followed),
+            *(_quartiles(fronts, name, call) for call in CALLS),
+            f"{results.diverged(name)} of {results.simulations}" if results.diverged(name) else "",
+            on,
+        ]
+        rows.append((method_name(fronts, name), cells))
+    headings = [
+        "method", "grid", "step",
+        *(f"error by {name}{unit}" for name in fronts.references),
+        f"{differs} {fronts.compared_with} by {first}, 95 %",
+        *(f"{each.title} for" for each in fronts.followed),
+        "ms per unit of time", "ms, batched", "diverged", "front",
+    ]  # fmt: skip
+    return Table(f"t = {fronts.times[time]}", headings, rows)
+
+
+@table("fronts", needs=(COST,), order=0)
+def _fronts(results: Results) -> list[Table]:
+    """The table of each time, the last one first, and all methods."""
+    times = reversed(range(len(Fronts(results).times)))
+    tables = [front_table(results, time=time) for time in times]
+    everyone = front_table(results, everyone=True)
+    return [*tables, Table("All methods", everyone.headings, everyone.rows, "\n".join(_notes(results)), shown=False)]
+
+
+def _notes(results: Results) -> list[str]:
+    fronts = Fronts(results)
+    said = [f"{results.simulations} held-out simulations; {_aggregate(results)} of the {results.error.title}."]
+    said += [f"error by {name}: {words}" for name, words in fronts.references.items()]
+    return [*said, *remarks(results), machine(results)]
+
+
+def method_name(fronts: Fronts, name: str) -> str:
+    """The family of a method, with what a reader should know."""
+    if fronts.is_reference(name):
+        return name
+    note = fronts.fact(name, "note")
+    return f"{fronts.fact(name, 'family')} ({note})" if note else str(fronts.fact(name, "family"))
+
+
+def marks(fronts: Fronts, name: str, time: int = -1) -> list[str]:
+    """The fronts that a method stands on, in words."""
+    found = []
+    for reference in fronts.references:
+        on = [call for call in CALLS if name in fronts.front(reference, call, time)]
+        if on:
+            found.append(reference if len(on) == len(CALLS) else f"{reference} ({on[0]})")
+    return found
+
+
+def important(fronts: Fronts, time: int = -1) -> list[str]:
+    """References, closures, methods at the problem's own step, fronts, what all are compared with; by role and cost.
+
+    Of a front only points that err less than the cheaper ones before them by :data:`NOTABLE`; of closures at many time
+    steps on one grid the best.
+    """
+    first, results = next(iter(fronts.references)), fronts.results
+    chosen = {fronts.compared_with}
+    for reference in fronts.references:
+        for call in CALLS:
+            kept = math.inf
+            for name in fronts.front(reference, call, time):
+                if (error := fronts.error(name, reference, time)) < NOTABLE * kept:
+                    chosen.add(name)
+                    kept = error
+    grids: dict[tuple[str, int], list[str]] = {}
+    for name, role in results.roles.items():
+        if role is Role.REFERENCE or str(fronts.fact(name, "rule")).startswith("dt") or fronts.fact(name, "note"):
+            chosen.add(name)
+        elif role is Role.CLOSURE:
+            grids.setdefault((fronts.fact(name, "family"), fronts.fact(name, "points")), []).append(name)
+    chosen |= {min(names, key=lambda name: fronts.error(name, first, time)) for names in grids.values()}
+    order = {Role.REFERENCE: 0, Role.CLOSURE: 2}
+    return sorted(chosen, key=lambda n: (order.get(results.roles[n], 1), fronts.cost(n, "single"), n))
+
+
+def page(results: Results) -> str:
+    """Everything in words and tables, as Markdown; what stands on a front is bold."""
+    fronts = Fronts(results)
+    lines = [f"# {results.problem}: error against cost", "", f"`{results.provenance.get('command', '')}`", ""]
+    lines += [f"{results.simulations} held-out simulations; {_aggregate(results)} of the {results.error.title}.", ""]
+    lines += [f'* reference "{name}": {words}' for name, words in fronts.references.items()]
+    lines += [f"* {remark}" for remark in remarks(results)]
+    lines += [f"* all are compared with {fronts.compared_with}", f"* machine: {machine(results)}", ""]
+    for time, label in enumerate(fronts.times):
+        lines += [f"## t = {label}", "", _bold(front_table(results, time=time)).markdown()]
+    lines += [f"## All methods, t = {fronts.times[-1]}", "", _bold(front_table(results, everyone=True)).markdown()]
+    return "\n".join(lines)
+
+
+def _bold(plain: Table) -> Table:
+    rows = [(f"**{name}**" if cells[-1] else name, cells) for name, cells in plain.rows]
+    return Table(plain.title, plain.headings, rows)
+
+
+def remarks(results: Results) -> list[str]:
+    """What a reader must know of the benchmark."""
+    found: list[str] = json.loads(results.attribute("remarks"))
+    return found
+
+
+def machine(results: Results) -> str:
+    """What the times were measured on, in a line."""
+    said: dict[str, Any] = results.provenance
+    found = said.get("environment", {})
+    devices = ", ".join(dict.fromkeys(found.get("devices", ())))
+    cores, jax = found.get("processors", "?"), found.get("packages", {}).get("jax", "?")
+    clock = f"{said.get('clock', 'wall')} time, batches of {said.get('batch', '?')}"
+    where = f"{found.get('backend', '?')} ({devices}), {found.get('processor', '?')}, {cores} cores, JAX {jax}"
+    return f"{where}; {clock}"
+
+
+def print_fronts(results: Results, console: Console) -> None:
+    """The important rows at the last time, in few columns."""
+    fronts, error = Fronts(results), results.error
+    title = f"{results.problem}: {error.title} at t = {fronts.times[-1]}, n = {results.simulations}"
+    unit, scale = (" (%)", 100.0) if error.percent else ("", 1.0)
+    middle = [*(f"by {name}{unit}" for name in fronts.references), *(each.title for each in fronts.followed)]
+    rows = []
+    for name in important(fronts):
+        on = [ref for ref in fronts.references if any(name in fronts.front(ref, call) for call in CALLS)]
+        cells = [
+            *(number(scale * fronts.error(name, reference)) for reference in fronts.references),
+            *(_how_long(fronts, name, each.name) for each in fronts.followed),
+            *(number(fronts.cost(name, call)) for call in CALLS),
+            str(results.diverged(name)) if results.diverged(name) else "",
+            ", ".join(on),
+        ]
+        rows.append((name if name != fronts.compared_with else f"{name} (compared with)", cells))
+    headings = ["method", *middle, "ms per time", "batched", "lost", "front"]
+    print_rows(console, headings, rows, title=title, left=("front",))
+    for name, words in fronts.references.items():
+        console.print(f"error by {name}: {words}", soft_wrap=True)
+    console.print(f"ms per unit of simulated time and simulation; {machine(results)}", soft_wrap=True)
+
+
+def write_csv(results: Results, path: str | Path) -> Path:
+    """One line per method, reference and time."""
+    fronts, rows = Fronts(results), []
+    for name in results.methods:
+        costs = {f"ms_{call}_{q}": short(fronts.cost(name, call, q)) for call in CALLS for q in QUARTILES}
+        for reference in fronts.references:
+            for time, label in enumerate(fronts.times):
+                beside = fronts.paired(name, reference, time)
+                rows.append(
+                    {
+                        "method": name, "family": fronts.fact(name, "family"),
+                        "kind": KINDS.get(results.roles[name], "classical"), "role": str(results.roles[name]),
+                        "points": fronts.fact(name, "points"), "step": fronts.fact(name, "rule"),
+                        "reference": reference, "time": label, "error": short(fronts.error(name, reference, time)),
+                        "low": short(beside.low), "high": short(beside.high), "diverged": results.diverged(name),
+                        "front": "+".join(call for call in CALLS if name in fronts.front(reference, call, time)),
+                        **costs,
+                    }
+                )  # fmt: skip
+    return write_rows(rows, path)
+
+
+def _quartiles(fronts: Fronts, name: str, call: str) -> str:
+    low, middle, high = (fronts.cost(name, call, quartile) for quartile in QUARTILES)
+    return f"{number(middle)} ({number(low, 2)}–{number(high, 2)})" if math.isfinite(middle) else "–"
+
+
+def _paired(found: Paired, aggregate: str, scale: float) -> str:
+    if not math.isfinite(found.value):
+        return "–"
+    if aggregate == "geometric":
+        return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
+    return f"{scale * found.value:+.3g} [{scale * found.low:+.3g}, {scale * found.high:+.3g}]"
+
+
+def _how_long(fronts: Fronts, name: str, metric: str) -> str:
+    """Mean and standard deviation by the first reference; a lower bound where simulations were good to the end."""
+    times, limit = fronts.results.of(metric, name), fronts.results.metrics[metric].limit
+    at_least = "≥ " if (times >= limit * (1 - 1e-9)).any() else ""
+    return f"{at_least}{number(float(times.mean()))} ± {number(float(times.std()), 2)}"
+
+
+def _aggregate(results: Results) -> str:
+    return {"mean": "mean", "median": "median", "geometric": "geometric mean"}[results.error.aggregate]

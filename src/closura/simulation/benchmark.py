@@ -1,0 +1,166 @@
+"""A benchmark of error against cost: all methods run, timed and compared."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from closura.core import MethodResult, Metric, Results, Role
+from closura.metrics.pareto import CALLS, COST, QUARTILES, best_on_coarse_grid
+from closura.simulation.cost import Clock, StepTimes, time_steps
+from closura.simulation.sweep import Benchmark, Method
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    *,
+    batch: int = 8,
+    repetitions: int = 7,
+    seconds: float = 0.03,
+    clock: Clock = "wall",
+    reference: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    report: Callable[[str], None] = lambda _: None,
+) -> Results:
+    """Run, time and compare.
+
+    Parameters
+    ----------
+    benchmark
+        The methods, and what errors are.
+    batch
+        Simulations per call, for the batched times.
+    repetitions, seconds, clock
+        Timed loops of each method, about how long one takes, and by which clock.
+    reference
+        Name of the method that all are compared with (default: the classical one with the smallest error on the
+        coarse grid by the first reference at the last time).
+    settings
+        For the record.
+    report
+        Called with what is being done.
+
+    Returns
+    -------
+    Results
+        With ``error`` by the first reference and ``error_NAME`` by others, and the costs: read by
+        :class:`closura.metrics.pareto.Fronts`.
+
+    Raises
+    ------
+    ValueError
+        If the method to compare with is unknown; if a reference diverged.
+    """
+    if not benchmark.methods or not benchmark.references:
+        raise ValueError("a benchmark needs at least one method and one reference")
+    _check_reference(benchmark, reference)
+    measured: dict[str, tuple[dict[str, np.ndarray], float, np.ndarray]] = {}
+    for method in benchmark.methods:
+        report(method.name)
+        measured[method.name] = _measured(benchmark, method)
+    works = {method.work_key: partial(method.work, benchmark.draws) for method in benchmark.methods}
+    timing: dict[str, Any] = {"batch": batch, "repetitions": repetitions, "seconds": seconds, "clock": clock}
+    times = time_steps(works, report=report, **timing)
+    methods = {
+        method.name: _result(benchmark, method, *measured[method.name], times[method.work_key])
+        for method in benchmark.methods
+    }
+    cost = [[[f * getattr(t, q) for q in QUARTILES] for t in step] for f, step in (
+        (measured[m.name][1], times[m.work_key]) for m in benchmark.methods
+    )]  # fmt: skip
+    return assemble(
+        benchmark, methods, np.asarray(cost), compared_with=reference, provenance={**(settings or {}), **timing}
+    )
+
+
+def assemble(
+    benchmark: Benchmark,
+    methods: Mapping[str, MethodResult],
+    cost: np.ndarray,
+    *,
+    compared_with: str | None,
+    provenance: Mapping[str, Any],
+) -> Results:
+    """Results of what was measured; ``cost (method, call, quartile)`` per unit of simulated time and simulation."""
+    times = [float(time) if time.replace(".", "", 1).replace("e-", "", 1).isdigit() else np.nan
+             for time in benchmark.times]  # fmt: skip
+    found = Results.build(
+        benchmark.problem,
+        methods,
+        _metrics(benchmark),
+        error="error",
+        times=times,
+        variables={COST: (("method", "call", "quartile"), cost), "call": list(CALLS), "quartile": list(QUARTILES)},
+        provenance=provenance,
+        references=json.dumps(dict(benchmark.reference_words), ensure_ascii=False),
+        time_names=json.dumps(list(benchmark.times)),
+        remarks=json.dumps(list(benchmark.remarks), ensure_ascii=False),
+        coarse=benchmark.coarse,
+        compared_with="",
+    )
+    chosen = compared_with or best_on_coarse_grid(found)
+    return Results(found.data.assign_attrs(compared_with=chosen))
+
+
+def _metrics(benchmark: Benchmark) -> list[Metric]:
+    """The metric that counts by each reference, and those of whole simulations."""
+    found = []
+    for number, name in enumerate(benchmark.references):
+        for metric in (replace(benchmark.error, name="error"), *benchmark.followed):
+            by = (
+                metric
+                if number == 0
+                else replace(metric, name=f"{metric.name}_{name}", title=f"{metric.title} by {name}")
+            )
+            found.append(by)
+    return found
+
+
+def _measured(benchmark: Benchmark, method: Method) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
+    """Values of the metrics, steps per unit of time, and which simulations diverged."""
+    outcome = method.run(benchmark.draws)
+    values: dict[str, np.ndarray] = {}
+    lost = outcome.failed
+    with np.errstate(all="ignore"):
+        for number, (name, reference) in enumerate(benchmark.references.items()):
+            end, fields = ("" if number == 0 else f"_{name}"), reference(method)
+            error = np.asarray(benchmark.error.of(outcome.fields, fields), np.float64)
+            values[f"error{end}"] = np.where(np.isfinite(error), error, np.inf)
+            for metric in benchmark.followed:
+                values[f"{metric.name}{end}"] = np.asarray(metric.of(outcome.fields, fields), np.float64)
+    lost = lost | ~np.isfinite(values["error"]).all(axis=1)
+    kept = outcome.frequency[~lost]
+    return values, float(kept.mean()) if kept.size else float("nan"), lost
+
+
+def _result(
+    benchmark: Benchmark,
+    method: Method,
+    values: Mapping[str, np.ndarray],
+    frequency: float,
+    lost: np.ndarray,
+    times: StepTimes,
+) -> MethodResult:
+    role = method.role
+    if role is Role.BASELINE and method.points != benchmark.coarse:
+        role = Role.FINE_BASELINE
+    return MethodResult(
+        role,
+        values,
+        diverged_at=np.where(lost, len(benchmark.times) - 1, -1),
+        milliseconds_per_step=times.single.median,
+        facts={
+            "family": method.family, "points": method.points, "rule": method.rule, "note": method.note,
+            "favoured_by": ",".join(sorted(method.favoured_by)), "steps_per_time": frequency,
+        },
+    )  # fmt: skip
+
+
+def _check_reference(benchmark: Benchmark, reference: str | None) -> None:
+    names = [method.name for method in benchmark.methods]
+    if reference is not None and reference not in names:
+        near = [name for name in names if name.split(" ")[0] == reference.split(" ")[0]] or names
+        raise ValueError(f"no method is called {reference!r}; valid: {', '.join(near)}")
