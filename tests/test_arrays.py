@@ -7,7 +7,6 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closura.evaluation.fronts.front import on_front, typical_error
 
 from closura.arrays import masked_numbers, real_numbers
 from closura.grids import Grid

@@ -10,16 +10,18 @@ from closura.core import Results
 from closura.metrics.statistics import mean_interval, spread
 
 
+def losses(results: Results, name: str) -> Float64[np.ndarray, "case time"]:
+    """The metric that counts, turned so that smaller is better; infinite where it is not finite."""
+    errors = results.errors(name)
+    return np.where(np.isfinite(errors), -errors if results.error.better == "higher" else errors, np.inf)
+
+
 def worse_since(results: Results, name: str) -> Int[np.ndarray, "simulation"]:
     """First step, ``(simulation,)``, at which the error exceeds that of the closure's base; -1 for never.
 
     An error that is not finite exceeds every finite one and none that is not finite either.
     """
-    own, base = (
-        np.where(np.isfinite(error), error, np.inf)
-        for error in (results.errors(name), results.errors(results.corrects(name)))
-    )
-    worse = own > base
+    worse = losses(results, name) > losses(results, results.corrects(name))
     return np.where(worse.any(axis=1), worse.argmax(axis=1), -1)
 
 
@@ -35,9 +37,7 @@ def worse_than_corrected(results: Results, name: str) -> dict[str, Any]:
     """
     since = worse_since(results, name)
     base = results.corrects(name)
-    own, other = (
-        np.where(np.isfinite(last), last, np.inf) for last in (results.errors(name)[:, -1], results.errors(base)[:, -1])
-    )
+    own, other = (losses(results, each)[:, -1] for each in (name, base))
     found = since[since >= 0]
     return {
         "base": base,
@@ -54,7 +54,7 @@ def improvement_on(results: Results, name: str, other: str) -> float:
     own, base = (float(spread(results.errors(each)[:, -1])["mean"]) for each in (name, other))
     if not (np.isfinite(base) and np.isfinite(own)) or base <= 0:
         return float("nan")
-    return (base - own) / base
+    return (own - base) / base if results.error.better == "higher" else (base - own) / base
 
 
 def improvement_per_simulation(
@@ -73,8 +73,10 @@ def improvement_per_simulation(
     base, own = (results.errors(each) for each in (other or results.uncorrected, name))
     usable = np.isfinite(base) & (base > 0)
     with np.errstate(over="ignore"):
-        ratio = np.where(np.isfinite(own), own, np.inf) / np.where(usable, base, 1.0)
-    return np.where(usable, 1.0 - ratio, np.nan)
+        change = np.where(np.isfinite(own), own, np.inf) / np.where(usable, base, 1.0) - 1.0
+    if results.error.better == "higher":
+        change = np.where(np.isfinite(own), -change, np.inf)
+    return np.where(usable, -change, np.nan)
 
 
 def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int | str]:
@@ -104,7 +106,7 @@ def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int
         "n": len(first),
         "not_finite": len(first) - n,
         "mean_of_finite": mean,
-        "better": int(np.sum(first < second)),
+        "better": int(np.sum(losses(results, a)[:, -1] < losses(results, b)[:, -1])),
     }
 
 
@@ -121,7 +123,7 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
         If a name is unknown.
     """
     first, second = (_last(results.errors(name)) for name in (a, b))
-    better = int(np.sum(first < second))
+    better = int(np.sum(losses(results, a)[:, -1] < losses(results, b)[:, -1]))
     both = np.concatenate([first, second])
     if not (np.isfinite(both).all() and (both > 0).all()):
         return {"ratio": math.nan, "low": math.nan, "high": math.nan, "better": better}

@@ -18,13 +18,19 @@ from closura.arrays import Values, real_numbers
 from closura.core.metric import Aggregate
 
 
-def spread(values: Values) -> dict[str, float | int]:
+def spread(values: Values, *, better: str = "lower") -> dict[str, float | int]:
     """Mean, population standard deviation, median, extremes; not finite counts as infinitely large.
+
+    Where higher values are better, not finite counts as infinitely small: always as bad as can be.
 
     The standard deviation divides by the number of simulations, as in the published tables of Closure-RL. ValueError
     if there are none, or numbers are masked or not real; so for all functions of series here.
     """
     values = _numbers(values)
+    if better == "higher":
+        found = spread(-values)
+        turned = {"mean": "mean", "median": "median", "min": "max", "max": "min", "mean_of_finite": "mean_of_finite"}
+        return {**found, **{name: -found[source] for name, source in turned.items()}}
     if not values.size:
         raise ValueError("a spread needs the error of at least one simulation; got none")
     finite = np.isfinite(values)

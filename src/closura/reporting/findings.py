@@ -135,13 +135,14 @@ def _groups(results: Results, name: str) -> list[str]:
 def _against(results: Results, name: str, other: str, *, cost: bool = False) -> str:
     error, shares = results.error, results.error.percent
     unit = " %" if shares else ""
-    mine, theirs = (spread(results.errors(key)[:, -1]) for key in (name, other))
+    higher = error.better == "higher"
+    mine, theirs = (spread(results.errors(key)[:, -1], better=error.better) for key in (name, other))
     n, at = results.simulations, results.moment(results.steps)
     sure = ""
     if error.aggregate == "geometric":
         ratio = paired_ratio(results, name, other)
         which, values = "geometric mean", [aggregate(results.errors(k)[:, -1], "geometric") for k in (name, other)]
-        found, wins = standing(ratio["low"], ratio["high"], even=1.0), ratio["better"]
+        found, wins = standing(ratio["low"], ratio["high"], even=1.0, better=error.better), ratio["better"]
         if math.isfinite(ratio["ratio"]):
             sure = f"; ratio {ratio['ratio']:.3g}"
             if math.isfinite(ratio["low"]):
@@ -151,7 +152,7 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
         which = "mean" if math.isfinite(mine["mean"]) and math.isfinite(theirs["mean"]) else "median"
         values, wins = [float(each[which]) for each in (mine, theirs)], int(difference["better"])
         low, high = float(difference["low"]), float(difference["high"])
-        found = standing(low, high) if which == "mean" else ""
+        found = standing(low, high, better=error.better) if which == "mean" else ""
         if which == "mean":
             # A few bad simulations make a mean: the median tells how the others fare.
             medians = [quantity(float(each["median"]), shares) for each in (mine, theirs)]
@@ -164,8 +165,8 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
             )
     text = (
         f"Against {_called(results, name, other)}: {found or f'{which} {error.title}'}, "
-        f"{quantity(values[0], shares)}{unit} against {quantity(values[1], shares)}{unit} ({which} at {at}), smaller "
-        f"in {wins} of {n} simulations{sure}"
+        f"{quantity(values[0], shares)}{unit} against {quantity(values[1], shares)}{unit} ({which} at {at}), "
+        f"{'larger' if higher else 'smaller'} in {wins} of {n} simulations{sure}"
     )
     if cost:
         text += cost_beside(results.milliseconds(name), results.milliseconds(other), other)

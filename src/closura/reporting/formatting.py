@@ -48,15 +48,18 @@ def bounded(value: float | int | None, form: str) -> str:
     return text if len(text) <= WIDEST else format(value, f"{'+' if form.startswith('+') else ''}.2e")
 
 
-def standing(low: float, high: float, *, even: float = 0.0) -> str:
+def standing(low: float, high: float, *, even: float = 0.0, better: str = "lower") -> str:
     """What an interval of a difference of errors (or of a ratio, with ``even`` 1) says of the first of both.
 
-    "lower error", "higher error", "level" where the interval holds what is even, "" where there is no interval.
+    "lower error", "higher error" ("worse", "better" where higher values are better), "level" where the interval holds
+    what is even, "" where there is no interval.
     """
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     if low <= even <= high:
         return "level"
+    if better == "higher":
+        return "worse" if high < even else "better"
     return "lower error" if high < even else "higher error"
 
 

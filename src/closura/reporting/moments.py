@@ -36,10 +36,12 @@ def errors_at(results: Results, name: str, step: int, chosen: np.ndarray | None 
     """
     pick = np.ones(results.simulations, bool) if chosen is None else chosen
     error, lost = results.errors(name)[pick, step], results.diverged_at(name)[pick]
+    sign = -1.0 if results.error.better == "higher" else 1.0
+    quartiles = sorted(sign * float(quantile_per_step(sign * error[:, None], part)[0]) for part in (0.25, 0.75))
     result: dict[str, Any] = {
-        **spread(error),
-        "lower_quartile": float(quantile_per_step(error[:, None], 0.25)[0]),
-        "upper_quartile": float(quantile_per_step(error[:, None], 0.75)[0]),
+        **spread(error, better=results.error.better),
+        "lower_quartile": quartiles[0],
+        "upper_quartile": quartiles[1],
         "n": int(pick.sum()),
         **({"geometric_mean": geometric_mean(error)} if results.error.aggregate == "geometric" else {}),
         "diverged": int(np.sum((lost >= 0) & (lost <= step))),

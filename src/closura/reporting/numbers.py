@@ -94,7 +94,7 @@ def summary(
 
 def spread_of(metric: Metric, values: np.ndarray) -> dict[str, Any]:
     """Spread of a metric over simulations, with the geometric mean where that is what counts; ``n`` of them."""
-    found: dict[str, Any] = {**spread(values), "n": len(values)}
+    found: dict[str, Any] = {**spread(values, better=metric.better), "n": len(values)}
     if metric.aggregate == "geometric":
         found["geometric_mean"] = geometric_mean(values)
     return found

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from closura.core import Results
+from closura.core import Metric, Results
 from closura.files import write_atomically
 from closura.plain import plain
 from closura.reporting.formatting import bounded, quantity, short, with_spread
@@ -50,8 +50,9 @@ def _columns(results: Results, published: bool) -> list[_Column]:
         found = entry["worse_than_base"]
         return "–" if found is None else f"{found['simulations']} of {found['n']}"
 
-    def other(metric: str, shown: bool) -> Callable[[str, dict[str, Any]], str]:
-        return lambda _, e: with_spread(e[metric], shown) if metric in e else "–"
+    def other(metric: Metric) -> Callable[[str, dict[str, Any]], str]:
+        lost = "-∞" if metric.better == "higher" else "∞"
+        return lambda _, e: with_spread(e[metric.name], metric.percent).replace("∞", lost) if metric.name in e else "–"
 
     columns = [_Column(f"{error.title}{unit} at {results.moment(results.steps)}", 0,
                        lambda _, e: with_spread(e[key], percent))]  # fmt: skip
@@ -76,7 +77,7 @@ def _columns(results: Results, published: bool) -> list[_Column]:
             )
         elif metric.name != error.name:
             shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
-            columns.append(_Column(f"{metric.title}{shown}", 1, other(metric.name, metric.percent)))
+            columns.append(_Column(f"{metric.title}{shown}", 1, other(metric)))
     columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
     if results.closures:
         columns.append(_Column("ever worse than base", 1, harm))
