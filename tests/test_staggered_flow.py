@@ -26,6 +26,7 @@ from closura.problems.kolmogorov.smagorinsky import tune, with_constant
 from closura.problems.kolmogorov.staggered import StaggeredFlow
 from closura.problems.kolmogorov.target import in_points
 from closura.problems.kolmogorov.time_steps import steps_needed, typical_speed
+from closura.reporting.numbers import error_key
 
 RE = jnp.float64(100.0)
 
@@ -342,11 +343,11 @@ def test_closures_of_other_solvers_get_states_of_their_own(across):
         "quick": "no model (finite volumes, quick)", "short": bases["short"],
     }  # fmt: skip
     assert bases["short"].startswith("no model (0.")  # the same solver in other time steps
-    assert (found.error_name, found.error_key, found.truth) == ("relative L2 error", "relative_l2_error", "fine")
+    assert (found.error.title, error_key(found), found.reference) == ("relative L2 error", "relative_l2_error", "fine")
     for name, base in bases.items():
         # A closure of zeros is its solver, to the rounding of the projection of zero.
-        np.testing.assert_allclose(found.methods[name].error, found.methods[base].error, rtol=1e-9, atol=1e-12)
-        assert found.methods[name].error[:, 0].max() < 1e-11  # all begin with the truth's waves
+        np.testing.assert_allclose(found.errors(name), found.errors(base), rtol=1e-9, atol=1e-12)
+        assert found.errors(name)[:, 0].max() < 1e-11  # all begin with the truth's waves
         # Independent: the solver alone in its own problem, its states looked at in points.
         problem = own[name]
         store = simulate_truth(problem, 2, 10, key=jax.random.key(0))
@@ -358,15 +359,14 @@ def test_closures_of_other_solvers_get_states_of_their_own(across):
                 state = onward(state, {"reynolds": parameters})
                 points, true = in_points(flow, state), in_points(flow, truth[step])
                 errors.append(float(jnp.linalg.norm(points - true) / jnp.linalg.norm(true)))
-        np.testing.assert_allclose(found.methods[name].error[:, 1:].ravel(), errors, rtol=1e-7)
+        np.testing.assert_allclose(found.errors(name)[:, 1:].ravel(), errors, rtol=1e-7)
 
 
 def test_other_solvers_are_drawn_and_kept_as_the_problem_s_own(across):
     own, _, found = across
     # The first frame is the truth's, in the problem's own points, whatever the solver.
     for name in own:
-        fields = found.methods[name].fields
-        np.testing.assert_allclose(fields[:, 0], found.truth_fields[:, 0], atol=1e-6)  # float32
+        np.testing.assert_allclose(found.fields(name)[:, 0], found.fields("fine")[:, 0], atol=1e-6)  # float32
 
 
 def test_a_flow_is_adopted_by_other_solvers_and_back():

@@ -16,6 +16,9 @@ ENTRIES: dict[str, dict[str, str]] = {
         "profiles": "closura.reporting.figures.profiles:profiles",
         "actions": "closura.reporting.figures.actions:action_strips",
         "animation": "closura.reporting.figures.animation:animation",
+        "correlations": "closura.problems.kolmogorov.figures:correlations",
+        "spectra": "closura.problems.kolmogorov.figures:spectra",
+        "vorticity": "closura.problems.kolmogorov.figures:vorticity_strips",
         "front": "closura.reporting.benchmark.figures:front_figure",
         "follow": "closura.reporting.benchmark.figures:length_figure",
     },
@@ -24,7 +27,12 @@ ENTRIES: dict[str, dict[str, str]] = {
         "over-time": "closura.reporting.tables:_over_time",
         "groups": "closura.reporting.tables:_groups",
         "fronts": "closura.reporting.benchmark.tables:_fronts",
+        "correlation-times": "closura.problems.kolmogorov.tables:_correlation_times",
+        "long-run": "closura.problems.kolmogorov.tables:_long_run",
         "published-figures": "closura.reporting.published_curves:beside_published",
+    },
+    "closura.numbers": {
+        "flow": "closura.problems.kolmogorov.tables:_flow_numbers",
     },
     "closura.publications": {
         "closure-rl-advection": "closura.reproductions.closure_rl_figures:ADVECTION",

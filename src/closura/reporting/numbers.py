@@ -1,11 +1,13 @@
 """All numbers of a comparison in one dictionary, ready for JSON."""
 
 import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from closura.core import Metric, Results
+from closura.core import Metric, Registry, Results
 from closura.metrics.comparison import improvement_on, paired_difference, worse_than_corrected
 from closura.metrics.statistics import (
     geometric_mean,
@@ -17,6 +19,27 @@ from closura.metrics.statistics import (
 )
 from closura.plain import plain
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step
+
+
+@dataclass(frozen=True)
+class NumbersKind:
+    """What adds numbers to the JSON of results that have the variables it needs; see :func:`numbers`."""
+
+    name: str
+    of: Callable[[Results], dict[str, Any]]
+    needs: tuple[str, ...]
+
+
+NUMBERS: Registry[NumbersKind] = Registry("number", NumbersKind)
+
+
+def numbers(name: str, *, needs: Iterable[str]) -> Callable[[Callable[[Results], dict[str, Any]]], NumbersKind]:
+    """Register a function that gives further numbers for the JSON of results with the variables of ``needs``.
+
+    Those under ``methods`` join the numbers of each method; all others stand beside them.
+    """
+    return lambda of: NUMBERS.add(name, NumbersKind(name, of, tuple(needs)))
+
 
 CONSERVATION = "conservation_error"
 """The relative change of what the equations conserve, without its sign."""
@@ -67,8 +90,16 @@ def summary(
     if reference is not None:
         results.check(reference)
     methods = {name: _entry(results, name, reference, published) for name in results.methods}
-    found: dict[str, Any] = plain(
+    found: dict[str, Any] = {}
+    for kind in NUMBERS.all().values():
+        if all(need in results.data for need in kind.needs):
+            further = kind.of(results)
+            for name, entry in further.pop("methods", {}).items():
+                methods[name] |= entry
+            found |= further
+    found = plain(
         {
+            **found,
             "problem": results.problem,
             "steps": results.steps,
             "simulations": results.simulations,
@@ -93,10 +124,15 @@ def summary(
 
 
 def spread_of(metric: Metric, values: np.ndarray) -> dict[str, Any]:
-    """Spread of a metric over simulations, with the geometric mean where that is what counts; ``n`` of them."""
+    """Spread of a metric over simulations, ``n`` of them: with the geometric mean where that is what counts.
+
+    ``censored`` counts those that are lower bounds, where the metric has a limit.
+    """
     found: dict[str, Any] = {**spread(values, better=metric.better), "n": len(values)}
     if metric.aggregate == "geometric":
         found["geometric_mean"] = geometric_mean(values)
+    if math.isfinite(metric.limit):
+        found["censored"] = int(metric.at_limit(values).sum())
     return found
 
 

@@ -52,7 +52,14 @@ def _columns(results: Results, published: bool) -> list[_Column]:
 
     def other(metric: Metric) -> Callable[[str, dict[str, Any]], str]:
         lost = "-∞" if metric.better == "higher" else "∞"
-        return lambda _, e: with_spread(e[metric.name], metric.percent).replace("∞", lost) if metric.name in e else "–"
+
+        def cell(_: str, entry: dict[str, Any]) -> str:
+            if metric.name not in entry:
+                return "–"
+            at_least = "≥ " if entry[metric.name].get("censored") else ""
+            return at_least + with_spread(entry[metric.name], metric.percent).replace("∞", lost)
+
+        return cell
 
     columns = [_Column(f"{error.title}{unit} at {results.moment(results.steps)}", 0,
                        lambda _, e: with_spread(e[key], percent))]  # fmt: skip
