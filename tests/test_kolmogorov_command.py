@@ -1,13 +1,19 @@
 """``closura train kolmogorov`` and ``closura evaluate kolmogorov``, on flows so small that they take seconds."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from closura.cli import main
+from closura.commands.report import ReportOptions, _Run, judge
 from closura.core import Results, Role
+from closura.reporting.report import write_report
 from closura.reporting.tables import write_json
+from closura.runs import RunFolder
 
 FLOW = [
     "--cells", "8", "--fine-cells", "24", "--reynolds", "15", "--forcing", "2", "--finer", "12", "--pool", "8",
@@ -100,6 +106,29 @@ def test_lost_simulations_are_counted_and_not_averaged_away():
     assert np.isinf(found.errors("pump")[:, -1]).all()
     np.testing.assert_allclose(found.of("correlation", "no model")[:, 0], 1.0, atol=1e-6)  # all begin with the same
     assert np.isfinite(found.errors("no model")).all()
+
+
+def test_a_report_hands_states_to_the_solver_that_a_closure_corrects(run, tmp_path):
+    """A closure of zeros on finite volumes errs as its solver alone, from the reference's waves, in L2."""
+    folder, page = tmp_path / "zero", tmp_path / "page.html"
+    shutil.copytree(run, folder)
+    settings = json.loads((folder / "configuration.json").read_text())
+    settings["problem"] |= {"cells": 12, "solver": "staggered", "precision": "float64", "finer": []}
+    (folder / "configuration.json").write_text(json.dumps(settings))
+    with safe_open(folder / "weights.safetensors", "numpy") as file:
+        zeros = {name: np.zeros_like(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    save_file(zeros, folder / "weights.safetensors", metadata)
+    runs = {"zero": _Run(RunFolder(folder), RunFolder(folder).read_configuration())}
+    found = judge(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), "closura report zero")
+    base = found.corrects("zero")
+    assert base.startswith("no model (finite volumes")
+    np.testing.assert_allclose(found.errors("zero"), found.errors(base), rtol=1e-9, atol=1e-12)
+    assert found.errors("zero")[:, 0].max() < 1e-6  # all begin with the same waves
+    assert 0 < found.errors("zero")[:, 1].max() < 0.1
+    write_report(page, title="zero", comparisons=found, figures={})
+    assert "relative L2 error (%) at step 10" in page.read_text()
+    assert "relative MAE" not in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def evaluate_flow(
         store = kept_truth(problem, simulations, steps, key=key, identity=identity)
     truth = np.asarray(_in_points(base.flow, store.truth))
     if not np.isfinite(truth).all():
-        raise ValueError("the truth itself diverges: take more fine steps (--fine-steps)")
+        raise ValueError("the reference itself diverges: take more fine steps (--fine-steps)")
     kept = np.unique(np.linspace(0, followed, frames).round().astype(np.int64))
     reynolds = float(np.asarray(store.parameters["reynolds"])[0])
     measure = _Measure(truth, followed, round(long / dt) // 4, kept, dt, reynolds)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from closura.core import Results
+from closura.core import Results, Role
 from closura.metrics.ensembles import vorticity
 from closura.numerics.fourier import refine
 from closura.problems.kolmogorov.evaluation import THRESHOLDS
@@ -94,7 +94,7 @@ def _vorticity(fields: np.ndarray) -> np.ndarray:
     n = found.shape[-1]
     if n < POINTS:
         found = np.asarray(jnp.fft.irfft2(refine(jnp.fft.rfft2(found), POINTS), s=(POINTS, POINTS)))
-    found = np.array(found)
+    found = np.array(found, np.float32)
     found[lost] = np.nan
     return found
 
