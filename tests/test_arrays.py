@@ -33,8 +33,8 @@ from closura.metrics.ensembles import (
     vorticity_correlation,
     wasserstein,
 )
-from closura.metrics.pareto import on_front, typical_error
-from closura.metrics.statistics import mean_per_step, quantile_per_step, spread, steps_below_threshold
+from closura.metrics.pareto import on_front
+from closura.metrics.statistics import aggregate, mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.numerics import courant_number
 from closura.numerics._checks import check_floating
 from closura.reduced import SpectralCutoff, fit_pod, mode_power
@@ -178,7 +178,7 @@ NEED_ALL: list[tuple[str, Callable[[Any], Any], np.ndarray]] = [
     ("quantile", quantile_per_step, RNG.random((4, 3))),
     ("steps", lambda e: steps_below_threshold(e, 0.5), RNG.random((4, 3))),
     ("front", lambda e: on_front(e, e), RNG.random(4)),
-    ("typical", lambda e: typical_error(e, "median"), RNG.random(4)),
+    ("typical", lambda e: aggregate(e, "median"), RNG.random(4)),
     ("courant", lambda v: courant_number(v, Grid((8, 8)), 0.1), velocity()),
     ("moments", lambda x: Moments.of(x[None], x[:]), RNG.random((4, 4))),
     ("pearson", lambda x: pearson(x, x), RNG.random((2, 4))),

@@ -58,10 +58,10 @@ def test_advection(tmp_path, capsys, compact):
     assert found["settings"]["command"].startswith("closura benchmark advection --cells 16")
     assert found["settings"]["clock"] == "wall"
     assert "jax" in found["settings"]["environment"]["packages"]
-    by_name = {c["name"]: c for c in found["methods"]}
-    assert {"upwind5 8 C 0.5", "upwind5 8 C 0.9", "truth: published", "idle", "idle, burnt in"} <= set(by_name)
+    by_name = {c["name"]: c for c in found["contenders"]}
+    assert {"upwind5 8 C 0.5", "upwind5 8 C 0.9", "reference: published", "idle", "idle, burnt in"} <= set(by_name)
     assert not any(name.startswith("ACGS") for name in by_name)
-    for one in found["methods"]:
+    for one in found["contenders"]:
         assert set(one["milliseconds_per_unit_of_time"]) == {"single", "batched"}
         for truth in ("published", "exact"):
             errors = one["errors"][truth]["0.7969"]
@@ -85,7 +85,7 @@ def test_advection(tmp_path, capsys, compact):
     assert idle["errors"]["exact"]["0.7969"]["mean"] == pytest.approx(
         base["errors"]["exact"]["0.7969"]["mean"], rel=1e-3
     )
-    assert by_name["truth: published"]["errors"]["published"]["0.7969"]["mean"] == 0
+    assert by_name["reference: published"]["errors"]["published"]["0.7969"]["mean"] == 0
     rows = list(csv.DictReader((out / "table.csv").read_text().splitlines()))
     assert len(rows) == 2 * len(by_name)
     page = (out / "table.md").read_text()
@@ -143,6 +143,6 @@ def test_conservation_law(tmp_path, capsys):
     assert status == 0
     assert "L2 error of u" in said
     found = strict(tmp_path / "out" / "fronts.json")
-    assert [c["name"] for c in found["methods"]] == ["weno3-js 32 C 0.5", "weno3-js 64 C 0.5", "agent 32 C 0.5"]
+    assert [c["name"] for c in found["contenders"]] == ["weno3-js 32 C 0.5", "weno3-js 64 C 0.5", "agent 32 C 0.5"]
     assert found["times"] == ["0.05", "0.1"]
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"front-exact-t0.05.png", "front-exact-t0.1.png"}

@@ -184,7 +184,8 @@ def test_errors_are_printed_as_they_are_written(
         (["evaluate", "turbulence", "--times", "5"], "unknown option --times"),
         (["evaluate", "burgers-1d", "--method", "weno5-js"], "unknown option --method; did you mean --methods"),
         (["data", "fetch", "mnist", "--force"], "unknown option --force; all options: closura data fetch --help"),
-        (["data", "fetch"], "must be given; all options: closura data fetch --help"),
+        (["train", "nope"], "turbulence, kolmogorov-closure, kolmogorov-rom"),
+        (["data", "fetch"], "mnist or fashion-mnist must be given; all options: closura data fetch --help"),
         (["models", "put", "closure-rl-advection"], "unknown 'put'; valid: get"),
         (["demo", "--simulations", "few"], "--simulations: expected a whole number; got 'few'"),
         (["interpret", "w.npz", "--term", "5"], "unknown option --term; did you mean --terms"),
@@ -266,3 +267,17 @@ def test_users_without_64_bits_get_the_same_command(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "validation error" in done.stdout
+
+
+def test_more_memory_than_there_is_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["evaluate", "advection", "--cells", "8", "--ratio", "1000000"])  # 8 million points per side
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("error: not enough memory (")
+
+
+def test_the_help_of_benchmarks_needs_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["benchmark", "--help"])
+    assert left.value.code == 0
+    assert "--help)" not in capsys.readouterr().out  # as the default of the problem

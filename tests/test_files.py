@@ -281,3 +281,34 @@ class TestStreams:
         with lasting_streams():
             assert sys.stdout is not before[0]
         assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_file_that_is_printed_to_is_not_replaced(tmp_path: Path) -> None:
+    """``--json x > x``: what is printed after the results would go to a file that has no name any more."""
+    code = "import sys; from closura.files import check_file; check_file(sys.argv[1])"
+    out = tmp_path / "x"
+    for name in (str(out), "/dev/stdout"):
+        with open(out, "w") as file:
+            done = subprocess.run([sys.executable, "-c", code, name], stdout=file, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 1
+        assert "is the file that all is printed to" in done.stderr
+
+
+def test_nothing_is_left_where_threads_still_write_after_an_error(tmp_path: Path) -> None:
+    """As zarr's do on a full disk: each makes the folder of its chunk anew."""
+
+    def late(folder: Path) -> None:
+        (folder / "chunk").mkdir(parents=True)
+
+    with pytest.raises(OSError, match="full"), replaced_folder(tmp_path / "s.zarr") as folder:  # noqa: PT012
+        folder.mkdir()
+        threading.Timer(0.05, late, [folder]).start()
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which no files can be made, even by root")
+def test_a_lock_that_cannot_be_made_is_told() -> None:
+    """It was waited for without an end."""
+    with pytest.raises(FileNotFoundError), locked("/proc/run"):
+        pass

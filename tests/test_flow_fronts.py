@@ -11,17 +11,21 @@ import pytest
 
 from closura.cli import main
 from closura.closures import build
+from closura.core import Role
 from closura.evaluation import evaluate
-from closura.evaluation.fronts import CELL_BENCHMARKS, Sweep, run_benchmark
+from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, scheme_of, seen, solver
 from closura.evaluation.fronts.flows import WATCHES, usual_grids
 from closura.interop import save_weights
+from closura.metrics.pareto import Fronts
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
 from closura.problems.kolmogorov.dynamics import on_grid
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.reporting.benchmark.record import as_json, read_json, write_json
+from closura.simulation.benchmark import run_benchmark
 from closura.simulation.cells import held_out_draws
 from closura.simulation.stepping import by_courant, by_step, run
+from closura.simulation.sweep import Sweep
 
 KEY = jax.random.key(3)
 SMALL = KolmogorovConfiguration(
@@ -69,7 +73,7 @@ def method(benchmark, name):
 
 def errors(benchmark, name, truth="own"):
     one = method(benchmark, name)
-    return benchmark.error(one.run(benchmark.draws).fields, benchmark.truths[truth](one))
+    return benchmark.error.of(one.run(benchmark.draws).fields, benchmark.references[truth](one))
 
 
 # --- solvers as steppers ----------------------------------------------------------------------------------------------
@@ -158,31 +162,31 @@ def test_errors_agree_with_evaluate(problem, benchmark):
     known = evaluate(replace(problem, finer={}), {"still": still}, simulations=3, steps=10, key=KEY, timing=False)
     for name, other in (("no model 12 dt 0.2", "no model"), ("still", "still")):
         # Ten coarse steps in float32; the problem's truth is that of "own".
-        assert np.allclose(errors(benchmark, name), known.methods[other].error[:, [5, 10]], rtol=1e-3, atol=1e-5)
+        assert np.allclose(errors(benchmark, name), known.errors(other)[:, [5, 10]], rtol=1e-3, atol=1e-5)
 
 
 def test_truths_and_what_has_no_place_on_their_fronts(benchmark):
-    assert list(benchmark.truths) == ["own", "converged"]
-    assert np.all(errors(benchmark, "truth: own") < 1e-10)
-    apart = errors(benchmark, "truth: own", "converged")
-    assert np.allclose(apart, errors(benchmark, "truth: converged", "own"), rtol=0.05)
+    assert list(benchmark.references) == ["own", "converged"]
+    assert np.all(errors(benchmark, "reference: own") < 1e-10)
+    apart = errors(benchmark, "reference: own", "converged")
+    assert np.allclose(apart, errors(benchmark, "reference: converged", "own"), rtol=0.05)
     # Sixteen points do not hold this flow; and a finer grid comes nearer than the coarse one, by the converged truth.
     assert np.all(apart > 1e-4)
     e = {n: np.median(errors(benchmark, f"spectral {n} C 0.4", "converged")[:, -1]) for n in (12, 24)}
     assert e[24] < 0.3 * e[12]
-    assert all(not one.favoured_by for one in benchmark.methods if one.kind != "truth")
+    assert all(not one.favoured_by for one in benchmark.methods if one.role is not Role.REFERENCE)
 
 
 def test_the_truth_is_kept_on_disk(problem, benchmark, cache):
     assert len(list((cache / "truth").glob("*.npz"))) >= 2
     again = suite_of(problem, Sweep(grids=(12,), schemes=("quick",), times=(1.0, 2.0), quick=True))
-    assert list(again.truths) == ["own"]
+    assert list(again.references) == ["own"]
 
 
 def test_for_how_long_simulations_follow_the_truth(benchmark):
-    long, short = benchmark.horizons[1], benchmark.horizons[0]
-    assert (short.name, long.name, long.end) == ("correlation > 0.95", "correlation > 0.8", pytest.approx(4.0))
-    truth = benchmark.truths["own"](benchmark.methods[0])
+    long, short = benchmark.followed[1], benchmark.followed[0]
+    assert (short.title, long.title, long.limit) == ("correlation > 0.95", "correlation > 0.8", pytest.approx(4.0))
+    truth = benchmark.references["own"](benchmark.methods[0])
     assert np.allclose(long.of(truth, truth), 4.0)
     # Half the truth and half of another flow from the third look (t = 3) on: 1 before it, then far below.
     other = np.where(np.arange(truth.shape[1])[None, :, None, None, None] < 3, truth, np.roll(truth, 5, axis=-1))
@@ -196,7 +200,7 @@ def test_for_how_long_simulations_follow_the_truth(benchmark):
 
 def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
     benchmark = suite_of(problem, Sweep(grids=(12,), schemes=("spectral",), times=(1.0,), quick=True))
-    rules = [c.rule for c in benchmark.methods if c.family == "spectral" and c.kind == "classical"]
+    rules = [c.rule for c in benchmark.methods if c.family == "spectral" and c.role is Role.BASELINE]
     assert rules == [f"C {share * limits('spectral').carried:.3g}" for share in (1.4, 0.9)]
     lost = run(FlowStepper(solver(SMALL, "central2", 12), 12), by_courant(40.0, (20.0, 40.0)), 40.0, 0, benchmark.draws)
     assert lost.failed.all()
@@ -208,20 +212,21 @@ def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
 
 
 def test_a_benchmark_of_the_flow_comes_back_from_its_file(benchmark, tmp_path):
-    names = ("truth: own", "quick 12 C 0.4", "still")
+    names = ("reference: own", "quick 12 C 0.4", "still")
     few = replace(benchmark, methods=tuple(c for c in benchmark.methods if c.name in names))
     found = run_benchmark(few, batch=2, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
-    assert again.benchmark.horizons[1].name == "correlation > 0.8"
-    for name, point in found.points.items():
+    assert Fronts(again).followed[1].title == "correlation > 0.8"
+    for name in found.methods:
         # Four digits are written.
-        for which in point.horizons["own"]:
-            assert np.allclose(again.points[name].horizons["own"][which], point.horizons["own"][which], rtol=1e-3)
-    kept = {c["name"]: c for c in as_json(again)["methods"]}
-    assert kept["truth: own"]["horizons"]["own"]["correlation > 0.8"]["at_the_end"] == 3
-    beside = found.longer("still", "own", "correlation > 0.8")
-    mean = found.horizon("still", "own", "correlation > 0.8") - found.horizon(
-        found.reference, "own", "correlation > 0.8"
+        for each in Fronts(found).followed:
+            assert np.allclose(again.of(each.name, name), found.of(each.name, name), rtol=1e-3)
+    kept = {c["name"]: c for c in as_json(again)["contenders"]}
+    assert kept["reference: own"]["horizons"]["own"]["correlation > 0.8"]["at_the_end"] == 3
+    fronts = Fronts(found)
+    beside = fronts.longer("still", "own", "correlation_time_80")
+    mean = fronts.length("still", "own", "correlation_time_80") - fronts.length(
+        fronts.compared_with, "own", "correlation_time_80"
     )
     assert beside.value == pytest.approx(mean, abs=1e-9)
     assert beside.low <= beside.value <= beside.high

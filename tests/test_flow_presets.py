@@ -91,9 +91,9 @@ def test_flows_of_the_presets():
 
 def test_every_problem_has_presets_and_paper_is_refused_where_nothing_is_repeated():
     assert set(TRAININGS) == set(PROBLEMS)
-    for name, kind in PROBLEMS.items():
+    for name, kind in PROBLEMS.all().items():
         for preset in ("default", "quick") if name in FLOWS else ("paper", "default", "quick"):
-            assert type(problem_preset(name, preset)) is kind.configuration
+            assert type(problem_preset(name, preset)) is kind.settings
     with pytest.raises(ValueError, match="nothing was published for kolmogorov: choose preset default or quick"):
         problem_preset("kolmogorov", "paper")
     with pytest.raises(ValueError, match="repeats no published training on turbulence: choose preset default or quick"):

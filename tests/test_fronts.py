@@ -7,24 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura.core import Metric, Role
 from closura.evaluation import evaluate
-from closura.evaluation.fronts import (
-    CELL_BENCHMARKS,
-    Benchmark,
-    Method,
-    Sweep,
-    Work,
-    law_benchmark,
-    on_front,
-    paired,
-    run_benchmark,
-)
 from closura.evaluation.fronts.advection import AdvectionStepper
+from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.burgers import BurgersStepper
-from closura.evaluation.fronts.laws import held_out_conditions
+from closura.evaluation.fronts.laws import held_out_conditions, law_benchmark
 from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, run_study
 from closura.grids import Grid
-from closura.metrics.pareto import typical_error
+from closura.metrics.pareto import Fronts, on_front, paired
+from closura.metrics.statistics import aggregate
 from closura.numerics import block_mean, courant_limit, get_integrator, subsample
 from closura.numerics.transfer import check_grids, interpolate, interpolation, transfer
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
@@ -33,9 +25,10 @@ from closura.problems.burgers import BurgersSolver
 from closura.problems.characteristics import cubic
 from closura.problems.problem import Draw
 from closura.reporting.benchmark.record import as_json, read_json, write_json
-from closura.reporting.benchmark.tables import important, markdown
+from closura.reporting.benchmark.tables import important, write_csv
+from closura.simulation.benchmark import run_benchmark
 from closura.simulation.stepping import by_courant, by_step, run
-from closura.simulation.sweep import Outcome
+from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 
 KEY = jax.random.key(3)
 ADVECTION = AdvectionConfiguration(cells=16, ratio=2)
@@ -56,7 +49,7 @@ def method(benchmark, name):
 
 def errors(benchmark, name, truth="published"):
     one = method(benchmark, name)
-    return benchmark.error(one.run(benchmark.draws).fields, benchmark.truths[truth](one))
+    return benchmark.error.of(one.run(benchmark.draws).fields, benchmark.references[truth](one))
 
 
 @pytest.fixture(scope="module")
@@ -96,12 +89,12 @@ def test_no_point_off_the_front_is_undominated():
 
 def test_typical_errors():
     e = np.asarray([1.0, 4.0, 16.0])
-    assert typical_error(e, "mean") == 7.0
-    assert typical_error(e, "median") == 4.0
-    assert typical_error(e, "geometric") == pytest.approx(4.0, rel=1e-12)
+    assert aggregate(e, "mean") == 7.0
+    assert aggregate(e, "median") == 4.0
+    assert aggregate(e, "geometric") == pytest.approx(4.0, rel=1e-12)
     lost = np.asarray([1.0, np.nan, 2.0])
-    assert typical_error(lost, "mean") == typical_error(lost, "geometric") == np.inf
-    assert typical_error(lost, "median") == 2.0  # a lost one is the largest
+    assert aggregate(lost, "mean") == aggregate(lost, "geometric") == np.inf
+    assert aggregate(lost, "median") == 2.0  # a lost one is the largest
 
 
 def test_pairing():
@@ -259,7 +252,7 @@ def test_advection_agrees_with_evaluate(advection):
     known = evaluate(replace(problem, rivals={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
     for name, other in (("CGS 16 dt 0.0156", "CGS"), ("nudge, burnt in", "nudge")):
         # Another order of operations in float32, 51 steps.
-        assert np.allclose(errors(benchmark, name)[:, 0], known.methods[other].error[:, -1], rtol=1e-4)
+        assert np.allclose(errors(benchmark, name)[:, 0], known.errors(other)[:, -1], rtol=1e-4)
 
 
 def test_burgers_agrees_with_evaluate():
@@ -270,7 +263,7 @@ def test_burgers_agrees_with_evaluate():
     assert problem.time_step == 0.028125
     for scheme in ("CGS", "upwind5"):
         found = errors(benchmark, f"{scheme} 16 dt 0.0281", "own")
-        assert np.allclose(found, known.methods[scheme].error[:, [5, 10]], rtol=2e-4)
+        assert np.allclose(found, known.errors(scheme)[:, [5, 10]], rtol=2e-4)
 
 
 def test_conservation_laws_agree_with_evaluate():
@@ -288,10 +281,10 @@ def test_conservation_laws_agree_with_evaluate():
 
 def test_published_and_exact_truths_of_advection(advection):
     _, benchmark = advection
-    assert list(benchmark.truths) == ["published", "exact"]
-    assert np.all(errors(benchmark, "truth: published", "published") == 0)
-    apart = errors(benchmark, "truth: published", "exact")
-    assert np.array_equal(apart, errors(benchmark, "truth: exact", "published"))
+    assert list(benchmark.references) == ["published", "exact"]
+    assert np.all(errors(benchmark, "reference: published", "published") == 0)
+    apart = errors(benchmark, "reference: published", "exact")
+    assert np.array_equal(apart, errors(benchmark, "reference: exact", "published"))
     e = {n: errors(benchmark, f"upwind5 {n} C 0.5", "exact").mean() for n in (8, 64)}
     # Finer grids come nearer to the exact truth, and nearer than the published one, central differences on 32 points.
     assert e[8] > 4 * e[64]
@@ -305,7 +298,7 @@ def test_published_and_exact_truths_of_advection(advection):
 # --- all together -----------------------------------------------------------------------------------------------------
 
 
-def toy(name, error, cost, kind="classical", favoured_by=frozenset(), points=8):
+def toy(name, error, cost, role=Role.BASELINE, favoured_by=frozenset(), points=8):
     """A method with given errors, whose step is ``cost`` multiplications of a small matrix."""
     fields = np.asarray(error, np.float64).reshape(-1, 1, 1, 1)
 
@@ -320,7 +313,7 @@ def toy(name, error, cost, kind="classical", favoured_by=frozenset(), points=8):
     return Method(
         name,
         name,
-        kind,
+        role,
         points,
         "C 1",
         lambda draws: Outcome(fields, np.full(len(fields), 10.0), lost),
@@ -330,36 +323,37 @@ def toy(name, error, cost, kind="classical", favoured_by=frozenset(), points=8):
     )
 
 
-def toy_suite(*methods):
+def toy_benchmark(*methods):
     zero = np.zeros((3, 1, 1, 1))
     return Benchmark(
         "toy", None, 3, ("1",), methods, {"zero": lambda _: zero}, {"zero": "nothing"},
-        lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], 8,
+        Metric("error", lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], "error", percent=True), 8,
     )  # fmt: skip
 
 
 def test_benchmark_of_given_errors_and_costs():
-    benchmark = toy_suite(
+    benchmark = toy_benchmark(
         toy("cheap", [4.0, 5.0, 6.0], 1),
         toy("good", [1.0, 2.0, 3.0], 50),
         toy("dominated", [2.0, 3.0, 4.0], 1000),
         toy("lost", [1.0, np.nan, 0.0], 1),
-        toy("closure", [1.0, 1.0, 1.0], 1500, "closure"),
-        toy("the truth", [0.0, 0.0, 0.0], 1, "truth", frozenset({"zero"})),
+        toy("closure", [1.0, 1.0, 1.0], 1500, Role.CLOSURE),
+        toy("the truth", [0.0, 0.0, 0.0], 1, Role.REFERENCE, frozenset({"zero"})),
     )
     found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02)
-    assert found.reference == "good"  # the best classical one; neither truth nor closure
+    results, found = found, Fronts(found)
+    assert found.compared_with == "good"  # the best classical one; neither truth nor closure
     for call in ("single", "batched"):
         assert found.front("zero", call) == ["cheap", "good", "closure"]
-    assert found.points["lost"].diverged == 1
+    assert results.diverged("lost") == 1
     assert found.error("lost", "zero") == np.inf
-    cost = found.points["dominated"].cost["single"]
-    assert 0 < cost.lower <= cost.median <= cost.upper
+    low, middle, high = (found.cost("dominated", "single", q) for q in ("lower", "median", "upper"))
+    assert 0 < low <= middle <= high
     # Ten steps per unit of time, each of them 1500 products rather than 50.
-    assert found.points["closure"].cost["single"].median > 5 * found.points["good"].cost["single"].median
+    assert found.cost("closure", "single") > 5 * found.cost("good", "single")
     assert found.paired("closure", "zero").value == pytest.approx(-1.0)
     assert {"the truth", "cheap", "good", "closure"} <= set(important(found))
-    plain = {c["name"]: c for c in as_json(found)["methods"]}
+    plain = {c["name"]: c for c in as_json(results)["contenders"]}
     assert plain["lost"]["errors"]["zero"]["1"]["per_simulation"] == [1.0, None, 0.0]
     assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
     assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
@@ -367,13 +361,12 @@ def test_benchmark_of_given_errors_and_costs():
 
 
 def test_a_benchmark_comes_back_from_its_file(tmp_path):
-    benchmark = toy_suite(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
+    benchmark = toy_benchmark(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
     found = run_benchmark(benchmark, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
     assert as_json(again) == as_json(found)
-    assert markdown(again, everyone=True) == markdown(found, everyone=True)
-    with pytest.raises(ValueError, match="cannot be run again"):
-        again.benchmark.methods[0].run(None)
+    both = [write_csv(each, tmp_path / f"{i}.csv").read_text() for i, each in enumerate((found, again))]
+    assert both[0] == both[1]
     (tmp_path / "other.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no benchmark"):
         read_json(tmp_path / "other.json")
@@ -382,11 +375,11 @@ def test_a_benchmark_comes_back_from_its_file(tmp_path):
 def test_what_a_benchmark_refuses():
     one = toy("one", [1.0, 1.0, 1.0], 1)
     with pytest.raises(ValueError, match="two methods are called one"):
-        toy_suite(one, one)
+        toy_benchmark(one, one)
     with pytest.raises(ValueError, match="no method is called 'two'; valid: one"):
-        run_benchmark(toy_suite(one), reference="two")
+        run_benchmark(toy_benchmark(one), reference="two")
     with pytest.raises(ValueError, match="must be at least 1"):
-        run_benchmark(toy_suite(one), batch=0)
+        run_benchmark(toy_benchmark(one), batch=0)
 
 
 def test_rk4_diffusion_limit():

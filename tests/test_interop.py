@@ -22,6 +22,7 @@ from safetensors import safe_open
 
 from closura.closures import build, compact, ircnn
 from closura.decision import Decision
+from closura.evaluation.laws.methods import stencil_size
 from closura.interop import (
     fetch_published,
     load_closure,
@@ -36,6 +37,7 @@ from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError
 from closura.reduced import load_reconstruction
 from closura.reduced.stored import read_stored, write_stored
+from closura.tensor_files import read_npz
 
 ADVECTION = Decision(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = Decision(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
@@ -223,6 +225,25 @@ def test_weights_round_trip(tmp_path: Path, name: str, options: dict[str, Any], 
     assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]  # nothing temporary stays behind
 
 
+def test_a_flipped_bit_in_weights_is_refused(tmp_path: Path) -> None:
+    """In numbers, names and facts alike: each would give another closure, or other physics, without a word."""
+    path = tmp_path / "weights.safetensors"
+    network = compact(ADVECTION, key=jax.random.key(0))
+    save_weights(path, network, architecture={"closure": "compact", "options": {}}, metadata={"courant": 0.25})
+    whole = path.read_bytes()
+    flips = [*range(8, len(whole), 97), whole.index(b"0.25"), whole.index(b"F32"), len(whole) - 1]
+    for place in flips:
+        if whole[place : place + 1] == b" ":  # what fills up the header says nothing
+            continue
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(WeightsError, match=r"damaged|not of closura"):
+            load_weights(path)
+        with pytest.raises(WeightsError, match=r"damaged|not of closura"):
+            read_header(path)
+    path.write_bytes(whole)
+    assert same_weights(load_weights(path), network)
+
+
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     network = compact(ADVECTION, key=jax.random.key(0))
@@ -351,7 +372,7 @@ def test_equal_networks_give_equal_files(tmp_path: Path) -> None:
     names = list(json.loads(paths[0].read_bytes()[8 : 8 + struct.unpack("<Q", paths[0].read_bytes()[:8])[0]]))
     assert names == sorted(names)
     with safe_open(str(paths[0]), framework="numpy") as file:  # what the library reads is the same
-        header = file.metadata()
+        header = {name: text for name, text in file.metadata().items() if name != "sha256"}
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     packed_in_any_order(tmp_path / "earlier.safetensors", header, arrays)  # as earlier versions wrote them
     assert same_weights(load_weights(tmp_path / "earlier.safetensors"), network)
@@ -384,7 +405,7 @@ def test_headers_of_wrong_types_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_weights(path, compact(ADVECTION, key=jax.random.key(0)), architecture={"closure": "compact", "options": {}})
     with safe_open(str(path), framework="numpy") as file:
-        header = file.metadata()
+        header = {name: text for name, text in file.metadata().items() if name != "sha256"}
     arrays = safetensors.numpy.load_file(str(path))
     for key, value in WRONG_HEADERS:
         text = value
@@ -419,3 +440,26 @@ def test_stored_models_of_wrong_types_are_refused(tmp_path: Path) -> None:
     packed_in_any_order(path, good, {"mean": np.asarray([1.0, np.nan])})
     with pytest.raises(ValueError, match=r"m\.safetensors: array mean holds 1 of 2 numbers that are not finite"):
         load_reconstruction(path)
+
+
+def test_a_flipped_bit_in_an_archive_is_refused_or_changes_nothing(tmp_path: Path) -> None:
+    """zipfile and zlib have errors of many kinds; each is one line, and no number is another one."""
+    path = tmp_path / "x.npz"
+    arrays = {"w1": np.arange(40.0), "b1": np.linspace(0, 1, 30)}
+    np.savez_compressed(path, **arrays)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            found = read_npz(path)
+        except ValueError:
+            refused += 1
+            continue
+        for name, array in found.items():
+            if name in arrays:  # a name is no part of what zip checks
+                np.testing.assert_array_equal(array, arrays[name])
+    assert refused > len(whole) // 2
+    path.write_bytes(whole[:40])
+    with pytest.raises(WeightsError, match="damaged"):  # was a traceback of zipfile
+        stencil_size(path)

@@ -246,6 +246,11 @@ def test_records_hold_all_numbers(evaluation: Evaluation, tmp_path: Path) -> Non
     np.testing.assert_array_equal(read.methods["ours"].diverged_at, evaluation.methods["ours"].diverged_at)
     with pytest.raises(FileNotFoundError):
         load_evaluation(tmp_path / "none.npz")
+    with np.load(tmp_path / "e.npz") as file:
+        arrays = {name: file[name] for name in file.files if name != "scale"}
+    np.savez(tmp_path / "less.npz", **arrays)  # what zip lists has no checksum, and a scale need not be there
+    with pytest.raises(ValueError, match="it lacks scale; it is damaged"):
+        load_evaluation(tmp_path / "less.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK no archive")
     with pytest.raises(ValueError, match="no evaluation that closura can read"):
         load_evaluation(tmp_path / "bad.npz")

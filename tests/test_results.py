@@ -55,6 +55,21 @@ class TestBeforeWork:
             Outputs(**{kind: {k: Path(v) for k, v in paths.items()} for kind, paths in places.items()})
         assert [p.name for p in tmp_path.iterdir()] == ["link"]
 
+    @pytest.mark.parametrize(
+        "name", ["run/weights.safetensors", "link", "run/status.json", "run/metrics.jsonl", "s.zarr/x.json", "s.zarr"]
+    )
+    def test_results_do_not_take_the_place_of_work(self, name: str, tmp_path: Path) -> None:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "s.zarr").mkdir()
+        (tmp_path / "s.zarr/.zgroup").write_text("{}")
+        for file in ("configuration.json", "weights.safetensors", "status.json", "metrics.jsonl"):
+            (tmp_path / "run" / file).write_text("work")
+        (tmp_path / "link").symlink_to("run/weights.safetensors")
+        kind = "folders" if name == "s.zarr" else "files"
+        with pytest.raises(ValueError, match=r"^--json .*choose another name$"):
+            Outputs(**{kind: {"--json": tmp_path / name}})
+        Outputs(files={"--json": tmp_path / "run/table.json"}, folders={"--out": tmp_path / "run"})
+
     def test_usual_places_are_fine(self, tmp_path: Path) -> None:
         Outputs(
             files={"--json": tmp_path / "out/table.json", "--figure": None},

@@ -15,7 +15,7 @@ from closura.commands.console import _Console, fail, work_bar
 from closura.commands.demo import _show as show_demo
 from closura.evaluation import print_table
 from closura.reporting.benchmark.tables import number
-from closura.reporting.formatting import bounded, short
+from closura.reporting.formatting import bounded, short, times
 from closura.reporting.terminal import print_rows
 from closura.streams import LastingStream, printable
 
@@ -45,6 +45,19 @@ def test_no_value_is_lost_or_cut_at_any_width(width: int) -> None:
         assert any(word in line for line in lines)
     if width >= 60:
         assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize("width", range(60, 121))
+def test_columns_with_long_headings_fit(width: int) -> None:
+    """At 80 columns the last of these lost its end: headings that can break shrank beneath what their words need."""
+    headings = ["method", "mass error (%)", "diverged", "ever worse than base", "ms per step", "ms per simulation"]
+    file = io.StringIO()
+    rows = [("spectral", ["6.6e-06 ± 0", "0", "0 of 1", "–", "–", "177"])]
+    print_rows(Console(width=width, file=file), [*headings, "parameters"], rows)
+    lines = file.getvalue().replace("\u00a0", " ").splitlines()
+    assert max(map(len, lines)) <= width
+    for text in (*rows[0][1], "parameters", "simulation", "diverged"):
+        assert any(text in line for line in lines), text
 
 
 def test_a_narrow_terminal_gets_a_line_per_value() -> None:
@@ -192,3 +205,9 @@ def test_nothing_is_printed_where_there_is_no_output(monkeypatch) -> None:
 def test_the_demo_says_its_verdict(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
     show_demo(evaluation)
     assert "compact" in capsys.readouterr().out
+
+
+def test_equal_costs_are_no_multiple() -> None:
+    assert times(0.1, 0.1, "CGS") == times(1.0, 1.004, "CGS") == "as much as CGS"
+    assert times(3.9, 0.1, "CGS") == "39.0 times as much as CGS"
+    assert times(0.1, 0.15, "CGS") == "1.50 times less than CGS"

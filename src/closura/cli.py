@@ -6,12 +6,10 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from closura.entries import ENTRIES
 from closura.streams import lasting_streams
 
-PROBLEMS = (
-    *("advection", "burgers", "burgers-1d", "burgers-2d", "euler-1d", "euler-2d", "kolmogorov", "turbulence"),
-    *("kolmogorov-closure", "kolmogorov-rom"),
-)
+PROBLEMS = (*ENTRIES["closura.problems"], "kolmogorov-closure", "kolmogorov-rom")
 
 USAGE = """\
 closura: learn what a coarse simulation grid cannot resolve
@@ -88,19 +86,21 @@ def _main(arguments: list[str]) -> None:
     if (
         arguments[0] in ("train", "evaluate")
         and not {"-h", "--help"} & set(rest)
-        and (not rest or rest[0].startswith("-"))
+        and (not rest or rest[0] not in PROBLEMS)
     ):
-        print(
-            f"error: which problem? closura {arguments[0]} PROBLEM ...; valid: {', '.join(PROBLEMS)}", file=sys.stderr
-        )
+        given = rest and not rest[0].startswith("-")
+        asked = f"unknown {rest[0]!r}" if given else f"which problem? closura {arguments[0]} PROBLEM ..."
+        print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
         sys.exit(2)
     _run(commands[arguments[0]], rest)
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
+    from jax.errors import JaxRuntimeError
+
     from closura.commands.console import errors, fail
     from closura.interruption import leaving_promptly
-    from closura.parts import NotAllWritten
+    from closura.parts import NotAllWritten, reason
     from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
 
     try:
@@ -113,7 +113,12 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
     except (Interrupted, KeyboardInterrupt) as error:
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
-        fail(str(error))
+        fail(reason(error) if isinstance(error, OSError) else str(error))
+    except (MemoryError, JaxRuntimeError) as error:
+        if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        said = " ".join(str(error).split()) or "no more can be had"
+        fail(f"not enough memory ({said}): take a smaller grid, fewer simulations or smaller batches")
     else:
         if getattr(result, "verdict", ""):
             sys.exit(3)

@@ -1,6 +1,16 @@
 """The package's own entries of the registries: name, then module and object. Plug-ins use entry points instead."""
 
 ENTRIES: dict[str, dict[str, str]] = {
+    "closura.problems": {
+        "advection": "closura.problems.advection_setup:advection",
+        "burgers": "closura.problems.burgers_setup:burgers",
+        "burgers-1d": "closura.problems.laws.setup:burgers_1d",
+        "burgers-2d": "closura.problems.laws.setup:burgers_2d",
+        "euler-1d": "closura.problems.laws.setup:euler_1d",
+        "euler-2d": "closura.problems.laws.setup:euler_2d",
+        "kolmogorov": "closura.problems.kolmogorov.setup:kolmogorov_flow",
+        "turbulence": "closura.problems.kolmogorov.setup:turbulence",
+    },
     "closura.figures": {
         "error_curves": "closura.reporting.figures.curves:error_curves",
         "error_curves_median": "closura.reporting.figures.curves:error_curves_median",

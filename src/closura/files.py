@@ -4,8 +4,9 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -100,6 +101,9 @@ def replaced_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         if old.exists() and not path.exists():
             old.rename(path)
+        for _ in range(4):  # threads of zarr still put chunks there, and make the folder for them, for a moment
+            shutil.rmtree(temporary, ignore_errors=True)
+            time.sleep(0.1)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -130,7 +134,18 @@ def _target(path: str | Path) -> Path:
         raise IsADirectoryError(f"{path} is a folder, where a file is to be written: name a file")
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         raise OSError(f"{path} is a device or a socket, where a file is to be written: name a file")
+    if _is_printed_to(target):
+        raise OSError(f"{path} is the file that all is printed to (>): name another, or what is printed would be lost")
     return target
+
+
+def _is_printed_to(target: Path) -> bool:
+    """Whether standard output or error goes to a file: replaced, it would lose what is printed after."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(target.stat(), os.fstat(descriptor)):
+                return stat.S_ISREG(target.stat().st_mode)
+    return False
 
 
 def _is(path: Path, kind: object) -> bool:

@@ -78,11 +78,15 @@ def lock_of(folder: str | Path) -> Path:
 
 
 def _acquire(path: Path, folder: Path, what: str) -> int:
+    missed = 0
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except FileNotFoundError:  # the folder went with another's lock
+        except FileNotFoundError:  # the folder went with another's lock, or no files can be made there, as in /proc
+            missed += 1
+            if missed == 1000:
+                raise
             continue
         try:
             held = _flock(descriptor)

@@ -1,11 +1,14 @@
-"""Safetensors files: named arrays, and a header of text. Nothing is executed on loading.
+"""Files of named arrays: safetensors with a header of text, and NumPy's archives. Nothing is executed on loading.
 
-Equal content gives equal bytes: keys of the header are sorted, which the safetensors library leaves to chance.
+Equal content gives equal bytes: keys of the header are sorted, which the safetensors library leaves to chance. Its
+``sha256`` is of all else in the file; files without one, of others and older ones, are read unchecked.
 """
 
+import io
 import json
 import struct
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,33 @@ def packed(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes
     content = safetensors.numpy.save(contiguous, metadata=dict(header))
     (length,) = struct.unpack("<Q", content[:8])
     described = json.loads(content[8 : 8 + length])
-    described["__metadata__"] = dict(sorted(header.items()))
-    text = json.dumps(dict(sorted(described.items())), separators=(",", ":"), ensure_ascii=False).encode()
+    body = content[8 + length :]
+    described["__metadata__"] = {**header, "sha256": _checksum(described, header, body)}
+    text = _text(described)
     text += b" " * (-len(text) % 8)  # arrays begin at a multiple of eight bytes
-    return struct.pack("<Q", len(text)) + text + content[8 + length :]
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def _text(described: Mapping[str, Any]) -> bytes:
+    return json.dumps(described, separators=(",", ":"), ensure_ascii=False, sort_keys=True).encode()
+
+
+def _checksum(described: Mapping[str, Any], header: Mapping[str, str], body: bytes) -> str:
+    rest = {name: text for name, text in header.items() if name != "sha256"}
+    return sha256(_text({**described, "__metadata__": rest}) + body).hexdigest()
+
+
+def _check(path: str | Path, header: Mapping[str, str]) -> None:
+    if "sha256" not in header:
+        return
+    content = Path(path).read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    if _checksum(json.loads(content[8 : 8 + length]), header, content[8 + length :]) != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its {len(content)} bytes do not have the SHA-256 in its header")
 
 
 def read_header_text(path: str | Path) -> dict[str, str]:
-    """The header of a file, as text.
+    """The header of a file, as text; the whole file is checked.
 
     Raises
     ------
@@ -36,9 +58,11 @@ def read_header_text(path: str | Path) -> dict[str, str]:
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
-            return dict(file.metadata() or {})
+            header = dict(file.metadata() or {})
     except Exception as error:  # of safetensors, and of what a damaged file can lead to
         raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
+    _check(path, header)
+    return header
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
@@ -55,6 +79,25 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path} is no safetensors file, or damaged: {error}") from error
     check_numbers(arrays, str(path))
     return arrays
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of a NumPy archive; nothing in it is executed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is none, or damaged.
+    """
+    try:
+        with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # of NumPy, zipfile, zlib, and of what a damaged file can lead to
+        raise ValueError(f"{path} is no .npz of arrays, or damaged: {error}") from error
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:

@@ -196,8 +196,8 @@ def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: S
 
 def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     """The options, and the problem's settings (None for conservation laws): preset, first run folder, options."""
-    name = arguments[0] if arguments else ""
-    if name not in BENCHMARKS and not {"-h", "--help"} & set(arguments):
+    name = arguments[0] if arguments and arguments[0] in BENCHMARKS else ""
+    if not name and not {"-h", "--help"} & set(arguments):
         raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}")
     default = default_settings(name, arguments) if name in CELL_BENCHMARKS else None
     kind = _arguments(default)

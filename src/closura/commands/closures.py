@@ -8,7 +8,7 @@ from typing import Any
 from closura.commands.options import pre_parse
 from closura.commands.settings import trained_settings
 from closura.evaluation.laws.methods import shipped
-from closura.problems import OF_THE_CLOSURE, Problem, as_trained, build_problem, judged_on
+from closura.problems import Problem, as_trained, build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.presets import problem_preset
 from closura.streams import printable
@@ -88,10 +88,9 @@ def default_settings(name: str, arguments: Sequence[str]) -> Any:
 
 
 def given_settings(arguments: Sequence[str]) -> list[str]:
-    """Settings that belong to a closure, but that the command line decides."""
+    """Names of the settings that the command line decides."""
     options = [word.split("=", 1)[0].removeprefix("--") for word in arguments if word.startswith("--")]
-    said = {option.removeprefix("no-").replace("-", "_") for option in options}
-    return [name for name in OF_THE_CLOSURE if name in said]
+    return sorted({option.removeprefix("no-").replace("-", "_") for option in options})
 
 
 def own_settings(

@@ -34,7 +34,7 @@ from closura.evaluation import (
 from closura.evaluation.laws import LAW_PROBLEMS
 from closura.files import own_file
 from closura.interop import load_closure
-from closura.problems import PROBLEMS, Problem, ProblemName, build_problem, family
+from closura.problems import PROBLEMS, Problem, build_problem, family
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -232,7 +232,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
 def _saved_problem(path: str, name: str) -> Any:
     try:
         values = load_simulations(path).configuration["problem"]
-        return family(name).configuration(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        return family(name).settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say which {name} problem it belongs to: {error}") from error
 
@@ -241,7 +241,7 @@ _DEFAULTS = {f.name: f.default for f in fields(EvaluateOptions)}
 _FLAT = tyro.conf.arg(name="")
 
 
-_Name = tyro.conf.Positional[ProblemName]
+_Name = tyro.conf.Positional[str]
 
 
 def _arguments(problem: type) -> Any:

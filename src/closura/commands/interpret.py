@@ -20,7 +20,7 @@ from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.parts import Parts
 from closura.plain import to_json
-from closura.problems.registry import PROBLEMS, ProblemName, build_problem
+from closura.problems.registry import PROBLEMS, build_problem
 from closura.reporting.formatting import bounded
 from closura.reporting.terminal import print_rows
 from closura.runs.configuration import to_plain
@@ -58,7 +58,7 @@ class InterpretOptions(Settings):
         Folder for interpretation.json and the figures.
     """
 
-    problem: ProblemName = "advection"
+    problem: str = "advection"
     preset: Physics | None = None
     simulations: Count = 50
     step: Count = 17
@@ -180,17 +180,17 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
             raise ValueError(f"{path} was trained on {training.name}; leave out --problem {known['--problem']}")
         name = training.name
         if preset == "paper":
-            settings = PROBLEMS[name].published(settings)
+            settings = PROBLEMS.find(name).published(settings)
     else:
         published = Path(path).suffix in (".npz", ".pt")
         settings = problem_preset(name, preset or ("paper" if published else "default"))
-    if PROBLEMS[name].agents == "interfaces":
+    if PROBLEMS.find(name).where == "interfaces":
         raise ValueError(
             f"closura interpret looks at what closures add in cells, and agents of {name} weigh fluxes: closura "
             f"evaluate {name} --closure {shlex.quote(path or 'RUN_OR_WEIGHTS')} --out FOLDER draws the weights that "
             "they answer with"
         )
-    kind = _arguments(PROBLEMS[name].configuration)
+    kind = _arguments(PROBLEMS.find(name).settings)
     parsed = parse(
         kind,
         arguments,

@@ -104,7 +104,9 @@ def _in_a_line(box: str, prog: str) -> str:
     listed = [[row.strip() for row in part if re.match(r" {5}\S", row)] for part in sections]
     every = f"all options: {prog} --help"
     if told.startswith("Missing from "):
-        return f"{', '.join(row.split(' ')[0] for row in listed[0])} must be given; {every}"
+        names = [row.split(" ")[0] for row in listed[0]]  # arguments without an option are told by what they may be
+        words = [re.sub(r"^\{(.*)\}$", lambda found: " or ".join(found[1].split(",")), word) for word in names]
+        return f"{', '.join(words)} must be given; {every}"
     if unknown := re.match(r"Unrecognized options: ([^,]*)", told):
         near = sorted({row.split(" ")[0] for part in listed[1:] for row in part if row.startswith("--")})
         what = "option" if unknown[1].startswith("-") else "argument"

@@ -107,7 +107,7 @@ def run_report(arguments: Sequence[str]) -> Path:
     options = parsed.options
     outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
-    weighing = [name for name, run in runs.items() if PROBLEMS[run.configuration.name].agents == "interfaces"]
+    weighing = [name for name, run in runs.items() if PROBLEMS.find(run.configuration.name).where == "interfaces"]
     if weighing:
         return _report_of_laws(runs, weighing, ready, options, outputs)
     if options.frames < 2:

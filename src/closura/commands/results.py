@@ -14,6 +14,9 @@ KEPT = ("table.json", "fronts.json")
 """Files of a folder of results whose names ``--json`` may have: they hold the same numbers."""
 
 
+WORK = (".safetensors", ".checkpoint", ".jsonl", ".npz", ".pt", ".state")
+"""Endings of files of weights and runs, which no table or page replaces."""
+
 PAGE = "report.html"
 
 
@@ -43,7 +46,7 @@ class Outputs:
     OSError
         If something cannot be written.
     ValueError
-        If two results are to go to one place.
+        If two results are to go to one place, or one in the place of weights, a file of a run, or into a data set.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class Outputs:
                     check_folder(place.path.resolve().parent)
             except OSError as error:
                 raise type(error)(f"{place.option}: {error}") from error
+            if place.kind != "store":
+                _refuse_work(place)
         for one, other in combinations(self._places, 2):
             _refuse_collision(one, other)
         for place in self._places:
@@ -123,6 +128,17 @@ def _given(paths: Mapping[str, Path | None] | None, kind: Any) -> Iterator[_Plac
 
 def _within(path: Path, folder: Path) -> bool:
     return path.resolve().is_relative_to(folder.resolve())
+
+
+def _refuse_work(place: _Place) -> None:
+    """What was trained or simulated is no result to be replaced, though it is a file like any other."""
+    path = place.path.resolve()
+    run = (path.parent / "configuration.json").exists() and path.stem in ("configuration", "environment", "status")
+    if place.kind == "file" and path.exists() and (run or path.suffix in WORK):
+        raise ValueError(f"{place.said} would replace weights, or a file of a run: choose another name")
+    for folder in (path, *path.parents):
+        if any((folder / name).exists() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
+            raise ValueError(f"{place.said} lies in the data set {folder}: choose another name")
 
 
 def _refuse_collision(one: _Place, other: _Place) -> None:

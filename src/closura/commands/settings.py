@@ -4,8 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from closura.core.definition import definition_of
 from closura.interop import read_header
-from closura.problems import PROBLEMS, judged_on
+from closura.problems import judged_on
 from closura.runs import RunFolder, TrainConfiguration
 from closura.runs.configuration import from_plain
 from closura.runs.presets import problem_preset
@@ -45,7 +46,7 @@ def physics_of(configuration: Any) -> str:
 
     Settings that belong to closures do not count (:func:`closura.problems.judged_on`).
     """
-    name = next(name for name, kind in PROBLEMS.items() if type(configuration) is kind.configuration)
+    name = definition_of(configuration).name
     free = PUBLISHED_ANYWAY if name == "advection" else ("precision",)
     for preset in ("paper", "default"):
         try:

@@ -11,7 +11,7 @@ import tyro
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
-from closura.problems import PROBLEMS, ProblemName, family
+from closura.problems import PROBLEMS, family
 from closura.runs import (
     CompactConfiguration,
     RunFolder,
@@ -149,7 +149,7 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
             )
 
 
-_Name = tyro.conf.Positional[ProblemName]
+_Name = tyro.conf.Positional[str]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ Kernels of the published files are ``(out, in, row = y, column = x)``; ours are 
 
 import hashlib
 import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +18,7 @@ from closura.fields.datasets import cache_folder
 from closura.files import write_atomically
 from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError, fill
-from closura.tensor_files import check_numbers
+from closura.tensor_files import check_numbers, read_npz
 
 NOTICE = """\
 Weights of Closure-RL (https://github.com/cselab/Closure-RL), redistributed under the terms of its MIT-style
@@ -70,18 +68,9 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             raise WeightsError(str(error)) from error
     else:
         try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except (
-            ValueError,
-            OSError,
-            EOFError,
-            AttributeError,
-            TypeError,
-            zipfile.BadZipFile,
-            zlib.error,
-        ) as error:
-            raise WeightsError(f"{path} is no .npz of arrays, or damaged: {error}") from error
+            arrays = read_npz(path)
+        except (ValueError, OSError) as error:
+            raise WeightsError(str(error)) from error
     try:
         check_numbers(arrays, str(path))
     except ValueError as error:

@@ -30,9 +30,7 @@ from closura.problems.problem import Target as Target
 from closura.problems.problem import Transition as Transition
 from closura.problems.problem import measure as measure
 from closura.problems.problem import total as total
-from closura.problems.registry import OF_THE_CLOSURE as OF_THE_CLOSURE
 from closura.problems.registry import PROBLEMS as PROBLEMS
-from closura.problems.registry import ProblemName as ProblemName
 from closura.problems.registry import as_trained as as_trained
 from closura.problems.registry import build_problem as build_problem
 from closura.problems.registry import family as family

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from closura.core.definition import Split, problem
 from closura.decision import Decision
 from closura.fields.collages import Collages
 from closura.fields.datasets import DATASETS, load_images
@@ -24,8 +25,6 @@ from closura.problems.flux_form import FaceVelocity, FluxFormSolver, restrict_fa
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
 from closura.problems.problem import Dynamics, EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
 from closura.settings import Count, NotNegative, Positive, Settings
-
-Split = Literal["train", "validation", "test"]
 
 RIVALS = {
     "ACGS": ("upwind2", "rk4"),
@@ -52,8 +51,8 @@ TYPICAL_ACTION = 0.01
 
 
 @dataclass(frozen=True)
-class AdvectionConfiguration(Settings):
-    """Settings of the advection problem (Closure-RL, table 2, with the values its code really uses).
+class AdvectionPhysics(Settings):
+    """What decides the advected fields and their reference (Closure-RL, table 2, with the values its code really uses).
 
     Parameters
     ----------
@@ -73,9 +72,6 @@ class AdvectionConfiguration(Settings):
         points that include both ends. Otherwise smooth periodic ones.
     published_boundary
         The published two-cell difference at the last row and column.
-    base
-        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS, as published), upwind3 or upwind5
-        with RK4.
     truth
         "fine": the published fine solver, central differences on ``ratio`` times more points, with a dispersion of its
         own; "exact": the solution along characteristics (:mod:`closura.problems.characteristics`); "mean": the mean of
@@ -83,17 +79,6 @@ class AdvectionConfiguration(Settings):
     form
         "advective": differences of psi times the velocity, as published, which do not conserve the total of psi;
         "flux": finite volumes that conserve it to round-off, with means over cells as coarse fields.
-    action
-        How a closure's answer enters: "forcing" as published, free to create and destroy; "mean-free" and "flux"
-        can do neither.
-    mass_weight
-        Weight of the global mass term of the reward (appendix E).
-    minimum_steps
-        Shortest episode of learning.
-    maximum_steps
-        Longest episode of learning.
-    error_threshold
-        Relative error that ends an episode once it has its shortest length.
     precision
         Of fields: "float32" or "float64" (networks always work in float32).
     """
@@ -105,15 +90,44 @@ class AdvectionConfiguration(Settings):
     velocity: Literal["train", "vortex", "mixed"] = "train"
     published_velocity: bool = False
     published_boundary: bool = False
-    base: Literal["upwind1", "upwind3", "upwind5"] = "upwind1"
     truth: Literal["fine", "exact", "mean"] = "fine"
     form: Literal["advective", "flux"] = "advective"
+    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class AdvectionCorrection(Settings):
+    """What a closure of advection corrects, what it does, and how long its episodes are.
+
+    Parameters
+    ----------
+    base
+        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS, as published), upwind3 or upwind5
+        with RK4.
+    action
+        How a closure's answer enters: "forcing" as published, free to create and destroy; "mean-free" and "flux"
+        can do neither.
+    mass_weight
+        Weight of the global mass term of the reward (appendix E).
+    minimum_steps
+        Shortest episode of learning.
+    maximum_steps
+        Longest episode of learning.
+    error_threshold
+        Relative error that ends an episode once it has its shortest length.
+    """
+
+    base: Literal["upwind1", "upwind3", "upwind5"] = "upwind1"
     action: ActionForm = "forcing"
     mass_weight: NotNegative = 0.0
     minimum_steps: Count = 4
     maximum_steps: Count = 100
     error_threshold: NotNegative = 0.015
-    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class AdvectionConfiguration(AdvectionCorrection, AdvectionPhysics):
+    """Settings of the advection problem (Closure-RL, table 2, with the values its code really uses)."""
 
 
 def paper(configuration: AdvectionConfiguration) -> AdvectionConfiguration:
@@ -139,6 +153,15 @@ def image_source(
     return ImageSampler(jnp.asarray(found.images), shape, rotate=DATASETS[name].rotate, dtype=dtype), found.description
 
 
+@problem(
+    "advection",
+    physics=AdvectionPhysics,
+    correction=AdvectionCorrection,
+    settings=AdvectionConfiguration,
+    published=paper,
+    label=lambda settings: settings.images,
+    about="a passive scalar in a two-dimensional flow (Closure-RL)",
+)
 def advection(
     configuration: AdvectionConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
 ) -> Problem:

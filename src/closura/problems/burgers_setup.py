@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
+from closura.core.definition import Split, problem
 from closura.decision import Decision
 from closura.fields.velocities import TRAIN2_SETS, make_velocity
 from closura.fields.waves import RandomWaves
 from closura.grids import Grid
 from closura.problems.actions import ActionForm, action_channels
-from closura.problems.advection_setup import Split
 from closura.problems.burgers import ORIENTATIONS, BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
 from closura.problems.burgers_finer import FinerTarget
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
@@ -31,8 +31,8 @@ TYPICAL_CHANGE = 0.01
 
 
 @dataclass(frozen=True)
-class BurgersConfiguration(Settings):
-    """Settings of the two-dimensional, viscous vector Burgers problem (Closure-RL, table 3 and its code).
+class BurgersPhysics(Settings):
+    """What decides the fields of vector Burgers and their reference (Closure-RL, table 3 and its code).
 
     Parameters
     ----------
@@ -48,38 +48,19 @@ class BurgersConfiguration(Settings):
         Kinematic viscosity, in units of length^2 / time.
     viscosity_factor
         Viscosities are drawn log-uniformly from viscosity / factor to viscosity * factor; 1 keeps it fixed.
-    observe_viscosity
-        Show the closure the viscosity as a further channel.
     initial
         Family of initial fields: "waves" is continuous, "published" has 72 members.
     largest_wave
         Largest wave number along an axis, for "waves".
     size
         Range of max |u| + max |v|, for "waves".
-    base
-        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS), upwind3 or upwind5 with
-        RK4.
     truth
         Scheme of the fine solver (published: upwind1).
     published_switch
         First-order differences lean to the side that the sign of the differentiated component says, as in the
         published code, instead of the sign of the velocity along the axis.
-    action
-        What the closure's answer does to the totals of u and v: "forcing" changes them freely (as published),
-        "mean-free" and "flux" never do (what the solver does to them remains).
-    action_bound
-        Actions, in units of velocity per time, are clipped to this size (published: 1).
-    orientations
-        Ask the closure in so many orientations of the grid and take the mean of its answers: 1; 2, as it is and turned
-        by half; 8, all turns and mirrorings. The mean commutes with them, as the equation does (bptts only).
     burn_in
         Coarse steps before the first observation (published: 1).
-    minimum_steps
-        Shortest episode of learning.
-    maximum_steps
-        Longest episode of learning.
-    error_threshold
-        Relative error that ends an episode once it has its shortest length.
     precision
         Of fields: "float32" or "float64" (networks always work in float32).
     """
@@ -90,21 +71,55 @@ class BurgersConfiguration(Settings):
     fine_steps: Count = 8
     viscosity: NotNegative = 0.003
     viscosity_factor: Annotated[float, Range(1)] = 1.0
-    observe_viscosity: bool = False
     initial: Literal["waves", "published"] = "waves"
     largest_wave: Count = 4
     size: tuple[Positive, Positive] = (0.4, 1.2)
-    base: Scheme = "upwind1"
     truth: Scheme = "upwind5"
     published_switch: bool = False
+    burn_in: Natural = 0
+    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class BurgersCorrection(Settings):
+    """What a closure of vector Burgers sees, corrects and does, and how long its episodes are.
+
+    Parameters
+    ----------
+    observe_viscosity
+        Show the closure the viscosity as a further channel.
+    base
+        The coarse scheme that the closure corrects: upwind1 with forward Euler (CGS), upwind3 or upwind5 with
+        RK4.
+    action
+        What the closure's answer does to the totals of u and v: "forcing" changes them freely (as published),
+        "mean-free" and "flux" never do (what the solver does to them remains).
+    action_bound
+        Actions, in units of velocity per time, are clipped to this size (published: 1).
+    orientations
+        Ask the closure in so many orientations of the grid and take the mean of its answers: 1; 2, as it is and turned
+        by half; 8, all turns and mirrorings. The mean commutes with them, as the equation does (bptts only).
+    minimum_steps
+        Shortest episode of learning.
+    maximum_steps
+        Longest episode of learning.
+    error_threshold
+        Relative error that ends an episode once it has its shortest length.
+    """
+
+    observe_viscosity: bool = False
+    base: Scheme = "upwind1"
     action: ActionForm = "forcing"
     action_bound: Positive = 20.0
     orientations: Literal[1, 2, 8] = 1
-    burn_in: Natural = 0
     minimum_steps: Count = 20
     maximum_steps: Count = 400
     error_threshold: NotNegative = 0.2
-    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class BurgersConfiguration(BurgersCorrection, BurgersPhysics):
+    """Settings of the two-dimensional, viscous vector Burgers problem (Closure-RL, table 3 and its code)."""
 
 
 def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
@@ -115,6 +130,15 @@ def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
     )  # fmt: skip
 
 
+@problem(
+    "burgers",
+    physics=BurgersPhysics,
+    correction=BurgersCorrection,
+    settings=BurgersConfiguration,
+    published=published,
+    label=lambda settings: settings.initial,
+    about="two-dimensional viscous vector Burgers (Closure-RL)",
+)
 def burgers(
     configuration: BurgersConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
 ) -> Problem:

@@ -5,8 +5,6 @@ import hashlib
 import io
 import json
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from closura.files import write_atomically
 from closura.locks import BEAT, FolderInUse, lock_of, locked
 from closura.problems.problem import Problem
 from closura.problems.stored import TruthStore, simulate_truth, truth_shapes
+from closura.tensor_files import read_npz
 
 VERSION = 1
 """Goes up when the same settings make another truth."""
@@ -142,11 +141,11 @@ def _read(
     path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct], moving: str, source: str
 ) -> Mapping[str, np.ndarray] | None:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in shapes}
-            checksum = str(file["sha256"]) if "sha256" in file.files else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError):
+        found = read_npz(path)
+        arrays = {name: found[name] for name in shapes}
+    except (OSError, ValueError, KeyError):
         return None
+    checksum = str(found["sha256"]) if "sha256" in found else None
     fits = all(arrays[name].shape == s.shape and arrays[name].dtype == s.dtype for name, s in shapes.items())
     if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
         return None

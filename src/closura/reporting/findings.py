@@ -194,6 +194,6 @@ def _cost(results: Results, name: str, rival: str) -> list[str]:
             continue
         theirs = results.milliseconds(other)
         if math.isfinite(theirs) and theirs > 0:
-            parts.append(f"{times(own / theirs)} {'as' if own >= theirs else 'than'} {other}")
+            parts.append(times(own, theirs, other))
     compared = f": {', '.join(parts)}" if parts else ""
     return [f"A step costs {own:.3g} ms{compared}."]

@@ -48,6 +48,11 @@ def bounded(value: float | int | None, form: str) -> str:
     return text if len(text) <= WIDEST else format(value, f"{'+' if form.startswith('+') else ''}.2e")
 
 
+def count(number: int, what: str, several: str | None = None) -> str:
+    """A number of things."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
+
+
 def standing(low: float, high: float, *, even: float = 0.0, better: str = "lower") -> str:
     """What an interval of a difference of errors (or of a ratio, with ``even`` 1) says of the first of both.
 
@@ -63,13 +68,16 @@ def standing(low: float, high: float, *, even: float = 0.0, better: str = "lower
     return "lower error" if high < even else "higher error"
 
 
-def times(ratio: float) -> str:
-    """A ratio of costs: "39 times as much", "1.5 times less"."""
-    return f"{short(ratio)} times as much" if ratio >= 1 else f"{short(1 / ratio)} times less"
+def times(own: float, other: float, name: str) -> str:
+    """A cost beside another: "39 times as much as X", "1.5 times less than X", "as much as X"."""
+    large = short(max(own, other) / min(own, other))
+    if large == "1.00":
+        return f"as much as {name}"
+    return f"{large} times {'as much as' if own > other else 'less than'} {name}"
 
 
 def cost_beside(own: float, other: float, name: str) -> str:
     """What a method costs beside another, for the end of a sentence; nothing where a cost is not known."""
     if not (math.isfinite(own) and math.isfinite(other) and own > 0 and other > 0):
         return ""
-    return f"; it costs {times(own / other)} {'as' if own >= other else 'than'} {name}"
+    return f"; it costs {times(own, other, name)}"

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from closura.core import Metric, Results
 from closura.files import write_atomically
 from closura.plain import plain
-from closura.reporting.formatting import bounded, quantity, short, with_spread
+from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
 from closura.reporting.numbers import CONSERVATION, error_key, summary
 from closura.reporting.table import Table, table
@@ -115,9 +115,9 @@ def footnotes(results: Results) -> list[str]:
     """What must stand beneath the summary: how many simulations, which data, how diverged ones count."""
     how_long = ""
     if not math.isnan(results.times[-1]):
-        how_long = f" of {results.steps} steps (time {results.times[-1]:.4g})"
+        how_long = f" of {count(results.steps, 'step')} (time {results.times[-1]:.4g})"
     lines = [
-        f"n = {results.simulations} simulations{how_long}, from the same initial states for all methods. "
+        f"n = {count(results.simulations, 'simulation')}{how_long}, from the same initial states for all methods. "
         "mean ± population standard deviation over simulations; "
         f"“on {results.uncorrected}”: relative improvement of the mean, positive is better.",
         results.description.get("split", "No statement was given on how evaluation data were held out."),

@@ -57,10 +57,14 @@ def print_rows(
         for part in [list(range(len(columns)))] if broken else _parts([column.width for column in columns], room):
             table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
             table.add_column(_text(headings[0]), min_width=first - SPACE, no_wrap=True)
-            for i in part:
+            widths = _widened(
+                [columns[i].broken if broken else columns[i].width for i in part],
+                [columns[i].wanted for i in part],
+                room,
+            )
+            for i, width in zip(part, widths, strict=True):
                 justify = "left" if headings[i + 1] in left else "right"
-                width = (columns[i].broken if broken else columns[i].width) - SPACE
-                table.add_column(_text(headings[i + 1]), justify=justify, min_width=width)  # type: ignore[arg-type]
+                table.add_column(_text(headings[i + 1]), justify=justify, width=width - SPACE)  # type: ignore[arg-type]
             for name, cells in rows:
                 words = [_whole(cells[i], broken) for i in part]
                 table.add_row(_text(name), *words, style="bold" if name in bold else None)
@@ -77,6 +81,7 @@ class _Column:
         self.width = max(map(cell_len, [*map(printable, cells), *words]), default=0) + SPACE
         parts = [printable(part) for cell in cells for part in _breakable(cell)]
         self.broken = max(map(cell_len, [*parts, *words]), default=0) + SPACE
+        self.wanted = max(self.width, cell_len(printable(heading)) + SPACE)
 
 
 def _breakable(cell: str) -> list[str]:
@@ -100,6 +105,17 @@ def _print_lines(
         console.print(_text(name), style="bold" if name in bold else None, soft_wrap=True)
         for heading, cell in zip(headings[1:], cells, strict=True):
             console.print(_text(f"  {heading}: {cell}"), soft_wrap=True)
+
+
+def _widened(widths: Sequence[int], wanted: Sequence[int], room: int) -> list[int]:
+    """Widths of columns, those that lack most of what they would like first, as long as there is room."""
+    widths = list(widths)
+    for _ in range(room - sum(widths)):
+        lacking = [full - width for full, width in zip(wanted, widths, strict=True)]
+        if max(lacking) <= 0:
+            break
+        widths[lacking.index(max(lacking))] += 1
+    return widths
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:

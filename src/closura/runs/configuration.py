@@ -171,14 +171,14 @@ class TrainConfiguration(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.problem) is not family(self.name).configuration:
-            wanted = family(self.name).configuration.__name__
+        if type(self.problem) is not family(self.name).settings:
+            wanted = family(self.name).settings.__name__
             raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
         expected = LEARNING[self.learner]
         if type(self.learning) is not expected:
             raise ValueError(f"learner {self.learner!r} takes {expected.__name__}; got {type(self.learning).__name__}")
         kind = family(self.name)
-        check_place(self.closure, kind.agents)
+        check_place(self.closure, kind.where)
         follows = kind.follows_state(self.problem)
         if follows and self.truth.slots:
             raise ValueError(
@@ -228,7 +228,7 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
     try:
         values = dict(plain)
         values["learning"] = build_part("learning", LEARNING[values["learner"]], values["learning"])
-        values["problem"] = build_part("problem", family(values["name"]).configuration, values["problem"])
+        values["problem"] = build_part("problem", family(values["name"]).settings, values["problem"])
         return build_settings(TrainConfiguration, values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a configuration of a training: {error}") from error

@@ -49,7 +49,7 @@ def law_preset(
     learner, closure = learner or "bptts", closure or "weights"
     if learner not in LEARNING:
         raise ValueError(f"unknown learner {learner!r}; valid: {', '.join(LEARNING)}")
-    physics = family(problem).configuration()
+    physics = family(problem).settings()
     if learner != "bptts":
         return _on_policy(preset, published(physics), learner, closure)
     if preset == "paper":

@@ -107,11 +107,11 @@ def _transport_preset(
 def _physics(problem: str, preset: Preset) -> AdvectionConfiguration | BurgersConfiguration:
     kind = family(problem)
     if preset == "paper":
-        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.configuration()
+        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.settings()
         return kind.published(usual)
     if preset == "quick" and problem == "advection":
         return AdvectionConfiguration(cells=32)
-    return kind.configuration()
+    return kind.settings()
 
 
 def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:

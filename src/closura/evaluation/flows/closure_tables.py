@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
-from closura.evaluation.flows.look import Block, count, percent, seconds
+from closura.evaluation.flows.look import Block, percent, seconds
 from closura.files import write_atomically
 from closura.metrics.ensembles import LEVELS, Scores, compare_flows
 from closura.plain import plain as jsonable
-from closura.reporting.formatting import bounded
+from closura.reporting.formatting import bounded, count
 from closura.reproductions.scale_separation_scores import PublishedScores
 
 PUBLISHED_WORDS = (

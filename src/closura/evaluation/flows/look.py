@@ -98,11 +98,6 @@ def seconds(value: float | None) -> str:
     return f"{value:.3g} s" if value < 600 else f"{value / 60:.0f} min"
 
 
-def count(number: int, what: str, several: str | None = None) -> str:
-    """A number of things."""
-    return f"{number} {what if number == 1 else several or what + 's'}"
-
-
 def stand_out(block: Block, learned: Sequence[str]) -> list[str]:
     """Names of rows that belong to what was fitted: its name, or its name and what of it, after a comma."""
     return [name for name, _ in block.rows if name in learned or name.rpartition(", ")[0] in learned]

@@ -11,13 +11,13 @@ import numpy as np
 from closura.evaluation.flows.closure_tables import score_numbers, spectrum_ratio
 from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
-from closura.evaluation.flows.look import Block, count, percent, seconds
+from closura.evaluation.flows.look import Block, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
 from closura.files import write_atomically
 from closura.metrics.ensembles import compare_flows
 from closura.metrics.ensembles.predictability import Horizon
 from closura.plain import plain as jsonable
-from closura.reporting.formatting import bounded
+from closura.reporting.formatting import bounded, count
 
 MOMENTS = (0.05, 0.1, 0.25, 0.5, 1.0)
 """Parts of the followed time at which scores are told."""

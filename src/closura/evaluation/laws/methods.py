@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from closura.closures.closure import count_parameters
 from closura.interop import WeightsError, load_closure, read_header
 from closura.numerics.weno import WENO_SCHEMES, get_weno
@@ -13,6 +11,7 @@ from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.problem import Ask
+from closura.tensor_files import read_npz
 
 AGENTS = Path(__file__).parents[2] / "agents"
 """Weights that come with the package."""
@@ -154,10 +153,9 @@ def stencil_size(path: Path) -> int:
     file = path / "weights.safetensors" if path.is_dir() else path
     if file.suffix == ".npz":
         try:
-            with np.load(file) as arrays:
-                shapes = {key: arrays[key].shape for key in arrays.files}
+            shapes = {key: array.shape for key, array in read_npz(file).items()}
         except (ValueError, OSError) as error:
-            raise WeightsError(f"{path} is no file of weights, or damaged: {error}") from error
+            raise WeightsError(str(error)) from error
         biases = sorted(key for key in shapes if key.startswith("b"))
         answers, agents = (shapes[biases[-1]][0] if biases and shapes[biases[-1]] else 0), "interfaces"
     else:

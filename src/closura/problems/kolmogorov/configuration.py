@@ -1,6 +1,6 @@
 """Settings of the Kolmogorov flow with a closure in the loop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import jax
@@ -22,10 +22,8 @@ SCHEMES: dict[str, tuple[SolverName, Convection]] = {
 
 
 @dataclass(frozen=True)
-class KolmogorovConfiguration(Settings):
-    """Settings of the coarse Kolmogorov flow.
-
-    Lengths are in units of the box over 2 pi, velocities in units of the forcing's strength times unit time.
+class FlowPhysics(Settings):
+    """What decides the flow, its reference and its initial states.
 
     Parameters
     ----------
@@ -41,26 +39,61 @@ class KolmogorovConfiguration(Settings):
         Strength of the forcing; 0: decaying flow, from random fields with a root mean square velocity of 1.
     drag
         Rate of the linear drag.
+    fine_solver
+        The solver of the truth: "spectral", or "filtered", which is as good and costs a third where the flow has no
+        waves at the end of the fine grid.
+    time_step
+        Coarse time step: the closure is asked once in each.
+    fine_steps
+        Steps of RK4 that a coarse time step is taken in, on either grid; 0: as many as stability needs.
+    pool
+        States of developed flow that simulations begin from, per split; each in a random symmetric form.
+    chains
+        Simulations that the pool comes from.
+    transient
+        Time before the first state of a chain.
+    spacing
+        Time between states of a chain.
+    settle
+        Time on the fine grid before a state joins the pool.
+    spin_cells
+        Points per side of the transient's grid.
+    precision
+        Of fields: "float32" or "float64" (networks always work in float32).
+    """
+
+    cells: Count = 12
+    fine_cells: Count = 64
+    reynolds: Positive = 34.0
+    forcing: Count = 4
+    strength: NotNegative = 1.0
+    drag: NotNegative = 0.0
+    fine_solver: Literal["spectral", "filtered"] = "spectral"
+    time_step: Positive = 0.2
+    fine_steps: Natural = 0
+    pool: Count = 64
+    chains: Count = 8
+    transient: NotNegative = 100.0
+    spacing: Positive = 20.0
+    settle: NotNegative = 4.0
+    spin_cells: Count = 32
+    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class FlowCorrection(Settings):
+    """The coarse solver, what a closure of it sees and does, and what it is rewarded for.
+
+    Parameters
+    ----------
     solver
         The coarse solver: "spectral", free of aliases; "filtered", spectral without padding
         (:mod:`~closura.problems.kolmogorov.filtered`), at less than half the cost; or "staggered", finite volumes of
         second order.
-    fine_solver
-        The solver of the truth: "spectral", or "filtered", which is as good and costs a third where the flow has no
-        waves at the end of the fine grid.
     convection
         Interpolation of the finite volumes: "central2" or "quick".
-    time_step
-        Coarse time step: the closure is asked once in each.
-    coarse_steps, fine_steps
+    coarse_steps
         Steps of RK4 that a coarse time step is taken in, on either grid; 0: as many as stability needs.
-    smagorinsky
-        Constant of the Smagorinsky model, a rival; the default is tuned on training flow (see ``tune``).
-    finer
-        Points per side of rivals on finer grids: the coarse solver without a closure.
-    others
-        Rivals by other solvers, each a scheme and its points per side: "central2 256", "quick 64", "spectral 64",
-        "filtered 96".
     observe_forcing
         Show the closure the phase of the forcing, sin(n y) and cos(n y).
     speed
@@ -80,43 +113,17 @@ class KolmogorovConfiguration(Settings):
     reward_weights
         Of rewards by the spectrum: all shells alike ("equal"), or each in units of the spread that its logarithmic
         energy has in true flow ("spread").
-    pool
-        States of developed flow that simulations begin from, per split; each in a random symmetric form.
-    chains
-        Simulations that the pool comes from.
-    transient
-        Time before the first state of a chain.
-    spacing
-        Time between states of a chain.
-    settle
-        Time on the fine grid before a state joins the pool.
-    spin_cells
-        Points per side of the transient's grid.
     minimum_steps
         Shortest episode of learning.
     maximum_steps
         Longest episode of learning.
     error_threshold
         Relative error that ends an episode once it has its shortest length.
-    precision
-        Of fields: "float32" or "float64" (networks always work in float32).
     """
 
-    cells: Count = 12
-    fine_cells: Count = 64
-    reynolds: Positive = 34.0
-    forcing: Count = 4
-    strength: NotNegative = 1.0
-    drag: NotNegative = 0.0
     solver: SolverName = "spectral"
     convection: Convection = "central2"
-    fine_solver: Literal["spectral", "filtered"] = "spectral"
-    time_step: Positive = 0.2
     coarse_steps: Natural = 0
-    fine_steps: Natural = 0
-    smagorinsky: NotNegative = 0.16
-    finer: tuple[Count, ...] = (16, 24)
-    others: tuple[str, ...] = ()
     observe_forcing: bool = True
     speed: Positive = 1.0
     action: FlowAction = "forcing"
@@ -124,18 +131,53 @@ class KolmogorovConfiguration(Settings):
     reward: RewardName = "error"
     reward_band: NotNegative = 0.0
     reward_weights: Literal["equal", "spread"] = "equal"
-    pool: Count = 64
-    chains: Count = 8
-    transient: NotNegative = 100.0
-    spacing: Positive = 20.0
-    settle: NotNegative = 4.0
-    spin_cells: Count = 32
     minimum_steps: Count = 8
     maximum_steps: Count = 400
     error_threshold: Positive = 0.5
-    precision: Literal["float32", "float64"] = "float32"
+
+
+@dataclass(frozen=True)
+class FlowBaselines(Settings):
+    """Classical methods that closures are compared with.
+
+    Parameters
+    ----------
+    smagorinsky
+        Constant of the Smagorinsky model, a rival; the default is tuned on training flow (see ``tune``).
+    finer
+        Points per side of rivals on finer grids: the coarse solver without a closure.
+    others
+        Rivals by other solvers, each a scheme and its points per side: "central2 256", "quick 64", "spectral 64",
+        "filtered 96".
+    """
+
+    smagorinsky: NotNegative = 0.16
+    finer: tuple[Count, ...] = (16, 24)
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KolmogorovConfiguration(FlowBaselines, FlowCorrection, FlowPhysics):
+    """Settings of the coarse Kolmogorov flow.
+
+    Lengths are in units of the box over 2 pi, velocities in units of the forcing's strength times unit time.
+    """
 
     problem: ClassVar[str] = "kolmogorov"
+
+    @property
+    def representation(self) -> bool:
+        """Whether the coarse grid has its velocities at faces: the solver decides how the reference is represented."""
+        return self.solver == "staggered"
+
+    def suited(self) -> "KolmogorovConfiguration":
+        """The same settings with as many coarse steps as stability needs, where the usual number is for other steps.
+
+        The usual number is for the usual time step and grid.
+        """
+        usual = type(self)()
+        same = (self.time_step, self.cells) == (usual.time_step, usual.cells)
+        return self if same else replace(self, coarse_steps=0)
 
     @property
     def ratio(self) -> float:

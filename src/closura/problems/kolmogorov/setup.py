@@ -7,11 +7,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from closura.core.definition import ProblemDefinition, problem
 from closura.decision import Decision
 from closura.grids import Grid
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, PoolSettings, developed_states
-from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, check_flow
+from closura.problems.kolmogorov.configuration import (
+    FlowBaselines,
+    FlowCorrection,
+    FlowPhysics,
+    KolmogorovConfiguration,
+    check_flow,
+)
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, on_grid, relative_l2, rms_size
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
@@ -20,6 +27,7 @@ from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import STENCILS
 from closura.problems.kolmogorov.target import KolmogorovTarget
 from closura.problems.kolmogorov.time_steps import PADDING_OF, coarse_steps_of, fine_steps_of, steps_of
+from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
 
 SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
@@ -148,3 +156,22 @@ def _in_words(c: KolmogorovConfiguration) -> str:
         return f"decaying, Reynolds number {c.reynolds:g}{drag}"
     force = "" if c.strength == 1 else f"{c.strength:g} "
     return f"Kolmogorov, Reynolds number {c.reynolds:g}, forcing {force}sin({c.forcing} y){drag}"
+
+
+def _definition(settings: type[KolmogorovConfiguration], about: str) -> ProblemDefinition:
+    # Nothing of this kind was published: the same settings.
+    return problem(
+        settings.problem,
+        physics=FlowPhysics,
+        correction=FlowCorrection,
+        baselines=FlowBaselines,
+        settings=settings,
+        label=lambda c: f"re{c.reynolds:g}-{c.cells}",
+        about=about,
+    )(kolmogorov)
+
+
+kolmogorov_flow = _definition(
+    KolmogorovConfiguration, "two-dimensional flow under a sinusoidal force, Reynolds number 34"
+)
+turbulence = _definition(TurbulenceConfiguration, "the same at Reynolds number 1000, where refinement is expensive")

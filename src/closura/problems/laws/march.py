@@ -148,7 +148,7 @@ def check_positivity(courant: float, integrator: str) -> None:
     if limit is not None and courant > limit:
         raise ValueError(
             f"positivity holds up to a Courant number of {limit:g} with {integrator}; got {courant:.3g}: choose "
-            f"--courant {limit:g} or less (or shorter --time-step), or leave out --positivity"
+            f"--courant {limit:g} or less (or a shorter --time-step), or leave out --positivity"
         )
 
 

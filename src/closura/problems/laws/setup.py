@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Literal
 
 import jax
 
+from closura.core.definition import ProblemDefinition, Split, problem
 from closura.fields.random_profiles import RandomProfile
 from closura.grids import Grid
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
-from closura.problems.advection_setup import Split
 from closura.problems.laws.draws import BurgersDraw, GasDraw, PlaneBurgersDraw, PlaneGasDraw
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.errors import RelativeDifference, WithOvershoot, root_mean_square
@@ -31,8 +31,8 @@ GROWTH = 2.0
 
 
 @dataclass(frozen=True)
-class LawConfiguration(Settings):
-    """Settings of a conservation law whose agents weigh fluxes.
+class LawPhysics(Settings):
+    """What decides a conservation law, its simulations and their reference.
 
     Parameters
     ----------
@@ -58,17 +58,8 @@ class LawConfiguration(Settings):
         Speed of the Lax-Friedrichs splitting: the largest of the grid, of the grid line, or around the interface.
     projection
         Reconstruct the flux's components, or its characteristic variables.
-    reward
-        "difference" (published): of the state and the target beside an interface; "free": new extrema, and what
-        misses the optimal scheme on smooth data, without any target.
     components
         Whether the equations of a system have rewards of their own, or one of the sum of their errors.
-    overshoot
-        Weight of overshoots in the error that counts, for Burgers with a fine target.
-    positivity
-        Limit fluxes so that density and pressure stay positive (at Courant numbers up to 1/2).
-    observe_sizes
-        Show agents how large their two stencils are beside each other.
     steps
         Longest simulation.
     precision
@@ -85,13 +76,37 @@ class LawConfiguration(Settings):
     integrator: str = "ssp-rk3"
     splitting: Splitting = "global"
     projection: Projection = "component"
-    reward: RewardName = "difference"
     components: Components = "separate"
+    steps: Count = 200
+    precision: Literal["float64"] = "float64"
+
+
+@dataclass(frozen=True)
+class LawCorrection(Settings):
+    """What closures that weigh fluxes see and are rewarded for, and how fluxes are limited.
+
+    Parameters
+    ----------
+    reward
+        "difference" (published): of the state and the target beside an interface; "free": new extrema, and what
+        misses the optimal scheme on smooth data, without any target.
+    overshoot
+        Weight of overshoots in the error that counts, for Burgers with a fine target.
+    positivity
+        Limit fluxes so that density and pressure stay positive (at Courant numbers up to 1/2).
+    observe_sizes
+        Show agents how large their two stencils are beside each other.
+    """
+
+    reward: RewardName = "difference"
     overshoot: NotNegative = 2.0
     positivity: bool = False
     observe_sizes: bool = True
-    steps: Count = 200
-    precision: Literal["float64"] = "float64"
+
+
+@dataclass(frozen=True)
+class LawConfiguration(LawCorrection, LawPhysics):
+    """Settings of a conservation law whose agents weigh fluxes."""
 
     problem: ClassVar[str] = ""
 
@@ -306,3 +321,23 @@ def _draws(c: LawConfiguration, dynamics: WeightedFluxes) -> Any:
     if law.dimensions == 2:
         return PlaneGasDraw(profile.cells, law, c.ratio, c.courant)
     return GasDraw(profile, law, c.ratio, c.courant)
+
+
+def _definition(settings: type[LawConfiguration], about: str) -> ProblemDefinition:
+    return problem(
+        settings.problem,
+        physics=LawPhysics,
+        correction=LawCorrection,
+        settings=settings,
+        published=published,
+        label=lambda c: c.label,
+        where="interfaces",
+        follows_state=follows_state,
+        about=about,
+    )(conservation_law)
+
+
+burgers_1d = _definition(Burgers1DConfiguration, "scalar inviscid Burgers in one dimension (BPTTS)")
+burgers_2d = _definition(Burgers2DConfiguration, "scalar inviscid Burgers in two dimensions (BPTTS)")
+euler_1d = _definition(Euler1DConfiguration, "Euler equations of an ideal gas in one dimension (BPTTS)")
+euler_2d = _definition(Euler2DConfiguration, "Euler equations of an ideal gas in two dimensions (BPTTS)")

@@ -142,10 +142,11 @@ def _result(each: dict[str, Any], found: dict[str, Any], followed: tuple[Metric,
             values[f"{metric.name}{end}"] = np.asarray(times, np.float64)
     at_coarse = Role.BASELINE if each["points"] == found["coarse"] else Role.FINE_BASELINE
     role = {"truth": Role.REFERENCE, "closure": Role.CLOSURE}.get(each["kind"], at_coarse)
-    lost = np.full(found["simulations"], -1)
-    lost[: each["diverged"]] = len(found["times"]) - 1  # the file counts them, and does not say which
+    lost = np.asarray(~np.isfinite(values["error"]).all(axis=1))
+    # The file counts simulations that diverged, and does not say which have finite errors all the same.
+    lost[np.flatnonzero(~lost)[: max(each["diverged"] - int(lost.sum()), 0)]] = True
     return MethodResult(
-        Role(each.get("role", role)), values, diverged_at=lost,
+        Role(each.get("role", role)), values, diverged_at=np.where(lost, len(found["times"]) - 1, -1),
         facts={
             "family": each["family"], "points": each["points"], "rule": each["step"], "note": each["note"],
             "favoured_by": ",".join(each["no_place_on"]),

@@ -1,0 +1,190 @@
+"""What a problem is before its settings are known: their classes, presets, and the function that builds it."""
+
+import inspect
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from closura.core.registry import Registry
+from closura.settings import Settings
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Nothing(Settings):
+    """No settings."""
+
+
+@dataclass(frozen=True)
+class ProblemDefinition:
+    """A problem that can be asked for by name; see :func:`problem`.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    function
+        ``function(settings, split, data_dir=)`` builds the problem.
+    physics, correction, baselines
+        Classes of its settings: what decides reference and uncorrected physics; what a closure sees and does; which
+        baselines it is compared with.
+    settings
+        All of them in one class.
+    presets
+        By name, ``preset(problem=, learner=, closure=)`` gives all settings of a training; a problem without presets
+        trains with its learner's.
+    published
+        ``published(settings)`` with the physics of a published code.
+    label
+        ``label(settings)`` names their initial data, for folders.
+    where
+        Where closures act: in "cells", or at "interfaces" between them.
+    follows_state
+        ``follows_state(settings)``: whether the reference follows the corrected state, so that it cannot be stored.
+    sources
+        BibTeX of the publications behind it.
+    about
+        What it is, in a line.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    physics: type[Any]
+    correction: type[Any] = Nothing
+    baselines: type[Any] = Nothing
+    settings: type[Any] = Nothing
+    presets: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    published: Callable[[Any], Any] = lambda settings: settings
+    label: Callable[[Any], str] = lambda settings: "data"
+    where: Literal["cells", "interfaces"] = "cells"
+    follows_state: Callable[[Any], bool] = lambda settings: False
+    sources: tuple[str, ...] = ()
+    about: str = ""
+
+    def build(self, settings: Any, split: Split = "train", *, data_dir: str | Path | None = None) -> Any:
+        """The problem that settings describe.
+
+        Raises
+        ------
+        TypeError
+            If they are not this problem's.
+        ValueError
+            If they are refused.
+        """
+        if not isinstance(settings, self.settings):
+            raise TypeError(f"{self.name} takes {self.settings.__name__}; got {type(settings).__name__}")
+        return self.function(settings, split, data_dir=data_dir)
+
+    def __call__(self, settings: Any, split: Split = "train", *, data_dir: str | Path | None = None) -> Any:
+        """As :meth:`build`."""
+        return self.build(settings, split, data_dir=data_dir)
+
+    def part(self, settings: Any, kind: type[Any]) -> Any:
+        """One group of settings out of all."""
+        return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})
+
+    def names(self, *kinds: type[Any]) -> tuple[str, ...]:
+        """Names of the settings in groups."""
+        return tuple(f.name for kind in kinds for f in fields(kind))
+
+    def uncorrected(self, settings: Any) -> Any:
+        """Settings without those that belong to a closure: equal ones share reference and baselines."""
+        usual = self.settings()
+        found = replace(settings, **{name: getattr(usual, name) for name in self.names(self.correction)})
+        # The usual number of something may be for the usual grid alone.
+        return found.suited() if hasattr(found, "suited") else found
+
+    def as_trained(self, settings: Any, trained: Any, *, keep: Collection[str] = ()) -> Any:
+        """Settings with those that belong to a closure taken from its training, but for some names to keep."""
+        taken = [name for name in self.names(self.correction) if name not in keep]
+        return replace(settings, **{name: getattr(trained, name) for name in taken})
+
+    def reference_identity(self, settings: Any, split: str) -> str:
+        """Text that tells the reference of these settings and split from all others."""
+        apart = self.names(self.correction, self.baselines)
+        known = {name: value for name, value in asdict(settings).items() if name not in apart}
+        # Solvers may represent the reference differently on the coarse grid.
+        form = getattr(settings, "representation", False)
+        return json.dumps([split, type(settings).__name__, form, known], sort_keys=True, default=str)
+
+
+PROBLEMS: Registry[ProblemDefinition] = Registry("problem", ProblemDefinition)
+
+
+def problem(
+    name: str,
+    *,
+    physics: type[Any],
+    correction: type[Any] = Nothing,
+    baselines: type[Any] = Nothing,
+    settings: type[Any] | None = None,
+    **about: Any,
+) -> Callable[[Callable[..., Any]], ProblemDefinition]:
+    """Register a function that builds a problem.
+
+    .. code-block:: python
+
+        @dataclass(frozen=True)
+        class WavePhysics(closura.Settings):
+            cells: closura.Count = 64
+
+        @closura.problem("wave", physics=WavePhysics)
+        def wave(settings, split):
+            ...
+            return closura.Problem(...)
+
+    Parameters
+    ----------
+    name
+        Its name, on the command line and in run folders.
+    physics, correction, baselines
+        Dataclasses of settings (:class:`closura.settings.Settings`), whose names differ.
+    settings
+        All of them in one class (default: made of the three). The function takes an instance, the split ("train",
+        "validation" or "test") and, if it wants to, ``data_dir``.
+    about
+        See :class:`ProblemDefinition`.
+
+    Raises
+    ------
+    ValueError
+        If two groups have a setting of one name.
+    """
+    groups = (physics, correction, baselines)
+    names = [f.name for group in groups for f in fields(group)]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise ValueError(f"problem {name!r}: two groups of settings have {', '.join(twice)}")
+
+    def register(function: Callable[..., Any]) -> ProblemDefinition:
+        joined = settings or _joined(function.__name__, groups)
+        takes = inspect.signature(function).parameters
+        build = function if "data_dir" in takes else lambda s, split, data_dir=None: function(s, split)
+        found = ProblemDefinition(name, build, *groups, joined, **about)
+        object.__setattr__(found, "__module__", function.__module__)
+        return PROBLEMS.add(name, found)
+
+    return register
+
+
+def _joined(name: str, groups: tuple[type[Any], ...]) -> type[Any]:
+    """One class of all groups, the first group's settings first."""
+    bases = tuple(group for group in reversed(groups) if group is not Nothing)
+    return make_dataclass(f"{name.title().replace('_', '')}Settings", [], bases=bases, frozen=True)
+
+
+def definition_of(settings: Any) -> ProblemDefinition:
+    """The problem that settings belong to.
+
+    Raises
+    ------
+    TypeError
+        If they belong to none that is known.
+    """
+    for known in (*PROBLEMS.loaded().values(), *PROBLEMS.all().values()):
+        if type(settings) is known.settings:
+            return known
+    raise TypeError(f"{type(settings).__name__} are no settings of a problem; valid: {', '.join(PROBLEMS)}")

@@ -1,0 +1,80 @@
+"""A method in a comparison: a solver with or without a closure, in a role, with a rule for its time step."""
+
+import math
+from dataclasses import dataclass, field
+
+from closura.core.roles import Role
+from closura.core.solver import Closure, Solver
+
+
+@dataclass(frozen=True)
+class StepRule:
+    """How long time steps are: of a fixed length, or by a Courant number of each simulation's own state.
+
+    Steps between two times at which a simulation is looked at are no longer than the rule says, and land on the times.
+
+    Parameters
+    ----------
+    dt
+        The length of all steps.
+    courant
+        The Courant number instead.
+    exact
+        Fixed steps that divide the times exactly, or are refused: for closures, which belong to one step.
+
+    Raises
+    ------
+    ValueError
+        If not one of both is given, or it is not positive.
+    """
+
+    dt: float | None = None
+    courant: float | None = None
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.dt, self.courant) if value is not None]
+        if len(given) != 1 or not 0 < given[0] < math.inf:
+            raise ValueError(
+                f"a step rule is a positive dt or a positive Courant number; got {self.dt}, {self.courant}"
+            )
+        if self.exact and self.dt is None:
+            raise ValueError("only steps of a fixed length can divide times exactly")
+
+    def __str__(self) -> str:
+        return f"C {self.courant:.3g}" if self.dt is None else f"dt {self.dt:.3g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A solver with or without a closure.
+
+    Parameters
+    ----------
+    solver
+        On its own grid.
+    role
+        Its part in the comparison.
+    step
+        The rule for its time step.
+    closure
+        Corrects the solver.
+    family
+        Methods of one family differ in grid and step alone, and share a colour; by default the method's name.
+    corrects
+        For closures, the name of the method whose solver they correct.
+    favoured_by
+        References that share scheme and grid with it: it is near them whatever its error is, so it has no place on
+        their fronts.
+    note
+        What a reader should know, for tables.
+    """
+
+    solver: Solver
+    role: Role
+    step: StepRule
+    closure: Closure | None = None
+    family: str = ""
+    corrects: str = ""
+    favoured_by: frozenset[str] = field(default=frozenset())
+    note: str = ""

@@ -1,0 +1,126 @@
+"""What steps a case on a grid: coarse, baseline, fine, reference and exact solvers have one interface."""
+
+import abc
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PyTree
+
+from closura.core.case import Case
+from closura.core.transfer import transfer
+from closura.grids import Grid
+
+State = PyTree[Array]
+Parameters = PyTree[Array]
+Closure = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *grid"]]
+"""From an observation to an action, both on the solver's grid; a policy also has a spread and a value."""
+
+
+class Solver(eqx.Module):
+    """Steps a case on a grid; traceable by JAX.
+
+    A subclass says at least what ``grid`` it stands on and how to :meth:`advance`. What is inherited suits states that
+    are fields ``(component, *grid)`` of point values, which a closure observes as they are and corrects by subtracting
+    its action before each step.
+    """
+
+    grid: eqx.AbstractVar[Grid]
+    """The grid that states live on: a static field or a property."""
+
+    @abc.abstractmethod
+    def advance(self, state: State, parameters: Parameters, dt: float | Float[Array, ""]) -> State:
+        """One step of length ``dt`` without a closure."""
+
+    # How a simulation begins, and how its states compare with those of others ----------------------------------------
+
+    def init(self, case: Case) -> tuple[State, Parameters]:
+        """State and parameters on this grid, from a case that may be given on a finer one.
+
+        By default the initial field is taken to this grid (:func:`closura.core.transfer.transfer`), and parameters are
+        as they are.
+        """
+        return transfer(case.initial, self.grid), case.parameters
+
+    def to_grid(self, state: State, grid: Grid) -> Float[Array, "component *grid"]:
+        """The state as a field on another grid, where solvers are compared.
+
+        By default by :func:`closura.core.transfer.transfer`. The exact solution is evaluated there.
+        """
+        return transfer(state, grid)
+
+    def adopt(self, state: State, of: "Solver") -> State:
+        """A state of another solver of the same problem as a state of this one: whatever its grid and representation.
+
+        By default the other's field on this grid.
+        """
+        return of.to_grid(state, self.grid)
+
+    def is_valid(self, state: State) -> Bool[Array, ""]:
+        """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
+        return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]))
+
+    # Time steps ------------------------------------------------------------------------------------------------------
+
+    @property
+    def courant_limit(self) -> float:
+        """The largest stable Courant number; infinite where there is no limit."""
+        return float("inf")
+
+    def rate(self, state: State, parameters: Parameters) -> Float[Array, ""]:
+        """The Courant number of a step of length one; zero where steps have no limit."""
+        return jnp.zeros(())
+
+    def max_dt(self, state: State, parameters: Parameters) -> Float[Array, ""]:
+        """The longest stable step from a state; infinite where there is no limit."""
+        rate = self.rate(state, parameters)
+        return jnp.where(rate > 0, self.courant_limit / jnp.where(rate > 0, rate, 1), jnp.inf)
+
+    # Closures --------------------------------------------------------------------------------------------------------
+
+    @property
+    def calls_per_step(self) -> int:
+        """How often a step calls its closure: once for a forcing, once per stage for fluxes at every stage."""
+        return 1
+
+    def observe(self, state: State, parameters: Parameters) -> Float[Array, "observation *grid"]:
+        """What a closure is shown: the state in float32 by default."""
+        return jnp.asarray(state, jnp.float32)
+
+    def correct(
+        self, state: State, parameters: Parameters, dt: float | Float[Array, ""], action: Float[Array, "action *grid"]
+    ) -> State:
+        """The state that an action makes of another: the action is subtracted."""
+        return state - jnp.asarray(action, jnp.asarray(state).dtype)
+
+    def corrected_step(
+        self, state: State, parameters: Parameters, dt: float | Float[Array, ""], closure: Closure | None
+    ) -> tuple[State, State]:
+        """One step, and the state with the correction alone, which rewards are made of.
+
+        By default a correction and then :meth:`advance`; solvers that call closures elsewhere in their step override
+        this.
+        """
+        if closure is not None:
+            state = self.correct(state, parameters, dt, closure(self.observe(state, parameters)))
+        return self.advance(state, parameters, dt), state
+
+    def step(
+        self, state: State, parameters: Parameters, dt: float | Float[Array, ""], closure: Closure | None = None
+    ) -> State:
+        """One step of length ``dt``, corrected by a closure where there is one."""
+        return self.corrected_step(state, parameters, dt, closure)[0]
+
+    def march(
+        self,
+        state: State,
+        parameters: Parameters,
+        dt: float | Float[Array, ""],
+        steps: int,
+        closure: Closure | None = None,
+    ) -> State:
+        """``steps`` steps of length ``dt``, a fixed number; for solvers that can do better than one after the other."""
+        if steps == 1:
+            return self.step(state, parameters, dt, closure)
+        return jax.lax.scan(lambda s, _: (self.step(s, parameters, dt, closure), None), state, None, length=steps)[0]

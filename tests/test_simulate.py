@@ -1,0 +1,154 @@
+"""The one driver of comparisons, on a wave whose solution is known."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.core import Case, Method, Metric, Role, Solver, StepRule
+from closura.grids import Grid
+from closura.simulation.march import schedule
+from closura.simulation.simulate import simulate, stacked
+
+SPEED = 1.0
+
+
+class Wave(Solver):
+    """u_t + c u_x = 0 on a periodic interval by differences of order 1, 3 or 5 and SSP-RK3."""
+
+    grid: Grid = eqx.field(static=True)
+    order: int = eqx.field(static=True, default=1)
+
+    @property
+    def courant_limit(self):
+        return {1: 1.2, 3: 1.6, 5: 1.4}[self.order]
+
+    def rate(self, state, parameters):
+        return jnp.asarray(SPEED / self.grid.spacing[0])
+
+    def slope(self, u):
+        weights = {1: {-1: -1, 0: 1}, 3: {-2: 1 / 6, -1: -1, 0: 1 / 2, 1: 1 / 3},
+                   5: {-3: -1 / 30, -2: 1 / 4, -1: -1, 0: 1 / 3, 1: 1 / 2, 2: -1 / 20}}[self.order]  # fmt: skip
+        return -SPEED * sum(w * jnp.roll(u, -k, axis=-1) for k, w in weights.items()) / self.grid.spacing[0]
+
+    def advance(self, state, parameters, dt):
+        one = state + dt * self.slope(state)
+        two = 0.75 * state + 0.25 * (one + dt * self.slope(one))
+        return state / 3 + 2 / 3 * (two + dt * self.slope(two))
+
+
+class Exact(Solver):
+    """The initial field, carried along: the state is the case's Fourier series and the time."""
+
+    grid: Grid = eqx.field(static=True)
+
+    def init(self, case):
+        return (jnp.fft.rfft(case.initial), jnp.zeros(())), None
+
+    def advance(self, state, parameters, dt):
+        return state[0], state[1] + dt
+
+    def to_grid(self, state, grid):
+        waves = state[0] * jnp.exp(-2j * jnp.pi * jnp.arange(state[0].shape[-1]) * SPEED * state[1])
+        return jnp.fft.irfft(waves, n=2 * (state[0].shape[-1] - 1))[
+            :, :: (2 * (state[0].shape[-1] - 1)) // grid.shape[0]
+        ]
+
+
+FINE, COARSE = Grid((256,)), Grid((32,))
+L2 = Metric("error", lambda f, g: jnp.sqrt(jnp.mean((f - g) ** 2) / jnp.mean(g**2)), "relative L2 error", percent=True)
+LARGEST = Metric("largest", lambda f, g, t: float(np.abs(f - g).max()), series=True)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    x = np.arange(256) / 256
+    return stacked([Case(jnp.asarray(np.exp(np.sin(2 * np.pi * (x + s)))[None])) for s in (0.0, 0.3, 0.7)])
+
+
+def methods(courant=0.4):
+    dt = courant * COARSE.spacing[0] / SPEED
+    return {
+        "upwind1": Method(Wave(COARSE), Role.UNCORRECTED, StepRule(dt=dt, exact=True)),
+        "upwind5": Method(Wave(COARSE, 5), Role.BASELINE, StepRule(dt=dt, exact=True)),
+        "fine": Method(Wave(Grid((128,)), 5), Role.FINE_BASELINE, StepRule(courant=0.5)),
+        "exact": Method(Exact(FINE), Role.REFERENCE, StepRule(dt=dt)),
+        "damped": Method(
+            Wave(COARSE, 5), Role.CLOSURE, StepRule(dt=dt, exact=True), closure=lambda u: 0.01 * (u - u.mean()),
+            corrects="upwind5",
+        ),
+    }  # fmt: skip
+
+
+def run(cases, **options):
+    times = [0.4 * COARSE.spacing[0] * k for k in (4, 8)]
+    return simulate(
+        "wave", methods(), cases, reference="exact", times=times, grid=COARSE, metrics=(L2, LARGEST), error="error",
+        **options,
+    )  # fmt: skip
+
+
+def test_errors_are_those_of_the_modified_equation(cases):
+    found = run(cases)
+    # First-order upwind with Courant number C damps wave k by exp(-(1 - 0) c dx k^2 t / 2) to leading order, as SSP-RK3
+    # adds nothing of first order: of exp(sin x) nearly all is in k = 1 and 2.
+    x = np.arange(256) / 256
+    waves = np.fft.rfft(np.exp(np.sin(2 * np.pi * x))) / 256
+    t, k = found.times[-1], 2 * np.pi * np.arange(129)
+    lost = np.sqrt(2 * np.sum(np.abs(waves[1:] * (1 - np.exp(-(k[1:] ** 2) * COARSE.spacing[0] * t / 2))) ** 2))
+    size = np.sqrt(np.mean(np.exp(np.sin(2 * np.pi * x)) ** 2))
+    assert np.allclose(found.errors("upwind1")[:, -1], lost / size, rtol=0.05)
+    assert found.errors("upwind5")[:, -1].max() < 0.01 * found.errors("upwind1")[:, -1].min()
+    assert found.errors("fine")[:, -1].max() < 0.05 * found.errors("upwind5")[:, -1].max()
+    assert np.all(found.errors("exact") == 0)
+    assert found.of("largest", "upwind1").shape == (3,)
+    assert found.corrects("damped") == "upwind5"
+    assert found.errors("damped")[:, -1].min() > found.errors("upwind5")[:, -1].max()
+
+
+def test_order_of_convergence(cases):
+    errors = []
+    for n in (16, 32, 64):
+        grid = Grid((n,))
+        # Steps short enough that the error in time, of third order, does not count.
+        one = Method(Wave(grid, 3), Role.BASELINE, StepRule(courant=0.1))
+        both = {"one": one, "exact": methods()["exact"]}
+        found = simulate(
+            "wave", both, cases, reference="exact", times=[0.25], grid=Grid((16,)), metrics=(L2,), error="error"
+        )
+        errors.append(found.errors("one")[:, -1].mean())
+    orders = np.log2(np.asarray(errors[:-1]) / np.asarray(errors[1:]))
+    assert np.all(orders > 2.7)
+
+
+def test_a_diverging_method_is_marked_and_costs_no_other(cases):
+    wild = Method(Wave(COARSE), Role.BASELINE, StepRule(dt=0.125, exact=True))
+    wild = {"wild": wild, "exact": methods()["exact"]}
+    found = simulate(
+        "wave", wild, cases, reference="exact", times=[1.0, 10.0, 50.0], grid=COARSE, metrics=(L2,), error="error"
+    )
+    assert found.diverged("wild") == 3
+    assert np.all(found.diverged_at("wild") > 0)
+    assert found.diverged("exact") == 0
+
+
+def test_fields_costs_and_provenance_are_kept(cases):
+    found = run(cases, fields=2, timing=True, provenance={"command": "x"}, components=("u",))
+    assert found.fields("upwind5").shape == (2, 3, 1, 32)
+    assert found.milliseconds("upwind5") > 0
+    assert np.isnan(found.milliseconds("fine"))
+    assert found.provenance == {"command": "x"}
+
+
+def test_what_is_refused(cases):
+    one = methods()
+    with pytest.raises(ValueError, match="the reference must be one of the methods with that role"):
+        simulate("wave", one, cases, reference="fine", times=[0.1], grid=COARSE, metrics=(L2,), error="error")
+    with pytest.raises(ValueError, match="no multiple of the time step"):
+        schedule(StepRule(dt=0.1, exact=True), [0.25])
+    with pytest.raises(ValueError, match="times must grow"):
+        schedule(StepRule(dt=0.1), [0.2, 0.1])
+    with pytest.raises(ValueError, match="a positive dt or a positive"):
+        StepRule(dt=0.1, courant=0.5)
+    with pytest.raises(ValueError, match="a positive dt or a positive Courant number"):
+        StepRule(courant=-1.0)
