@@ -27,11 +27,13 @@ import numpy as np
 from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
 from closura.commands.settings import trained_settings
-from closura.evaluation import Evaluation, evaluate
-from closura.metrics.statistics import plain, student_t_quantile
+from closura.core import Results
+from closura.evaluation import evaluate
 from closura.grids import Grid
 from closura.interop import load_closure
+from closura.metrics.statistics import mean_interval
 from closura.numerics import Scheme, subsample
+from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Problem, advection, as_trained, simulate_truth
 from closura.problems.advection import AdvectionSolver
 from closura.problems.advection_setup import paper
@@ -110,30 +112,34 @@ def statistics(errors: np.ndarray) -> dict[str, Any]:
     }
 
 
-def methods(result: Evaluation) -> dict[str, Any]:
+def methods(result: Results) -> dict[str, Any]:
     """Errors, diverged simulations and cost of all methods but the truth."""
     return {
         name: {
-            "error": statistics(m.error), "simulations": len(m.error), "diverged": int((m.diverged_at >= 0).sum()),
-            "milliseconds_per_step": m.milliseconds_per_step, "parameters": m.parameters,
+            "error": statistics(result.errors(name)), "simulations": result.simulations,
+            "diverged": result.diverged(name), "milliseconds_per_step": result.milliseconds(name),
+            "parameters": result.parameters(name),
         }
-        for name, m in result.methods.items() if name not in ("FGS", "truth")
+        for name in result.compared
     }  # fmt: skip
 
 
-def paired(result: Evaluation) -> dict[str, Any]:
+def paired(result: Results) -> dict[str, Any]:
     """Each closure against the best rivals, simulation by simulation: mean and 95 % Student interval."""
     found: dict[str, Any] = {}
     for name in result.closures:
         for rival in ("upwind5", "upwind9, limited", "ACGS"):
-            difference = result.methods[name].error - result.methods[rival].error
-            n = len(difference)
-            half = student_t_quantile(0.975, n - 1) * difference.std(axis=0, ddof=1) / math.sqrt(n) if n > 1 else None
+            own, other = result.errors(name), result.errors(rival)
+            difference = own - other
+            half = {}
+            for s in STEPS:
+                mean, low, _ = mean_interval(difference[:, s])
+                half[s] = None if math.isnan(low) else mean - low
             found[f"{name} - {rival}"] = {
                 str(s): {
-                    "mean": difference[:, s].mean(), "half": None if half is None else half[s],
+                    "mean": difference[:, s].mean(), "half": half[s],
                     "better": int((difference[:, s] < 0).sum()),
-                    "ratio": result.methods[name].error[:, s].mean() / result.methods[rival].error[:, s].mean(),
+                    "ratio": own[:, s].mean() / other[:, s].mean(),
                 }
                 for s in STEPS
             }  # fmt: skip

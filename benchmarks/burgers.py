@@ -54,19 +54,19 @@ def main() -> None:
         timing=False,
     )
     methods = {}
-    for name in result.judged:
-        error = np.where(np.isfinite(result.methods[name].error), result.methods[name].error, np.inf)
-        initial = error * result.scale
+    for name in result.compared:
+        error = np.where(np.isfinite(result.errors(name)), result.errors(name), np.inf)
+        initial = error * result.data["scale"].values
         entry = {
             "median": {step: float(np.median(error[:, step])) for step in TIMES},
             "mean": {step: float(np.mean(error[:, step])) for step in TIMES},
             "median_of_initial": {step: float(np.median(initial[:, step])) for step in TIMES},
-            "diverged": result.methods[name].diverged,
+            "diverged": result.diverged(name),
         }
-        if result.methods[name].learned:
-            base = result.methods[result.base(name)].error
+        if name in result.closures:
+            base = result.errors(result.corrects(name))
             of_means = {step: 1 - entry["mean"][step] / float(np.mean(base[:, step])) for step in TIMES}
-            entry["base"] = result.base(name)
+            entry["base"] = result.corrects(name)
             entry["reduction"] = {step: 1 - entry["median"][step] / float(np.median(base[:, step])) for step in TIMES}
             entry["reduction_of_mean"] = of_means
             entry["worse_than_base_by"] = {step: int((error > base)[:, : step + 1].any(axis=1).sum()) for step in TIMES}

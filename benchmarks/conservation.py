@@ -25,11 +25,12 @@ import numpy as np
 from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
 from closura.evaluation import evaluate
-from closura.metrics.statistics import plain
 from closura.interop import load_closure
+from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Dynamics, Problem, TruthStore, advection, simulate_truth
 from closura.problems.actions import ACTION_FORMS
 from closura.problems.advection_setup import paper
+from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.environment import describe_environment
 from closura.runs.presets import train_preset
@@ -77,14 +78,13 @@ def judge(
             key=evaluation_key(0),
             timing=False,
         )
-        for name in result.judged:
-            method = result.methods[name]
-            if seed and not method.learned:
+        for name in result.compared:
+            if seed and name not in result.closures:
                 continue
             row = rows.setdefault(name, {"mae": [], "mass": [], "added": [], "diverged": 0})
-            row["mae"].append(method.error[:, -1])
-            row["mass"].append(method.mass_error[:, -1])
-            row["diverged"] += method.diverged
+            row["mae"].append(result.errors(name)[:, -1])
+            row["mass"].append(result.of(CONSERVATION, name)[:, -1])
+            row["diverged"] += result.diverged(name)
             if name in present:
                 row["added"].append(np.abs(np.asarray(added_by_closure(present[name][1], present[name][0], store))))
     return {name: describe(row) for name, row in rows.items()}

@@ -20,8 +20,8 @@ import numpy as np
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import use_precision
 from closura.evaluation import evaluate
-from closura.metrics.statistics import plain
 from closura.interop import load_closure
+from closura.plain import plain
 from closura.problems import BurgersConfiguration, build_problem
 from closura.problems.burgers_setup import published
 from closura.runs import RunFolder
@@ -76,8 +76,8 @@ def judge(closures: dict[str, Path], changes: dict[str, Any], simulations: int, 
         timing=False,
     )
     found = {}
-    for name in result.judged:
-        error = np.where(np.isfinite(result.methods[name].error), result.methods[name].error, np.inf)
+    for name in result.compared:
+        error = np.where(np.isfinite(result.errors(name)), result.errors(name), np.inf)
         found[name] = {
             "median": {step: float(np.median(error[:, step])) for step in STEPS},
             "mean": {step: float(np.mean(error[:, step])) for step in STEPS},
@@ -85,7 +85,7 @@ def judge(closures: dict[str, Path], changes: dict[str, Any], simulations: int, 
                 step: [float(q) for q in np.quantile(error[:, step], (0.25, 0.75), method="nearest")] for step in STEPS
             },
             "above_one": {step: int((error[:, step] > 1).sum()) for step in STEPS},
-            "diverged": result.methods[name].diverged,
+            "diverged": result.diverged(name),
         }
     return found
 

@@ -33,9 +33,10 @@ import numpy as np
 from runtime_training import show_training, training
 from timing import Case, Solver, Trusted, begin, loop, markdown, measure, network, number
 
-from closura.reporting.style import Kind, figure_settings, finish, method_styles, new_figure, plain_log_axis
+from closura.core import Role
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, Problem, build_problem
 from closura.problems.burgers_setup import published
+from closura.reporting.style import figure_settings, method_styles, new_figure, plain_log_axis, save_figure
 from closura.runs.environment import describe_environment
 
 PARTS = ("table", "growth", "training")
@@ -198,8 +199,8 @@ def show_growth(found: dict[str, Any]) -> None:
 def draw_growth(found: dict[str, Any], path: Path) -> None:
     """The times over points per side, both logarithmic, with the quartiles as bars."""
     cells = np.asarray(found["cells"], float)
-    kinds: dict[str, Kind] = {"CGS": "baseline", "FGS d=4": "truth"}
-    styles = method_styles({name: kinds.get(name, "closure") for name in found["methods"]})
+    roles = {"CGS": Role.UNCORRECTED, "FGS d=4": Role.REFERENCE}
+    styles = method_styles({name: roles.get(name, Role.CLOSURE) for name in found["methods"]})
     with figure_settings():
         figure = new_figure(5.6, 4.2)
         axes = figure.add_subplot()
@@ -222,7 +223,7 @@ def draw_growth(found: dict[str, Any], path: Path) -> None:
         axes.set_ylabel("milliseconds per coarse step")
         axes.set_title("advection: cost of a step, time ~ N$^p$")
         axes.legend()
-        finish(figure, path)
+        save_figure(figure, path)
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 
 from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
-from closura.evaluation import Evaluation, evaluate, paired_difference, summary
-from closura.metrics.statistics import plain
+from closura.core import Results
+from closura.evaluation import evaluate, paired_difference, summary
 from closura.interop import load_closure
+from closura.plain import plain
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.advection_setup import paper
 from closura.runs.environment import describe_environment
@@ -29,7 +30,7 @@ PUBLISHED = {
 }
 
 
-def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Evaluation:
+def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Results:
     """Evaluate all methods on one cell of the table."""
     configuration = paper(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
     problem = advection(configuration, "test", data_dir=options.data_dir)
@@ -47,7 +48,7 @@ def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Evaluat
     )
 
 
-def differences(evaluation: Evaluation) -> dict[str, Any]:
+def differences(evaluation: Results) -> dict[str, Any]:
     """Each closure against the methods that one would choose instead, simulation by simulation."""
     rivals = ("CGS", "ACGS", "upwind5", "Closure-RL")
     return {

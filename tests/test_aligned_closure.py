@@ -161,6 +161,6 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
         replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}), {name: closure}, simulations=6, steps=50,
         key=jax.random.key(11), timing=False, dynamics={name: own.dynamics}, bases={name: "upwind5"},
     )  # fmt: skip
-    errors = {key: method.error[:, -1] for key, method in result.methods.items()}
+    errors = {key: result.errors(key)[:, -1] for key in result.methods}
     assert (errors[name] < errors["upwind5"]).all()
     assert errors[name].mean() < 0.85 * errors["upwind5"].mean()

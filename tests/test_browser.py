@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from closura.evaluation.results import MethodResult
+from made_results import method, results
 
-from closura.evaluation import Evaluation, publish
+from closura.core import Results, Role
+from closura.evaluation import publish
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),
@@ -69,26 +70,34 @@ def look(browser: str, page: Path, folder: Path, width: int) -> dict[str, Any]:
     return json.loads(html.unescape(found.group(1)))
 
 
-def evaluation() -> Evaluation:
+ROLES = {
+    "CGS": Role.UNCORRECTED,
+    "upwind5": Role.BASELINE,
+    "FGS": Role.REFERENCE,
+    "a closure with a rather long name": Role.CLOSURE,
+}
+
+
+def evaluation() -> Results:
     """Two components, groups, a closure on another base, a method that diverges: all that a report can show."""
     rng, steps, size = np.random.default_rng(0), np.arange(21), 12
     methods = {}
-    for number, name in enumerate(("CGS", "upwind5", "FGS", "a closure with a rather long name")):
+    for number, (name, role) in enumerate(ROLES.items()):
         error = (0.0 if name == "FGS" else 0.02 / (1 + number)) * steps * np.exp(0.2 * rng.standard_normal((6, 1)))
         diverged = np.full(6, -1)
         if name == "upwind5":
             error[0, 15:], diverged[0] = np.nan, 15
-        learned = name.startswith("a closure")
+        learned = role is Role.CLOSURE
         fields = rng.standard_normal((1, 3, 2, size, size)).astype(np.float32)
-        methods[name] = MethodResult(
-            name, error, error / 9, diverged, 0.1, 2.0, 900 if learned else None, fields, fields if learned else None
-        )
-    return Evaluation(
-        "burgers", methods, 20, 6, 0.03, np.asarray([0, 10, 20]), methods["FGS"].fields,
-        {"split": "held out", "a_long_word": "/a/very/long/path/" * 12},
-        configuration={"command": "closura evaluate burgers --closure " + "runs/long/" * 20},
+        methods[name] = method(
+            role, error, conserved=error / 9, diverged_at=diverged, fields=fields, actions=fields if learned else None,
+            parameters=900 if learned else None, corrects="upwind5" if learned else "",
+        )  # fmt: skip
+    return results(
+        methods, problem="burgers", time_step=0.03, frames=np.asarray([0, 10, 20]),
+        description={"split": "held out", "a_long_word": "/a/very/long/path/" * 12},
+        provenance={"command": "closura evaluate burgers --closure " + "runs/long/" * 20},
         threshold=0.1, scale=np.tile(np.exp(-0.1 * steps), (6, 1)), groups=("{2,4}", "{4,6}") * 3,
-        bases={"a closure with a rather long name": "upwind5"},
     )  # fmt: skip
 
 

@@ -221,7 +221,7 @@ def check_demo(out: Path, shown: str) -> None:
     best = min(("CGS", "ACGS", "upwind3", "upwind5", "spectral"), key=lambda name: means[name])
     said = next(line for line in shown.splitlines() if line.startswith("the learned closure. Against "))
     assert said.startswith(f"the learned closure. Against {best}, ")
-    assert "the best classical scheme on this grid: " in said
+    assert "the best classical method on this grid: " in said
     assert f"{short(100 * means['compact'])} % against {short(100 * means[best])} % (mean at step" in said
     assert re.search(rf"it costs \S+ times (as much as|less than) {best}\.", said)
     assert f"open {out / 'report.html'}\n" in shown

@@ -128,7 +128,7 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
         "acgs": (problem.rivals["ACGS"], None),
     }
     for name, (dynamics, ask) in methods.items():
-        done: Rollout = compiled_rollout(dynamics, ask, store, problem.error, keep_fields=True)
+        done: Rollout = compiled_rollout(dynamics, ask, store, {"error": problem.error}, keep_fields=True)
         assert done.fields.dtype == DTYPE[precision]
         assert not np.asarray(done.failed).any()
         for slot, data in enumerate(references):

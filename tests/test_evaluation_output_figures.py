@@ -8,14 +8,15 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.reporting.figures.write import write_figures
+from made_results import method, results
 from PIL import Image
 
-from closura.reporting.figures.animation import write_animation
+from closura.core import Results, Role
+from closura.reporting.figure import write_figures
+from closura.reporting.figures.animation import animation
 from closura.reporting.figures.cost import cost_scatter
-from closura.reporting.figures.curves import error_curves, mass_error_curves
-from closura.reporting.figures.fields import drawn_quantity, field_strips, kept_fields
+from closura.reporting.figures.curves import error_curves, error_curves_median, mass_error_curves
+from closura.reporting.figures.fields import drawn_quantity, field_errors, field_strips, kept_fields
 from closura.reporting.figures.improvement import improvement_curves
 from closura.reporting.figures.training import training_curves
 from closura.reporting.figures.violins import steps_below_threshold_violins
@@ -24,7 +25,14 @@ from closura.reporting.style import method_styles
 
 SIMULATIONS, STEPS = 12, 30
 FRAMES = np.arange(0, STEPS + 1, 3)
-NAMES = ("CGS", "ACGS", "upwind5", "FGS", "spectral", "closure <1>")
+ROLES = {
+    "CGS": Role.UNCORRECTED,
+    "ACGS": Role.BASELINE,
+    "upwind5": Role.BASELINE,
+    "FGS": Role.REFERENCE,
+    "spectral": Role.BASELINE,
+    "closure <1>": Role.CLOSURE,
+}
 
 
 def blobs(spread: float, components: int = 1, size: int = 32) -> np.ndarray:
@@ -39,41 +47,37 @@ def blobs(spread: float, components: int = 1, size: int = 32) -> np.ndarray:
     return fields
 
 
-def make(components: int = 1, *, mass: bool = True, kept: bool = True) -> Evaluation:
+def make(components: int = 1, *, mass: bool = True, kept: bool = True) -> Results:
     rng = np.random.default_rng(0)
     methods, steps = {}, np.arange(STEPS + 1)
-    for number, name in enumerate(NAMES):
+    for number, (name, role) in enumerate(ROLES.items()):
         size = 0.0 if name == "FGS" else 0.004 / (1 + number)
         error = size * steps**0.8 * np.exp(0.3 * rng.standard_normal((SIMULATIONS, 1)))
-        fields, diverged = blobs(number, components), np.full(SIMULATIONS, -1)
+        fields, diverged = blobs(0 if name == "FGS" else number, components), np.full(SIMULATIONS, -1)
         if name == "spectral":
             error[0, 20:], error[1, 25:], diverged[:2] = np.nan, np.inf, (20, 25)
             fields[0, -2:] = np.nan
-        methods[name] = MethodResult(
-            name,
+        methods[name] = method(
+            role,
             error,
-            np.abs(error) / 3 if mass else None,
-            diverged,
-            0.1 * (number + 1),
-            3.0 * (number + 1),
-            5000 if name.startswith("closure") else None,
-            fields if kept else None,
+            conserved=np.abs(error) / 3 if mass else None,
+            diverged_at=diverged,
+            milliseconds_per_step=0.1 * (number + 1),
+            parameters=5000 if role is Role.CLOSURE else None,
+            fields=fields if kept else None,
         )
-    return Evaluation(
-        "advection",
+    return results(
         methods,
-        STEPS,
-        SIMULATIONS,
-        0.0078,
-        FRAMES,
-        blobs(0.0, components) if kept else None,
-        {"split": "held out & <kept> apart"},
-        configuration={"command": "closura evaluate --name '<x>'", "seed": 3},
+        problem="advection",
+        time_step=0.0078,
+        frames=FRAMES,
+        description={"split": "held out & <kept> apart"},
+        provenance={"command": "closura evaluate --name '<x>'", "seed": 3},
     )
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> Evaluation:
+def evaluation() -> Results:
     return make()
 
 
@@ -81,7 +85,7 @@ def labels(axes) -> list[str]:
     return [text for text in axes.get_legend_handles_labels()[1] if not text.startswith("_")]
 
 
-def test_error_curves(evaluation: Evaluation, tmp_path) -> None:
+def test_error_curves(evaluation: Results, tmp_path) -> None:
     figure = error_curves(evaluation, tmp_path / "a.png", trained_steps=10)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
@@ -89,37 +93,36 @@ def test_error_curves(evaluation: Evaluation, tmp_path) -> None:
     assert labels(axes) == ["longest rollout in training", "CGS", "ACGS", "upwind5", "spectral", "closure <1>"]
     lines = {line.get_label(): line for line in axes.lines}
     cgs = lines["CGS"].get_ydata()
-    np.testing.assert_allclose(cgs, 100 * evaluation.methods["CGS"].error[:, 1:].mean(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(cgs, 100 * evaluation.errors("CGS")[:, 1:].mean(axis=0), rtol=1e-13)
     # The mean of the diverging method ends where the first simulation diverged, at step 20.
     assert np.flatnonzero(np.isfinite(lines["spectral"].get_ydata()))[-1] == 18
     assert sum(line.get_marker() == "x" for line in axes.lines) == 1
     assert lines["CGS"].get_color() == "#CC3311"
     assert "n = 12" in axes.get_title()
     assert (tmp_path / "a.png").stat().st_size > 20_000
-    median = error_curves(evaluation, median=True).axes[0]
+    median = error_curves_median(evaluation).axes[0]
     lines = {line.get_label(): line for line in median.lines}
     assert np.isfinite(lines["spectral"].get_ydata()).all()  # two of twelve do not touch the median
 
 
-def test_improvement_curves(evaluation: Evaluation) -> None:
+def test_improvement_curves(evaluation: Results) -> None:
     (axes,) = improvement_curves(evaluation).axes
     assert labels(axes) == ["ACGS", "upwind5", "spectral", "closure <1>"]
     lines = [line for line in axes.lines if line.get_label() == "closure <1>"]
-    base, own = (evaluation.methods[name].error[:, 1:] for name in ("CGS", "closure <1>"))
+    base, own = (evaluation.errors(name)[:, 1:] for name in ("CGS", "closure <1>"))
     # The mean over simulations of single improvements, as in the paper, not the improvement of means.
     np.testing.assert_allclose(lines[0].get_ydata(), (100 * (1 - own / base)).mean(axis=0), rtol=1e-12)
     # 12 faint lines of the closure, 4 means, the zero line, and the cross of the diverging method.
     assert len(axes.lines) == 12 + 4 + 1 + 1
-    only = Evaluation("p", {"CGS": evaluation.methods["CGS"]}, STEPS, SIMULATIONS, 1.0, FRAMES)
     with pytest.raises(ValueError, match="nothing to draw"):
-        improvement_curves(only)
+        improvement_curves(evaluation.select(["CGS"]))
 
 
-def test_violins_write_medians(evaluation: Evaluation) -> None:
+def test_violins_write_medians(evaluation: Results) -> None:
     (axes,) = steps_below_threshold_violins(evaluation).axes
     assert axes.get_yscale() == "log"
     texts = [text.get_text() for text in axes.texts]
-    error = evaluation.methods["CGS"].error
+    error = evaluation.errors("CGS")
     expected = np.median([int(np.argmax(row[1:] > 0.01)) for row in error])
     assert texts[0] == f"{expected:g}"
     assert any(text.endswith("never above") for text in texts)
@@ -128,10 +131,10 @@ def test_violins_write_medians(evaluation: Evaluation) -> None:
     ]  # fmt: skip
 
 
-def test_cost_and_mass(evaluation: Evaluation) -> None:
+def test_cost_and_mass(evaluation: Results) -> None:
     (axes,) = cost_scatter(evaluation).axes
     assert set(labels(axes)) == {
-        "CGS", "ACGS", "upwind5", "closure <1>", "FGS (the truth)", "spectral (2 of 12 diverged)",
+        "CGS", "ACGS", "upwind5", "closure <1>", "FGS (the reference)", "spectral (2 of 12 diverged)",
     }  # fmt: skip
     assert axes.get_xscale() == axes.get_yscale() == "log"
     assert len(labels(mass_error_curves(evaluation).axes[0])) == 5
@@ -139,16 +142,16 @@ def test_cost_and_mass(evaluation: Evaluation) -> None:
         mass_error_curves(make(mass=False, kept=False))
 
 
-def test_field_strips_share_one_scale(evaluation: Evaluation) -> None:
+def test_field_strips_share_one_scale(evaluation: Results) -> None:
     figure = field_strips(evaluation, columns=4)
     images = [axes.images[0] for axes in figure.axes if axes.images]
     assert len(images) == 6 * 4  # five methods and the truth
-    truth = evaluation.truth_fields[0]
+    truth = evaluation.fields("FGS")[0]
     assert {image.get_clim() for image in images} == {(float(truth.min()), float(truth.max()))}
     # Axis 0 of the fields is x, the horizontal axis of the picture.
-    np.testing.assert_array_equal(images[0].get_array(), evaluation.methods["CGS"].fields[0, 0, 0].T)
+    np.testing.assert_array_equal(images[0].get_array(), evaluation.fields("CGS")[0, 0, 0].T)
     assert images[0].origin == "lower"
-    errors = [axes.images[0] for axes in field_strips(evaluation, errors=True).axes if axes.images]
+    errors = [axes.images[0] for axes in field_errors(evaluation).axes if axes.images]
     low, high = errors[0].get_clim()
     assert low == -high
     assert len(errors) == 5 * 6
@@ -164,12 +167,13 @@ def test_vectors_are_drawn_by_their_length() -> None:
     assert drawn_quantity(fields).tolist() == [[5.0] * 3] * 3
     assert drawn_quantity(fields, 1)[0, 0] == 4.0
     pictures = kept_fields(make(components=2))
-    assert list(pictures)[-1] == "FGS (truth)"
+    assert list(pictures)[-1] == "FGS (reference)"
     assert pictures["CGS"].shape == (len(FRAMES), 32, 32)
 
 
-def test_animation(evaluation: Evaluation, tmp_path) -> None:
-    path = write_animation(evaluation, tmp_path / "a.gif")
+def test_animation(evaluation: Results, tmp_path) -> None:
+    path, small = tmp_path / "a.gif", tmp_path / "b.gif"
+    assert animation(evaluation, path) == path.read_bytes()
     assert path.stat().st_size < 1_000_000
     with Image.open(path) as image:
         assert image.n_frames == len(FRAMES)
@@ -178,7 +182,7 @@ def test_animation(evaluation: Evaluation, tmp_path) -> None:
         last = np.asarray(image.convert("RGB")).astype(int)
     assert np.abs(first - last).max() > 100  # the blobs moved
     # Frames and shades are given up for size, not below eight frames.
-    small = write_animation(evaluation, tmp_path / "b.gif", frames=10, largest_bytes=1)
+    animation(evaluation, small, frames=10, largest_bytes=1)
     with Image.open(small) as image:
         assert image.n_frames == 8
     assert small.stat().st_size < path.stat().st_size
@@ -203,20 +207,21 @@ def test_training_curves_draw_what_exists() -> None:
 
 def test_styles_are_distinct() -> None:
     names = ["CGS", "ACGS", "FGS", "upwind3", "upwind5", "spectral", "closure", "published", "tiny"]
-    kinds = ["baseline", "accurate", "truth", "classical", "classical", "spectral", "closure", "closure", "closure"]
-    styles = method_styles(dict(zip(names, kinds, strict=True)))
+    uncorrected, baseline, reference, closure = Role.UNCORRECTED, Role.BASELINE, Role.REFERENCE, Role.CLOSURE
+    roles = [uncorrected, baseline, reference, baseline, baseline, baseline, closure, closure, closure]
+    styles = method_styles(dict(zip(names, roles, strict=True)))
     assert len({style.colour for style in styles.values()}) == len(names)
     assert len({style.marker for style in styles.values()}) == len(names)
     assert (styles["CGS"].colour, styles["ACGS"].colour) == ("#CC3311", "#EE7733")
     assert len({str(styles[name].line) for name in ("closure", "published", "tiny")}) == 3
 
 
-def test_all_figures_without_global_state(evaluation: Evaluation, tmp_path) -> None:
+def test_all_figures_without_global_state(evaluation: Results, tmp_path) -> None:
     before = dict(matplotlib.rcParams)
-    written = write_figures(evaluation, tmp_path / "figures", metrics=[{"update": 0, "reward": 1.0}])
+    written = write_figures(evaluation, tmp_path / "figures", options={"error_curves": {"trained_steps": 3}})
     assert set(written) == {
         "error_curves", "error_curves_median", "steps_below_threshold", "improvement", "mass_error", "cost",
-        "fields", "field_errors", "animation", "training", "divergence",
+        "fields", "field_errors", "animation", "divergence",
     }  # fmt: skip
     assert all(path.stat().st_size > 5_000 for path in written.values())
     assert dict(matplotlib.rcParams) == before
@@ -262,12 +267,12 @@ def read(path: Path) -> Page:
     return page
 
 
-def test_report_is_one_file_without_network(evaluation: Evaluation, tmp_path) -> None:
+def test_report_is_one_file_without_network(evaluation: Results, tmp_path) -> None:
     figures = write_figures(evaluation, tmp_path)
     path = write_report(
         tmp_path / "report.html",
         title="A <closure> & its rivals",
-        evaluations=evaluation,
+        comparisons=evaluation,
         figures=figures,
         training={
             "metrics": [{"update": 3, "reward": np.nan}],
@@ -302,13 +307,13 @@ def test_report_is_one_file_without_network(evaluation: Evaluation, tmp_path) ->
     assert 'name="viewport"' in path.read_text()
 
 
-def test_report_of_several_evaluations(evaluation: Evaluation, tmp_path) -> None:
+def test_report_of_several_evaluations(evaluation: Results, tmp_path) -> None:
     other = make(kept=False)
     cost_scatter(evaluation, tmp_path / "c.png")
     path = write_report(
         tmp_path / "r.html",
         title="two",
-        evaluations={"digits": evaluation, "clothes": other},
+        comparisons={"digits": evaluation, "clothes": other},
         figures={"digits": {"cost": tmp_path / "c.png"}},
     )
     page = read(path)
@@ -316,8 +321,8 @@ def test_report_of_several_evaluations(evaluation: Evaluation, tmp_path) -> None
     assert "clothes" in page.text
     assert len(page.images) == 1
     with pytest.raises(ValueError, match=r"figures for \['typo'\]"):
-        write_report(tmp_path / "r.html", title="x", evaluations={"a": other}, figures={"typo": {}})
+        write_report(tmp_path / "r.html", title="x", comparisons={"a": other}, figures={"typo": {}})
     with pytest.raises(ValueError, match=r"cannot show a\.pdf"):
-        write_report(tmp_path / "r.html", title="x", evaluations=other, figures={"a": tmp_path / "a.pdf"})
+        write_report(tmp_path / "r.html", title="x", comparisons=other, figures={"a": tmp_path / "a.pdf"})
     with pytest.raises(FileNotFoundError):
-        write_report(tmp_path / "r.html", title="x", evaluations=other, figures={"a": tmp_path / "a.png"})
+        write_report(tmp_path / "r.html", title="x", comparisons=other, figures={"a": tmp_path / "a.png"})

@@ -1,75 +1,68 @@
 """The numbers of an evaluation, by hand, and the tables made from them."""
 
-import csv
 import io
 import json
 
 import numpy as np
 import pytest
-from closura.evaluation.results import Evaluation, MethodResult
+from made_results import method, read_csv, results
 from rich.console import Console
 
-from closura.metrics.comparison import improvement_per_simulation
+from closura.core import Results, Role
+from closura.files import write_atomically
+from closura.metrics.comparison import improvement_per_simulation, paired_difference
 from closura.metrics.statistics import (
+    mean_interval,
     mean_per_step,
-    paired_difference,
-    plain,
     quantile_per_step,
     spread,
     std_per_step,
     steps_below_threshold,
-    student_t_quantile,
 )
-from closura.reporting.findings import best_rival, findings
+from closura.plain import plain
+from closura.reporting.findings import best_baseline, findings
 from closura.reporting.numbers import summary
-from closura.reporting.tables import footnotes, print_table, write_atomically, write_csv, write_json
+from closura.reporting.table import print_tables
+from closura.reporting.tables import footnotes, write_csv, write_json
 
 STEPS = 4
-
-
-def method(name: str, rows: list[list[float]], **options: object) -> MethodResult:
-    error = np.asarray(rows, np.float64)
-    values: dict[str, object] = {
-        "mass_error": None,
-        "diverged_at": np.full(len(rows), -1),
-        "milliseconds_per_step": 1.0,
-        "milliseconds_per_simulation": 5.0,
-    }
-    return MethodResult(name, error, **{**values, **options})  # type: ignore[arg-type]
+METHODS = {
+    "CGS": method(
+        Role.UNCORRECTED,
+        [[0, 0.005, 0.02, 0.03, 0.04], [0, 0.02, 0.03, 0.05, 0.06], [0, 0.01, 0.01, 0.02, 0.02]],
+        milliseconds_per_step=1.0,
+    ),
+    "upwind5": method(
+        Role.BASELINE, [[0, 0, 0, 0.01, 0.01], [0, 0, 0, 0.01, 0.02], [0, 0, 0, 0.01, 0.03]], milliseconds_per_step=1.0
+    ),
+    "FGS": method(Role.REFERENCE, [[0.0] * 5] * 3, milliseconds_per_step=100.0),
+    "closure": method(
+        Role.CLOSURE,
+        [[0, 0.001, 0.002, 0.003, 0.004], [0, 0.01, 0.012, 0.02, 0.03], [0, 0.004, 0.009, 0.02, 0.01]],
+        parameters=1234,
+        conserved=np.tile(np.linspace(0.0, -0.04, STEPS + 1), (3, 1)),
+        milliseconds_per_step=1.0,
+    ),
+    "spectral": method(
+        Role.BASELINE,
+        [[0, 0.01, 0.02, np.nan, np.nan], [0, 0.01, 0.02, 0.03, 0.05], [0, 0.02, 0.03, 1e200, np.inf]],
+        diverged_at=np.asarray([3, -1, 3]),
+        milliseconds_per_step=float("nan"),
+    ),
+}
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
-    mass = np.tile(np.linspace(0.0, -0.04, STEPS + 1), (3, 1))
-    methods = [
-        method("CGS", [[0, 0.005, 0.02, 0.03, 0.04], [0, 0.02, 0.03, 0.05, 0.06], [0, 0.01, 0.01, 0.02, 0.02]]),
-        method("upwind5", [[0, 0, 0, 0.01, 0.01], [0, 0, 0, 0.01, 0.02], [0, 0, 0, 0.01, 0.03]]),
-        method("FGS", [[0.0] * 5] * 3, milliseconds_per_step=100.0),
-        method(
-            "closure",
-            [[0, 0.001, 0.002, 0.003, 0.004], [0, 0.01, 0.012, 0.02, 0.03], [0, 0.004, 0.009, 0.02, 0.01]],
-            parameters=1234,
-            mass_error=mass,
-        ),
-        method(
-            "spectral",
-            [[0, 0.01, 0.02, np.nan, np.nan], [0, 0.01, 0.02, 0.03, 0.05], [0, 0.02, 0.03, 1e200, np.inf]],
-            diverged_at=np.asarray([3, -1, 3]),
-            milliseconds_per_step=float("nan"),
-        ),
-    ]
-    return Evaluation(
-        "advection",
-        {each.name: each for each in methods},
-        STEPS,
-        3,
-        0.1,
+def evaluation() -> Results:
+    return results(
+        METHODS,
+        problem="advection",
         description={"split": "test images only [held out]"},
-        configuration={"command": "closura evaluate", "numbers": np.arange(2), "bad": float("nan")},
+        provenance={"command": "closura evaluate", "numbers": np.arange(2), "bad": float("nan")},
     )
 
 
-def test_relative_error_by_hand(evaluation: Evaluation) -> None:
+def test_relative_error_by_hand(evaluation: Results) -> None:
     numbers = summary(evaluation)["methods"]
     # CGS at the last step: 0.04, 0.06, 0.02; population variance (0 + 4e-4 + 4e-4) / 3. Tolerances: rounding.
     error = numbers["CGS"]["relative_mae"]
@@ -90,7 +83,7 @@ def test_relative_error_by_hand(evaluation: Evaluation) -> None:
     assert numbers["CGS"]["parameters"] is None
 
 
-def test_diverged_simulations_are_counted_and_kept(evaluation: Evaluation) -> None:
+def test_diverged_simulations_are_counted_and_kept(evaluation: Results) -> None:
     entry = summary(evaluation)["methods"]["spectral"]
     assert entry["diverged"] == 2
     error = entry["relative_mae"]
@@ -103,8 +96,9 @@ def test_diverged_simulations_are_counted_and_kept(evaluation: Evaluation) -> No
     assert entry["relative_mae_per_step"]["median"][3] == 1e200
     assert entry["relative_mae_per_step"]["mean"][3] is None
     # A flag alone counts too, even where errors stayed finite.
-    flagged = method("x", [[0, 1, 1, 1, 1]], diverged_at=np.asarray([2]))
-    assert flagged.diverged == 1
+    flagged = results({"x": method(Role.UNCORRECTED, [[0, 1, 1, 1, 1]], diverged_at=np.asarray([2]))})
+    assert flagged.diverged("x") == 1
+    assert flagged.failures == [{"method": "x", "case": 0, "index": 2}]
 
 
 def test_spread_of_large_and_missing_values() -> None:
@@ -128,13 +122,13 @@ def test_quantiles_with_infinities() -> None:
     assert std_per_step(values)[1] == np.inf
 
 
-def test_steps_below_threshold_by_hand(evaluation: Evaluation) -> None:
+def test_steps_below_threshold_by_hand(evaluation: Results) -> None:
     # CGS: above 1 % first at step 2, step 1, step 3 (0.01 is not above), so 1, 0 and 2 steps stay below.
-    count, censored = steps_below_threshold(evaluation.methods["CGS"].error, 0.01)
+    count, censored = steps_below_threshold(evaluation.errors("CGS"), 0.01)
     assert count.tolist() == [1, 0, 2]
     assert not censored.any()
     # The closure's first simulation never exceeds 1 %: all four steps; the published code says 0.
-    error = evaluation.methods["closure"].error
+    error = evaluation.errors("closure")
     count, censored = steps_below_threshold(error, 0.01)
     assert count.tolist() == [4, 1, 2]
     assert censored.tolist() == [True, False, False]
@@ -148,13 +142,18 @@ def test_steps_below_threshold_by_hand(evaluation: Evaluation) -> None:
     assert entry["mean"] == pytest.approx(7 / 3, rel=1e-14)
 
 
-def test_student_t_quantile_against_tables() -> None:
+def test_intervals_against_tables_of_student_t() -> None:
     # Two-sided 95 %: standard tables, three decimals.
     for degrees, expected in ((1, 12.706), (2, 4.303), (9, 2.262), (19, 2.093), (99, 1.984)):
-        assert student_t_quantile(0.975, degrees) == pytest.approx(expected, abs=6e-4)
+        values = np.random.default_rng(degrees).standard_normal(degrees + 1)
+        mean, low, high = mean_interval(values)
+        error = values.std(ddof=1) / np.sqrt(degrees + 1)
+        assert (high - mean) / error == pytest.approx(expected, abs=6e-4)
+        assert mean - low == pytest.approx(high - mean, rel=1e-12)
+    assert np.isnan(mean_interval(np.asarray([1.0]))[1:]).all()
 
 
-def test_paired_difference_by_hand(evaluation: Evaluation) -> None:
+def test_paired_difference_by_hand(evaluation: Results) -> None:
     # Differences -0.036, -0.03, -0.01: mean -0.076 / 3, sample standard deviation from their squares.
     result = paired_difference(evaluation, "closure", "CGS")
     d = np.asarray([-0.036, -0.03, -0.01])
@@ -178,14 +177,14 @@ def test_paired_difference_by_hand(evaluation: Evaluation) -> None:
         summary(evaluation, reference="typo")
 
 
-def test_improvement_of_each_simulation(evaluation: Evaluation) -> None:
+def test_improvement_of_each_simulation(evaluation: Results) -> None:
     ratio = improvement_per_simulation(evaluation, "closure")
     np.testing.assert_allclose(ratio[:, -1], [0.9, 0.5, 0.5], rtol=1e-14)
     assert np.isnan(ratio[:, 0]).all()  # the baseline starts without error
     assert improvement_per_simulation(evaluation, "spectral")[0, -1] == -np.inf
 
 
-def test_json_is_valid_and_complete(evaluation: Evaluation, tmp_path) -> None:
+def test_json_is_valid_and_complete(evaluation: Results, tmp_path) -> None:
     path = write_json(evaluation, tmp_path / "deep" / "numbers.json", reference="closure")
 
     def refuse(text: str) -> None:
@@ -220,9 +219,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_csv(evaluation: Evaluation, tmp_path) -> None:
-    rows = list(csv.DictReader(io.StringIO(write_csv(evaluation, tmp_path / "t.csv").read_text())))
+def test_csv(evaluation: Results, tmp_path) -> None:
+    rows = read_csv(write_csv(evaluation, tmp_path / "t.csv"))
     assert [row["method"] for row in rows] == ["CGS", "upwind5", "FGS", "closure", "spectral"]
+    assert [row["role"] for row in rows] == ["uncorrected", "baseline", "reference", "closure", "baseline"]
     assert float(rows[0]["relative_mae_mean_percent"]) == pytest.approx(4.0, rel=1e-14)
     assert float(rows[3]["improvement_percent"]) == pytest.approx(63.3333, rel=1e-5)
     assert float(rows[3]["mass_error_mean_percent"]) == pytest.approx(4.0, rel=1e-14)
@@ -237,9 +237,9 @@ def test_csv(evaluation: Evaluation, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("width", [100, 180])
-def test_table_in_a_terminal(evaluation: Evaluation, width: int) -> None:
+def test_table_in_a_terminal(evaluation: Results, width: int) -> None:
     console = Console(width=width, file=io.StringIO(), record=True)
-    print_table(evaluation, console=console)
+    print_tables(evaluation, console=console)
     text = console.export_text().replace("\u00a0", " ")
     assert "4.00 ± 1.63" in text  # CGS
     assert "∞ (5.00)" in text  # spectral: no mean, the finite one in brackets
@@ -250,53 +250,34 @@ def test_table_in_a_terminal(evaluation: Evaluation, width: int) -> None:
     assert "n = 3 simulations of 4 steps" in text
 
 
-def test_footnotes_say_what_is_missing(evaluation: Evaluation) -> None:
-    bare = Evaluation("p", {"CGS": evaluation.methods["CGS"]}, STEPS, 3, 0.1)
+def test_footnotes_say_what_is_missing(evaluation: Results) -> None:
+    bare = results({"CGS": METHODS["CGS"]})
     lines = footnotes(bare)
     assert lines[1].startswith("No statement was given")
     assert len(lines) == 2
 
 
-def test_findings_name_the_rival_and_do_not_flatter(evaluation: Evaluation) -> None:
+def test_findings_name_the_best_baseline_and_do_not_flatter(evaluation: Results) -> None:
     # At the last step: upwind5 0.02, spectral infinite.
-    assert best_rival(evaluation) == "upwind5"
+    assert best_baseline(evaluation) == "upwind5"
     (sentences,) = findings(evaluation).values()
     text = " ".join(sentences)
     assert "Against CGS, no closure" in text
     # -0.6, +1, -2 percentage points on three simulations: the interval contains zero.
-    assert "Against upwind5, the best classical scheme on this grid: level" in text
+    assert "Against upwind5, the best classical method on this grid: level" in text
     assert "smaller in 2 of 3" in text
     assert "100 times less than FGS" in text
-    assert findings(Evaluation("p", {"CGS": evaluation.methods["CGS"]}, STEPS, 3, 0.1)) == {}
+    assert findings(results({"CGS": METHODS["CGS"]})) == {}
 
 
 def test_findings_say_worse_and_diverged() -> None:
     rows = [[0, 0.01 * k] for k in range(1, 7)]
     worse = [[0, 0.02 * k + 0.05] for k in range(1, 7)]
     lost = [*worse[:-1], [0, np.nan]]
-    pair = Evaluation("p", {"CGS": method("CGS", rows), "bad": method("bad", worse, parameters=1)}, 1, 6, 0.1)
-    text = " ".join(findings(pair)["bad"])
+    cgs = method(Role.UNCORRECTED, rows)
+    text = " ".join(findings(results({"CGS": cgs, "bad": method(Role.CLOSURE, worse, parameters=1)}))["bad"])
     assert "higher error" in text
-    assert "No classical rival" in text
-    pair = Evaluation("p", {"CGS": method("CGS", rows), "bad": method("bad", lost, parameters=1)}, 1, 6, 0.1)
-    text = " ".join(findings(pair)["bad"])
+    assert "No other classical method" in text
+    text = " ".join(findings(results({"CGS": cgs, "bad": method(Role.CLOSURE, lost, parameters=1)}))["bad"])
     assert "Diverged in 1 of 6" in text
     assert "median at step 1" in text
-
-
-def test_records_refuse_what_does_not_fit(evaluation: Evaluation) -> None:
-    cgs = evaluation.methods["CGS"]
-    with pytest.raises(ValueError, match=r"steps \+ 1\) = \(3, 6\); got \(3, 5\)"):
-        Evaluation("p", {"CGS": cgs}, 5, 3, 0.1)
-    with pytest.raises(ValueError, match="calls itself 'CGS'"):
-        Evaluation("p", {"other": cgs}, STEPS, 3, 0.1)
-    with pytest.raises(ValueError, match="at least one method"):
-        Evaluation("p", {}, STEPS, 3, 0.1)
-    with pytest.raises(ValueError, match="diverged_at must be"):
-        method("x", [[0, 1]], diverged_at=np.zeros(2, np.int64))
-    with pytest.raises(ValueError, match="at least one of each"):
-        method("x", [[0]])
-    with pytest.raises(ValueError, match="mass_error must have the shape"):
-        method("x", [[0, 1]], mass_error=np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="1 frames but 0 frame_steps"):
-        Evaluation("p", {"x": method("x", [[0, 1]], fields=np.zeros((1, 1, 1, 4), np.float32))}, 1, 1, 0.1)

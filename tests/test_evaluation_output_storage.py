@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from closura.evaluation.results import Evaluation, MethodResult
 
 from closura.evaluation import load_store, saver
 from closura.problems import TruthStore, advection
@@ -19,7 +18,6 @@ from closura.simulation.storage import (
     load_simulations,
     open_simulations,
     save_simulations,
-    simulations_of,
 )
 
 
@@ -153,22 +151,6 @@ def test_records_refuse_what_does_not_fit() -> None:
         dataclasses.replace(good, methods={})
     with pytest.raises(ValueError, match="must have the shape"):
         dataclasses.replace(good, methods={**good.methods, "b": np.zeros((3, 4, 2, 8, 7), np.float32)})
-
-
-def test_the_fields_of_an_evaluation(tmp_path) -> None:
-    fields = np.zeros((1, 2, 1, 4, 4), np.float32)
-    result = MethodResult("CGS", np.zeros((2, 3)), None, np.asarray([-1, -1]), 1.0, 1.0, None, fields)
-    evaluation = Evaluation(
-        "advection", {"CGS": result}, 2, 2, 0.5, np.asarray([0, 2]), fields + 1, {"split": "test"},
-        configuration={"command": "closura evaluate"},
-    )  # fmt: skip
-    read = load_simulations(save_simulations(tmp_path / "s.zarr", simulations_of(evaluation, extent=(1.0, 1.0))))
-    assert read.steps.tolist() == [0, 2]
-    assert float(read.truth.min()) == 1.0
-    assert read.configuration == {"command": "closura evaluate", "description": {"split": "test"}}
-    bare = Evaluation("p", {"CGS": dataclasses.replace(result, fields=None)}, 2, 2, 0.5)
-    with pytest.raises(ValueError, match="no fields were kept"):
-        simulations_of(bare, extent=(1.0,))
 
 
 def earlier(path: Path) -> Path:

@@ -29,7 +29,7 @@ from closura.evaluation.flows.model_truth import reference_trajectories
 from closura.evaluation.flows.rollouts import _write, close
 from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
 from closura.locks import FolderInUse, locked
-from closura.metrics.statistics import plain
+from closura.plain import plain
 from closura.reduced.baselines import Climatology, Persistence
 from closura.reduced.filters import SpectralCutoff
 from closura.reduced.gaussian_process import GaussianProcessClosure, GaussianProcessRecipe

@@ -249,7 +249,7 @@ def test_trajectories_are_those_of_the_evaluation(small: Problem) -> None:
     closure, key = formula_for(small), jax.random.key(3)
     kept = collect(small, closure, simulations=4, times=5, key=key, part=2)
     store = simulate_truth(small, 4, 4, key=key, parts=1)
-    expected = eqx.filter_jit(rollout)(small.dynamics, closure, store, small.error, keep_fields=True).fields
+    expected = eqx.filter_jit(rollout)(small.dynamics, closure, store, {"error": small.error}, keep_fields=True).fields
     assert expected is not None
     assert kept.state.dtype == kept.action.dtype == np.float32
     # The same operations, compiled apart.

@@ -7,7 +7,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from closura.evaluation.records import load_evaluation
 
 from closura.closures import compact
 from closura.commands.evaluation import parse_evaluate, run_evaluate
@@ -21,6 +20,7 @@ from closura.reporting.publish import remove_stale, trained_steps
 from closura.runs import RunError, RunFolder, TrainConfiguration, train
 from closura.runs.configuration import to_plain
 from closura.runs.presets import problem_preset, train_preset
+from closura.simulation.earlier import read_evaluation
 
 SMALL = ["--cells", "12", "--ratio", "1", "--simulations", "2", "--steps", "2", "--no-timing"]
 
@@ -47,9 +47,9 @@ def test_a_file_of_weights_is_judged_on_the_solver_that_it_was_trained_to_correc
     weights = make_weights(tmp_path / "five.safetensors", small_burgers(base="upwind5"))
     assert parse_evaluate(["burgers", "--closure", str(weights)])[1].cells == 12
     result = run_evaluate(["burgers", "--closure", str(weights), *SMALL])
-    assert result.base("five") == "upwind5"
-    np.testing.assert_array_equal(result.methods["five"].error, result.methods["upwind5"].error)
-    assert result.methods["five"].error[:, -1].max() != result.methods["CGS"].error[:, -1].max()
+    assert result.corrects("five") == "upwind5"
+    np.testing.assert_array_equal(result.errors("five"), result.errors("upwind5"))
+    assert result.errors("five")[:, -1].max() != result.errors("CGS")[:, -1].max()
     with pytest.raises(ValueError, match="trained on burgers: closura evaluate burgers judges it"):
         run_evaluate(["advection", "--closure", str(weights), "--simulations", "2", "--steps", "2", "--cells", "12"])
 
@@ -89,14 +89,14 @@ def test_resuming_under_another_name_is_refused_in_words(tmp_path: Path) -> None
     assert parse_train(["burgers", "--run", str(run.path), "--resume"])[1] == small_burgers()
 
 
-def test_a_damaged_evaluation_is_named(tmp_path: Path) -> None:
+def test_a_damaged_earlier_evaluation_is_named(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.npz"
     np.savez_compressed(path, about=np.zeros(400, np.uint8))
     whole = path.read_bytes()
     for content in (b"", b"PK", whole[:100], whole):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"evaluation\.npz is no evaluation that closura can read"):
-            load_evaluation(path)
+            read_evaluation(path)
 
 
 def test_a_truth_that_diverges_is_no_truth() -> None:

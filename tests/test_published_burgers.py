@@ -72,8 +72,9 @@ def test_published_curves(golden_folder: Path) -> None:
     assert weights.sum() == pytest.approx(1)
     store = simulate(problem, jnp.asarray(fields), jnp.asarray(groups, jnp.int32))
     run = eqx.filter_jit(rollout)
-    closure = np.asarray(run(problem.dynamics, policy, store, problem.error).error)
-    coarse = np.asarray(run(problem.dynamics, None, store, problem.error).error)
+    metrics = {"error": problem.error}
+    closure = np.asarray(run(problem.dynamics, policy, store, metrics).values["error"])
+    coarse = np.asarray(run(problem.dynamics, None, store, metrics).values["error"])
     assert np.isfinite(closure).all()
     for step, expected, uncorrected in zip(STEPS, CLOSURE, CGS, strict=True):
         found = weighted_median(closure[:, step], weights), weighted_median(coarse[:, step], weights)

@@ -1,55 +1,46 @@
 """What stands beside the table: chosen steps, groups, bases, published numbers; and the command ``closura report``."""
 
-import csv
 import io
 import json
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
-from closura.evaluation.results import Evaluation, MethodResult
-from closura.reporting.breakdowns import BREAKDOWN_COLUMNS, breakdowns, write_breakdown_csv
+from made_results import method, read_csv, results
 from rich.console import Console
 
 from closura.cli import main
 from closura.commands import report
 from closura.commands.report import judged_on, training_arguments
 from closura.commands.training import parse_train
-from closura.evaluation import evaluate, load_evaluation, print_table, save_evaluation, summary
-from closura.metrics.comparison import improvement_per_simulation, worse_since, worse_than_base
+from closura.core import MethodResult, Results, Role
+from closura.evaluation import evaluate, summary
+from closura.metrics.comparison import improvement_per_simulation, worse_since, worse_than_corrected
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.burgers_setup import BurgersConfiguration, burgers
 from closura.reporting.figures.actions import action_strips
-from closura.reporting.figures.curves import error_curves
+from closura.reporting.figures.curves import error_curves, error_curves_initial, error_curves_median
 from closura.reporting.figures.failures import divergence_curves, group_errors
 from closura.reporting.figures.improvement import improvement_curves
 from closura.reporting.figures.violins import steps_below_threshold_violins
 from closura.reporting.findings import findings
 from closura.reporting.moments import errors_at, group_names, steps_shown
-from closura.reporting.published_curves import ADVECTION, BURGERS, STEPS, published_curves
+from closura.reporting.published_curves import STEPS, published_curves
 from closura.reporting.scales import colour_scales
-from closura.reporting.tables import footnotes, table_rows, write_csv
+from closura.reporting.table import print_tables, tables_of
+from closura.reporting.tables import footnotes, summary_table, write_breakdown_csv, write_csv
+from closura.reproductions.closure_rl_figures import ADVECTION, BURGERS
 from closura.simulation.saved import load_store, saver
 
 N = 25
 
 
-def method(name: str, error: np.ndarray, *, learned: bool = False, lost: int = -1) -> MethodResult:
-    diverged = np.full(len(error), -1)
-    diverged[-1] = lost
-    return MethodResult(name, error, None, diverged, 0.1, 2.5, 7 if learned else None)
-
-
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text())))
-
-
-@pytest.fixture(scope="module")
-def evaluation() -> Evaluation:
+def made() -> dict[str, MethodResult]:
     """Four simulations; errors grow linearly with the step, so that everything can be told by hand.
 
     At step n: CGS 0.04 n, upwind5 0.01 n; the closure 0.02 n in the first three simulations, and in the last
@@ -59,21 +50,29 @@ def evaluation() -> Evaluation:
     ours = np.tile(0.02 * steps, (4, 1))
     ours[3] = 0.0025 * steps
     ours[3, 20:] = np.inf
-    return Evaluation(
-        "burgers",
-        {
-            "CGS": method("CGS", np.tile(0.04 * steps, (4, 1))),
-            "upwind5": method("upwind5", np.tile(0.01 * steps, (4, 1))),
-            "finer": method("finer", np.tile(0.001 * steps, (4, 1))),
-            "FGS": method("FGS", np.zeros((4, N + 1))),
-            "ours": method("ours", ours, learned=True, lost=20),
-        },
-        N, 4, 0.03, threshold=0.1, scale=np.tile(0.5 ** (steps / N), (4, 1)),
-        groups=("{2,4}", "{2,4}", "{8}", "{8}"), bases={"ours": "upwind5"}, finer=("finer",), components=("u", "v"),
+    return {
+        "CGS": method(Role.UNCORRECTED, np.tile(0.04 * steps, (4, 1))),
+        "upwind5": method(Role.BASELINE, np.tile(0.01 * steps, (4, 1))),
+        "finer": method(Role.FINE_BASELINE, np.tile(0.001 * steps, (4, 1))),
+        "FGS": method(Role.REFERENCE, np.zeros((4, N + 1))),
+        "ours": method(Role.CLOSURE, ours, diverged_at=np.asarray([-1, -1, -1, 20]), corrects="upwind5"),
+    }
+
+
+def joined(methods: dict[str, MethodResult]) -> Results:
+    return results(
+        methods, problem="burgers", time_step=0.03, threshold=0.1,
+        scale=np.tile(0.5 ** (np.arange(N + 1.0) / N), (4, 1)), groups=("{2,4}", "{2,4}", "{8}", "{8}"),
+        components=("u", "v"),
     )  # fmt: skip
 
 
-def test_errors_at_a_step_by_hand(evaluation: Evaluation) -> None:
+@pytest.fixture(scope="module")
+def evaluation() -> Results:
+    return joined(made())
+
+
+def test_errors_at_a_step_by_hand(evaluation: Results) -> None:
     assert steps_shown(evaluation) == (10, 25)
     assert steps_shown(evaluation, (1, 7, 400)) == (1, 7, 25)
     with pytest.raises(ValueError, match="must be positive"):
@@ -93,7 +92,7 @@ def test_errors_at_a_step_by_hand(evaluation: Evaluation) -> None:
     assert errors_at(evaluation, "CGS", 25)["above_100_percent"] == 0  # exactly 100 % is not above
 
 
-def test_groups_keep_their_failures(evaluation: Evaluation, tmp_path: Path) -> None:
+def test_groups_keep_their_failures(evaluation: Results, tmp_path: Path) -> None:
     assert group_names(evaluation) == ("{8}", "{2,4}")
     numbers = summary(evaluation)
     groups = numbers["by_group"]
@@ -105,47 +104,51 @@ def test_groups_keep_their_failures(evaluation: Evaluation, tmp_path: Path) -> N
     assert groups["{2,4}"]["steps"][-1]["methods"]["ours"]["median"] == pytest.approx(0.5, rel=1e-14)
     assert [moment["step"] for moment in numbers["by_step"]] == [10, 25]
 
-    tables = breakdowns(evaluation)
+    tables = tables_of(evaluation)[1:]
     assert [table.shown for table in tables] == [True, True, False]
     assert tables[1].headings == ["group", "n", "CGS", "upwind5", "finer", "ours"]
     assert dict(tables[1].rows)["{8}"][-1] == "∞; ∞ (50.0); 1 diverged; 1 > 100 %"
     console = Console(width=120, file=io.StringIO(), record=True)
-    print_table(evaluation, console=console)
+    print_tables(evaluation, console=console)
     text = console.export_text().replace("\u00a0", " ")
     for expected in ("step 10, t = 0.3", "Groups of simulations at step 25, t = 0.75", "{2,4}", "1 diverged"):
         assert expected in text
     rows = read_csv(write_breakdown_csv(evaluation, tmp_path / "b.csv"))
-    assert set(rows[0]) == set(BREAKDOWN_COLUMNS)
+    assert list(rows[0]) == [
+        *("problem", "group", "step", "time", "method", "n"),
+        *(f"relative_mae_{key}_percent" for key in ("mean", "std", "median", "lower_quartile", "upper_quartile")),
+        *("relative_mae_max_percent", "relative_mae_mean_of_finite_percent"),
+        *("relative_to_initial_mean_percent", "relative_to_initial_median_percent", "diverged", "above_100_percent"),
+    ]
     assert len(rows) == 3 * 2 * 4  # all and two groups, two steps, four methods that are judged
     assert {row["relative_mae_mean_percent"] for row in rows if row["method"] == "ours" and row["step"] == "25"} == {
         "", "50.0",
     }  # fmt: skip
 
 
-def test_closures_are_compared_with_what_they_correct(evaluation: Evaluation, tmp_path: Path) -> None:
-    assert (evaluation.base("ours"), evaluation.base("upwind5")) == ("upwind5", "CGS")
+def test_closures_are_compared_with_what_they_correct(evaluation: Results, tmp_path: Path) -> None:
+    assert (evaluation.corrects("ours"), evaluation.corrects("upwind5")) == ("upwind5", "CGS")
     assert worse_since(evaluation, "ours").tolist() == [1, 1, 1, 20]
-    assert worse_than_base(evaluation, "ours") == {
+    assert worse_than_corrected(evaluation, "ours") == {
         "base": "upwind5", "simulations": 4, "first_step": 1, "median_first_step": 1.0, "at_last_step": 4, "n": 4,
     }  # fmt: skip
     on_base = improvement_per_simulation(evaluation, "ours", "upwind5")
     np.testing.assert_allclose(on_base[:, 10], [-1, -1, -1, 0.75], rtol=1e-14)
     # A copy that corrects CGS and never diverges is better than it everywhere.
-    calm = method("ours", np.tile(0.02 * np.arange(N + 1.0), (4, 1)), learned=True)
-    tame = replace(evaluation, bases={}, methods={**evaluation.methods, "ours": calm})
-    assert worse_than_base(tame, "ours")["simulations"] == 0
-    assert worse_than_base(tame, "ours")["first_step"] is None
+    tame = joined({**made(), "ours": method(Role.CLOSURE, np.tile(0.02 * np.arange(N + 1.0), (4, 1)))})
+    assert worse_than_corrected(tame, "ours")["simulations"] == 0
+    assert worse_than_corrected(tame, "ours")["first_step"] is None
     entry = summary(tame)["methods"]["ours"]
     assert (entry["base"], entry["improvement_on_base"]) == ("CGS", entry["improvement"])
     text = " ".join(findings(evaluation)["ours"])
-    assert "Against upwind5, the solver that it corrects and the best classical scheme on this grid" in text
+    assert "Against upwind5, the solver that it corrects and the best classical method on this grid" in text
     assert "exceeds that of upwind5 at some step in 4 of 4" in text
     assert "Against finer, on a finer grid" in text
-    assert text.count("best classical scheme") == 1  # the finer grid is no rival
+    assert text.count("best classical method") == 1  # the finer grid is no rival
     assert "2 simulations" not in text
     assert "1 simulations end above 100 % or diverged, in {8}" in text
     assert "never exceeded" in " ".join(findings(tame)["ours"])
-    headings, rows = table_rows(tame)
+    headings, rows = summary_table(tame).headings, summary_table(tame).rows
     assert "mass error (%)" not in headings  # nothing is conserved
     cells = dict(zip(headings[1:], dict(rows)["ours"], strict=True))
     assert cells["of initial field (%)"] == "25.0 ± 0"
@@ -154,11 +157,11 @@ def test_closures_are_compared_with_what_they_correct(evaluation: Evaluation, tm
     row = read_csv(write_csv(tame, tmp_path / "t.csv"))[-1]
     assert (row["base"], row["ever_worse_than_base"]) == ("CGS", "0")
     assert float(row["relative_to_initial_mean_percent"]) == pytest.approx(25.0, rel=1e-12)
-    with pytest.raises(ValueError, match="bases and finer name"):
-        replace(evaluation, bases={"ours": "typo"})
+    with pytest.raises(ValueError, match=r"closures correct \['typo'\]; the methods are CGS, upwind5"):
+        joined({**made(), "ours": replace(made()["ours"], corrects="typo")})
 
 
-def test_figures_of_groups_losses_and_bases(evaluation: Evaluation) -> None:
+def test_figures_of_groups_losses_and_bases(evaluation: Results) -> None:
     (axes,) = divergence_curves(evaluation).axes
     assert axes.lines[0].get_ydata()[[19, 20, 25]].tolist() == [0, 1, 1]
     (axes,) = group_errors(evaluation).axes
@@ -166,7 +169,7 @@ def test_figures_of_groups_losses_and_bases(evaluation: Evaluation) -> None:
     assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "x") == 1
     labels = improvement_curves(evaluation).axes[0].get_legend_handles_labels()[1]
     assert "ours on upwind5" in labels
-    (axes,) = error_curves(evaluation, initial=True, median=True).axes
+    (axes,) = error_curves_initial(evaluation).axes
     line = next(line for line in axes.lines if line.get_label() == "CGS")
     assert line.get_ydata()[-1] == pytest.approx(50.0, rel=1e-12)
     # The physical time stands above the steps.
@@ -174,8 +177,8 @@ def test_figures_of_groups_losses_and_bases(evaluation: Evaluation) -> None:
     assert time.get_xlabel() == "time t"
     axes.figure.draw_without_rendering()
     np.testing.assert_allclose(time.get_xlim(), (0, N * 0.03), rtol=1e-12)
-    with pytest.raises(ValueError, match="no scale"):
-        error_curves(replace(evaluation, scale=None), initial=True)
+    with pytest.raises(ValueError, match="cannot be referred to the initial field"):
+        error_curves_initial(Results(evaluation.data.drop_vars("scale")))
 
 
 def test_published_numbers_beside_ours(golden_folder: Path) -> None:
@@ -195,15 +198,15 @@ def test_published_numbers_beside_ours(golden_folder: Path) -> None:
         np.testing.assert_allclose(found, values, rtol=0.02, atol=0.5)
 
 
-def published(steps: int, **changes: object) -> Evaluation:
+def published(steps: int, **changes: Any) -> Results:
     at = np.arange(steps + 1)
     errors = {name: np.interp(at, (0, *STEPS), (0, *values)) / 100 for name, values in BURGERS.error.items()}
     methods = {
-        "CGS": method("CGS", np.stack([errors["CGS"]] * 3)),
-        "net": method("net", np.stack([errors["Closure-RL"]] * 3), learned=True),
+        "CGS": method(Role.UNCORRECTED, np.stack([errors["CGS"]] * 3)),
+        "net": method(Role.CLOSURE, np.stack([errors["Closure-RL"]] * 3)),
     }
     values = {"problem": "burgers", "time_step": 0.03, "description": {"preset": "paper"}, "threshold": 0.1, **changes}
-    return Evaluation(methods=methods, steps=steps, simulations=3, **values)  # type: ignore[arg-type]
+    return results(methods, **values)
 
 
 def test_published_figures_are_repeated_only_by_the_published_settings() -> None:
@@ -217,7 +220,7 @@ def test_published_figures_are_repeated_only_by_the_published_settings() -> None
     assert published_curves(published(50, problem="advection", time_step=0.25 / 64, description=vortex)) is None
 
     repeated = published(100)
-    (axes,) = error_curves(repeated, median=True).axes
+    (axes,) = error_curves_median(repeated).axes
     drawn = axes.get_legend_handles_labels()[1]
     assert drawn == ["CGS", "net", "CGS, published", "Closure-RL, published"]
     assert "CGS, published" not in error_curves(repeated).axes[0].get_legend_handles_labels()[1]  # medians they are
@@ -225,7 +228,7 @@ def test_published_figures_are_repeated_only_by_the_published_settings() -> None
     assert [label.get_text() for label in axes.get_xticklabels()] == ["CGS", "net", "Closure-RL\npublished"]
     assert {"3", "157"} <= {text.get_text() for text in axes.texts}
     # With another threshold than the published one there is nothing to compare.
-    (axes,) = steps_below_threshold_violins(replace(repeated, threshold=0.05)).axes
+    (axes,) = steps_below_threshold_violins(published(100, threshold=0.05)).axes
     assert len(axes.get_xticklabels()) == 2
 
 
@@ -238,22 +241,6 @@ def test_faded_fields_have_a_scale_for_each_moment() -> None:
     scales, shared = colour_scales({"truth": truth}, "truth", [0, 1])
     assert shared
     assert scales[0].vmax == 1.0
-
-
-def test_records_hold_all_numbers(evaluation: Evaluation, tmp_path: Path) -> None:
-    read = load_evaluation(save_evaluation(evaluation, tmp_path / "e.npz"))
-    assert summary(read) == summary(evaluation)
-    np.testing.assert_array_equal(read.methods["ours"].diverged_at, evaluation.methods["ours"].diverged_at)
-    with pytest.raises(FileNotFoundError):
-        load_evaluation(tmp_path / "none.npz")
-    with np.load(tmp_path / "e.npz") as file:
-        arrays = {name: file[name] for name in file.files if name != "scale"}
-    np.savez(tmp_path / "less.npz", **arrays)  # what zip lists has no checksum, and a scale need not be there
-    with pytest.raises(ValueError, match="it lacks scale; it is damaged"):
-        load_evaluation(tmp_path / "less.npz")
-    (tmp_path / "bad.npz").write_bytes(b"PK no archive")
-    with pytest.raises(ValueError, match="no evaluation that closura can read"):
-        load_evaluation(tmp_path / "bad.npz")
 
 
 def doubled(observation: jax.Array) -> jax.Array:
@@ -275,17 +262,19 @@ def test_burgers_with_another_base_is_saved_and_started_again(small: BurgersConf
         problem, {"mine": doubled}, simulations=3, steps=4, key=jax.random.key(0), timing=False, frames=3, keep=2,
         dynamics={"mine": other.dynamics}, bases={"mine": other.names[0]}, save=saver(path, problem, {}),
     )  # fmt: skip
-    assert list(result.methods) == ["CGS", "upwind5", "upwind5 16x16", "fine", "mine"]
-    assert (result.base("mine"), result.finer, result.rivals) == ("upwind5", ("upwind5 16x16",), ("upwind5",))
+    assert result.methods == ("CGS", "upwind5", "upwind5 16x16", "fine", "mine")
+    assert (result.corrects("mine"), result.fine_baselines, result.baselines) == (
+        "upwind5", ("upwind5 16x16",), ("upwind5",),
+    )  # fmt: skip
     assert result.closures == ("mine",)
     assert (result.components, result.channels) == (("u", "v"), ("forcing u", "forcing v"))
     # The answers at kept frames, clipped to the bound of 1, in the fields at these frames.
-    mine = result.methods["mine"]
-    assert mine.actions is not None and mine.fields is not None  # noqa: PT018
-    np.testing.assert_allclose(mine.actions, np.clip(2 * mine.fields, -1, 1), rtol=1e-6)
-    assert result.methods["CGS"].actions is None
+    actions, fields = result.actions("mine"), result.fields("mine")
+    assert actions is not None and fields is not None  # noqa: PT018
+    np.testing.assert_allclose(actions, np.clip(2 * fields, -1, 1), rtol=1e-6)
+    assert result.actions("CGS") is None
     assert len(action_strips(result).axes) == 3 * 3
-    np.testing.assert_allclose(result.scale[:, 0], 1.0)
+    np.testing.assert_allclose(result.data["scale"][:, 0], 1.0)
     # Simulations come back with their viscosities: all methods on the coarse grid repeat themselves.
     store, said = load_store(path, problem)
     assert set(store.parameters) == {"viscosity"}
@@ -295,8 +284,8 @@ def test_burgers_with_another_base_is_saved_and_started_again(small: BurgersConf
         dynamics={"mine": other.dynamics}, bases={"mine": other.names[0]},
     )  # fmt: skip
     for name in ("CGS", "upwind5", "mine"):
-        np.testing.assert_array_equal(again.methods[name].error, result.methods[name].error)
-    assert again.finer == ()  # fine initial data are not in the file
+        np.testing.assert_array_equal(again.errors(name), result.errors(name))
+    assert again.fine_baselines == ()  # fine initial data are not in the file
     with pytest.raises(ValueError, match="one of CGS, upwind5; got"):
         evaluate(problem, {"mine": doubled}, key=jax.random.key(0), store=store, bases={"mine": "fine"})
     with pytest.raises(ValueError, match="cannot be called"):
@@ -326,7 +315,7 @@ TRAIN = [
 
 
 def test_the_command_reports_runs_and_evaluations(
-    evaluation: Evaluation, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    evaluation: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two, ready = tmp_path / "one", tmp_path / "two", tmp_path / "ready"
     main([*TRAIN, "--run", str(one)])
@@ -335,11 +324,11 @@ def test_the_command_reports_runs_and_evaluations(
     plain = json.loads((two / "configuration.json").read_text())
     plain["seed"], plain["problem"]["minimum_steps"] = 1, 2
     (two / "configuration.json").write_text(json.dumps(plain))
-    save_evaluation(evaluation, ready / "evaluation.npz")
+    evaluation.save(ready)
     error_curves(evaluation, ready / "figures" / "error_curves.png")
 
-    def one_figure(evaluation: Evaluation, folder: Path, *, trained_steps: int | None) -> dict[str, Path]:
-        error_curves(evaluation, folder / "error_curves.png", trained_steps=trained_steps)
+    def one_figure(evaluation: Results, folder: Path, *, options: dict[str, Any]) -> dict[str, Path]:
+        error_curves(evaluation, folder / "error_curves.png", **options["error_curves"])
         return {"error_curves": folder / "error_curves.png"}
 
     monkeypatch.setattr(report, "write_figures", one_figure)

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -19,10 +20,10 @@ from closura.commands.closures import named_closure
 from closura.commands.options import parse
 from closura.commands.report import ReportOptions, kept_figures
 from closura.commands.results import Outputs, command_line
-from closura.evaluation import figures as all_figures
 from closura.parts import NotAllWritten, Parts, file_name
+from closura.reporting.figure import FIGURES
 from closura.reporting.page import page
-from closura.reporting.style import figure_settings, finish, new_figure
+from closura.reporting.style import figure_settings, new_figure, save_figure
 
 TINY = ["evaluate", "advection", "--cells", "8", "--ratio", "2", "--simulations", "2", "--steps", "2", "--no-timing"]
 
@@ -40,6 +41,7 @@ class TestBeforeWork:
             {"files": {"--json": "a", "--figure": "a"}},
             {"files": {"--json": "a"}, "folders": {"--out": "a/b"}},
             {"files": {"--json": "a/report.html"}, "folders": {"--out": "a"}},
+            {"files": {"--json": "a/results.nc"}, "folders": {"--out": "a"}},
             {"files": {"--json": "a/figures/x.json"}, "folders": {"--out": "a"}},
             {"files": {"--json": "s.zarr/x.json"}, "stores": {"--save": "s.zarr"}},
             {"folders": {"--out": "s.zarr/out"}, "stores": {"--save": "s.zarr"}},
@@ -135,8 +137,8 @@ class TestAfterWork:
         def broken(*_: object, **__: object) -> None:
             raise RuntimeError("latex could\nnot be found <b>")
 
-        for name in ("cost_scatter", "improvement_curves", "error_curves", "write_animation"):
-            monkeypatch.setattr(all_figures, name, broken)
+        for name in ("cost", "improvement", "error_curves", "animation"):
+            monkeypatch.setitem(FIGURES._entries, name, replace(FIGURES.find(name), draw=broken))
         monkeypatch.setattr(evaluate_command, "write_json", no_space)
         out = tmp_path / "out"
         with pytest.raises(SystemExit) as left:
@@ -152,7 +154,7 @@ class TestAfterWork:
         for name in ("error_curves", "improvement", "animation"):
             assert f"{name} (RuntimeError: latex could not be found <b>)" in said.err
         assert {p.name for p in out.iterdir()} == {
-            *("table.json", "table.csv", "breakdown.csv", "evaluation.npz", "report.html", "figures"),
+            *("table.json", "table.csv", "breakdown.csv", "results.nc", "report.html", "figures"),
         }
         assert "fields.png" in {p.name for p in (out / "figures").iterdir()}
         assert "error_curves.png" not in {p.name for p in (out / "figures").iterdir()}
@@ -196,7 +198,7 @@ class TestFigures:
                 axes.set_yscale("log")
                 axes.legend()
                 axes.set_title("100 % _ ^ $")
-                finish(figure, tmp_path / name)
+                save_figure(figure, tmp_path / name)
             return (tmp_path / name).read_bytes()
 
         usual = draw("usual.png")
@@ -212,12 +214,12 @@ class TestFigures:
 
     def test_formats_follow_the_ending(self, tmp_path: Path) -> None:
         for name, start in (("a.pdf", b"%PDF"), ("a.svg", b"<?xml"), ("a.png", b"\x89PNG"), ("a.PNG", b"\x89PNG")):
-            finish(new_figure(1.0, 1.0), tmp_path / "new" / name)
+            save_figure(new_figure(1.0, 1.0), tmp_path / "new" / name)
             assert (tmp_path / "new" / name).read_bytes().startswith(start)
-        finish(new_figure(1.0, 1.0), tmp_path / "bare")
+        save_figure(new_figure(1.0, 1.0), tmp_path / "bare")
         assert (tmp_path / "bare.png").exists()
         with pytest.raises(ValueError, match="xyz"):
-            finish(new_figure(1.0, 1.0), tmp_path / "a.xyz")
+            save_figure(new_figure(1.0, 1.0), tmp_path / "a.xyz")
         assert not (tmp_path / "a.xyz").exists()
 
     @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def astray(observation: jax.Array) -> jax.Array:
 @pytest.fixture(scope="module")
 def done(problem: Problem, store: TruthStore) -> Rollout:
     run = eqx.filter_jit(rollout)(
-        problem.dynamics, astray, store, problem.error, quantities=problem.quantities, keep_fields=True
+        problem.dynamics, astray, store, {"error": problem.error}, quantities=problem.quantities, keep_fields=True
     )
     return jax.tree.map(np.asarray, run)
 
@@ -58,24 +58,24 @@ def test_leaving_ten_times_the_initial_range_is_failing(done: Rollout) -> None:
     # Ten times the range about its middle ends at 0.05 + 10 * 0.05 = 0.55. All is finite: that alone tells nothing.
     np.testing.assert_array_equal(done.failed[WILD], largest > 0.55)
     assert done.failed[WILD].argmax() == 3
-    assert np.isfinite(done.error[WILD]).all()
+    assert np.isfinite(done.values["error"][WILD]).all()
 
 
 def test_nan_is_failing_from_its_first_step(done: Rollout) -> None:
     # 0.1, 0.2 (beyond 0.15: the next answer is NaN), NaN.
     np.testing.assert_array_equal(done.failed[BROKEN], np.arange(STEPS + 1) >= 2)
-    np.testing.assert_array_equal(np.isfinite(done.error[BROKEN]), ~done.failed[BROKEN])
+    np.testing.assert_array_equal(np.isfinite(done.values["error"][BROKEN]), ~done.failed[BROKEN])
 
 
 def test_other_simulations_are_not_touched(done: Rollout, problem: Problem, store: TruthStore) -> None:
     assert not done.failed[CALM].any()
     for n in range(STEPS + 1):
         np.testing.assert_array_equal(done.fields[CALM, n], np.asarray(store.state[CALM]))
-    np.testing.assert_array_equal(done.error[CALM], 0)
+    np.testing.assert_array_equal(done.values["error"][CALM], 0)
     np.testing.assert_array_equal(done.quantities[CALM], np.broadcast_to(store.quantities[CALM], (STEPS + 1, 1)))
 
 
 def test_evaluations_report_the_first_failed_step(problem: Problem, store: TruthStore) -> None:
     result = evaluate(problem, {"astray": astray}, key=jax.random.key(0), store=store, timing=False)
-    np.testing.assert_array_equal(result.methods["astray"].diverged_at, [-1, 3, 2])
-    np.testing.assert_array_equal(result.methods["CGS"].diverged_at, [-1, -1, -1])
+    np.testing.assert_array_equal(result.diverged_at("astray"), [-1, 3, 2])
+    np.testing.assert_array_equal(result.diverged_at("CGS"), [-1, -1, -1])

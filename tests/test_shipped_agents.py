@@ -130,7 +130,7 @@ def test_the_closure_of_vector_burgers_is_ahead_of_the_scheme_that_it_corrects()
         {name: load_closure(path, own.decision)}, simulations=6, steps=100, key=jax.random.key(11), timing=False,
         dynamics={name: own.dynamics}, bases={name: "upwind5"},
     )  # fmt: skip
-    errors = {key: method.error[:, -1] for key, method in result.methods.items()}
+    errors = {key: result.errors(key)[:, -1] for key in result.methods}
     assert (errors[name] < errors["upwind5"]).all()
     assert np.median(errors[name]) < 0.4 * np.median(errors["upwind5"])
 

@@ -366,7 +366,8 @@ def test_other_solvers_are_drawn_and_kept_as_the_problem_s_own(across):
     own, _, found = across
     # The first frame is the truth's, in the problem's own points, whatever the solver.
     for name in own:
-        np.testing.assert_allclose(found.fields(name)[:, 0], found.fields("fine")[:, 0], atol=1e-6)  # float32
+        fields = found.fields(name)
+        np.testing.assert_allclose(fields[:, 0], found.fields("fine")[:, 0], atol=1e-6)  # float32
 
 
 def test_a_flow_is_adopted_by_other_solvers_and_back():

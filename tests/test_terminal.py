@@ -7,15 +7,16 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from closura.evaluation.results import Evaluation, MethodResult
+from made_results import method, results
 from rich.console import Console
 
 from closura.cli import main
 from closura.commands.console import _Console, fail, work_bar
 from closura.commands.demo import _show as show_demo
-from closura.evaluation import print_table
+from closura.core import MethodResult, Results, Role
 from closura.reporting.benchmark.tables import number
 from closura.reporting.formatting import bounded, short, times
+from closura.reporting.table import print_tables
 from closura.reporting.terminal import print_rows
 from closura.streams import LastingStream, printable
 
@@ -94,22 +95,25 @@ def test_usual_numbers_stay_as_they_were() -> None:
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
-    def method(name: str, error: float, learned: bool = False) -> MethodResult:
+def evaluation() -> Results:
+    def grown(role: Role, error: float) -> MethodResult:
         errors = np.full((3, 5), error) * np.arange(5)
-        return MethodResult(name, errors, errors, np.full(3, -1), 0.1, 1.0, 12 if learned else None, None)
+        return method(role, errors, conserved=errors, parameters=12 if role is Role.CLOSURE else None)
 
-    found = [method("CGS", 0.1), method("ACGS", 1e20), method("compact", 1e-20, learned=True)]
-    return Evaluation(
-        "advection", {m.name: m for m in found}, 4, 3, 0.1, np.arange(0), None, {"split": "held out"},
-        groups=("one [x]", "two", "two"),
+    found = {
+        "CGS": grown(Role.UNCORRECTED, 0.1),
+        "ACGS": grown(Role.BASELINE, 1e20),
+        "compact": grown(Role.CLOSURE, 1e-20),
+    }
+    return results(
+        found, problem="advection", description={"split": "held out"}, groups=("one [x]", "two", "two"),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("width", [20, 80, 300])
-def test_all_columns_of_an_evaluation_are_readable(evaluation: Evaluation, width: int) -> None:
+def test_all_columns_of_an_evaluation_are_readable(evaluation: Results, width: int) -> None:
     file = io.StringIO()
-    print_table(evaluation, console=Console(width=width, file=file))
+    print_tables(evaluation, console=Console(width=width, file=file))
     text = file.getvalue().replace("\u00a0", " ")
     for cell in ("4.0e+22", "0.100", "12", "one [x]", "n = 3"):
         assert cell in text, cell
@@ -202,7 +206,7 @@ def test_nothing_is_printed_where_there_is_no_output(monkeypatch) -> None:
     assert not left.value.code
 
 
-def test_the_demo_says_its_verdict(evaluation: Evaluation, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_says_its_verdict(evaluation: Results, capsys: pytest.CaptureFixture[str]) -> None:
     show_demo(evaluation)
     assert "compact" in capsys.readouterr().out
 

@@ -1,7 +1,5 @@
 """Verdicts, roles of methods, names of errors, and citations: true for any names and any numbers."""
 
-import csv
-import io
 import shlex
 from dataclasses import replace
 from itertools import pairwise
@@ -10,71 +8,86 @@ from typing import Any
 
 import numpy as np
 import pytest
-from closura.evaluation.results import Evaluation, MethodResult
+from made_results import method, read_csv, results
 
 from closura.commands.demo_flow import FlowDemoOptions, steps
 from closura.commands.laws import run_evaluate_law
-from closura.evaluation import load_evaluation, save_evaluation, summary
+from closura.core import MethodResult, Results, Role
+from closura.evaluation import summary
 from closura.problems.laws.march import check_courant, check_positivity, positivity_limit
 from closura.reporting.citations import sources_of
-from closura.reporting.findings import findings, verdict
+from closura.reporting.figures.curves import error_curves
+from closura.reporting.findings import best_baseline, findings, verdict
 from closura.reporting.report import write_report
 from closura.reporting.scales import symmetric_scales
 from closura.reporting.style import styles_of
-from closura.reporting.tables import table_rows, write_csv
+from closura.reporting.tables import summary_table, write_csv
 
 
-def method(name: str, error: np.ndarray, *, learned: bool = False) -> MethodResult:
-    return MethodResult(name, error, None, np.full(len(error), -1), 0.1, 2.5, 7 if learned else None)
+def grown(role: Role, end: float, **facts: Any) -> MethodResult:
+    """Errors that grow to a given end."""
+    errors = np.outer(1 + 0.01 * np.arange(4.0), np.linspace(0, end, 51))
+    return method(role, errors, **facts)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(path.read_text())))
+NAMES = {
+    "coarse": grown(Role.UNCORRECTED, 0.04),
+    "DNS": grown(Role.REFERENCE, 0.0),
+    "upwind5-turned": grown(Role.CLOSURE, 0.03),
+    "smagorinsky": grown(Role.BASELINE, 0.035),
+    "truth": grown(Role.CLOSURE, 0.02),
+    "better": grown(Role.BASELINE, 0.025),
+    "FGS": grown(Role.FINE_BASELINE, 0.001),
+}
 
 
-def _named(names: dict[str, float], *, learned: tuple[str, ...], truth: str | None, **facts: Any) -> Evaluation:
-    """Errors that grow to given ends, by name."""
-    methods = {
-        name: method(name, np.outer(1 + 0.01 * np.arange(4.0), np.linspace(0, end, 51)), learned=name in learned)
-        for name, end in names.items()
-    }
-    return Evaluation("p", methods, 50, 4, 0.1, truth=truth, **facts)
-
-
-def test_roles_are_stated_and_not_read_from_names() -> None:
-    names = {"coarse": 0.04, "DNS": 0.0, "upwind-turned": 0.03, "smagorinsky": 0.035, "truth": 0.02, "better": 0.025}
-    learned = ("upwind-turned", "truth")
-    found = _named(names, learned=learned, truth="DNS")
+def test_roles_are_stated_and_not_read_from_names(tmp_path: Path) -> None:
+    found = results(NAMES)
     assert found.roles == {
-        "coarse": "baseline", "DNS": "truth", "upwind-turned": "closure", "smagorinsky": "classical",
-        "truth": "closure", "better": "classical",
+        "coarse": "uncorrected", "DNS": "reference", "upwind5-turned": "closure", "smagorinsky": "baseline",
+        "truth": "closure", "better": "baseline", "FGS": "fine baseline",
     }  # fmt: skip
-    assert "DNS" not in found.judged
+    assert (found.uncorrected, found.reference, found.closures) == ("coarse", "DNS", ("upwind5-turned", "truth"))
+    assert "DNS" not in found.compared
+    assert best_baseline(found) == "better"
     text = " ".join(findings(found)["truth"])
-    assert "Against better, the best classical scheme on this grid: lower error" in text
-    assert "DNS, the best" not in text
+    assert "Against better, the best classical method on this grid: lower error" in text
+    assert "Against DNS" not in text
     styles = styles_of(found)
     assert (styles["coarse"].colour, styles["DNS"].colour) == ("#CC3311", "#228833")
-    for closure in learned:
+    blue = styles_of(results({"a": NAMES["coarse"], "b": NAMES["truth"]}))["b"]
+    assert (styles["upwind5-turned"].colour, styles["upwind5-turned"].line) == (blue.colour, blue.line)
+    for closure in found.closures:
         assert styles[closure].width > 2
-    assert styles["smagorinsky"].width < 2
-    # As earlier versions wrote evaluations: the truth is known by its usual names, closures never are.
-    old = _named({"CGS": 0.04, "truth": 0.02, "FGS": 0.0}, learned=("truth",), truth=None)
-    assert old.truth == "FGS"
-    with pytest.raises(ValueError, match="the truth must be a method that learns nothing"):
-        _named(names, learned=learned, truth="upwind-turned")
+    for other in ("smagorinsky", "FGS"):
+        assert styles[other].width < 2
+    (axes,) = error_curves(found).axes
+    assert axes.get_legend_handles_labels()[1] == [name for name in NAMES if name != "DNS"]
+    line = next(line for line in axes.lines if line.get_label() == "upwind5-turned")
+    assert (line.get_color(), line.get_linewidth()) == (blue.colour, blue.width)
+    assert {row["method"]: row["role"] for row in read_csv(write_csv(found, tmp_path / "t.csv"))} == found.roles
+
+
+@pytest.mark.parametrize("order", [("coarse", "DNS"), ("DNS", "coarse")])
+def test_the_reference_is_whatever_was_said_to_be(order: tuple[str, str]) -> None:
+    """Of two methods, neither of a usual name, and wherever it stands."""
+    found = results({name: NAMES[name] for name in (*order, "truth")})
+    assert (found.uncorrected, found.reference) == ("coarse", "DNS")
+    assert best_baseline(found) == "coarse"
+    assert verdict(found, "truth").startswith("Against coarse, no closure: lower error, ")
+    numbers = summary(found)
+    assert (numbers["baseline"], numbers["truth"]) == ("coarse", "DNS")
+    assert numbers["methods"]["truth"]["base"] == "coarse"
 
 
 def test_roles_and_names_of_errors_survive_a_file(tmp_path: Path) -> None:
-    found = _named(
-        {"coarse": 0.04, "DNS": 0.0, "truth": 0.02}, learned=("truth",), truth="DNS", error_name="relative L2 error"
-    )
-    back = load_evaluation(save_evaluation(found, tmp_path / "e.npz"))
-    assert (back.truth, back.error_name, back.roles) == ("DNS", "relative L2 error", found.roles)
+    found = results({name: NAMES[name] for name in ("coarse", "DNS", "truth")}, title="relative L2 error")
+    back = Results.open(found.save(tmp_path))
+    assert (back.reference, back.error.title, back.roles) == ("DNS", "relative L2 error", found.roles)
     entry = summary(back)
     assert entry["error"] == "relative_l2_error"
     assert entry["methods"]["truth"]["relative_l2_error"]["n"] == 4
-    assert table_rows(back)[0][1].startswith("relative L2 error (%) at step 50")
+    assert summary_table(back).headings[1].startswith("relative L2 error (%) at step 50")
     assert "relative_l2_error_mean_percent" in read_csv(write_csv(back, tmp_path / "t.csv"))[0]
 
 
@@ -83,20 +96,21 @@ def test_roles_and_names_of_errors_survive_a_file(tmp_path: Path) -> None:
     [(0.0073, 0.0072, 0.0, "higher error"), (0.0073, 0.0072, 0.002, "level"), (0.006, 0.0072, 0.0, "lower error")],
 )
 def test_verdicts_are_against_the_best_on_the_grid(closure: float, rival: float, noise: float, words: str) -> None:
-    ends = {"CGS": 0.03, "ACGS": 0.0186, "upwind5": rival, "FGS": 0.0, "mine": closure}
-    found = _named(ends, learned=("mine",), truth="FGS")
-    mine = found.methods["mine"]
-    shaken = mine.error + noise * np.array([[1.0], [-1], [1], [-1]]) * (np.arange(51) > 0)
-    methods = {**found.methods, "mine": replace(mine, error=shaken, milliseconds_per_step=0.78)}
-    methods["upwind5"] = replace(methods["upwind5"], milliseconds_per_step=0.02)
-    text = verdict(replace(found, methods=methods), "mine")
-    assert text.startswith(f"Against upwind5, the best classical scheme on this grid: {words}, ")
+    mine = grown(Role.CLOSURE, closure, milliseconds_per_step=0.78)
+    shaken = mine.values["error"] + noise * np.array([[1.0], [-1], [1], [-1]]) * (np.arange(51) > 0)
+    methods = {
+        "CGS": grown(Role.UNCORRECTED, 0.03),
+        "ACGS": grown(Role.BASELINE, 0.0186),
+        "upwind5": grown(Role.BASELINE, rival, milliseconds_per_step=0.02),
+        "FGS": grown(Role.REFERENCE, 0.0),
+        "mine": replace(mine, values={"error": shaken}),
+    }
+    text = verdict(results(methods), "mine")
+    assert text.startswith(f"Against upwind5, the best classical method on this grid: {words}, ")
     assert text.endswith("; it costs 39.0 times as much as upwind5.")
-    # Whatever it is called: the baseline itself may be the best.
-    ends = {"plain": 0.01, "fancy": 0.02, "mine": closure}
-    assert verdict(_named(ends, learned=("mine",), truth=None), "mine").startswith(
-        "Against plain, no closure and the best"
-    )
+    # Whatever it is called: the uncorrected solver itself may be the best.
+    methods = {"plain": grown(Role.UNCORRECTED, 0.01), "fancy": grown(Role.BASELINE, 0.02), "mine": mine}
+    assert verdict(results(methods), "mine").startswith("Against plain, no closure and the best")
 
 
 def test_reports_cite_what_was_used(tmp_path: Path) -> None:
@@ -105,8 +119,8 @@ def test_reports_cite_what_was_used(tmp_path: Path) -> None:
         ("kolmogorov", "kochkov2021", "2402.00972"),
         ("mine", None, "2402.00972"),
     ):  # fmt: skip
-        found = replace(_named({"coarse": 0.04, "DNS": 0.0}, learned=(), truth="DNS"), problem=problem)
-        text = write_report(tmp_path / "r.html", title="t", evaluations=found, figures={}).read_text()
+        found = results({name: NAMES[name] for name in ("coarse", "DNS")}, problem=problem)
+        text = write_report(tmp_path / "r.html", title="t", comparisons=found, figures={}).read_text()
         assert cited is None or cited in text
         assert other not in text
         assert ("Sources" in text) == (cited is not None)

@@ -1,9 +1,99 @@
 """closura: learn what a coarse simulation grid cannot resolve.
 
-The public names live in the rooms: :mod:`closura.problems`, :mod:`closura.closures`, :mod:`closura.learners`,
-:mod:`closura.runs`, :mod:`closura.evaluation`, :mod:`closura.interop`.
+``dir(closura)`` lists the public names; each is imported when it is first used. What they are made of stands in the
+rooms: :mod:`closura.core` (cases, solvers, methods, metrics, results, registries), :mod:`closura.problems`,
+:mod:`closura.closures`, :mod:`closura.learners`, :mod:`closura.simulation`, :mod:`closura.metrics`,
+:mod:`closura.reporting`, :mod:`closura.interop`.
 """
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 __version__ = _version("closura")
+
+_PLACES = {
+    # what a problem is made of
+    "Case": "core.case",
+    "CaseSampler": "core.case",
+    "ClosureSpec": "decision",
+    "Grid": "grids",
+    "Metric": "core.metric",
+    "Problem": "core.problem",
+    "Solver": "core.solver",
+    "transfer": "core.transfer",
+    # settings
+    "Count": "settings",
+    "Natural": "settings",
+    "NotNegative": "settings",
+    "Positive": "settings",
+    "Settings": "settings",
+    "Share": "settings",
+    # plug-ins: one decorated object each
+    "baseline": "core.baseline",
+    "figure": "reporting.figure",
+    "metric": "core.metric",
+    "problem": "core.definition",
+    "table": "reporting.table",
+    # comparisons
+    "Method": "core.method",
+    "Results": "core.results",
+    "Role": "core.roles",
+    "StepRule": "core.method",
+    "evaluate": "simulation.evaluate",
+    "publish": "reporting.publish",
+    "simulate": "simulation.simulate",
+    # trainings and closures
+    "build_problem": "problems.registry",
+    "load_closure": "interop.closures",
+    "train": "runs.training",
+}
+_NAMED_DIFFERENTLY = {"ClosureSpec": "Decision"}
+
+__all__ = ["__version__", *_PLACES]
+
+if _TYPE_CHECKING:
+    from closura.core.baseline import baseline as baseline
+    from closura.core.case import Case as Case
+    from closura.core.case import CaseSampler as CaseSampler
+    from closura.core.definition import problem as problem
+    from closura.core.method import Method as Method
+    from closura.core.method import StepRule as StepRule
+    from closura.core.metric import Metric as Metric
+    from closura.core.metric import metric as metric
+    from closura.core.problem import Problem as Problem
+    from closura.core.results import Results as Results
+    from closura.core.roles import Role as Role
+    from closura.core.solver import Solver as Solver
+    from closura.core.transfer import transfer as transfer
+    from closura.decision import Decision
+    from closura.grids import Grid as Grid
+    from closura.interop.closures import load_closure as load_closure
+    from closura.problems.registry import build_problem as build_problem
+    from closura.reporting.figure import figure as figure
+    from closura.reporting.publish import publish as publish
+    from closura.reporting.table import table as table
+    from closura.runs.training import train as train
+    from closura.settings import Count as Count
+    from closura.settings import Natural as Natural
+    from closura.settings import NotNegative as NotNegative
+    from closura.settings import Positive as Positive
+    from closura.settings import Settings as Settings
+    from closura.settings import Share as Share
+    from closura.simulation.evaluate import evaluate as evaluate
+    from closura.simulation.simulate import simulate as simulate
+
+    ClosureSpec = Decision
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'closura' has no attribute {name!r}; dir(closura) lists the public names")
+    found = getattr(_import_module(f"closura.{_PLACES[name]}"), _NAMED_DIFFERENTLY.get(name, name))
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

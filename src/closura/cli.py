@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 
 from closura.entries import ENTRIES
 from closura.streams import lasting_streams
@@ -41,6 +42,9 @@ Problems:
   turbulence    the same at 1000, with finite volumes as coarse solver
   kolmogorov-closure, kolmogorov-rom    fitted to data sets of it: closures that give back the small scales, and
                 reduced-order models of the large ones
+
+PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, with any command, adds the metrics,
+figures, tables, baselines, closures and learners that a file defines.
 
 Each command explains its options with --help.
 
@@ -82,17 +86,43 @@ def _main(arguments: list[str]) -> None:
     if arguments[0] not in commands:
         print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
         sys.exit(2)
-    rest = arguments[1:]
+    rest = _without_plugins(arguments[1:])
     if (
         arguments[0] in ("train", "evaluate")
         and not {"-h", "--help"} & set(rest)
-        and (not rest or rest[0] not in PROBLEMS)
+        and (not rest or not _may_be_a_problem(rest[0]))
     ):
         given = rest and not rest[0].startswith("-")
         asked = f"unknown {rest[0]!r}" if given else f"which problem? closura {arguments[0]} PROBLEM ..."
         print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
         sys.exit(2)
     _run(commands[arguments[0]], rest)
+
+
+def _without_plugins(arguments: list[str]) -> list[str]:
+    """Import the files that ``--plugin FILE`` names, and leave the other arguments."""
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word != "--plugin" and not word.startswith("--plugin="):
+            rest.append(word)
+            continue
+        file = word.partition("=")[2] if "=" in word else next(words, "")
+        from closura.core.registry import load_file
+
+        try:
+            load_file(file)
+        except (ValueError, OSError) as error:
+            print(f"error: --plugin: {error}" if file else "error: --plugin needs a Python file", file=sys.stderr)
+            sys.exit(2)
+    return rest
+
+
+def _may_be_a_problem(word: str) -> bool:
+    """Whether a word is a problem's name, a Python file, or an object in a module; nothing is imported."""
+    if word in PROBLEMS or (not word.startswith("-") and (".py" in word or ":" in word)):
+        return True
+    return word in entry_points(group="closura.problems").names
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:

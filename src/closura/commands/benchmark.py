@@ -13,17 +13,19 @@ from closura.commands.closures import default_settings, given_settings, named_cl
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, use_precision
+from closura.commands.problems import HELP, is_place, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.turbulence import FLOWS
 from closura.core import Results
 from closura.core.results import FILE
-from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS
+from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
 from closura.evaluation.fronts.laws import law_benchmark
 from closura.evaluation.laws import LAW_PROBLEMS, learned
 from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.parts import Parts
 from closura.problems import Dynamics, build_problem
+from closura.problems.registry import described_by_solvers
 from closura.reporting.benchmark.record import write_json
 from closura.reporting.benchmark.tables import page, print_fronts, write_csv
 from closura.reporting.figure import write_figures
@@ -32,6 +34,8 @@ from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation.benchmark import run_benchmark
+from closura.simulation.cells import cell_benchmark
+from closura.simulation.solver_benchmark import solver_parts
 from closura.simulation.sweep import FRACTIONS, Benchmark, Sweep
 
 
@@ -113,7 +117,7 @@ def run_benchmark_command(arguments: Sequence[str]) -> Results:
     sweep = Sweep(
         options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
     )
-    use_precision("float64" if configuration is None else configuration.precision)
+    use_precision("float64" if configuration is None else getattr(configuration, "precision", "float32"))
     make = _law_benchmark if configuration is None else partial(_cell_benchmark, configuration)
     benchmark = make(arguments, options, sweep, simulations)
     settings = {
@@ -180,9 +184,13 @@ def _cell_benchmark(
         closures[name] = load_closure(path, theirs.decision)
         if theirs is not problem:
             own[name] = theirs.dynamics
-    return CELL_BENCHMARKS[problem.name](
-        problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed)
-    )
+    make = CELL_BENCHMARKS.get(problem.name)
+    if make is None:
+        described = described_by_solvers(configuration)
+        if described is None:
+            raise ValueError(f"{problem.name} does not say how its methods stand on other grids: no benchmark")
+        make = partial(cell_benchmark, partial(solver_parts, described))
+    return make(problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed))
 
 
 def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: Sweep, simulations: int) -> Benchmark:
@@ -196,12 +204,10 @@ def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: S
 
 def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     """The options, and the problem's settings (None for conservation laws): preset, first run folder, options."""
-    name = arguments[0] if arguments and arguments[0] in BENCHMARKS else ""
-    if not name and not {"-h", "--help"} & set(arguments):
-        raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}")
-    default = default_settings(name, arguments) if name in CELL_BENCHMARKS else None
+    name = _problem(arguments)
+    default = None if name in LAW_BENCHMARKS else default_settings(name, arguments)
     kind = _arguments(default)
-    start = {"name": name or BENCHMARKS[0], "options": BenchmarkOptions()}
+    start = {"name": name, "options": BenchmarkOptions()}
     parsed = parse(
         kind,
         arguments,
@@ -212,6 +218,15 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     if default is None:
         return parsed.options, None
     return parsed.options, replace(default, **vars(parsed.problem))
+
+
+def _problem(arguments: Sequence[str]) -> str:
+    """The problem's name; that of the first one for help that names none."""
+    first = arguments[0] if arguments else ""
+    if not is_place(first) and first not in BENCHMARKS and not HELP & set(arguments):
+        raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}, or FILE.py")
+    found = named_problem(arguments, "benchmark")
+    return BENCHMARKS[0] if found is None else found.name
 
 
 def _settings_class(kind: Any) -> Any:
@@ -230,7 +245,7 @@ def _without_step(configuration: Any) -> Any:
 _MADE: dict[Any, Any] = {}
 _FLAT = tyro.conf.arg(name="")
 _Name = Annotated[
-    tyro.conf.Positional[Literal["advection", "burgers", "kolmogorov", "turbulence", "burgers-1d", "euler-1d"]],
+    tyro.conf.Positional[str],
     argument("the problem"),
 ]
 

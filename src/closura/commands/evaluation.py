@@ -20,8 +20,10 @@ from closura.commands.closures import (
 )
 from closura.commands.console import console
 from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.problems import named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
+from closura.core.metric import METRICS
 from closura.evaluation import (
     evaluate,
     load_simulations,
@@ -34,7 +36,7 @@ from closura.evaluation import (
 from closura.evaluation.laws import LAW_PROBLEMS
 from closura.files import own_file
 from closura.interop import load_closure
-from closura.problems import PROBLEMS, Problem, build_problem, family
+from closura.problems import Problem, build_problem, family
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -117,7 +119,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
     )
     if options.save:
         check_replaceable(options.save, overwrite=options.overwrite)
-    use_precision(configuration.precision)
+    use_precision(getattr(configuration, "precision", "float32"))
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
@@ -149,6 +151,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             threshold=options.threshold,
             dynamics={name: each.dynamics for name, each in own.items()},
             bases={name: problem.uncorrected(each) for name, each in own.items()},
+            metrics=[metric for metric in METRICS.loaded().values() if not metric.series],
             save=(lambda *found: fields.append(found)) if options.save else None,
             timing=options.timing,
             description=described,
@@ -208,7 +211,8 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     Grid and ratio default to those that the first closure was trained on, and so does the physics with the preset
     "default"; with ``--start`` all of it is that of the saved simulations.
     """
-    name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
+    found = named_problem(arguments, "evaluate", others=("kolmogorov-closure", "kolmogorov-rom"))
+    name = "advection" if found is None else found.name
     default = default_settings(name, arguments)
     started = pre_parse(arguments, ("--start",))["--start"]
     if started:

@@ -156,4 +156,4 @@ def _taken(inner: _Place, folder: _Place) -> bool:
     first = inner.path.resolve().relative_to(folder.path.resolve()).parts[0]
     if inner.kind == "file" and first in KEPT:
         return False
-    return first in (*KEPT, "figures", "run") or Path(first).suffix in (".html", ".csv", ".npz", ".md")
+    return first in (*KEPT, "figures", "run") or Path(first).suffix in (".html", ".csv", ".nc", ".npz", ".md")

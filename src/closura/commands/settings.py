@@ -47,7 +47,8 @@ def physics_of(configuration: Any) -> str:
     Settings that belong to closures do not count (:func:`closura.problems.judged_on`).
     """
     name = definition_of(configuration).name
-    free = PUBLISHED_ANYWAY if name == "advection" else ("precision",)
+    chosen = PUBLISHED_ANYWAY if name == "advection" else ("precision",)
+    free = [each for each in chosen if hasattr(configuration, each)]
     for preset in ("paper", "default"):
         try:
             known = problem_preset(name, preset)

@@ -16,9 +16,10 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Generic, NamedTuple, TypeVar
 
 from closura.entries import ENTRIES
@@ -117,7 +118,7 @@ class Registry(Generic[T]):
         """What to say of a name that is not known."""
         near = difflib.get_close_matches(text, self.names(), 1, 0.6)
         guess = f", did you mean {near[0]}?" if near else ";"
-        return f"unknown {self.what} {text!r}{guess} valid: {', '.join(self.names())}, or FILE.py:NAME"
+        return f"unknown {self.what} {text!r}{guess} valid: {', '.join([*self.names(), 'or FILE.py:NAME'])}"
 
     def _points(self) -> dict[str, EntryPoint]:
         own = (EntryPoint(name, place, self.group) for name, place in ENTRIES.get(self.group, {}).items())
@@ -134,8 +135,7 @@ class Registry(Generic[T]):
             holds = f"it has {', '.join(here)}" if here else "it has none"
             raise ValueError(f"{place} has no {self.what} {attribute!r}: {holds}")
         # What a module imports from elsewhere is not its own.
-        own = list({id(v): v for n, v in here.items() if getattr(v, "__module__", module.__name__) == module.__name__}
-                   .values())  # fmt: skip
+        own = list({id(value): value for value in here.values() if home_of(value) == module.__name__}.values())
         if len(own) == 1:
             return own[0]
         if not own:
@@ -160,12 +160,14 @@ def load_file(path: str | Path) -> ModuleType:
     file = file.resolve()
     # Two files of one name are two modules, and worker processes can import either by its path.
     name = f"closura_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
-    if name in sys.modules:
+    content = hashlib.sha256(file.read_bytes()).hexdigest()
+    if name in sys.modules and getattr(sys.modules[name], "__sha256__", None) == content:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
+    module.__dict__["__sha256__"] = content
     sys.modules[name] = module
     folder = str(file.parent)
     sys.path.append(folder)  # a file may import its neighbours
@@ -184,9 +186,27 @@ def load_file(path: str | Path) -> ModuleType:
     return module
 
 
+def home_of(entry: object) -> str:
+    """The module that defines an entry: that of a class or function, or of the first function that an object holds.
+
+    An object may say it itself, as ``__module__``.
+    """
+    if isinstance(entry, type | FunctionType):
+        return entry.__module__
+    said = getattr(entry, "__dict__", {}).get("__module__")
+    if isinstance(said, str):
+        return said
+    for value in getattr(entry, "__dict__", {}).values():
+        while isinstance(value, partial):
+            value = value.func
+        if isinstance(value, FunctionType):
+            return value.__module__
+    return type(entry).__module__
+
+
 def source_of(entry: object) -> Source | None:
     """The file that defines an entry, with the hash of its content; None for what belongs to the package."""
-    module = sys.modules.get(getattr(entry, "__module__", ""))
+    module = sys.modules.get(home_of(entry))
     file = getattr(module, "__file__", None)
     if file is None or module is None or module.__name__.startswith("closura."):
         return None

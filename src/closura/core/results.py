@@ -3,6 +3,7 @@
 Data and provenance only; tables, figures and pages are made of them in :mod:`closura.reporting`.
 """
 
+import hashlib
 import json
 import os
 import tempfile
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 
 FILE = "results.nc"
 FORMAT = 1
+_TAKEN = {
+    *("method", "case", "time", "step", "role", "corrects", "group", "diverged_at", "milliseconds_per_step"),
+    *("parameters", "field", "action", "pictured", "acting", "kept", "frame", "frame_index", "scale"),
+}
+"""Names in the data that no metric can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +56,7 @@ class MethodResult:
     actions
         What a closure answers in them, ``(kept, frame, channel, *grid)``, clipped as the solver clips it.
     facts
-        Further words or numbers about the method, each a coordinate along ``method``.
+        Further words or numbers about the method, each a coordinate along ``method``; "" or NaN for methods without.
     """
 
     role: Role
@@ -100,6 +106,8 @@ class Results:
             raise ValueError(f"two methods have one name: {', '.join(self.methods)}")
         if d.attrs["error"] not in d:
             raise ValueError(f"results have no metric {d.attrs['error']!r}, the one that counts")
+        if not self.compared:
+            raise ValueError(f"results need a method beside the reference; got {', '.join(self.methods)}")
         for role in (Role.UNCORRECTED, Role.REFERENCE):
             several = self.named(role)
             if len(several) > 1 and "points" not in d.coords:
@@ -162,9 +170,12 @@ class Results:
         """
         if not methods:
             raise ValueError("results need at least one method; got none")
-        names = list(methods)
-        first = next(iter(methods.values()))
-        cases = next(len(np.asarray(array)) for array in first.values.values())
+        names, metrics = list(methods), list(metrics)
+        _check_names(methods, metrics, error)
+        cases = np.shape(next(iter(methods.values())).values[error])[:1]
+        if not cases:
+            raise ValueError(f"{names[0]}: {error} must be (case, time) or (case,); got a single number")
+        cases = cases[0]
         data: dict[str, Any] = {}
         for each in metrics:
             dims: tuple[str, ...] = ()
@@ -206,7 +217,13 @@ class Results:
             "corrects": ("method", [m.corrects for m in methods.values()]),
         }
         for fact in dict.fromkeys(fact for m in methods.values() for fact in m.facts):
-            coords[fact] = ("method", [m.facts[fact] for m in methods.values()])
+            if fact in coords or fact in data or fact in _TAKEN:
+                raise ValueError(f"a fact about methods cannot be called {fact}: results have a variable of this name")
+            known = [m.facts[fact] for m in methods.values() if fact in m.facts]
+            nothing = "" if all(isinstance(value, str) for value in known) else np.nan
+            coords[fact] = ("method", [m.facts.get(fact, nothing) for m in methods.values()])
+        if steps is not None and len(steps) != len(times):
+            raise ValueError(f"steps need one number per time, {len(times)}; got {len(steps)}")
         if len(times):
             coords["time"] = ("time", np.asarray(times, np.float64))
             coords["step"] = ("time", np.arange(len(times)) if steps is None else np.asarray(steps))
@@ -460,8 +477,16 @@ class Results:
         return kept[names].to_dataframe().reset_index()
 
     def select(self, methods: Collection[str]) -> "Results":
-        """These results with some of the methods only, in their order here."""
-        chosen = [name for name in self.methods if name in methods]
+        """These results with some of the methods only, in their order here.
+
+        Raises
+        ------
+        KeyError
+            If there is no such method.
+        ValueError
+            If a closure stays without the method that it corrects, or none but the reference.
+        """
+        chosen = [name for name in self.methods if name in {self.check(name) for name in methods}]
         data = self.data.sel({"method": chosen})
         for along in ("pictured", "acting"):
             if along in data.dims:
@@ -473,7 +498,7 @@ class Results:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         data = self.data if fields else self.data.drop_dims(("pictured", "acting"), errors="ignore")
-        data = data.assign_attrs(closura_format=FORMAT)
+        data = data.assign_attrs(closura_format=FORMAT, checksum=_checksum(data))
         handle, scratch = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".nc")
         os.close(handle)
         try:
@@ -495,7 +520,7 @@ class Results:
         FileNotFoundError
             If there is nothing.
         ValueError
-            If it is no such file, or one of a later version.
+            If it is no such file, one of a later version, or not what was written.
         """
         path = Path(folder)
         path = path / FILE if path.is_dir() else path
@@ -504,12 +529,50 @@ class Results:
         try:
             with xr.open_dataset(path, engine="h5netcdf") as file:
                 data = file.load()
-            found = data.attrs.pop("closura_format")
+            found, written = data.attrs.pop("closura_format"), data.attrs.pop("checksum", None)
             if found != FORMAT:
                 raise ValueError(f"format {found}; this closura reads {FORMAT}")
+            if written != _checksum(data):
+                raise ValueError("it is damaged or was changed: its checksum is another")
             return Results(data)
-        except (OSError, KeyError, ValueError, TypeError) as error:
+        except Exception as error:  # of damaged files the library of HDF5 says what it likes
             raise ValueError(f"{path} holds no results that closura can read: {error}") from error
+
+
+def _checksum(data: xr.Dataset) -> str:
+    """SHA-256 of all names, axes, values and attributes: NetCDF itself has none for them."""
+
+    def attributes(of: Mapping[Any, Any]) -> Any:
+        return sorted((str(name), plain(value)) for name, value in of.items())
+
+    digest = hashlib.sha256(json.dumps(attributes(data.attrs)).encode())
+    for name, variable in sorted(data.variables.items(), key=lambda item: str(item[0])):
+        values = np.asarray(variable.values)
+        head = [str(name), list(map(str, variable.dims)), values.shape, attributes(variable.attrs)]
+        digest.update(json.dumps(head).encode())
+        if values.dtype.kind in "OSUT":  # text has several types that mean the same
+            digest.update(json.dumps(values.astype(str).tolist()).encode())
+        else:
+            digest.update(np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def _check_names(methods: Mapping[str, MethodResult], metrics: Sequence[Metric], error: str) -> None:
+    """Hold what methods measured to the metrics that are said."""
+    known = [metric.name for metric in metrics]
+    if len(set(known)) < len(known):
+        raise ValueError(f"two metrics have one name: {', '.join(known)}")
+    taken = sorted(_TAKEN & set(known))
+    if taken:
+        raise ValueError(f"metrics cannot be called {', '.join(taken)}: results have variables of these names")
+    if error not in known:
+        raise ValueError(f"the metric that counts, {error!r}, is not among the metrics: {', '.join(known)}")
+    for name, method in methods.items():
+        unknown = sorted(set(method.values) - set(known))
+        if unknown:
+            raise ValueError(f"{name} has values of {', '.join(unknown)}; the metrics are {', '.join(known)}")
+        if error not in method.values:
+            raise ValueError(f"{name} has no values of {error}, the metric that counts")
 
 
 def _lost_at(method: MethodResult, error: str) -> np.ndarray:

@@ -18,6 +18,12 @@ Closure = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *gr
 """From an observation to an action, both on the solver's grid; a policy also has a spread and a value."""
 
 
+def step_like(dt: Float[Array, ""], state: State) -> Float[Array, ""]:
+    """A time step in the precision of a state, so that a step does not change the state's type."""
+    kinds = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return dt.astype(jnp.finfo(kinds[0]).dtype) if kinds else dt
+
+
 class Solver(eqx.Module):
     """Steps a case on a grid; traceable by JAX.
 

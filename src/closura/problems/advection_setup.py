@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
 from closura.decision import Decision
 from closura.fields.collages import Collages
@@ -160,6 +161,7 @@ def image_source(
     settings=AdvectionConfiguration,
     published=paper,
     label=lambda settings: settings.images,
+    sources=(CLOSURE_RL,),
     about="a passive scalar in a two-dimensional flow (Closure-RL)",
 )
 def advection(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import jax
 import jax.numpy as jnp
 
+from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
 from closura.decision import Decision
 from closura.fields.velocities import TRAIN2_SETS, make_velocity
@@ -137,6 +138,7 @@ def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
     settings=BurgersConfiguration,
     published=published,
     label=lambda settings: settings.initial,
+    sources=(CLOSURE_RL,),
     about="two-dimensional viscous vector Burgers (Closure-RL)",
 )
 def burgers(

@@ -4,8 +4,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from closura.core.baseline import BASELINES
 from closura.core.definition import PROBLEMS as PROBLEMS
 from closura.core.definition import ProblemDefinition, definition_of
+from closura.core.problem import Problem as Described
+from closura.problems.from_solvers import from_solvers
 from closura.problems.problem import Problem
 
 
@@ -37,8 +40,26 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
     TypeError
         If the settings belong to no problem that is known.
     """
-    found: Problem = definition_of(configuration).build(configuration, split, data_dir=data_dir)  # type: ignore[arg-type]
-    return found
+    definition = definition_of(configuration)
+    found: Problem | Described = definition.build(configuration, split, data_dir=data_dir)  # type: ignore[arg-type]
+    return (
+        from_solvers(definition.name, _completed(definition.name, found), split)
+        if isinstance(found, Described)
+        else found
+    )
+
+
+def described_by_solvers(configuration: Any, split: str = "test") -> Described | None:
+    """What the author of a problem wrote, where it is described by its solvers."""
+    definition = definition_of(configuration)
+    found = definition.build(configuration, split)  # type: ignore[arg-type]
+    return _completed(definition.name, found) if isinstance(found, Described) else None
+
+
+def _completed(name: str, found: Described) -> Described:
+    """With the baselines that were added to the problem by plug-ins."""
+    further = {each.name: each.make for each in BASELINES.loaded().values() if each.problem == name}
+    return found.with_baselines(further) if further else found
 
 
 def judged_on(configuration: Any) -> Any:

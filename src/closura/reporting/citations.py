@@ -4,39 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from closura.core import Results
-
-CLOSURE_RL = """\
-@inproceedings{vonbassewitz2025closure,
-  title         = {Closure Discovery for Coarse-Grained Partial Differential Equations
-                   Using Grid-based Reinforcement Learning},
-  author        = {von Bassewitz, Jan-Philipp and Kaltenbach, Sebastian and Koumoutsakos, Petros},
-  booktitle     = {Conference on Parsimony and Learning (CPAL)},
-  year          = {2025},
-  eprint        = {2402.00972},
-  archivePrefix = {arXiv}
-}"""
-
-BPTTS = """\
-@article{way2022backpropagation,
-  title         = {Backpropagation through Time and Space: Learning Numerical Methods with
-                   Multi-Agent Reinforcement Learning},
-  author        = {Way, Elliot and Kapilavai, Dheeraj S. K. and Fu, Yiwei and Yu, Lei},
-  year          = {2022},
-  eprint        = {2203.08937},
-  archivePrefix = {arXiv}
-}"""
-
-LEARNED_FLOW = """\
-@article{kochkov2021machine,
-  title         = {Machine learning--accelerated computational fluid dynamics},
-  author        = {Kochkov, Dmitrii and Smith, Jamie A. and Alieva, Ayya and Wang, Qing and
-                   Brenner, Michael P. and Hoyer, Stephan},
-  journal       = {Proceedings of the National Academy of Sciences},
-  volume        = {118},
-  number        = {21},
-  year          = {2021},
-  doi           = {10.1073/pnas.2101784118}
-}"""
+from closura.core.citations import BPTTS, CLOSURE_RL
+from closura.core.definition import PROBLEMS
 
 SCHEMES = {
     "-js": """\
@@ -74,20 +43,16 @@ SCHEMES = {
 }
 """Weighted schemes by a part of their names."""
 
-PROBLEMS = {
-    **dict.fromkeys(("advection", "burgers"), CLOSURE_RL),
-    **dict.fromkeys(("kolmogorov", "turbulence"), LEARNED_FLOW),
-    **dict.fromkeys(("burgers-1d", "burgers-2d", "euler-1d", "euler-2d"), BPTTS),
-}
-"""Where the problems were posed to closures."""
-
 
 def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, Any]] = ()) -> tuple[str, ...]:
     """BibTeX entries of the evaluated problems, and of the networks and learners of trainings that are shown.
 
     ``trainings`` hold the plain ``configuration`` of a training each, where it is known.
     """
-    found = [PROBLEMS[results.problem] for results in evaluations if results.problem in PROBLEMS]
+    found: list[str] = []
+    for results in evaluations:
+        if results.problem in PROBLEMS:
+            found.extend(PROBLEMS.find(results.problem).sources)
     for training in trainings:
         configuration = training.get("configuration") or {}
         learning = configuration.get("learning") or {}

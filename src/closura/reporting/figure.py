@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from closura.core import Registry, Results
 from closura.files import write_atomically
 from closura.metrics.pareto import COST
-from closura.parts import Parts
+from closura.parts import Parts, reason
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SECTIONS = ("Errors and cost", "Fields and actions")
@@ -105,9 +105,15 @@ def figure(
     return register
 
 
-def figures_of(results: Results) -> list[FigureKind]:
-    """The figures that suit results, in the order of a page."""
-    suiting = [kind for kind in FIGURES.all().values() if kind.suits(results)]
+def figures_of(results: Results, failures: dict[str, str] | None = None) -> list[FigureKind]:
+    """The figures that suit results, in the order of a page; kinds that cannot say so are put into ``failures``."""
+    suiting = []
+    for kind in FIGURES.all().values():
+        try:
+            if kind.suits(results):
+                suiting.append(kind)
+        except Exception as error:  # of a plug-in: it costs no other figure
+            (failures if failures is not None else {})[kind.name] = reason(error)
     place = {section: number for number, section in enumerate(SECTIONS)}
     return sorted(suiting, key=lambda kind: (place.get(kind.section, len(place)), kind.section, kind.order, kind.name))
 
@@ -143,8 +149,13 @@ def write_figures(
         At the end, if some could not be drawn or written; the others are.
     """
     folder, parts = Path(folder), Parts()
-    for kind in figures_of(results):
-        for which, variant in kind.variants(results).items():
+    for kind in figures_of(results, parts.failures):
+        try:
+            variants = kind.variants(results)
+        except Exception as error:
+            parts.failures[kind.name] = reason(error)
+            continue
+        for which, variant in variants.items():
             given = {**variant, **dict((options or {}).get(kind.name, {}))}
 
             def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from closura.core import Registry, Results
+from closura.entries import ENTRIES
 from closura.metrics.pareto import COST
+from closura.parts import reason
 from closura.reporting.terminal import print_rows
 
 
@@ -75,6 +77,9 @@ class TableKind:
         return of_problem and all(need in results.data for need in self.needs)
 
 
+OWN = frozenset(ENTRIES["closura.tables"])
+"""Tables of the package: what goes wrong in them is a fault to be seen."""
+
 TABLES: Registry[TableKind] = Registry("table", TableKind)
 
 
@@ -102,9 +107,17 @@ def table(
 
 
 def tables_of(results: Results) -> list[Table]:
-    """All tables of results, in order."""
-    kinds = sorted(TABLES.all().values(), key=lambda kind: (kind.order, kind.name))
-    return [each for kind in kinds if kind.suits(results) for each in kind.make(results)]
+    """All tables of results, in order; one that cannot be made says why in its place."""
+    found: list[Table] = []
+    for kind in sorted(TABLES.all().values(), key=lambda kind: (kind.order, kind.name)):
+        try:
+            if kind.suits(results):
+                found.extend(kind.make(results))
+        except Exception as error:  # of a plug-in: it costs no other table
+            if kind.name in OWN:
+                raise
+            found.append(Table(f"{kind.name}: could not be made", [""], [], reason(error)))
+    return found
 
 
 def print_tables(results: Results, *, console: Console | None = None) -> None:

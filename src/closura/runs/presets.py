@@ -84,8 +84,25 @@ def train_preset(
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
-    family(problem)  # refuses an unknown name
+    found = family(problem)  # refuses an unknown name
+    if found.name not in TRAININGS:
+        return _plain_preset(preset, problem=found.name, learner=learner, closure=closure)
     return TRAININGS[problem](preset, problem=problem, learner=learner, closure=closure)
+
+
+def _plain_preset(
+    preset: Preset, *, problem: str, learner: LearnerName | None, closure: ClosureName | None
+) -> TrainConfiguration:
+    """Settings of a problem without presets of its own: those of the learner; "quick" has a tenth of its updates."""
+    found = family(problem)
+    learner = learner or "bptts"
+    closure = closure or ("weights" if found.where == "interfaces" else "compact")
+    learning = LEARNING[learner]()
+    if preset == "quick":
+        learning = replace(learning, updates=max(1, learning.updates // 10))
+    return TrainConfiguration(
+        name=problem, problem=found.settings(), closure=closure, learner=learner, learning=learning
+    )
 
 
 def _transport_preset(

@@ -30,10 +30,10 @@ def read_evaluation(path: str | Path) -> Results:
             raise ValueError(f"format {about['format']}; this closura reads 1")
         if lost := set(about.get("arrays", ())) - arrays.keys():
             raise ValueError(f"it lacks {', '.join(sorted(lost))}; it is damaged")
-        names = [entry["name"] for entry in about["methods"]]
         reference = about.get("truth")
         if reference is None:  # not said by the first versions, which called it so
-            reference = next((name for name in names if name in ("FGS", "truth", "fine")), None)
+            classical = [entry["name"] for entry in about["methods"][1:] if entry["parameters"] is None]
+            reference = next((name for name in classical if name in ("FGS", "truth", "fine")), None)
         methods = {}
         for number, entry in enumerate(about["methods"]):
             name, values = entry["name"], {"error": arrays[f"error_{number}"]}

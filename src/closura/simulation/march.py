@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from closura.core.case import Case
 from closura.core.method import StepRule
-from closura.core.solver import Closure, Parameters, Solver, State
+from closura.core.solver import Closure, Parameters, Solver, State, step_like
 from closura.grids import Grid
 
 DIVERGENCE_FACTOR = 10.0
@@ -124,7 +124,7 @@ def march(
         if plan.uniform is not None and plan.dt is not None:
             state = solver.march(state, parameters, plan.dt, plan.uniform, closure)
         elif plan.fixed:
-            dt = length / count
+            dt = step_like(length / count, state)
             state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), state)
         else:
             state, count, stuck = _by_courant(solver, closure, plan.courant, state, parameters, length)
@@ -159,7 +159,7 @@ def _by_courant(
         # No number where the rate is none, which marks a lost simulation.
         count = jnp.where(count <= MOST_STEPS, count, 0).astype(jnp.int32)
         dt = left / jnp.maximum(count, 1)
-        following = solver.step(state, parameters, dt, closure)
+        following = solver.step(state, parameters, step_like(dt, state), closure)
         return following, jnp.where(count == 1, jnp.zeros_like(left), left - dt), steps + 1, count < 1
 
     zero = jnp.zeros((), jnp.int32)

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
 from closura.decision import Decision
 from closura.grids import Grid
@@ -167,6 +168,7 @@ def _definition(settings: type[KolmogorovConfiguration], about: str) -> ProblemD
         baselines=FlowBaselines,
         settings=settings,
         label=lambda c: f"re{c.reynolds:g}-{c.cells}",
+        sources=(LEARNED_FLOW,),
         about=about,
     )(kolmogorov)
 

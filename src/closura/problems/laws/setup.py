@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 
+from closura.core.citations import BPTTS
 from closura.core.definition import ProblemDefinition, Split, problem
 from closura.fields.random_profiles import RandomProfile
 from closura.grids import Grid
@@ -333,6 +334,7 @@ def _definition(settings: type[LawConfiguration], about: str) -> ProblemDefiniti
         label=lambda c: c.label,
         where="interfaces",
         follows_state=follows_state,
+        sources=(BPTTS,),
         about=about,
     )(conservation_law)
 

@@ -1,0 +1,40 @@
+"""The problem that a command is given first: by name, as a Python file, or as an object in a module."""
+
+from collections.abc import Collection, Sequence
+
+from closura.core.definition import PROBLEMS, ProblemDefinition
+
+HELP = {"-h", "--help"}
+
+
+def is_place(text: str) -> bool:
+    """Whether a word is a Python file, or an object in a module."""
+    return text.partition(":")[0].endswith(".py") or (":" in text and not text.startswith("-"))
+
+
+def named_problem(arguments: Sequence[str], command: str, *, others: Collection[str] = ()) -> ProblemDefinition | None:
+    """The problem that the first argument names; None for help that names none.
+
+    Parameters
+    ----------
+    arguments
+        The words after the command.
+    command
+        The command, for messages.
+    others
+        Further words that may stand there, for messages.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is unknown; the message lists the valid ones.
+    FileNotFoundError
+        If there is no such file.
+    """
+    first = arguments[0] if arguments and not arguments[0].startswith("-") else ""
+    if not first:
+        if HELP & set(arguments):
+            return None
+        valid = ", ".join([*PROBLEMS, *others])
+        raise ValueError(f"which problem? closura {command} PROBLEM ...; valid: {valid}, or FILE.py")
+    return PROBLEMS.find(first)
