@@ -17,12 +17,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures.closure import count_parameters
-from closura.core import MethodResult, Metric, Results, Role
+from closura.core import MethodResult, Results, Role
 from closura.metrics.ensembles import (
     FlowStatistics,
     FlowSummary,
     LyapunovExponent,
-    compare_flows,
     correlation_time,
     leading_exponent,
     relative_l2_series,
@@ -30,55 +29,18 @@ from closura.metrics.ensembles import (
 )
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
+from closura.problems.kolmogorov.measures import THRESHOLDS, flow_metrics, statistics_of, time_metric
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.target import KolmogorovTarget, in_points
 from closura.problems.problem import Ask, Draw, Dynamics, Problem, Target
 from closura.problems.stored import TruthStore, simulate_truth
 from closura.simulation.timing import SolverStep, TargetStep, milliseconds_per_step
 
-THRESHOLDS = (0.95, 0.8)
-"""Correlations of the vorticity below which a forecast no longer follows the flow."""
-
 PERSISTENCE = "persistence"
 """The initial condition, held: what a flow that hardly changes is worth as a forecast."""
 
 LOST = 3.0
 """A simulation whose largest speed exceeds this many times the largest of the reference counts as diverged."""
-
-ERRORS = {
-    "log_spectrum_error": "root mean square difference of decimal logarithms of the spectrum over resolved shells",
-    "energy_error": "relative error of the mean energy",
-    "dissipation_error": "relative error of the mean dissipation",
-    "stress_error": "relative L2 error of the profiles of the Reynolds stresses",
-}
-"""How far the statistics of the long run are from those of the reference; variables of the results."""
-
-
-def time_metric(threshold: float) -> str:
-    """The metric of the time with a correlation above a threshold: ``correlation_time_80`` for 0.8."""
-    return f"correlation_time_{round(100 * threshold)}"
-
-
-def flow_metrics(problem: Problem, times: np.ndarray) -> list[Metric]:
-    """Error of the velocity, correlation of the vorticity, and for how long it stays above the thresholds."""
-
-    def above(threshold: float, fields: np.ndarray, references: np.ndarray, times: np.ndarray) -> float:
-        series = vorticity_correlation(fields, references)
-        return correlation_time(series, float(times[1] - times[0]), threshold=threshold).time
-
-    return [
-        Metric(
-            "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.typical
-        ),
-        Metric("correlation", vorticity_correlation, "correlation of the vorticity", better="higher"),
-        *(
-            Metric(
-                time_metric(threshold), partial(above, threshold), f"correlation > {threshold:g}", "time",
-                better="higher", series=True, limit=float(times[-1]),
-            )
-            for threshold in THRESHOLDS
-        ),
-    ]  # fmt: skip
 
 
 @eqx.filter_jit
@@ -175,8 +137,9 @@ def evaluate_flow(
     """Run the coarse solver, baselines, finer grids and closures from the same initial conditions as the reference.
 
     Beside the metrics the results hold, along ``method``, the ``spectrum`` (by ``wavenumber``), ``energy`` and
-    ``dissipation`` of the long run and their :data:`ERRORS`, and as attributes ``reynolds``, ``forcing``, ``cells``,
-    ``statistics_from``, ``statistics_to``, ``lyapunov_exponent`` and ``lyapunov_standard_error``.
+    ``dissipation`` of the long run with their errors (:data:`~closura.problems.kolmogorov.measures.ERRORS`), and as
+    attributes ``reynolds``, ``forcing``, ``cells``, ``statistics_from``, ``statistics_to``, ``lyapunov_exponent`` and
+    ``lyapunov_standard_error``.
 
     Parameters
     ----------
@@ -293,7 +256,7 @@ def evaluate_flow(
         times=times,
         frames=kept,
         components=problem.components,
-        variables=_statistics({name: flows[name] for name in ordered}, true, problem.grid.shape[0]),
+        variables=statistics_of({name: flows[name] for name in ordered}, true, problem.grid.shape[0]),
         description=dict(problem.description),
         provenance=provenance,
         time_step=dt,
@@ -340,42 +303,6 @@ def measure_exponent(
     return leading_exponent(
         advance, flow.to_velocity(spectrum), time_step=between, steps=1, renormalisations=max(2, round(time / between))
     )
-
-
-def _statistics(flows: Mapping[str, FlowSummary | None], true: FlowSummary, cells: int) -> dict[str, Any]:
-    """Statistics of the long run along ``method``; NaN where there are none, errors of the reference are 0."""
-    nothing = np.full_like(true.spectrum, np.nan)
-    errors = [dict.fromkeys(ERRORS, np.nan) if flow is None else _errors(flow, true, cells) for flow in flows.values()]
-    return {
-        "spectrum": (
-            ("method", "wavenumber"), np.stack([nothing if f is None else f.spectrum for f in flows.values()]),
-            {"long_name": "kinetic energy in the shell"},
-        ),
-        "wavenumber": ("wavenumber", np.arange(len(true.spectrum))),
-        **{
-            name: ("method", [np.nan if f is None else float(getattr(f, name).mean()) for f in flows.values()])
-            for name in ("energy", "dissipation")
-        },
-        **{name: ("method", [each[name] for each in errors], {"long_name": words}) for name, words in ERRORS.items()},
-    }  # fmt: skip
-
-
-def _errors(flow: FlowSummary, true: FlowSummary, cells: int) -> dict[str, float]:
-    compared = compare_flows(flow, true)
-    return {
-        "log_spectrum_error": log_spectrum_error(flow, true, cells),
-        "energy_error": compared["energy"],
-        "dissipation_error": compared["dissipation"],
-        "stress_error": compared["stress_all"],
-    }
-
-
-def log_spectrum_error(flow: FlowSummary, truth: FlowSummary, cells: int) -> float:
-    """Root mean square over the shells 1 to cells/2 - 1 of the difference of the spectra's decimal logarithms."""
-    shells = slice(1, cells // 2)
-    with np.errstate(divide="ignore"):
-        gap = np.log10(flow.spectrum[shells]) - np.log10(truth.spectrum[shells])
-    return float(np.sqrt(np.mean(gap**2)))
 
 
 def _series(states: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
