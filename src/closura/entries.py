@@ -36,6 +36,9 @@ ENTRIES: dict[str, dict[str, str]] = {
         "planes": "closura.problems.laws.figures.planes:planes",
         "plane_errors": "closura.problems.laws.figures.planes:plane_errors",
         "plane_animation": "closura.problems.laws.figures.planes:plane_animation",
+        "correlations": "closura.problems.kolmogorov.figures:correlations",
+        "spectra": "closura.problems.kolmogorov.figures:spectra",
+        "vorticity": "closura.problems.kolmogorov.figures:vorticity_strips",
         "front": "closura.reporting.benchmark.figures:front_figure",
         "follow": "closura.reporting.benchmark.figures:length_figure",
     },
@@ -47,10 +50,13 @@ ENTRIES: dict[str, dict[str, str]] = {
         "failures": "closura.problems.laws.tables:failures",
         "random": "closura.problems.laws.tables:random_conditions",
         "fronts": "closura.reporting.benchmark.tables:_fronts",
+        "correlation-times": "closura.problems.kolmogorov.tables:_correlation_times",
+        "long-run": "closura.problems.kolmogorov.tables:_long_run",
         "published-figures": "closura.reporting.published_curves:beside_published",
     },
     "closura.numbers": {
         "laws": "closura.problems.laws.tables:entries",
+        "flow": "closura.problems.kolmogorov.tables:_flow_numbers",
     },
     "closura.publications": {
         "closure-rl-advection": "closura.reproductions.closure_rl_figures:ADVECTION",

@@ -44,7 +44,7 @@ class MethodResult:
         By metric, ``(case,)`` or ``(case, time)``. What is not finite counts as infinitely bad.
     diverged_at
         Index of the first time, ``(case,)``, at which a simulation had diverged; -1 where none had. By default the
-        first error that is not finite.
+        first error that is not finite. Beyond the times of the series where it was simulated for longer.
     milliseconds_per_step
         Wall time of one step (NaN if not measured).
     parameters
@@ -354,6 +354,10 @@ class Results:
     def of(self, metric: str, name: str) -> Float64[np.ndarray, "case *time"]:
         """The values of a metric for one method, ``(case,)`` or ``(case, time)``."""
         return np.asarray(self.data[metric].sel({"method": self.check(name)}).values, np.float64)
+
+    def counting(self, metric: str) -> "Results":
+        """These results with another metric as the one that counts."""
+        return Results(self.data.assign_attrs(error=metric))
 
     def has(self, metric: str, name: str | None = None) -> bool:
         """Whether a metric was measured, of one method or of any."""

@@ -74,7 +74,7 @@ class Transfer(eqx.Module):
     restrict: Restriction = eqx.field(static=True)
     matrix: Float[Array, "m n"] | None
 
-    def __call__(self, field: Float[Array, "component x y"]) -> Float[Array, "component a b"]:
+    def __call__(self, field: Float[Array, "component *samples"]) -> Float[Array, "component *points"]:
         """The field on the other grid, in its dtype."""
         if self.matrix is not None:
             return interpolate(field, self.matrix)

@@ -14,6 +14,7 @@ from closura.metrics.statistics import aggregate, spread, steps_below_threshold
 from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
 from closura.reporting.moments import group_names
 from closura.reporting.numbers import CONSERVATION
+from closura.reporting.style import axis_label
 
 
 def findings(results: Results) -> dict[str, list[str]]:
@@ -49,13 +50,19 @@ def verdict(results: Results, name: str) -> str:
     )
 
 
+def further_verdicts(results: Results, name: str) -> list[str]:
+    """The same by each further metric that the results name in their attribute ``verdicts``, separated by spaces."""
+    views = [results.counting(metric) for metric in str(results.attribute("verdicts", "")).split()]
+    return [f"By {axis_label(view.error)}: {verdict(view, name)}" for view in views if view.has(view.error.name, name)]
+
+
 def _closure(results: Results, name: str) -> list[str]:
     best, sentences = best_baseline(results, name), []
     if best is None:
         return [verdict(results, name)]
     if lost := results.diverged(name):
         sentences.append(f"Diverged in {lost} of {results.simulations} simulations.")
-    sentences.append(verdict(results, name))
+    sentences += [verdict(results, name), *further_verdicts(results, name)]
     if not results.baselines:
         sentences.append("No other classical method on the same grid was evaluated.")
     others = dict.fromkeys([results.corrects(name), results.uncorrected_for(name), *results.fine_baselines])
@@ -154,7 +161,10 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
     unit = " %" if shares else ""
     higher = error.better == "higher"
     mine, theirs = (spread(results.last(key), better=error.better) for key in (name, other))
-    n, at = len(results.last(name)), results.moment(results.steps)
+    n, at = len(results.last(name)), ""
+    if "time" in results.data[error.name].dims or "time" not in results.data.coords:
+        at = f" at {results.moment(results.steps)}"
+    bounds = ["≥ " if error.at_limit(results.errors(key)).any() else "" for key in (name, other)]
     sure = ""
     if error.aggregate == "geometric":
         ratio = paired_ratio(results, name, other)
@@ -182,7 +192,8 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
             )
     text = (
         f"Against {_called(results, name, other)}: {found or f'{which} {error.title}'}, "
-        f"{quantity(values[0], shares)}{unit} against {quantity(values[1], shares)}{unit} ({which} at {at}), "
+        f"{bounds[0]}{quantity(values[0], shares)}{unit} against {bounds[1]}{quantity(values[1], shares)}{unit} "
+        f"({which}{at}), "
         f"{'larger' if higher else 'smaller'} in {wins} of {n} {results.sample}s{sure}"
     )
     if cost:

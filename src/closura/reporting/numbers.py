@@ -1,14 +1,13 @@
 """All numbers of a comparison in one dictionary, ready for JSON."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from closura.core import Metric, Results
-from closura.core.registry import Registry
+from closura.core import Metric, Registry, Results
 from closura.metrics.comparison import improvement_on, paired_difference, paired_ratio, worse_than_corrected
 from closura.metrics.statistics import (
     geometric_mean,
@@ -20,6 +19,35 @@ from closura.metrics.statistics import (
 )
 from closura.plain import plain
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step
+
+
+@dataclass(frozen=True)
+class NumbersKind:
+    """What adds numbers to the JSON of results that have the variables it needs; see :func:`numbers`."""
+
+    name: str
+    of: Callable[[Results], dict[str, Any]]
+    needs: tuple[str, ...]
+    replaces: bool = False
+
+    def suits(self, results: Results) -> bool:
+        """Whether the results have what it needs."""
+        return all(need in results.data for need in self.needs)
+
+
+NUMBERS: Registry[NumbersKind] = Registry("number", NumbersKind)
+
+
+def numbers(
+    name: str, *, needs: Iterable[str], replaces: bool = False
+) -> Callable[[Callable[[Results], dict[str, Any]]], NumbersKind]:
+    """Register a function that gives further numbers for the JSON of results with the variables of ``needs``.
+
+    Those under ``methods`` join the numbers of each method; all others stand beside them. With ``replaces`` they take
+    the place of entries of the same names, in files alone.
+    """
+    return lambda of: NUMBERS.add(name, NumbersKind(name, of, tuple(needs), replaces))
+
 
 CONSERVATION = "conservation_error"
 """The relative change of what the equations conserve, without its sign."""
@@ -71,8 +99,16 @@ def summary(
     if reference is not None:
         results.check(reference)
     methods = {name: _entry(results, name, reference, published) for name in results.methods}
-    found: dict[str, Any] = plain(
+    found: dict[str, Any] = {}
+    for kind in NUMBERS.all().values():
+        if not kind.replaces and kind.suits(results):
+            further = kind.of(results)
+            for name, entry in further.pop("methods", {}).items():
+                methods[name] |= entry
+            found |= further
+    found = plain(
         {
+            **found,
             "problem": results.problem,
             "steps": results.steps,
             "simulations": results.simulations,
@@ -97,12 +133,17 @@ def summary(
 
 
 def spread_of(metric: Metric, values: np.ndarray) -> dict[str, Any]:
-    """Spread of a metric over simulations, with the geometric mean where that is what counts; ``n`` of them."""
+    """Spread of a metric over simulations, ``n`` of them: with the geometric mean where that is what counts.
+
+    ``censored`` counts those that are lower bounds, where the metric has a limit.
+    """
     if not len(values):
         return {key: math.nan for key in spread(np.zeros(1))} | {"not_finite": 0, "n": 0}
     found: dict[str, Any] = {**spread(values, better=metric.better), "n": len(values)}
     if metric.aggregate == "geometric":
         found["geometric_mean"] = geometric_mean(values)
+    if math.isfinite(metric.limit):
+        found["censored"] = int(metric.at_limit(values).sum())
     return found
 
 
@@ -171,37 +212,10 @@ def _infinite(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.inf)
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """What adds entries to the JSON of results; see :func:`numbers`."""
-
-    name: str
-    make: Callable[[Results], Mapping[str, Any]]
-    problems: tuple[str, ...]
-    needs: tuple[str, ...]
-
-
-NUMBERS: Registry[Numbers] = Registry("number", Numbers)
-
-
-def numbers(
-    name: str, *, problems: Iterable[str], needs: Iterable[str] = ()
-) -> Callable[[Callable[[Results], Mapping[str, Any]]], Numbers]:
-    """Register a function that makes further entries of the JSON of some problems, or others of the same names.
-
-    ``needs`` are variables without which there are none.
-    """
-
-    def register(make: Callable[[Results], Mapping[str, Any]]) -> Numbers:
-        return NUMBERS.add(name, Numbers(name, make, tuple(problems), tuple(needs)))
-
-    return register
-
-
 def all_numbers(results: Results, *, reference: str | None = None, published: bool = False) -> dict[str, Any]:
-    """:func:`summary` with what :func:`numbers` has registered for the problem."""
+    """:func:`summary` as a problem's JSON has it: with the entries that take the place of others."""
     found = summary(results, reference=reference, published=published)
     for kind in NUMBERS.all().values():
-        if results.problem in kind.problems and all(need in results.data for need in kind.needs):
-            found |= plain(kind.make(results))
+        if kind.replaces and kind.suits(results):
+            found |= plain(kind.of(results))
     return found

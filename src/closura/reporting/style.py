@@ -43,6 +43,7 @@ _COLOURS = {
     Role.CLOSURE: ("#0077BB", "#33BBEE", "#224488", "#6699CC", "#004466"),
     Role.BASELINE: ("#EE7733", "#882299", "#555555", "#BB77CC", "#8A8A8A", "#552266", "#333333"),
     Role.FINE_BASELINE: ("#8A8A8A", "#333333", "#AAAAAA", "#555555"),
+    Role.NAIVE: ("#000000",),
 }
 _DASHED, _DOT_DASHED = (0, (6.0, 2.0)), (0, (5.0, 1.5, 1.0, 1.5))
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
@@ -79,7 +80,7 @@ def method_styles(roles: Mapping[str, Role]) -> dict[str, MethodStyle]:
         counts[role] += 1
         # Closures and the reference have solid lines, the others broken ones, so that grey print still works.
         solid = role in (Role.CLOSURE, Role.REFERENCE)
-        line = _LINES[(count + (not solid) + (role is Role.BASELINE)) % len(_LINES)]
+        line = _LINES[(count + (not solid) + (role in (Role.BASELINE, Role.NAIVE))) % len(_LINES)]
         width = 2.2 if role is Role.CLOSURE else 1.6
         styles[name] = MethodStyle(colours[count % len(colours)], line, _MARKERS[index % len(_MARKERS)], width)
     return styles

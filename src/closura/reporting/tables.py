@@ -61,7 +61,14 @@ def _columns(results: Results, published: bool) -> list[_Column]:
         if metric.aggregate == "geometric":
             return lambda _, e: quantity(e[metric.name]["geometric_mean"], metric.percent) if metric.name in e else "–"
         lost = "-∞" if metric.better == "higher" else "∞"
-        return lambda _, e: _mean(e[metric.name], metric.percent).replace("∞", lost) if metric.name in e else "–"
+
+        def cell(_: str, entry: dict[str, Any]) -> str:
+            if metric.name not in entry:
+                return "–"
+            at_least = "≥ " if entry[metric.name].get("censored") else ""
+            return at_least + _mean(entry[metric.name], metric.percent).replace("∞", lost)
+
+        return cell
 
     at = f"{error.title}{unit} at {results.moment(results.steps)}"
     if error.aggregate == "geometric":

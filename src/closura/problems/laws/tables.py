@@ -54,7 +54,7 @@ def random_conditions(results: Results) -> list[Table]:
     return [Table("Random initial conditions", headings, rows, note, left=("family", "by that of"))]
 
 
-@numbers("laws", problems=LAW_PROBLEMS, needs=("failed_step",))
+@numbers("laws", needs=("failed_step", "remedy"), replaces=True)
 def entries(results: Results) -> dict[str, Any]:
     """``methods``, ``means`` and ``details`` by method, initial condition and grid; failures; random conditions.
 

@@ -16,9 +16,9 @@ and 90 %, and NumPy's default quantiles 8 % too little for 20.)
 """
 
 import math
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtri
 
 LEVELS = (0.50, 0.68, 0.90, 0.95)
 """Nominal coverages that are reported."""
@@ -40,7 +40,7 @@ def members_needed(level: float) -> int:
 
 def normal_quantile(level: float) -> float:
     """Half the width of the central interval of a normal distribution, in standard deviations: 1.96 for 95 %."""
-    return NormalDist().inv_cdf((1 + level) / 2)
+    return float(ndtri((1 + level) / 2))
 
 
 def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import Values
-from closura.evaluation.ensembles._checks import velocity_of
+from closura.metrics.ensembles._checks import velocity_of
 
 STRESSES = ("uu", "uv", "vv")
 """Names of the stresses, in the order of their profiles."""

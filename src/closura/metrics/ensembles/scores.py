@@ -25,18 +25,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import ndtr
 
 from closura.arrays import Values
-from closura.evaluation.ensembles._checks import ensemble_of
-from closura.evaluation.ensembles._sums import FrameSums, ratio, ratios
-from closura.evaluation.ensembles.crps import (
+from closura.metrics.ensembles._checks import ensemble_of
+from closura.metrics.ensembles._sums import FrameSums, ratio, ratios
+from closura.metrics.ensembles.crps import (
     checked_normal,
     crps_of_normal,
     crps_of_ordered,
     in_order,
-    normal_distribution,
 )
-from closura.evaluation.ensembles.intervals import LEVELS, check_levels, ensemble_interval, normal_quantile
+from closura.metrics.ensembles.intervals import LEVELS, check_levels, ensemble_interval, normal_quantile
 
 _AT_ONCE = 4_000_000
 """Numbers of an ensemble that are worked on at a time, at least one frame: 32 MB in double precision."""
@@ -314,7 +314,7 @@ class NormalScores(_Accumulator):
             self._add_interval(level, inside, 2 * half, mask)
         error = np.subtract(actual, centre, dtype=np.float64)
         z = np.divide(error, deviation, out=40 * np.sign(error), where=deviation > 0)
-        bins = np.minimum((normal_distribution(z) * self.BINS).astype(np.int64), self.BINS - 1)
+        bins = np.minimum((ndtr(z) * self.BINS).astype(np.int64), self.BINS - 1)
         self._count(bins, self.BINS, mask)
 
     def merge(self, other: "NormalScores") -> "NormalScores":

@@ -21,9 +21,10 @@ import math
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.special import ndtr
 
 from closura.arrays import Values, numbers_together, with_mask
-from closura.evaluation.ensembles._checks import ensemble_of
+from closura.metrics.ensembles._checks import ensemble_of
 
 
 def crps_ensemble(prediction: Values, truth: Values, *, fair: bool = True) -> Float64[np.ndarray, "*truth"]:
@@ -64,7 +65,10 @@ def in_order(members: np.ndarray) -> np.ndarray:
 def crps_of_ordered(
     ordered: np.ndarray, truth: np.ndarray
 ) -> tuple[Float64[np.ndarray, "*truth"], Float64[np.ndarray, "*truth"]]:
-    """Fair and plain CRPS of members that come last and in rising order, ``(*truth.shape, member)``."""
+    """Fair and plain CRPS of members that come last and in rising order, ``(*truth.shape, member)``.
+
+    By hand: scipy has no CRPS, and sorted members cost a product with fixed weights instead of all pairs.
+    """
     members = ordered.shape[-1]
     distance = np.asarray(np.abs(np.subtract(ordered, truth[..., None], dtype=np.float64)).mean(axis=-1))
     if members == 1:
@@ -98,7 +102,7 @@ def crps_of_normal(centre: np.ndarray, spread: np.ndarray, actual: np.ndarray) -
     width = spread.astype(np.float64)
     z = np.divide(error, width, out=np.zeros_like(error), where=width > 0)
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    score = width * (z * (2 * normal_distribution(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    score = width * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
     return np.where(width > 0, score, np.abs(error))
 
 
@@ -111,10 +115,3 @@ def checked_normal(
     if (spread < 0).any():
         raise ValueError(f"standard deviations cannot be negative; the smallest is {spread.min():.3g}")
     return centre, spread, actual, mask
-
-
-def normal_distribution(z: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
-    """The distribution function of the standard normal distribution, to double precision."""
-    # NumPy has no error function; the one of the C library costs about 0.1 microseconds a point this way.
-    scaled = (z / math.sqrt(2)).ravel()
-    return 0.5 * (1 + np.fromiter(map(math.erf, scaled.tolist()), np.float64, scaled.size)).reshape(z.shape)

@@ -6,17 +6,17 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import Values
-from closura.evaluation.ensembles._checks import velocity_of
-from closura.evaluation.ensembles._sums import ratio
-from closura.evaluation.ensembles.distributions import Histogram, wasserstein
-from closura.evaluation.ensembles.flow_statistics import (
+from closura.metrics.ensembles._checks import velocity_of
+from closura.metrics.ensembles._sums import ratio
+from closura.metrics.ensembles.distributions import Histogram, wasserstein
+from closura.metrics.ensembles.flow_statistics import (
     dissipation,
     energy_spectrum,
     kinetic_energy,
     relative_divergence,
     resolving_shell,
 )
-from closura.evaluation.ensembles.reynolds_stresses import Profiles, ReynoldsStresses, stress_errors
+from closura.metrics.ensembles.reynolds_stresses import Profiles, ReynoldsStresses, stress_errors
 
 
 @dataclass(frozen=True)

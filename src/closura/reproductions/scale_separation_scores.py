@@ -7,7 +7,7 @@ limit) and of the filter (spectra of the energy field).
 
 What to know when comparing: coverage is that of ``mean +- q std`` with q = 1, 3 (nominally 68.3 and 99.7 %), so
 "80 % coverage" at one standard deviation is an interval that is too wide; no width was computed there; the CRPS
-takes every prediction for normal. The honest scores are in :mod:`closura.evaluation.ensembles.scores`.
+takes every prediction for normal. The honest scores are in :mod:`closura.metrics.ensembles.scores`.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import Values, real_numbers, same_shape
-from closura.evaluation.ensembles._checks import velocity_of
-from closura.evaluation.ensembles._sums import FrameSums, ratio
-from closura.evaluation.ensembles.crps import checked_normal, crps_normal, crps_of_normal
-from closura.evaluation.ensembles.flow_statistics import kinetic_energy
+from closura.metrics.ensembles._checks import velocity_of
+from closura.metrics.ensembles._sums import FrameSums, ratio
+from closura.metrics.ensembles.crps import checked_normal, crps_normal, crps_of_normal
+from closura.metrics.ensembles.flow_statistics import kinetic_energy
 
 SIGMAS = (1, 2, 3)
 """Half widths of the published intervals, in standard deviations."""
@@ -144,7 +144,7 @@ def trajectory_table_errors(prediction: Values, truth: Values) -> dict[str, tupl
     """Errors of the reduced-order model's table of eight trajectories: each component by itself, as fractions.
 
     ``l1 = mean|y - p| / (mean|y| + 1e-8)``, ``l2 = ||y - p|| / (||y|| + 1e-8)`` for ``(time, component, *grid)``.
-    Its third column is :func:`closura.evaluation.ensembles.wasserstein` of each component's values.
+    Its third column is :func:`closura.metrics.ensembles.wasserstein` of each component's values.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def prediction_limit_error(prediction: Values, truth: Values) -> Float64[np.ndar
     """Error of the published prediction limit, of which the first time above 0.5 counts.
 
     ``sqrt(mean (p - y)^2 / mean y^2 up to then)`` at every time, for ``(time, component, *grid)``: the truth is
-    averaged over all frames so far. See :func:`closura.evaluation.ensembles.valid_prediction_time`.
+    averaged over all frames so far. See :func:`closura.metrics.ensembles.valid_prediction_time`.
 
     Raises
     ------

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from closura.arrays import Values, same_shape
-from closura.evaluation.ensembles._checks import members_of, velocity_of
-from closura.evaluation.ensembles.distributions import wasserstein
-from closura.evaluation.ensembles.predictability import Horizon, valid_prediction_time
-from closura.evaluation.ensembles.published import (
+from closura.metrics.ensembles._checks import members_of, velocity_of
+from closura.metrics.ensembles.distributions import wasserstein
+from closura.metrics.ensembles.predictability import Horizon, valid_prediction_time
+from closura.reproductions.scale_separation_scores import (
     PublishedScores,
     PublishedScoring,
     ensemble_mean_and_std,

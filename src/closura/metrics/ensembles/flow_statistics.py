@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float64, Int
 
 from closura.arrays import Values, real_numbers
-from closura.evaluation.ensembles._checks import velocity_of
+from closura.metrics.ensembles._checks import velocity_of
 
 Nyquist = Literal["zero", "kept"]
 

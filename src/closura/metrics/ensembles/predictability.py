@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import Values, either, masked_numbers, real_numbers, unmasked
-from closura.evaluation.ensembles._checks import velocity_of
-from closura.evaluation.ensembles._sums import ratios
-from closura.evaluation.ensembles.flow_statistics import vorticity
+from closura.metrics.ensembles._checks import velocity_of
+from closura.metrics.ensembles._sums import ratios
+from closura.metrics.ensembles.flow_statistics import vorticity
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def valid_prediction_time(
     """The first time at which an error exceeds the threshold.
 
     With :func:`relative_l2_series` the usual rule; with
-    :func:`closura.evaluation.ensembles.published.prediction_limit_error` the published prediction limit. No
+    :func:`closura.reproductions.scale_separation_scores.prediction_limit_error` the published prediction limit. No
     interpolation: the time is that of a frame.
 
     Parameters
