@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from closura.evaluation.ensembles import PublishedScoring
 from closura.reduced import GaussianProcessRecipe, PublishedGaussianProcessRecipe, SpectralCutoff, mode_power
 from closura.reduced.filters import cutoff_by_energy
+from closura.reproductions.scale_separation_scores import PublishedScoring
 from closura.runs.environment import describe_environment
 from closura.trajectories import open_flow
 

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from closura.evaluation.ensembles import EnsembleScores, Scores
 from closura.learners.descent import DescentConfiguration
+from closura.metrics.ensembles import EnsembleScores, Scores
 from closura.reduced import GaussianProcessRecipe, SpectralCutoff
 from closura.reduced.calibration import calibrate
 from closura.reduced.convolutional import ConvolutionalRecipe

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from closura.arrays import masked_numbers, real_numbers
-from closura.evaluation.ensembles import (
+from closura.grids import Grid
+from closura.interpretation import Moments, pearson
+from closura.metrics.ensembles import (
     EnsembleScores,
     FlowStatistics,
     Histogram,
     NormalScores,
-    PublishedScoring,
     ReynoldsStresses,
     SlicedHistograms,
     correlation_time,
     crps_ensemble,
     crps_normal,
     energy_spectrum,
-    ensemble_mean_and_std,
     exponent_from_separation,
     kinetic_energy,
     pattern_correlation,
@@ -33,16 +33,20 @@ from closura.evaluation.ensembles import (
     vorticity_correlation,
     wasserstein,
 )
-from closura.evaluation.ensembles.published import crps_as_printed, picp, trajectory_table_errors
-from closura.evaluation.ensembles.published_model import trajectory_scores
-from closura.grids import Grid
-from closura.interpretation import Moments, pearson
 from closura.metrics.pareto import on_front
 from closura.metrics.statistics import aggregate, mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.numerics import courant_number
 from closura.numerics._checks import check_floating
 from closura.reduced import SpectralCutoff, fit_pod, mode_power
 from closura.reduced.reconstruction import check_pairs
+from closura.reproductions.scale_separation_model import trajectory_scores
+from closura.reproductions.scale_separation_scores import (
+    PublishedScoring,
+    crps_as_printed,
+    ensemble_mean_and_std,
+    picp,
+    trajectory_table_errors,
+)
 from closura.trajectories import FlowDescription, new_flow, open_flow
 
 RNG = np.random.default_rng(0)

@@ -316,7 +316,7 @@ def test_other_metrics_stand_in_summary_tables_and_csv(tmp_path: Path) -> None:
     assert net["mean_of_finite"] == pytest.approx(0.5)
     made = summary_table(found)
     cells = dict(zip(made.headings[1:], dict(made.rows)["net"], strict=True))
-    assert cells["drag (N)"] == "2.00 ± 0"
+    assert cells["drag (N), geometric mean"] == "2.00"
     assert cells["correlation"] == "-∞ (0.500)"
     rows = read_csv(write_csv(found, tmp_path / "t.csv"))
     assert float(rows[0]["drag_mean"]) == 3.0

@@ -7,19 +7,13 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from closura.evaluation.ensembles import (
-    EnsembleScores,
-    NormalScores,
+from closura.metrics.ensembles import EnsembleScores, NormalScores, crps_ensemble, crps_normal, members_needed
+from closura.metrics.ensembles.intervals import interval_ranks
+from closura.reproductions.scale_separation_scores import (
     PublishedScoring,
-    crps_ensemble,
-    crps_normal,
-    ensemble_mean_and_std,
-    members_needed,
-)
-from closura.evaluation.ensembles.intervals import interval_ranks
-from closura.evaluation.ensembles.published import (
     crps_as_printed,
     energy_field_spectrum,
+    ensemble_mean_and_std,
     picp,
     prediction_limit_error,
     trajectory_table_errors,
@@ -233,7 +227,7 @@ def test_blocks_and_merging_do_not_matter(kind, monkeypatch):
         return scores
 
     whole = feed(maker(), slice(None)).result()
-    monkeypatch.setattr("closura.evaluation.ensembles.scores._AT_ONCE", 500)  # two frames at a time
+    monkeypatch.setattr("closura.metrics.ensembles.scores._AT_ONCE", 500)  # two frames at a time
     blocks = feed(feed(maker(), slice(0, 3)), slice(3, 10)).result()
     merged = feed(maker(), slice(0, 7)).merge(feed(maker(), slice(7, 10))).merge(maker()).result()
     for other in (blocks, merged):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from closura.evaluation.ensembles import (
+from closura.metrics.ensembles import (
     FlowStatistics,
     Histogram,
     ReynoldsStresses,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation.ensembles import (
+from closura.metrics.ensembles import (
     correlation_time,
     exponent_from_separation,
     leading_exponent,
@@ -17,7 +17,7 @@ from closura.evaluation.ensembles import (
     valid_prediction_time,
     vorticity_correlation,
 )
-from closura.evaluation.ensembles.published import prediction_limit_error
+from closura.reproductions.scale_separation_scores import prediction_limit_error
 
 
 def test_valid_time_is_that_of_the_first_frame_above():

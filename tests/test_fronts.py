@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from law_results import value
 
 from closura.core import Metric, Role
 from closura.evaluation import evaluate
@@ -13,7 +14,6 @@ from closura.evaluation.fronts.advection import AdvectionStepper
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.burgers import BurgersStepper
 from closura.evaluation.fronts.laws import held_out_conditions, law_benchmark
-from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, run_study
 from closura.grids import Grid
 from closura.metrics.pareto import Fronts, on_front, paired
 from closura.metrics.statistics import aggregate
@@ -23,6 +23,10 @@ from closura.problems import AdvectionConfiguration, BurgersConfiguration, build
 from closura.problems.advection import AdvectionSolver
 from closura.problems.burgers import BurgersSolver
 from closura.problems.characteristics import cubic
+from closura.problems.laws.catalogue import LAW_PROBLEMS
+from closura.problems.laws.evaluate import Study, run_study
+from closura.problems.laws.methods import classical
+from closura.problems.laws.simulations import Steps
 from closura.problems.problem import Draw
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.reporting.benchmark.tables import important, write_csv
@@ -275,7 +279,7 @@ def test_conservation_laws_agree_with_evaluate():
     known = run_study(Study(law, initial, (32,), Steps(courant=0.5), law.time), methods)
     for name in methods:
         for cells in (32,):
-            theirs = [known.error(name, each, cells, "l2") for each in initial]
+            theirs = [value(known, "l2", name, each) for each in initial]
             assert np.allclose(errors(benchmark, f"{name} {cells} C 0.5", "exact")[:, 0], theirs, rtol=1e-12)
 
 

@@ -22,7 +22,6 @@ from safetensors import safe_open
 
 from closura.closures import build, compact
 from closura.core import ClosureSpec
-from closura.evaluation.laws.methods import stencil_size
 from closura.interop import (
     fetch_published,
     load_closure,
@@ -35,6 +34,7 @@ from closura.interop import published as published_module
 from closura.interop.published import PUBLISHED, content_hash, read_arrays
 from closura.interop.torch_files import TorchFileError, read_torch_file
 from closura.interop.weights import WeightsError
+from closura.problems.laws.methods import stencil_size
 from closura.reduced import load_reconstruction
 from closura.reduced.stored import read_stored, write_stored
 from closura.tensor_files import read_npz

@@ -1,11 +1,18 @@
 """``closura train kolmogorov`` and ``closura evaluate kolmogorov``, on flows so small that they take seconds."""
 
 import json
+import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from closura.cli import main
+from closura.commands.report import ReportOptions, _Run, judge
+from closura.core import Results, Role
+from closura.reporting.report import write_report
+from closura.reporting.tables import write_json
+from closura.runs import RunFolder
 
 FLOW = [
     "--cells", "8", "--fine-cells", "24", "--reynolds", "15", "--forcing", "2", "--finer", "12", "--pool", "8",
@@ -52,7 +59,12 @@ def test_evaluation_of_a_run_on_another_flow(run, tmp_path, capsys):
     found = json.loads((tmp_path / "numbers.json").read_text())
     assert found["reynolds"] == 18
     assert found["cells"] == 8  # that of the closure's training
-    assert list(found["methods"]) == ["no model", "smagorinsky", "mine", "12x12", "persistence"]
+    roles = {name: entry["role"] for name, entry in found["methods"].items()}
+    assert roles == {
+        "no model": "uncorrected", "smagorinsky": "baseline", "12x12": "fine baseline",
+        "persistence": "naive forecast", "fine": "reference", "mine": "closure",
+    }  # fmt: skip
+    assert found["methods"].pop("fine")["flow"]["energy_error"] == 0
     for name, entry in found["methods"].items():
         times = entry["correlation_time_0.8"]
         assert 0 <= times["mean"] <= 4 + 1e-9
@@ -61,17 +73,21 @@ def test_evaluation_of_a_run_on_another_flow(run, tmp_path, capsys):
         assert entry["diverged"] == 0, name
     assert found["methods"]["mine"]["parameters"] > 0
     assert (out / "report.html").stat().st_size > 10_000
-    assert sorted(file.name for file in (out / "figures").iterdir()) == [
-        "correlations.png", "errors.png", "fields.png", "spectra.png",
-    ]  # fmt: skip
+    drawn = {file.stem for file in (out / "figures").iterdir()}
+    assert {"correlations", "error_curves_median", "fields", "spectra", "vorticity", "training"} <= drawn
+    assert "By correlation > 0.8 (time): Against" in said
+    again = Results.open(out)
+    assert again.roles["persistence"] is Role.NAIVE
+    write_json(again, tmp_path / "again.json")
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "numbers.json").read_text()
 
 
 def test_lost_simulations_are_counted_and_not_averaged_away():
     import jax
-    import jax.numpy as jnp
 
-    from closura.evaluation.turbulence import numbers, run_study
     from closura.problems import KolmogorovConfiguration, build_problem
+    from closura.problems.kolmogorov.evaluation import evaluate_flow
+    from closura.reporting.numbers import summary
 
     c = KolmogorovConfiguration(
         cells=8, fine_cells=24, reynolds=15.0, forcing=2, finer=(), pool=8, chains=2, transient=6.0, spacing=2.0,
@@ -79,17 +95,37 @@ def test_lost_simulations_are_counted_and_not_averaged_away():
     )  # fmt: skip
     problem = build_problem(c, "test")
     pump = {"pump": lambda seen: -2.0 * seen[:2]}  # grows by 40 % a step
-    found = run_study(
+    found = evaluate_flow(
         problem, pump, simulations=2, time=4.0, long=4.0, key=jax.random.key(0), lyapunov=0.0, timing=False
     )
-    entry = numbers(found)["methods"]["pump"]
+    entry = summary(found)["methods"]["pump"]
     assert entry["diverged"] == 2
     assert entry["flow"] is None
-    assert found.methods["pump"].correlation[:, -1].max() == 0.0
-    assert np.isinf(found.methods["pump"].error[:, -1]).all()
-    same = found.methods["no model"]
-    np.testing.assert_allclose(same.correlation[:, 0], 1.0, atol=1e-6)  # all begin with the truth
-    assert jnp.isfinite(same.error).all()
+    assert found.of("correlation", "pump")[:, -1].max() == 0.0
+    assert np.isinf(found.errors("pump")[:, -1]).all()
+    np.testing.assert_allclose(found.of("correlation", "no model")[:, 0], 1.0, atol=1e-6)  # all begin with the same
+    assert np.isfinite(found.errors("no model")).all()
+
+
+def test_a_report_hands_states_to_the_solver_that_a_closure_corrects(run, tmp_path, monkeypatch):
+    """A closure of zeros on finite volumes errs as its solver alone, from the reference's waves, in L2."""
+    folder, page = tmp_path / "zero", tmp_path / "page.html"
+    shutil.copytree(run, folder)
+    settings = json.loads((folder / "configuration.json").read_text())
+    settings["problem"] |= {"cells": 12, "solver": "staggered", "precision": "float64", "finer": []}
+    (folder / "configuration.json").write_text(json.dumps(settings))
+    zeros = lambda seen: jnp.zeros((2, *seen.shape[1:]), seen.dtype)
+    monkeypatch.setattr("closura.commands.report.load_closure", lambda path, spec: zeros)
+    runs = {"zero": _Run(RunFolder(folder), RunFolder(folder).read_configuration())}
+    found = judge(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), "closura report zero")
+    base = found.corrects("zero")
+    assert base.startswith("no model (finite volumes")
+    np.testing.assert_allclose(found.errors("zero"), found.errors(base), rtol=1e-9, atol=1e-12)
+    assert found.errors("zero")[:, 0].max() < 1e-6  # all begin with the same waves
+    assert 0 < found.errors("zero")[:, 1].max() < 0.1
+    write_report(page, title="zero", comparisons=found, figures={})
+    assert "relative L2 error (%) at step 10" in page.read_text()
+    assert "relative MAE" not in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -268,7 +268,7 @@ def test_tuning_prefers_the_model_that_made_the_truth():
 
 
 def test_correlation_of_spectra_is_that_of_fields():
-    from closura.evaluation.ensembles import vorticity_correlation
+    from closura.metrics.ensembles import vorticity_correlation
 
     flow = KolmogorovFlow(12, 2)
     one, two = (jnp.asarray(flow.random_start(seed, magnitude=10.0)) for seed in (1, 2))

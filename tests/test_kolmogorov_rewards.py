@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation.ensembles.flow_statistics import energy_spectrum
+from closura.metrics.ensembles.flow_statistics import energy_spectrum
 from closura.problems import KolmogorovConfiguration, Transition, build_problem, truth_identity
 from closura.problems.kolmogorov.rewards import (
     NextErrorReduction,

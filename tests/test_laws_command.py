@@ -6,10 +6,12 @@ import math
 import jax
 import numpy as np
 import pytest
+from law_results import value
 
 from closura.cli import main
 from closura.closures import build
 from closura.commands.laws import parse_evaluate_law, run_evaluate_law
+from closura.core import Results
 from closura.interop import save_weights
 from closura.problems.laws.dynamics import weights_spec
 
@@ -81,7 +83,7 @@ def test_diverged_simulations_are_null_and_named(tmp_path, capsys):
     }
     assert not found["methods"]["weno5-js"]["sod"]["64"]["diverged"]
     assert found["failures"][0]["step"] >= 1
-    assert f"failed from slow-shock on 64 cells at step {found['failures'][0]['step']}" in out
+    assert f"step {found['failures'][0]['step']}, cell {found['failures'][0]['cell'][0]}" in out.replace("\xa0", " ")
 
 
 def test_folder_of_results(tmp_path, capsys):
@@ -94,14 +96,16 @@ def test_folder_of_results(tmp_path, capsys):
     assert status == 0
     assert "report.html" in out
     names = {file.name for file in (folder / "figures").iterdir()}
-    assert names == {
-        f"{name}.png" for name in ("states", "error_profiles", "history", "evolution", "weights", "convergence", "cost")
-    }
+    drawn = ("states", "error_profiles", "history", "evolution", "weights", "convergence", "cost", "groups")
+    assert names == {f"{name}.png" for name in drawn}
     page = (folder / "report.html").read_text()
     for words in ("Observed order", "by that of weno5-js", "closura evaluate burgers-1d", "2203.08937"):
         assert words in page
     assert "http" not in page.split("<body>")[1].split("Sources")[0]  # nothing is fetched
-    assert len((folder / "table.csv").read_text().splitlines()) == 1 + 2 * 2 * 2
+    assert len((folder / "table.csv").read_text().splitlines()) == 1 + 2 * 2
+    # All initial conditions, and each of them.
+    assert len((folder / "breakdown.csv").read_text().splitlines()) == 1 + 3 * 2 * 2
+    assert Results.open(folder).methods[0] == "weno5-js, 16 cells"
     assert strict(folder / "table.json")["milliseconds_per_step"]["agent"] > 0
 
 
@@ -111,8 +115,8 @@ def test_planes_are_drawn_and_move(tmp_path, capsys):
         "--no-timing", "--out", str(tmp_path),
     )  # fmt: skip
     assert status == 0
-    assert (tmp_path / "figures" / "animation-jsz7.gif").read_bytes()[:6] == b"GIF89a"
-    assert (tmp_path / "figures" / "fields.png").exists()
+    assert (tmp_path / "figures" / "plane_animation-jsz7.gif").read_bytes()[:6] == b"GIF89a"
+    assert (tmp_path / "figures" / "planes.png").exists()
 
 
 def test_defaults_of_both_laws():
@@ -130,8 +134,8 @@ def test_fixed_steps_and_another_integrator():
         ["burgers-1d", "--initial", "shock", "--cells", "32", "--time", "0.05", "--methods", "weno5-js", "--time-step",
          "0.001", "--integrator", "forward-euler", "--no-timing"]
     )  # fmt: skip
-    assert found.scores["weno5-js"]["shock"][32].steps == 50
-    assert math.isfinite(found.error("weno5-js", "shock", 32, "l1"))
+    assert value(found, "steps", "weno5-js", "shock") == 50
+    assert math.isfinite(value(found, "l1", "weno5-js", "shock"))
 
 
 def test_published_agents_run_beside_schemes(tmp_path):
@@ -145,7 +149,7 @@ def test_published_agents_run_beside_schemes(tmp_path):
         ["euler-1d", "--initial", "sod", "--cells", "32", "--time", "0.02", "--methods", "weno3-js", "--no-timing",
          "--closure", str(tmp_path / "old.npz")]
     )  # fmt: skip
-    assert found.methods["old"].r == 2
+    assert (found.corrects("old"), found.roles["weno3-js"]) == ("weno3-js", "uncorrected")  # of the same stencil
     assert not found.failures
 
 
@@ -213,7 +217,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, capsys):
 
 
 def test_missing_agent_of_the_package_is_named(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("closura.evaluation.laws.methods.AGENTS", tmp_path)
+    monkeypatch.setattr("closura.problems.laws.methods.AGENTS", tmp_path)
     status, _, error = run(capsys, "euler-1d", "--closure", "euler-1d")
     assert status == 2
     assert "comes without the trained agent euler-1d" in error

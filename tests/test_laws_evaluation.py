@@ -8,22 +8,20 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from law_results import named, value
 
-from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, find_condition, run_study, simulate, trace
-from closura.evaluation.laws.catalogue import with_boundary
-from closura.evaluation.laws.measure import (
-    conservation_error,
-    errors,
-    geometric_mean,
-    observed_order,
-    shock_position,
-    total_variation,
-)
-from closura.evaluation.laws.methods import Method, rival_of
-from closura.evaluation.laws.references import fine_ratio, fine_solutions, reference, shocks
-from closura.evaluation.laws.scatter import FAMILIES, run_scatter
-from closura.evaluation.laws.simulate import snapshots, step_cost
+from closura.core import Results
 from closura.fields.initial import InitialCondition
+from closura.metrics.comparison import paired_ratio
+from closura.metrics.statistics import geometric_mean, observed_order
+from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition, with_boundary
+from closura.problems.laws.evaluate import Study, run_study
+from closura.problems.laws.methods import Method, classical, comparison_of
+from closura.problems.laws.metrics import conservation_error, errors, shock_position, total_variation
+from closura.problems.laws.random_conditions import FAMILIES, random_summary, random_variables
+from closura.problems.laws.references import fine_ratio, fine_solutions, reference, shocks
+from closura.problems.laws.simulations import Steps, simulate, snapshots, step_cost
+from closura.problems.laws.snapshots import SOLUTION, snapshot_variables, snapshots_of
 
 BURGERS, EULER = LAW_PROBLEMS["burgers-1d"], LAW_PROBLEMS["euler-1d"]
 THREE_DIGITS = 5e-4
@@ -59,14 +57,16 @@ def check_burgers_table(baseline, cells):
     for entry in baseline["burgers"]:
         if entry["tag"] != "conv_T0.2" or entry["N"] not in cells:
             continue
-        score = found.scores[f"weno{2 * entry['r'] - 1}-js"][entry["ic"].replace("_", "-")][entry["N"]]
+        at = f"weno{2 * entry['r'] - 1}-js", entry["ic"].replace("_", "-"), entry["N"]
         for theirs, ours in NAMES.items():
-            assert score.error(ours) == pytest.approx(entry["res"][0][theirs], rel=THREE_DIGITS), (entry, ours)
+            assert value(found, ours, *at) == pytest.approx(entry["res"][0][theirs], rel=THREE_DIGITS), (entry, ours)
         compared += 1
     assert compared == 2 * len(BURGERS_TABLE) * len(cells)
     for cells_ in cells:
         for r in (2, 3):
-            mean = np.exp(np.mean([np.log(found.error(f"weno{2 * r - 1}-js", n, cells_, "l2")) for n in BURGERS.usual]))
+            mean = np.exp(
+                np.mean([np.log(value(found, "l2", f"weno{2 * r - 1}-js", n, cells_)) for n in BURGERS.usual])
+            )
             assert mean == pytest.approx(baseline["eval6_geomean_L2_T0p2"][f"r{r}_N{cells_}"], rel=THREE_DIGITS)
 
 
@@ -92,9 +92,9 @@ def check_euler_rows(baseline, names, projections=("comp", "char", "char_transpo
         ]
         assert len(rows) == 2 * len(names)
         for row in rows:
-            score = found.scores[f"weno{2 * row['r'] - 1}-js"][row["ic"]][128]
             for theirs, ours in (("L1", "l1"), ("L2", "l2")):
-                assert score.error(ours) == pytest.approx(row["err"]["rho"][theirs], rel=THREE_DIGITS), row
+                error = value(found, ours, f"weno{2 * row['r'] - 1}-js", row["ic"])
+                assert error == pytest.approx(row["err"]["rho"][theirs], rel=THREE_DIGITS), row
 
 
 def test_euler_rows(baseline):
@@ -109,8 +109,8 @@ def test_shu_osher_rows(baseline):
         projection = {"comp": "component", "char": "characteristic"}[row["mode"]]
         name = f"weno{2 * row['r'] - 1}-js"
         found = run_study(study(EULER, ("shu-osher",), (row["N"],)), methods(EULER, (name,), projection=projection))
-        score = found.scores[name]["shu-osher"][row["N"]]
-        assert (score.l1, score.l2) == pytest.approx((row["L1"], row["L2"]), rel=THREE_DIGITS)
+        ours = [value(found, norm, name, "shu-osher") for norm in ("l1", "l2")]
+        assert ours == pytest.approx([row["L1"], row["L2"]], rel=THREE_DIGITS)
 
 
 def test_smooth_solutions_converge_with_the_order_of_the_scheme():
@@ -119,11 +119,28 @@ def test_smooth_solutions_converge_with_the_order_of_the_scheme():
         study(BURGERS, ("smooth-sine",), (32, 64), courant=0.1, time=0.03), methods(BURGERS, ("linear5", "weno3-js"))
     )
     order = {
-        name: observed_order([found.error(name, "smooth-sine", n, "l2") for n in (32, 64)], (32, 64))[0]
-        for name in found.methods
+        name: observed_order([value(found, "l2", name, "smooth-sine", n) for n in (32, 64)], (32, 64))[0]
+        for name in ("linear5", "weno3-js")
     }
     assert 4.5 < order["linear5"] < 5.5  # 5, with room for the coarse grids' higher terms
     assert 1.3 < order["weno3-js"] < 2.5  # known to lose an order at the extrema
+
+
+def test_methods_on_several_grids_are_compared_on_each():
+    chosen = {**methods(BURGERS, ("weno3-js", "weno5-js")), "weno5-js": methods(BURGERS, ("weno5-js",))["weno5-js"]}
+    agent = Method("agent", chosen["weno5-js"].dynamics, lambda observation: jnp.zeros((6, observation.shape[1])))
+    names = ("smooth-sine", "shock")
+    found = run_study(study(BURGERS, names, (16, 32), time=0.02, shifts=2), {**chosen, "agent": agent})
+    assert isinstance(found, Results)
+    assert found.grids == (16, 32)
+    assert [found.family(name) for name in found.methods[:3]] == ["weno3-js", "weno3-js", "weno5-js"]
+    for cells in (16, 32):
+        on_grid = [named(found, name, cells) for name in ("weno3-js", "weno5-js", "agent")]
+        assert list(found.on_grid_of(on_grid[2])) == on_grid
+        assert found.corrects(on_grid[2]) == on_grid[1] == found.uncorrected_for(on_grid[0])
+        each = [[value(found, "l2", name, initial, cells) for initial in names] for name in ("agent", "weno5-js")]
+        ratio = paired_ratio(found, on_grid[2], on_grid[1])["ratio"]
+        assert ratio == pytest.approx(geometric_mean(each[0]) / geometric_mean(each[1]), rel=1e-12)
 
 
 def test_observed_orders():
@@ -155,11 +172,10 @@ def test_conservation_is_to_rounding_and_unknown_where_ends_are_open():
     found = run_study(
         study(BURGERS, ("smooth-sine", "other-sine", "shock"), (64,), time=0.2), methods(BURGERS, ("weno5-js",))
     )
-    scores = {name: by_cells[64] for name, by_cells in found.scores["weno5-js"].items()}
     # A few hundred steps of rounding errors.
-    assert scores["smooth-sine"].conservation < 1e-13
-    assert scores["other-sine"].conservation < 1e-13
-    assert scores["shock"].conservation is None
+    assert value(found, "conservation", "weno5-js", "smooth-sine") < 1e-13
+    assert value(found, "conservation", "weno5-js", "other-sine") < 1e-13
+    assert math.isnan(value(found, "conservation", "weno5-js", "shock"))
     walls = find_condition(EULER, "blast-waves")
     assert conservation_error(np.ones(8), 1.5 * np.ones(8), walls) == pytest.approx(0.5)
 
@@ -180,7 +196,7 @@ def test_captured_shocks_stand_where_the_exact_ones_are():
     names = ("accelshock", "tophat", "shock")
     found = run_study(study(BURGERS, names, (128,), time=0.2), methods(BURGERS, ("weno5-js",)))
     for name in names:
-        assert found.scores["weno5-js"][name][128].shock * 128 < 1 / 2
+        assert value(found, "shock_position_error", "weno5-js", name) * 128 < 1 / 2
     # 1 + (u_L / u_R) tau + (x_0 - 1 - u_L / u_R) sqrt(tau) with tau = 1.6.
     exact = 1 + 1.6 - 1.75 * math.sqrt(1.6)
     assert shocks(find_condition(BURGERS, "accelshock"), 0.2) == pytest.approx([exact], abs=1e-9)
@@ -229,13 +245,11 @@ def test_a_simulation_that_fails_poisons_no_other():
 def test_failures_are_counted_with_step_and_cell():
     names = ("sod", "slow-shock")
     found = run_study(study(EULER, names, (64,)), methods(EULER, ("weno5-js",)))
-    score = found.scores["weno5-js"]["slow-shock"][64]
-    assert score.diverged
-    assert score.l1 == math.inf
-    assert found.mean("weno5-js", 64, "l1") == math.inf
+    assert value(found, "l1", "weno5-js", "slow-shock") == math.inf
+    assert geometric_mean(found.last("weno5-js")) == math.inf
     (failure,) = found.failures
-    assert failure["initial"] == "slow-shock"
-    assert failure["step"] == score.failed_step
+    assert failure["group"] == "slow-shock"
+    assert failure["step"] == value(found, "steps", "weno5-js", "slow-shock")
     assert 0 <= failure["cell"][0] < 64
 
 
@@ -250,11 +264,10 @@ def test_agents_that_answer_nan_are_reported_as_diverged():
     scheme = methods(BURGERS, ("weno5-js",))["weno5-js"]
     both = {"weno5-js": scheme, "broken": Method("broken", scheme.dynamics, Broken())}
     found = run_study(study(BURGERS, ("shock",), (32,), time=0.05), both)
-    score = found.scores["broken"]["shock"][32]
-    assert (score.diverged, score.failed_step, score.failure) == (True, 1, "not finite")
-    assert not found.scores["weno5-js"]["shock"][32].diverged
-    assert rival_of("broken", both) == "weno5-js"
-    assert found.ratio("broken", 32, "l2") == math.inf
+    (failure,) = found.failures
+    assert (failure["method"], failure["step"], failure["what"]) == ("broken", 1, "not finite")
+    assert comparison_of("broken", both) == "weno5-js" == found.corrects("broken") == found.uncorrected
+    assert found.last("broken").tolist() == [math.inf]
 
 
 def test_shifts_are_the_same_for_all_methods_and_leave_the_others_alone():
@@ -266,18 +279,11 @@ def test_shifts_are_the_same_for_all_methods_and_leave_the_others_alone():
     assert len(set(distances)) == 4
     assert mixed.members(mixed.initial["gaussian"], 64) == [mixed.initial["gaussian"]]
     found = run_study(mixed, methods(BURGERS, ("weno5-js",)))
-    scores = found.scores["weno5-js"]
-    assert scores["shock"][64].simulations == 4
-    assert scores["gaussian"][64].simulations == 1
+    assert found.groups == ("shock",) * 4 + ("gaussian",)
+    assert found.last("weno5-js").tolist() == [value(found, "l2", "weno5-js", each) for each in ("shock", "gaussian")]
     # Half an order's worth: a captured shock's error depends on where in a cell it stands.
-    assert (
-        0.5
-        < scores["shock"][64].l2
-        / run_study(study(BURGERS, ("shock",), (64,), time=0.05), methods(BURGERS, ("weno5-js",))).error(
-            "weno5-js", "shock", 64, "l2"
-        )
-        < 2
-    )
+    unshifted = run_study(study(BURGERS, ("shock",), (64,), time=0.05), methods(BURGERS, ("weno5-js",)))
+    assert 0.5 < value(found, "l2", "weno5-js", "shock") / value(unshifted, "l2", "weno5-js", "shock") < 2
 
 
 def test_snapshots_end_where_the_simulation_does():
@@ -286,27 +292,32 @@ def test_snapshots_end_where_the_simulation_does():
     runs = snapshots(chosen, conditions, 32, [[0.01, 0.05], [0.02, 0.1]], Steps(0.1))
     for run, times in zip(runs, ((0.01, 0.05), (0.02, 0.1)), strict=True):
         assert [one.time for one in run] == pytest.approx(times)
-    found = trace(study(BURGERS, ("smooth-sine",), (32,), time=0.05), {"weno5-js": chosen})["weno5-js"]["smooth-sine"]
-    assert found.states.shape == found.solution.shape == (41, 1, 32)
-    assert found.l2[0] == 0
-    assert found.weights is not None
-    assert found.weights[0].shape == (2, 3, 1, 33)
-    np.testing.assert_allclose(found.weights[0].sum(axis=1), 1, rtol=1e-12)
+    short = study(BURGERS, ("smooth-sine",), (32,), time=0.05)
+    results = run_study(short, {"weno5-js": chosen}).assign(snapshot_variables(short, {"weno5-js": chosen}))
+    found = snapshots_of(results, "smooth-sine")
+    assert found.states["weno5-js"].shape == found.states[SOLUTION].shape == (41, 1, 32)
+    assert found.error["weno5-js"][0] == 0
+    assert found.error["weno5-js"][-1] == pytest.approx(value(results, "l2", "weno5-js", "smooth-sine"), rel=1e-3)
+    assert found.weights["weno5-js"].shape == (2, 3, 33)
+    np.testing.assert_allclose(found.weights["weno5-js"].sum(axis=1), 1, rtol=1e-12)
+    with pytest.raises(ValueError, match="no snapshots from shock"):
+        snapshots_of(results, "shock")
 
 
 def test_scatter_is_reproducible_and_its_grids_are_spread():
     assert set(FAMILIES["burgers-1d"]) == {"random", "accelshock-random", "smooth-rare-random"}
     chosen = methods(EULER, ("weno3-js",))
     short = study(EULER, ("sod",), (64,), time=0.01, seed=5)
-    first, again = (run_scatter(short, chosen, 3) for _ in range(2))
-    assert first.family == again.family == ("random-tube",) * 3
-    np.testing.assert_array_equal(first.cells, again.cells)
-    np.testing.assert_array_equal(first.errors["weno3-js"], again.errors["weno3-js"])
-    assert ((first.cells >= 64) & (first.cells < 1024)).all()
-    (row,) = first.summary(chosen)
+    results = run_study(short, chosen)
+    first, again = (results.assign(random_variables(short, chosen, 3)) for _ in range(2))
+    assert first.data["random_family"].values.tolist() == ["random-tube"] * 3
+    assert first.data.identical(again.data)
+    cells = first.data["random_cells"].values
+    assert ((cells >= 64) & (cells < 1024)).all()
+    (row,) = random_summary(first)
     assert (row["n"], row["ratio"], row["diverged"]) == (3, pytest.approx(1.0), 0)
     with pytest.raises(ValueError, match="leave out --scatter"):
-        run_scatter(study(LAW_PROBLEMS["burgers-2d"], ("gaussian",), (16,)), chosen, 2)
+        random_variables(study(LAW_PROBLEMS["burgers-2d"], ("gaussian",), (16,)), chosen, 2)
 
 
 def test_another_boundary_has_to_suit():
@@ -330,9 +341,7 @@ def test_two_dimensions_repeat_one():
     laid = Study(plane, {"1d-sod-x": find_condition(plane, "1d-sod-x")}, (32,), Steps(0.4))
     found = run_study(laid, methods(plane, ("weno3-js",)))
     # The time step is shorter by the (small) speed of sound across.
-    assert found.error("weno3-js", "1d-sod-x", 32, "l1") == pytest.approx(
-        line.error("weno3-js", "sod", 32, "l1"), rel=0.02
-    )
+    assert value(found, "l1", "weno3-js", "1d-sod-x") == pytest.approx(value(line, "l1", "weno3-js", "sod"), rel=0.02)
 
 
 def test_negative_pressure_is_refused_with_its_place():

@@ -7,11 +7,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from law_results import value
 
 from closura.environment import Environment
-from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, classical, find_condition, learned, run_study
 from closura.interop.published_weno import load_weno_agent
+from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
+from closura.problems.laws.evaluate import Study, run_study
+from closura.problems.laws.methods import classical, learned
 from closura.problems.laws.setup import Euler1DConfiguration, conservation_law, published
+from closura.problems.laws.simulations import Steps
 from closura.runs.validation import prepare_validation, summed_rewards
 
 FOUR_DIGITS = 5.5e-4
@@ -63,7 +67,7 @@ def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: 
 def errors_of(
     agents: Path, problem_name: str, r: int, names: tuple[str, ...], cells: tuple[int, ...], *, time=None
 ) -> tuple[dict, dict]:
-    """``{(initial, cells): Score}`` of the released agent and of WENO-JS of the same r."""
+    """``{(initial, cells): {norm: error}}`` of the released agent and of WENO-JS of the same r."""
     problem = LAW_PROBLEMS[problem_name]
     how = {"integrator": problem.integrator, "splitting": problem.splitting, "projection": "component"}
     methods = {
@@ -73,7 +77,12 @@ def errors_of(
     initial = {name: find_condition(problem, name) for name in names}
     found = run_study(Study(problem, initial, cells, Steps(problem.courant), time), methods)
     return tuple(
-        {(name, n): found.scores[method][name][n] for name in names for n in cells} for method in ("agent", "weno")
+        {
+            (name, n): {norm: value(found, norm, method, name, n) for norm in ("l1", "l2")}
+            for name in names
+            for n in cells
+        }
+        for method in ("agent", "weno")
     )
 
 
@@ -98,7 +107,7 @@ EULER_TABLE = {
 def test_released_agents_on_shock_tubes(agents: Path, r: int) -> None:
     ours, weno = errors_of(agents, "euler-1d", r, tuple(EULER_TABLE[r]), (128,))
     for name, quoted in EULER_TABLE[r].items():
-        got = [error for score in (ours[name, 128], weno[name, 128]) for error in (score.l1, score.l2)]
+        got = [error for score in (ours[name, 128], weno[name, 128]) for error in (score["l1"], score["l2"])]
         assert got == pytest.approx(quoted, rel=FOUR_DIGITS), name
 
 
@@ -107,7 +116,7 @@ def test_released_agent_on_other_grids(agents: Path) -> None:
     quoted = {64: (1.033e-2, 1.046e-2), 256: (2.649e-3, 2.645e-3), 512: (1.451e-3, 1.425e-3)}
     ours, weno = errors_of(agents, "euler-1d", 3, ("sod",), tuple(quoted))
     for cells, pair in quoted.items():
-        assert (ours["sod", cells].l1, weno["sod", cells].l1) == pytest.approx(pair, rel=FOUR_DIGITS), cells
+        assert (ours["sod", cells]["l1"], weno["sod", cells]["l1"]) == pytest.approx(pair, rel=FOUR_DIGITS), cells
 
 
 BURGERS_TABLE = {
@@ -124,20 +133,20 @@ BURGERS_TABLE = {
 def test_an_agent_trained_on_euler_runs_on_burgers(agents: Path) -> None:
     ours, weno = errors_of(agents, "burgers-1d", 3, tuple(BURGERS_TABLE), (128,), time=0.2)
     for name, pair in BURGERS_TABLE.items():
-        assert (ours[name, 128].l2, weno[name, 128].l2) == pytest.approx(pair, rel=FOUR_DIGITS), name
+        assert (ours[name, 128]["l2"], weno[name, 128]["l2"]) == pytest.approx(pair, rel=FOUR_DIGITS), name
 
 
 @pytest.mark.slow
 def test_an_agent_with_two_sub_stencils_runs_on_burgers_as_weno_does(agents: Path) -> None:
     ours, weno = errors_of(agents, "burgers-1d", 2, tuple(BURGERS_TABLE), (128,), time=0.2)
     for name in BURGERS_TABLE:
-        assert ours[name, 128].l2 == pytest.approx(weno[name, 128].l2, rel=5e-3), name
+        assert ours[name, 128]["l2"] == pytest.approx(weno[name, 128]["l2"], rel=5e-3), name
 
 
 def test_a_released_agent_loses_the_order_on_smooth_flow(agents: Path) -> None:
     """Before the shock forms: about third order where WENO5-JS has the fifth."""
     ours, weno = errors_of(agents, "burgers-1d", 3, ("smooth-sine",), (64, 128, 256), time=0.05)
-    got = [(ours["smooth-sine", n].l2, weno["smooth-sine", n].l2) for n in (64, 128, 256)]
+    got = [(ours["smooth-sine", n]["l2"], weno["smooth-sine", n]["l2"]) for n in (64, 128, 256)]
     # Three digits are quoted, two of the last WENO error.
     assert [pair[0] for pair in got] == pytest.approx([2.50e-4, 3.59e-5, 5.25e-6], rel=2e-3)
     assert [pair[1] for pair in got] == pytest.approx([4.35e-5, 1.62e-6, 7.8e-8], rel=4e-3)

@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from law_results import value
 from numpy.testing import assert_allclose, assert_array_equal
 
 from closura.cli import main
 from closura.closures.weights import WeightsClosure
 from closura.environment import Environment
-from closura.evaluation.laws import LAW_PROBLEMS, Steps, Study, find_condition, run_study
-from closura.evaluation.laws.methods import Method, classical
 from closura.fields.burgers_profiles import burgers_1d
 from closura.fields.gas_profiles import euler_1d
 from closura.fields.initial import ENDS
@@ -26,13 +25,17 @@ from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration, averaged
 from closura.numerics.weno import interface_value, smoothness
 from closura.numerics.weno_tables import candidates, smoothness_forms
 from closura.problems import Problem
+from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.euler import Euler
+from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import interface_flux, keep_positive, split_stencils
 from closura.problems.laws.law import Burgers
 from closura.problems.laws.march import begin, march_to, place
+from closura.problems.laws.methods import Method, classical
 from closura.problems.laws.rewards import STEEPNESS, FreeReward
 from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law, published
+from closura.problems.laws.simulations import Steps
 from closura.problems.laws.targets import OneStep
 from closura.problems.problem import Transition
 from closura.reporting.figures.training import training_curves
@@ -398,7 +401,7 @@ def test_guided_agents_keep_the_order_of_smooth_flow_whatever_they_have_learned(
     }
     initial = {"smooth-sine": find_condition(problem, "smooth-sine")}
     found = run_study(Study(problem, initial, (64, 128), Steps(problem.courant), 0.04), methods)
-    errors = {m: [found.error(m, "smooth-sine", n, "l2") for n in (64, 128)] for m in methods}
+    errors = {m: [value(found, "l2", m, "smooth-sine", n) for n in (64, 128)] for m in methods}
     assert np.log2(errors["agent"][0] / errors["agent"][1]) > 4.5
     assert errors["agent"][1] == pytest.approx(errors["linear"][1], rel=0.02)
     # The same agent does something where a jump is.

@@ -32,6 +32,12 @@ def test_the_wave_has_at_most_sixty_lines_of_code() -> None:
     assert sum(bool(line.strip()) for line in lines) <= 60
 
 
+def test_the_documentation_prints_these_files() -> None:
+    page = (EXAMPLES.parent / "docs" / "plugins.md").read_text()
+    for name in ("wave.py", "wave_extras.py"):
+        assert f"```python\n{(EXAMPLES / name).read_text()}```" in page
+
+
 def test_evaluate_with_options_and_errors_as_built_in_problems_have(folder: Path, capsys) -> None:
     main(
         ["evaluate", "./wave.py", "--cells", "16", "--simulations", "3", "--steps", "8", "--out", "out", "--no-timing"]

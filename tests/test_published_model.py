@@ -11,13 +11,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from closura.evaluation.ensembles.published_model import (
-    error_by_shift,
-    headline_scores,
-    mean_scores,
-    prediction_limit,
-    trajectory_scores,
-)
 from closura.learners.descent import DescentConfiguration
 from closura.reduced.model import load_model, rollout, save_model
 from closura.reduced.published_model import (
@@ -30,6 +23,13 @@ from closura.reduced.published_model import (
 )
 from closura.reduced.published_transformer import PublishedTransformer
 from closura.reduced.published_vae import DenseAutoencoder
+from closura.reproductions.scale_separation_model import (
+    error_by_shift,
+    headline_scores,
+    mean_scores,
+    prediction_limit,
+    trajectory_scores,
+)
 from closura.runs.configuration import to_plain
 from closura.runs.fitting.configuration import (
     FilterConfiguration,

@@ -19,7 +19,6 @@ from closura.commands.closures import named_closure
 from closura.commands.laws import run_evaluate_law
 from closura.commands.settings import trained_settings
 from closura.evaluation import evaluate
-from closura.evaluation.laws.methods import AGENTS
 from closura.interop import load_closure, read_header
 from closura.problems import (
     BurgersConfiguration,
@@ -29,6 +28,7 @@ from closura.problems import (
     burgers,
     simulate_truth,
 )
+from closura.problems.laws.methods import AGENTS
 from closura.problems.laws.setup import RANDOM
 
 SIX = ("smooth-sine", "rarefaction", "accelshock", "other-sine", "gaussian", "tophat")

@@ -20,11 +20,12 @@ from closura.core import Results
 from closura.core.results import FILE
 from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
 from closura.evaluation.fronts.laws import law_benchmark
-from closura.evaluation.laws import LAW_PROBLEMS, learned
 from closura.files import check_folder, write_atomically
 from closura.interop import load_closure
 from closura.parts import Parts
 from closura.problems import Dynamics, build_problem
+from closura.problems.laws.catalogue import LAW_PROBLEMS
+from closura.problems.laws.methods import learned
 from closura.problems.registry import described_by_solvers
 from closura.reporting.benchmark.record import write_json
 from closura.reporting.benchmark.tables import page, print_fronts, write_csv

@@ -33,10 +33,10 @@ from closura.evaluation import (
     saver,
     write_json,
 )
-from closura.evaluation.laws import LAW_PROBLEMS
 from closura.files import own_file
 from closura.interop import load_closure
 from closura.problems import Problem, build_problem, family
+from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment

@@ -172,7 +172,7 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     path = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     known = pre_parse(arguments[1:], ("--preset", "--problem"))
     preset: Physics | None = known["--preset"] if known["--preset"] in ("paper", "default") else None
-    name: Any = known["--problem"] if known["--problem"] in PROBLEMS else "advection"
+    name: Any = known["--problem"] if (known["--problem"] or "") in PROBLEMS else "advection"
     training = trained_settings(path) if path else None
     if training is not None:
         settings = training.problem

@@ -13,35 +13,24 @@ from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.options import parse, use_precision
 from closura.commands.results import Outputs, command_line
-from closura.evaluation.laws import (
-    LAW_PROBLEMS,
-    SCHEME_NAMES,
-    SHIPPED,
-    LawEvaluation,
-    LawProblem,
-    Method,
-    Steps,
-    Study,
-    Training,
-    classical,
-    find_condition,
-    learned,
-    print_tables,
-    publish,
-    run_scatter,
-    run_study,
-    trace,
-    verdicts,
-    write_json,
-)
-from closura.evaluation.laws.methods import check_names
-from closura.evaluation.laws.scatter import check_families
-from closura.evaluation.laws.simulate import prepare
+from closura.core import Results
 from closura.fields.initial import End
 from closura.numerics.integrators import INTEGRATORS
+from closura.numerics.weno import WENO_SCHEMES
+from closura.problems.laws.catalogue import LAW_PROBLEMS, LawProblem, find_condition
+from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
+from closura.problems.laws.methods import SHIPPED, Method, check_names, classical, learned
+from closura.problems.laws.random_conditions import check_families, random_variables
 from closura.problems.laws.setup import LawConfiguration, follows_state
+from closura.problems.laws.simulations import Steps, prepare
+from closura.problems.laws.snapshots import snapshot_variables
+from closura.reporting.findings import verdict
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
+from closura.reporting.tables import write_json
 from closura.runs import RunFolder
+from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.settings import Count, Natural, Positive, Seed, Settings
@@ -128,7 +117,7 @@ class LawOptions(Settings):
     timing: bool = True
 
 
-def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
+def run_evaluate_law(arguments: Sequence[str]) -> Results:
     """Parse the command's arguments, evaluate, print the tables and write what was asked for.
 
     Raises
@@ -140,28 +129,28 @@ def run_evaluate_law(arguments: Sequence[str]) -> LawEvaluation:
     """
     problem, options = parse_evaluate_law(arguments)
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
-    evaluation, trainings = evaluate_law(problem, options, arguments)
+    command = command_line("evaluate", arguments)
+    results = evaluate_law(problem, options, command, snapshots=options.out is not None)
+    title = f"Methods for the {problem.title}"
     outputs.deliver(
         {
-            "--json": partial(write_json, evaluation),
-            "--out": partial(publish, evaluation, trainings=trainings),
+            "--json": partial(write_json, results),
+            "--out": lambda out: publish(results, out, title=title, runs=_trainings(options.closure)),
         },
-        partial(show_law, evaluation),
+        partial(show_law, results),
     )
-    return evaluation
+    return results
 
 
-def show_law(evaluation: LawEvaluation) -> None:
+def show_law(results: Results) -> None:
     """Print the tables, and a verdict on each closure."""
-    print_tables(evaluation, console)
-    for line in verdicts(evaluation):
-        console.print(line, markup=False, soft_wrap=True)
+    print_tables(results, console=console)
+    for name in results.closures:
+        console.print(f"{name}: {verdict(results, name)}", markup=False, soft_wrap=True)
 
 
-def evaluate_law(
-    problem: LawProblem, options: LawOptions, arguments: Sequence[str]
-) -> tuple[LawEvaluation, dict[str, Training]]:
-    """What was asked for, and how its closures were trained; ``arguments`` are for the record.
+def evaluate_law(problem: LawProblem, options: LawOptions, command: str, *, snapshots: bool = False) -> Results:
+    """What was asked for; ``command`` is for the record. ``snapshots``: with what figures of states need.
 
     Raises
     ------
@@ -173,14 +162,15 @@ def evaluate_law(
     use_precision("float64")
     methods = _methods(problem, options)
     study = _study(problem, options, methods)
+    dynamics = next(iter(methods.values())).dynamics
     settings = {
-        "command": command_line("evaluate", arguments),
+        "command": command,
         "problem": problem.name,
-        "integrator": next(iter(methods.values())).dynamics.integrator,
+        "integrator": dynamics.integrator,
         "courant": None if study.steps.time_step is not None else study.steps.courant,
         "time_step": study.steps.time_step,
         "times": {name: study.end(condition) for name, condition in study.initial.items()},
-        "splitting": next(iter(methods.values())).dynamics.splitting,
+        "splitting": dynamics.splitting,
         "projection": options.projection,
         "reference": options.reference,
         "shifts": study.shifts,
@@ -189,31 +179,43 @@ def evaluate_law(
     }
     with console.status("simulating") as status:
 
-        def told(what: str) -> None:
+        def said(what: str) -> None:
             status.update(f"simulating: {what}")
 
+        variables: dict[str, Any] = {}
         plane = problem.law.dimensions == 2
-        # In two dimensions references are the largest cost: the snapshots' one serves the errors too.
-        traces = trace(study, methods, report=told) if options.out and plane else {}
-        evaluation = run_study(study, methods, timing=options.timing, report=told, settings=settings)
+        if snapshots and plane:  # references are the largest cost: that of the snapshots serves the errors too
+            variables = snapshot_variables(study, methods, report=said)
+        results = run_study(study, methods, timing=options.timing, report=said, settings=settings)
         if options.scatter:
-            evaluation = replace(evaluation, scatter=run_scatter(study, methods, options.scatter, report=told))
-        if options.out:
-            evaluation = replace(evaluation, traces=traces or trace(study, methods, report=told))
-    return evaluation, _trainings(options.closure)
+            variables |= random_variables(study, methods, options.scatter, report=said)
+        if snapshots and not plane:
+            variables |= snapshot_variables(study, methods, report=said)
+    return results.assign(variables)
 
 
-def _trainings(closures: Sequence[str]) -> dict[str, Training]:
-    """The metrics of those closures that are run folders, by their names."""
+def _trainings(closures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How those closures that are run folders were trained, by their names."""
     found = {}
     for text in closures:
         name, path = named_closure(text)
         run = RunFolder(path if path.is_dir() else path.parent)
         if run.holds_run and run.metrics.exists():
-            physics = run.read_configuration().problem
-            rewarded = isinstance(physics, LawConfiguration) and follows_state(physics)
-            found[name] = Training(read_metrics(run.metrics), "minus the summed reward" if rewarded else "error")
+            configuration = run.read_configuration()
+            found[name] = {
+                "configuration": to_plain(configuration),
+                "metrics": read_metrics(run.metrics),
+                "error": validation_error(configuration),
+            }
     return found
+
+
+def validation_error(configuration: TrainConfiguration) -> str | None:
+    """What the validation errors of a training are, where they are no fractions."""
+    physics = configuration.problem
+    if not isinstance(physics, LawConfiguration):
+        return None
+    return "minus the summed reward" if follows_state(physics) else "error"
 
 
 def parse_evaluate_law(arguments: Sequence[str]) -> tuple[LawProblem, LawOptions]:
@@ -250,10 +252,10 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
         "projection": options.projection,
     }
     names = _words(options.methods, "methods", required=not options.closure)
-    unknown = [name for name in names if name not in SCHEME_NAMES]
+    unknown = [name for name in names if name not in WENO_SCHEMES]
     if unknown:
         hint = f" ({unknown[0]} is a closure: --closure {unknown[0]})" if unknown[0] in SHIPPED else ""
-        raise ValueError(f"unknown method {unknown[0]!r}{hint}; valid: {', '.join(SCHEME_NAMES)}")
+        raise ValueError(f"unknown method {unknown[0]!r}{hint}; valid: {', '.join(WENO_SCHEMES)}")
     closures = [named_closure(text) for text in options.closure]
     check_names([*names, *(name for name, _ in closures)])
     methods = {name: classical(name, problem.law, **how) for name in names}

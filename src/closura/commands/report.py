@@ -14,15 +14,13 @@ from closura.closures import CLOSURES
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.laws import evaluate_law, parse_evaluate_law, show_law
+from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_error
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.core import Results
 from closura.core.results import FILE
 from closura.evaluation import evaluate, write_report
-from closura.evaluation.laws.report import write_figures as law_figures
-from closura.evaluation.laws.report import write_report as law_report
 from closura.files import own_file
 from closura.interop import load_closure
 from closura.parts import Parts
@@ -108,11 +106,12 @@ def run_report(arguments: Sequence[str]) -> Path:
     options = parsed.options
     outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
-    weighing = [name for name, run in runs.items() if PROBLEMS.find(run.configuration.name).where == "interfaces"]
-    if weighing:
-        return _report_of_laws(runs, weighing, ready, options, outputs)
     if options.frames < 2:
         raise ValueError(f"need at least two frames; got {options.frames}")
+    weighing = [name for name, run in runs.items() if _weighs(run)]
+    if weighing and len(weighing) < len(runs):
+        others = ", ".join(name for name in runs if name not in weighing)
+        raise ValueError(f"{', '.join(weighing)} weigh fluxes, in double precision: report them apart from {others}")
     for run in runs.values():
         use_precision(run.configuration.problem.precision)
     command = command_line("report", arguments)
@@ -123,7 +122,7 @@ def run_report(arguments: Sequence[str]) -> Path:
         for number, (heading, names) in enumerate(_shared(runs).items()):
             chosen = {name: runs[name] for name in names}
             with console.status("simulating, drawing figures"):
-                evaluations[heading] = judge(chosen, options, command)
+                evaluations[heading] = (judge_law if weighing else judge)(chosen, options, command)
                 seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
                 folder = Path(scratch) / str(number)
                 agreed = seen.pop() if len(seen) == 1 else None
@@ -194,6 +193,15 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Res
     )
 
 
+def judge_law(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
+    """Closures that weigh the fluxes of one law, from its named initial conditions, with the defaults of evaluate."""
+    problem = next(iter(runs.values())).configuration.name
+    closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
+    timing = [] if options.timing else ["--no-timing"]
+    arguments = [problem, *closures, "--seed", str(options.seed), *timing]
+    return evaluate_law(*parse_evaluate_law(arguments), command, snapshots=True)
+
+
 def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[str, Any]:
     """Status, settings, metrics, curves and the command of one training."""
     folder = run.folder
@@ -206,8 +214,9 @@ def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[s
         "command": "closura train " + shlex.join([*training_arguments(run.configuration), "--run", name]),
     }
     if training_panels(metrics):
+        draw = partial(training_curves, metrics, validation=validation_error(run.configuration))
         figure = scratch / f"training-{len(list(scratch.glob('training-*')))}.png"
-        if parts.write(f"training of {name}", figure, partial(training_curves, metrics)):
+        if parts.write(f"training of {name}", figure, draw):
             found["figure"] = figure
     return found
 
@@ -263,35 +272,9 @@ def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
     return runs, ready
 
 
-def _report_of_laws(
-    runs: Mapping[str, _Run],
-    weighing: Sequence[str],
-    ready: Mapping[str, Path],
-    options: ReportOptions,
-    outputs: Outputs,
-) -> Path:
-    """Agents that weigh fluxes are judged on named initial conditions: the page is that of their evaluation."""
-    problems = sorted({run.configuration.name for run in runs.values()})
-    if ready or len(problems) > 1:
-        others = [*ready, *(name for name in runs if name not in weighing)] or problems
-        raise ValueError(
-            f"{', '.join(weighing)} weigh fluxes and have a report of their own kind: report them apart from "
-            f"{', '.join(others)}"
-        )
-    closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
-    timing = [] if options.timing else ["--no-timing"]
-    with tempfile.TemporaryDirectory() as scratch:
-        arguments = [problems[0], *closures, "--seed", str(options.seed), *timing, "--out", scratch]
-        evaluation, trainings = evaluate_law(*parse_evaluate_law(arguments), arguments)
-        parts = Parts()
-
-        def write(path: Path) -> Path:
-            figures = parts.include(partial(law_figures, evaluation, scratch, trainings=trainings))
-            return law_report(evaluation, figures, path, failures=parts.failures)
-
-        outputs.deliver({"--out": write}, partial(show_law, evaluation))
-    parts.close()
-    return options.out
+def _weighs(run: _Run) -> bool:
+    """Whether its closure weighs the fluxes of a conservation law."""
+    return PROBLEMS.find(run.configuration.name).where == "interfaces"
 
 
 def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
@@ -299,6 +282,8 @@ def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
     together: list[tuple[Any, list[str]]] = []
     for name, run in runs.items():
         settings = judged_on(run.configuration.problem)
+        if _weighs(run):
+            settings = type(settings)()  # judged on named initial conditions, whatever they were trained on
         for known, names in together:
             if known == settings:
                 names.append(name)

@@ -1,4 +1,4 @@
-"""``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from the same held-out starts."""
+"""``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from held-out initial conditions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, make_dataclass, replace
@@ -11,10 +11,10 @@ import tyro
 from closura.closures import AnyClosure
 from closura.commands.closures import default_settings, given_settings, named_closures, own_settings
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key
+from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
-from closura.evaluation.turbulence import TurbulenceEvaluation, print_tables, publish, run_study, write_json
+from closura.core import Results
 from closura.interop import load_closure
 from closura.problems import (
     KolmogorovConfiguration,
@@ -23,14 +23,23 @@ from closura.problems import (
     simulate_truth,
     truth_identity,
 )
+from closura.problems.kolmogorov.evaluation import evaluate_flow
 from closura.problems.kolmogorov.rivals import coarse_solver
 from closura.problems.kolmogorov.smagorinsky import tune
 from closura.problems.kolmogorov.time_steps import coarse_steps_of
+from closura.reporting.findings import further_verdicts
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
+from closura.reporting.tables import write_json
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, NotNegative, Positive, Seed, Settings
 
 FLOWS = ("kolmogorov", "turbulence")
+INTRODUCTION = (
+    "A coarse simulation, alone, with models of what the grid does not hold and with learned closures, beside the same "
+    "flow by a spectral solver on a finer grid, whose waves that the coarse grid holds are the reference."
+)
 
 
 @dataclass(frozen=True)
@@ -42,9 +51,9 @@ class TurbulenceOptions(Settings):
     closure
         A run folder or a file of weights; may be given several times. NAME=PATH gives it another name in the table.
     simulations
-        Number of held-out starts.
+        Number of held-out initial conditions.
     time
-        How long correlations with the truth are followed.
+        How long correlations with the reference are followed.
     long
         End of all simulations; spectra, energy and dissipation are averaged from a quarter of it on.
     lyapunov
@@ -52,15 +61,15 @@ class TurbulenceOptions(Settings):
     tune_smagorinsky
         Choose the Smagorinsky constant on flow of the training split first.
     seed
-        Seed of the starts.
+        Seed of the initial conditions.
     out
-        Folder for table.json, figures and report.html.
+        Folder for table.json, table.csv, results.nc, figures and report.html.
     json
         File for the table's numbers alone.
     timing
         Measure wall times.
     keep
-        Keep the truth on disk, in the cache folder, and take it from there if it is the same: for fine truth.
+        Keep the reference on disk, in the cache folder, and take it from there if it is the same: for fine grids.
     """
 
     closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -76,7 +85,7 @@ class TurbulenceOptions(Settings):
     keep: bool = False
 
 
-def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
+def run_evaluate_flow(arguments: Sequence[str]) -> Results:
     """Parse the command's arguments, evaluate, print the tables and write what was asked for.
 
     Raises
@@ -105,7 +114,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
         "environment": describe_environment(),
     }
     with console.status("simulating") as status:
-        evaluation = run_study(
+        results = evaluate_flow(
             problem,
             loaded,
             simulations=options.simulations,
@@ -115,16 +124,31 @@ def run_evaluate_flow(arguments: Sequence[str]) -> TurbulenceEvaluation:
             dynamics={name: each.dynamics for name, each in own.items()},
             bases={name: problem.uncorrected(each) for name, each in own.items()},
             lyapunov=options.lyapunov,
+            frames=51,
             timing=options.timing,
-            settings=settings,
+            provenance=settings,
             identity=truth_identity(configuration, "test") if options.keep else None,
             report=lambda what: status.update(f"simulating {what}"),
         )
+    cells = configuration.cells
+    title = f"Kolmogorov flow at Reynolds number {configuration.reynolds:g} on {cells} x {cells} points"
+    training = training_of(options.closure)
     outputs.deliver(
-        {"--json": partial(write_json, evaluation), "--out": partial(publish, evaluation)},
-        partial(print_tables, evaluation, console),
+        {
+            "--json": partial(write_json, results),
+            "--out": lambda out: publish(results, out, title=title, training=training, notes=(INTRODUCTION,)),
+        },
+        partial(_show, results),
     )
-    return evaluation
+    return results
+
+
+def _show(results: Results) -> None:
+    """The tables, and a verdict on each closure by its correlation time."""
+    print_tables(results, console=console)
+    for name in results.closures:
+        for line in further_verdicts(results, name):
+            console.print(f"{name}. {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int = 16, time: float = 40.0) -> float:
@@ -172,7 +196,7 @@ def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, Ko
         kind,
         arguments,
         prog="closura evaluate",
-        description="Coarse models of a turbulent flow from the same held-out starts.",
+        description="Coarse models of a turbulent flow from the same held-out initial conditions.",
         default=kind(name=flow, options=TurbulenceOptions(), problem=default),
     )
     return parsed.options, parsed.problem

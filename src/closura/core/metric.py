@@ -5,6 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Bool, Float64
+
 from closura.core.registry import Registry
 
 Aggregate = Literal["mean", "median", "geometric"]
@@ -55,6 +58,10 @@ class Metric:
             raise ValueError(f"the name of a metric is that of a variable (letters, digits, _); got {self.name!r}")
         if not self.title:
             object.__setattr__(self, "title", self.name.replace("_", " "))
+
+    def at_limit(self, values: Float64[np.ndarray, "*shape"]) -> Bool[np.ndarray, "*shape"]:
+        """Which values are lower bounds: they reach the largest one that can be measured."""
+        return np.asarray(values >= self.limit * (1 - 1e-9))
 
     @property
     def attributes(self) -> dict[str, str | int | float]:

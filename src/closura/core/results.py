@@ -44,7 +44,7 @@ class MethodResult:
         By metric, ``(case,)`` or ``(case, time)``. What is not finite counts as infinitely bad.
     diverged_at
         Index of the first time, ``(case,)``, at which a simulation had diverged; -1 where none had. By default the
-        first error that is not finite.
+        first error that is not finite. Beyond the times of the series where it was simulated for longer.
     milliseconds_per_step
         Wall time of one step (NaN if not measured).
     parameters
@@ -83,7 +83,9 @@ class Results:
         and, where fields were kept, ``field`` and ``action``. Coordinates ``role`` and ``corrects`` along ``method``,
         ``group`` along ``case``. Select methods by ``sel({"method": name})``: xarray takes the keyword ``method`` for
         something else. Attributes: ``problem``, ``error`` (the metric that counts), and JSON in
-        ``description`` and ``provenance``.
+        ``description`` and ``provenance``. Where methods run on several grids, coordinates ``family`` and ``points``
+        along ``method`` say which method on which grid. An attribute ``samples`` says what a group of simulations is
+        ("initial condition") where statistics are over the means of groups rather than over simulations.
 
     Raises
     ------
@@ -305,9 +307,31 @@ class Results:
         """Methods that have an error: all but the reference."""
         return tuple(name for name, role in self.roles.items() if role.has_error)
 
+    @property
+    def grids(self) -> tuple[int, ...]:
+        """Numbers of points along the first axis, where the methods run on several grids; else none."""
+        found = tuple(dict.fromkeys(self.data["points"].values.tolist())) if "points" in self.data.coords else ()
+        return found if len(found) > 1 else ()
+
+    def family(self, name: str) -> str:
+        """What a method is called on any grid."""
+        return str(self.data["family"].sel({"method": name}).item()) if "family" in self.data.coords else name
+
+    def on_grid_of(self, name: str) -> tuple[str, ...]:
+        """The methods on the same grid as one, itself included; all where there are no ``points``."""
+        if "points" not in self.data.coords:
+            return self.methods
+        points = dict(zip(self.methods, self.data["points"].values.tolist(), strict=True))
+        return tuple(other for other in self.methods if points[other] == points[name])
+
+    def uncorrected_for(self, name: str) -> str:
+        """The coarse solver without a closure on the grid of a method; as :attr:`uncorrected` on a single grid."""
+        same = [other for other in self.on_grid_of(name) if self.roles[other].has_error]
+        return next((other for other in same if self.roles[other] is Role.UNCORRECTED), (same or [name])[0])
+
     def corrects(self, name: str) -> str:
-        """The method whose solver a closure corrects: by default the uncorrected one."""
-        return str(self.data["corrects"].sel({"method": name}).item()) or self.uncorrected
+        """The method whose solver a closure corrects: by default the uncorrected one on its grid."""
+        return str(self.data["corrects"].sel({"method": name}).item()) or self.uncorrected_for(name)
 
     def check(self, name: str) -> str:
         """The name of a method; a KeyError with the valid ones for others."""
@@ -331,6 +355,10 @@ class Results:
         """The values of a metric for one method, ``(case,)`` or ``(case, time)``."""
         return np.asarray(self.data[metric].sel({"method": self.check(name)}).values, np.float64)
 
+    def counting(self, metric: str) -> "Results":
+        """These results with another metric as the one that counts."""
+        return Results(self.data.assign_attrs(error=metric))
+
     def has(self, metric: str, name: str | None = None) -> bool:
         """Whether a metric was measured, of one method or of any."""
         if metric not in self.data:
@@ -342,6 +370,30 @@ class Results:
         """The metric that counts, with a time axis (of length one where it has none)."""
         found = self.of(str(self.data.attrs["error"]), name)
         return found if found.ndim == 2 else found[:, None]
+
+    @property
+    def sample(self) -> str:
+        """What statistics are over: "simulation", or what a group is where its simulations are averaged first."""
+        return str(self.data.attrs.get("samples", "simulation"))
+
+    def samples(self, values: Float64[np.ndarray, "case *time"]) -> Float64[np.ndarray, "sample *time"]:
+        """The values that statistics are over: as they are, or the mean over each group in order of appearance.
+
+        NaN stands for what does not exist: it enters no mean.
+        """
+        if "samples" not in self.data.attrs:
+            return values
+        own = [values[np.asarray(self.groups) == group] for group in dict.fromkeys(self.groups)]
+        with np.errstate(invalid="ignore"):
+            return np.stack(
+                [np.sum(each, axis=0, where=~np.isnan(each)) / (~np.isnan(each)).sum(axis=0) for each in own]
+            )
+
+    def last(self, name: str, metric: str | None = None) -> Float64[np.ndarray, " sample"]:
+        """Values at the last time of a metric (default: the one that counts), ready for statistics."""
+        found = self.errors(name) if metric is None else self.of(metric, name)
+        last = found[:, -1] if found.ndim == 2 else found
+        return self.samples(np.where(np.isnan(last), np.inf, last) if metric is None else last)
 
     def diverged_at(self, name: str) -> Int[np.ndarray, " case"]:
         """Index of the first time at which each simulation had diverged, -1 for none."""
@@ -455,14 +507,27 @@ class Results:
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """Every simulation that diverged: ``method``, ``case`` (``group`` where there is one) and ``index`` of time."""
+        """Every simulation that diverged: ``method``, ``case`` (``group`` where there is one) and ``index`` of time.
+
+        With variables ``failed_step``, ``failed_cell`` and ``failure`` also ``step``, ``cell`` and ``what``.
+        """
         groups = self.groups
         return [
-            {"method": name, "case": int(case), **({"group": groups[case]} if groups else {}), "index": int(at[case])}
+            {
+                "method": name, "case": int(case), **({"group": groups[case]} if groups else {}),
+                "index": int(at[case]), **self._cause(name, int(case)),
+            }
             for name in self.methods
             for at in [self.diverged_at(name)]
             for case in np.flatnonzero(at >= 0)
-        ]
+        ]  # fmt: skip
+
+    def _cause(self, name: str, case: int) -> dict[str, Any]:
+        if "failed_step" not in self.data:
+            return {}
+        known = self.data[["failed_step", "failed_cell", "failure"]].sel({"method": name, "case": case})
+        step, cell = int(known["failed_step"]), [int(i) for i in known["failed_cell"].values if i >= 0]
+        return {"step": step if step >= 0 else None, "cell": cell, "what": str(known["failure"].item())}
 
     # In and out ----------------------------------------------------------------------------------------------------
 
@@ -486,8 +551,13 @@ class Results:
         data = self.data.sel({"method": chosen})
         for along in ("pictured", "acting"):
             if along in data.dims:
-                data = data.sel({along: [str(n) for n in data[along].values if str(n) in chosen]})
+                dropped = set(self.methods) - set(chosen)
+                data = data.sel({along: [str(n) for n in data[along].values if str(n) not in dropped]})
         return Results(data)
+
+    def assign(self, variables: Mapping[str, Any]) -> "Results":
+        """These results with further variables, as :class:`xarray.Dataset` takes them."""
+        return Results(self.data.assign(variables))
 
     def save(self, folder: str | Path, *, fields: bool = False) -> Path:
         """Write ``results.nc`` (NetCDF 4), by default without fields; returns its path."""

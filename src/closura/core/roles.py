@@ -8,7 +8,8 @@ class Role(StrEnum):
 
     ``UNCORRECTED`` is the coarse solver that closures correct, without one; ``BASELINE`` a classical method on the same
     grid, ``FINE_BASELINE`` one on a finer (or, in a sweep, another) grid; ``REFERENCE`` is what errors are measured
-    against; ``CLOSURE`` a solver with a learned closure.
+    against; ``CLOSURE`` a solver with a learned closure; ``NAIVE`` a forecast that solves nothing, such as the initial
+    state held (persistence): it is shown, and no verdict is against it.
     """
 
     UNCORRECTED = "uncorrected"
@@ -16,6 +17,7 @@ class Role(StrEnum):
     FINE_BASELINE = "fine baseline"
     REFERENCE = "reference"
     CLOSURE = "closure"
+    NAIVE = "naive forecast"
 
     @property
     def learned(self) -> bool:

@@ -51,7 +51,7 @@ def worse_than_corrected(results: Results, name: str) -> dict[str, Any]:
 
 def improvement_on(results: Results, name: str, other: str) -> float:
     """Relative improvement of the mean error at the last step, positive is better; NaN where a mean is not finite."""
-    own, base = (float(spread(results.errors(each)[:, -1])["mean"]) for each in (name, other))
+    own, base = (float(spread(results.last(each))["mean"]) for each in (name, other))
     if not (np.isfinite(base) and np.isfinite(own)) or base <= 0:
         return float("nan")
     return (own - base) / base if results.error.better == "higher" else (base - own) / base
@@ -91,7 +91,7 @@ def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int
     KeyError
         If a name is unknown.
     """
-    first, second = (_last(results.errors(name)) for name in (a, b))
+    first, second = (_infinite(results.last(name)) for name in (a, b))
     finite = np.isfinite(first) & np.isfinite(second)
     difference = first[finite] - second[finite]
     n = int(finite.sum())
@@ -106,7 +106,7 @@ def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int
         "n": len(first),
         "not_finite": len(first) - n,
         "mean_of_finite": mean,
-        "better": int(np.sum(losses(results, a)[:, -1] < losses(results, b)[:, -1])),
+        "better": int(np.sum(_last(results, a) < _last(results, b))),
     }
 
 
@@ -122,8 +122,8 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
     KeyError
         If a name is unknown.
     """
-    first, second = (_last(results.errors(name)) for name in (a, b))
-    better = int(np.sum(losses(results, a)[:, -1] < losses(results, b)[:, -1]))
+    first, second = (_infinite(results.last(name)) for name in (a, b))
+    better = int(np.sum(_last(results, a) < _last(results, b)))
     both = np.concatenate([first, second])
     if not (np.isfinite(both).all() and (both > 0).all()):
         return {"ratio": math.nan, "low": math.nan, "high": math.nan, "better": better}
@@ -131,6 +131,10 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
     return {"ratio": math.exp(mean), "low": math.exp(low), "high": math.exp(high), "better": better}
 
 
-def _last(error: Float64[np.ndarray, "case time"]) -> Float64[np.ndarray, " case"]:
-    last = error[:, -1]
-    return np.where(np.isfinite(last), last, np.inf)
+def _last(results: Results, name: str) -> Float64[np.ndarray, " sample"]:
+    """The metric that counts at the last step, smaller is better."""
+    return results.samples(losses(results, name))[:, -1]
+
+
+def _infinite(values: Float64[np.ndarray, " sample"]) -> Float64[np.ndarray, " sample"]:
+    return np.where(np.isfinite(values), values, np.inf)

@@ -9,6 +9,8 @@ A simulation that is flagged as diverged but still has a finite error enters wit
 """
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -143,6 +145,15 @@ def aggregate(values: Values, how: Aggregate) -> float:
     if how == "median":
         return float(np.median(array))
     return float(array.mean()) if np.isfinite(array).all() else math.inf
+
+
+def observed_order(errors: Sequence[float], points: Sequence[int]) -> list[float]:
+    """Order between each grid and the next finer one, ``log(e_1 / e_2) / log(n_2 / n_1)``; NaN where undefined."""
+    found = []
+    for (e1, n1), (e2, n2) in pairwise(zip(errors, points, strict=True)):
+        usable = 0 < e1 < math.inf and 0 < e2 < math.inf and n1 != n2
+        found.append(math.log(e1 / e2) / math.log(n2 / n1) if usable else math.nan)
+    return found
 
 
 def _numbers(values: Values) -> Float64[np.ndarray, "..."]:

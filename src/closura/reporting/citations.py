@@ -5,7 +5,6 @@ from typing import Any
 
 from closura.closures import CLOSURES
 from closura.core import Results
-from closura.core.citations import BPTTS
 from closura.core.definition import PROBLEMS
 from closura.learners import LEARNERS
 
@@ -55,16 +54,11 @@ def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, 
     for results in evaluations:
         if results.problem in PROBLEMS:
             found.extend(PROBLEMS.find(results.problem).sources)
+        schemes = results.data["scheme"].values.tolist() if "scheme" in results.data.coords else []
+        found += [text for part, text in SCHEMES.items() if any(part in name for name in schemes)]
     for training in trainings:
         configuration = training.get("configuration") or {}
         closure, learner = configuration.get("closure", ""), configuration.get("learner", "")
         found += CLOSURES.find(closure).sources if closure in CLOSURES else ()
         found += LEARNERS.find(learner).sources if learner in LEARNERS else ()
     return tuple(dict.fromkeys(found))
-
-
-def sources_of_schemes(schemes: Iterable[str], *, learned: bool) -> tuple[str, ...]:
-    """BibTeX entries of classical weighted schemes by their names, and of agents that weigh if there are some."""
-    names = list(schemes)
-    found = [text for part, text in SCHEMES.items() if any(part in name for name in names)]
-    return (*((BPTTS,) if learned else ()), *found)

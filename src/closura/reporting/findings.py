@@ -14,6 +14,7 @@ from closura.metrics.statistics import aggregate, spread, steps_below_threshold
 from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
 from closura.reporting.moments import group_names
 from closura.reporting.numbers import CONSERVATION
+from closura.reporting.style import axis_label
 
 
 def findings(results: Results) -> dict[str, list[str]]:
@@ -21,34 +22,50 @@ def findings(results: Results) -> dict[str, list[str]]:
     return {name: _closure(results, name) for name in results.closures}
 
 
-def best_baseline(results: Results) -> str:
+def best_baseline(results: Results, name: str | None = None) -> str | None:
     """The method on the same grid that learns nothing, the uncorrected one included, that does best at the last step.
 
-    By the aggregate of the metric that counts, and the median where that is not finite.
+    By the aggregate of the metric that counts, and the median where that is not finite; with a ``name``, on the grid
+    of that method. None where every method learns.
     """
     sign = -1.0 if results.error.better == "higher" else 1.0
 
     def size(name: str) -> tuple[float, float]:
-        last = results.errors(name)[:, -1]
+        last = results.last(name)
         typical = aggregate(sign * last, results.error.aggregate)
         return typical, float(spread(sign * last)["median"])
 
-    return min(dict.fromkeys((results.uncorrected, *results.baselines)), key=size)
+    same = results.methods if name is None else results.on_grid_of(name)
+    classical = [n for n in results.named(Role.UNCORRECTED, Role.BASELINE) if n in same]
+    return min(classical, key=size, default=None)
 
 
 def verdict(results: Results, name: str) -> str:
     """A closure beside the best method on the same grid that learns nothing: errors, how sure, cost."""
-    return _against(results, name, best_baseline(results), cost=True)
+    best = best_baseline(results, name)
+    return (
+        "No classical method on the same grid was evaluated."
+        if best is None
+        else _against(results, name, best, cost=True)
+    )
+
+
+def further_verdicts(results: Results, name: str) -> list[str]:
+    """The same by each further metric that the results name in their attribute ``verdicts``, separated by spaces."""
+    views = [results.counting(metric) for metric in str(results.attribute("verdicts", "")).split()]
+    return [f"By {axis_label(view.error)}: {verdict(view, name)}" for view in views if view.has(view.error.name, name)]
 
 
 def _closure(results: Results, name: str) -> list[str]:
-    best, sentences = best_baseline(results), []
+    best, sentences = best_baseline(results, name), []
+    if best is None:
+        return [verdict(results, name)]
     if lost := results.diverged(name):
         sentences.append(f"Diverged in {lost} of {results.simulations} simulations.")
-    sentences.append(verdict(results, name))
+    sentences += [verdict(results, name), *further_verdicts(results, name)]
     if not results.baselines:
         sentences.append("No other classical method on the same grid was evaluated.")
-    others = dict.fromkeys([results.corrects(name), results.uncorrected, *results.fine_baselines])
+    others = dict.fromkeys([results.corrects(name), results.uncorrected_for(name), *results.fine_baselines])
     sentences += [_against(results, name, other) for other in others if other != best]
     if results.corrects(name) != name and results.steps > 0:
         sentences.append(_harm(results, name))
@@ -67,11 +84,11 @@ def _closure(results: Results, name: str) -> list[str]:
 def _called(results: Results, name: str, other: str) -> str:
     """A method that a closure stands beside, with all that it is."""
     facts = []
-    if other == results.corrects(name) and other != results.uncorrected:
+    if other == results.corrects(name) and results.roles[other] is not Role.UNCORRECTED:
         facts.append("the solver that it corrects")
     if results.roles[other] is Role.UNCORRECTED:
         facts.append("no closure")
-    if results.baselines and other == best_baseline(results):
+    if results.baselines and other == best_baseline(results, name):
         facts.append("the best classical method on this grid")
     if other in results.fine_baselines:
         facts.append("on a finer grid")
@@ -119,6 +136,13 @@ def _groups(results: Results, name: str) -> list[str]:
     if len(groups) < 2:
         return []
     shares, unit = results.error.percent, " %" if results.error.percent else ""
+    if results.sample != "simulation":
+        other = results.corrects(name)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = results.last(name) / results.last(other)
+        ends = [(f"{ratios[i]:.3g}", tuple(dict.fromkeys(results.groups))[i]) for i in np.argsort(ratios)[[0, -1]]]
+        between = " and ".join(f"{value} ({group})" for value, group in ends)
+        return [f"By {results.sample} its error is between {between} of that of {other}."]
     last = results.errors(name)[:, -1]
     medians = {group: float(spread(last[member == group])["median"]) for group in groups}
     best, worst = min(medians, key=lambda g: medians[g]), max(medians, key=lambda g: medians[g])
@@ -136,12 +160,15 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
     error, shares = results.error, results.error.percent
     unit = " %" if shares else ""
     higher = error.better == "higher"
-    mine, theirs = (spread(results.errors(key)[:, -1], better=error.better) for key in (name, other))
-    n, at = results.simulations, results.moment(results.steps)
+    mine, theirs = (spread(results.last(key), better=error.better) for key in (name, other))
+    n, at = len(results.last(name)), ""
+    if "time" in results.data[error.name].dims or "time" not in results.data.coords:
+        at = f" at {results.moment(results.steps)}"
+    bounds = ["≥ " if error.at_limit(results.errors(key)).any() else "" for key in (name, other)]
     sure = ""
     if error.aggregate == "geometric":
         ratio = paired_ratio(results, name, other)
-        which, values = "geometric mean", [aggregate(results.errors(k)[:, -1], "geometric") for k in (name, other)]
+        which, values = "geometric mean", [aggregate(results.last(k), "geometric") for k in (name, other)]
         found, wins = standing(ratio["low"], ratio["high"], even=1.0, better=error.better), ratio["better"]
         if math.isfinite(ratio["ratio"]):
             sure = f"; ratio {ratio['ratio']:.3g}"
@@ -165,8 +192,9 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
             )
     text = (
         f"Against {_called(results, name, other)}: {found or f'{which} {error.title}'}, "
-        f"{quantity(values[0], shares)}{unit} against {quantity(values[1], shares)}{unit} ({which} at {at}), "
-        f"{'larger' if higher else 'smaller'} in {wins} of {n} simulations{sure}"
+        f"{bounds[0]}{quantity(values[0], shares)}{unit} against {bounds[1]}{quantity(values[1], shares)}{unit} "
+        f"({which}{at}), "
+        f"{'larger' if higher else 'smaller'} in {wins} of {n} {results.sample}s{sure}"
     )
     if cost:
         text += cost_beside(results.milliseconds(name), results.milliseconds(other), other)
@@ -178,7 +206,7 @@ def _cost(results: Results, name: str, rival: str) -> list[str]:
     if not (math.isfinite(own) and own > 0):
         return []
     parts = []
-    for other in dict.fromkeys([results.uncorrected, rival, *results.fine_baselines, results.reference]):
+    for other in dict.fromkeys([results.uncorrected_for(name), rival, *results.fine_baselines, results.reference]):
         if other is None or other == name:
             continue
         theirs = results.milliseconds(other)

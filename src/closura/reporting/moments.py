@@ -35,14 +35,17 @@ def errors_at(results: Results, name: str, step: int, chosen: np.ndarray | None 
     ``relative_to_initial`` (mean, std, median) where the size of the initial field is known.
     """
     pick = np.ones(results.simulations, bool) if chosen is None else chosen
-    error, lost = results.errors(name)[pick, step], results.diverged_at(name)[pick]
+    lost = results.diverged_at(name)[pick]
+    error = results.errors(name)[pick, step]
+    if chosen is None:
+        error = results.samples(np.where(np.isnan(error), np.inf, error))
     sign = -1.0 if results.error.better == "higher" else 1.0
     quartiles = sorted(sign * float(quantile_per_step(sign * error[:, None], part)[0]) for part in (0.25, 0.75))
     result: dict[str, Any] = {
         **spread(error, better=results.error.better),
         "lower_quartile": quartiles[0],
         "upper_quartile": quartiles[1],
-        "n": int(pick.sum()),
+        "n": len(error),
         **({"geometric_mean": geometric_mean(error)} if results.error.aggregate == "geometric" else {}),
         "diverged": int(np.sum((lost >= 0) & (lost <= step))),
         "above_100_percent": int(np.sum(~(error <= WHOLE))),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from closura.core import Results
 from closura.core.results import FILE
 from closura.files import check_folder
-from closura.parts import Parts
+from closura.parts import Parts, file_name
 from closura.reporting.figure import FIGURES, write_figures
 from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.report import write_report
@@ -52,7 +52,8 @@ def publish(
     title
         Title of the report.
     training
-        ``configuration``, ``metrics`` and ``environment`` of the run behind the closure, if there is one.
+        ``configuration``, ``metrics`` and ``environment`` of the run behind the closure, if there is one, and what its
+        validation ``error`` is, where it is another than that of the results.
     runs
         The same of several by name (:func:`closura.reporting.report.write_report`).
     notes
@@ -67,7 +68,6 @@ def publish(
     """
     folder = Path(folder)
     check_folder(folder)
-    metrics = (training or {}).get("metrics")
     seen = trained_steps((training or {}).get("configuration", {}))
     table, csv, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
     parts = Parts()
@@ -76,16 +76,21 @@ def publish(
     parts.write("breakdown.csv", folder / "breakdown.csv", partial(write_breakdown_csv, results))
     parts.write(FILE, folder / FILE, lambda path: results.save(path.parent))
     figures = parts.include(lambda: write_figures(results, folder / "figures", options=shading(seen)))
-    if metrics and training_panels(metrics):
-        draw = partial(training_curves, metrics, validation=axis_label(results.error))
-        if parts.write(TRAINING, folder / "figures" / f"{TRAINING}.png", draw) is not None:
-            figures[TRAINING] = folder / "figures" / f"{TRAINING}.png"
+    trainings = {TRAINING: training or {}, **{f"{TRAINING}-{name}": run for name, run in (runs or {}).items()}}
+    for name, run in trainings.items():
+        if training_panels(run.get("metrics") or ()):
+            draw = partial(training_curves, run["metrics"], validation=run.get("error", axis_label(results.error)))
+            path = folder / "figures" / f"{file_name(name)}.png"
+            if parts.write(name, path, draw) is not None:
+                figures[name] = path
+    shown = {name: figure for name, figure in figures.items() if not name.startswith(f"{TRAINING}-")}
+    runs = {name: {**run, "figure": figures.get(f"{TRAINING}-{name}")} for name, run in (runs or {}).items()}
     remove_stale(folder / "figures", {*FIGURES.names(), TRAINING}, figures)
     parts.write(
         "report.html",
         report,
         lambda path: write_report(
-            path, title=title, comparisons=results, figures=figures, training=training, runs=runs, notes=notes,
+            path, title=title, comparisons=results, figures=shown, training=training, runs=runs, notes=notes,
             failures=parts.failures,
         ),
     )  # fmt: skip

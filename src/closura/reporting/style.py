@@ -43,6 +43,7 @@ _COLOURS = {
     Role.CLOSURE: ("#0077BB", "#33BBEE", "#224488", "#6699CC", "#004466"),
     Role.BASELINE: ("#EE7733", "#882299", "#555555", "#BB77CC", "#8A8A8A", "#552266", "#333333"),
     Role.FINE_BASELINE: ("#8A8A8A", "#333333", "#AAAAAA", "#555555"),
+    Role.NAIVE: ("#000000",),
 }
 _DASHED, _DOT_DASHED = (0, (6.0, 2.0)), (0, (5.0, 1.5, 1.0, 1.5))
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
@@ -79,7 +80,7 @@ def method_styles(roles: Mapping[str, Role]) -> dict[str, MethodStyle]:
         counts[role] += 1
         # Closures and the reference have solid lines, the others broken ones, so that grey print still works.
         solid = role in (Role.CLOSURE, Role.REFERENCE)
-        line = _LINES[(count + (not solid) + (role is Role.BASELINE)) % len(_LINES)]
+        line = _LINES[(count + (not solid) + (role in (Role.BASELINE, Role.NAIVE))) % len(_LINES)]
         width = 2.2 if role is Role.CLOSURE else 1.6
         styles[name] = MethodStyle(colours[count % len(colours)], line, _MARKERS[index % len(_MARKERS)], width)
     return styles
@@ -107,6 +108,23 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def panels(figure: Figure, count: int, *, columns: int = 3, width: float = 3.6, height: float = 2.5) -> list[Axes]:
+    """As many panels as there is something to draw in; sizes of one in inches."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure.set_size_inches(max(width * columns, 5.0), height * rows + 0.7)
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return axes[:count]
+
+
+def common_legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, above them."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 5))
+
+
 def save_figure(figure: Figure, path: str | Path | None) -> Figure:
     """Write the figure if a path is given (the format follows its ending, PNG without one) and hand it back.
 
@@ -122,9 +140,11 @@ def save_figure(figure: Figure, path: str | Path | None) -> Figure:
         kind = path.suffix[1:].lower() or "png"
         # No date and no version inside: the same figure is the same file.
         metadata = {"Software": None} if kind == "png" else None
+        for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+            axis.get_ticklabels(which="both")  # gives ticks their texts
         for text in figure.findobj(Text):
             # Labels hold names, in which a dollar is a dollar; formulas come from matplotlib's own ticks alone.
-            if "\\mathdefault" not in text.get_text():
+            if text.get_text() and "\\mathdefault" not in text.get_text():
                 text.set_parse_math(False)
         content = BytesIO()
         with figure_settings():

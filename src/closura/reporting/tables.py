@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from closura.core import Metric, Results
 from closura.files import write_atomically
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
-from closura.reporting.numbers import CONSERVATION, error_key, summary
+from closura.reporting.numbers import CONSERVATION, all_numbers, error_key, summary
 from closura.reporting.table import Table, table
 
 
@@ -34,8 +36,13 @@ def _columns(results: Results, published: bool) -> list[_Column]:
 
     def improvement(which: str, name: str, entry: dict[str, Any]) -> str:
         number = entry[which]
-        compared = name in results.compared and name != results.uncorrected and number is not None
-        return bounded(100 * number, "+.1f") if compared else "–"
+        return bounded(100 * number, "+.1f") if compared(name) and number is not None else "–"
+
+    def ratio(name: str, entry: dict[str, Any]) -> str:
+        return bounded(entry["ratio"], ".3f") if compared(name) else "–"
+
+    def compared(name: str) -> bool:
+        return name in results.compared and name != results.uncorrected_for(name)
 
     def steps(_: str, entry: dict[str, Any]) -> str:
         found = entry["steps_below_threshold"]
@@ -51,18 +58,33 @@ def _columns(results: Results, published: bool) -> list[_Column]:
         return "–" if found is None else f"{found['simulations']} of {found['n']}"
 
     def other(metric: Metric) -> Callable[[str, dict[str, Any]], str]:
+        if metric.aggregate == "geometric":
+            return lambda _, e: quantity(e[metric.name]["geometric_mean"], metric.percent) if metric.name in e else "–"
         lost = "-∞" if metric.better == "higher" else "∞"
-        return lambda _, e: with_spread(e[metric.name], metric.percent).replace("∞", lost) if metric.name in e else "–"
 
-    columns = [_Column(f"{error.title}{unit} at {results.moment(results.steps)}", 0,
-                       lambda _, e: with_spread(e[key], percent))]  # fmt: skip
+        def cell(_: str, entry: dict[str, Any]) -> str:
+            if metric.name not in entry:
+                return "–"
+            at_least = "≥ " if entry[metric.name].get("censored") else ""
+            return at_least + _mean(entry[metric.name], metric.percent).replace("∞", lost)
+
+        return cell
+
+    at = f"{error.title}{unit} at {results.moment(results.steps)}"
     if error.aggregate == "geometric":
-        columns.append(_Column("geometric mean", 0, lambda _, e: quantity(e[key]["geometric_mean"], percent)))
-    columns.append(_Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)))
+        columns = [
+            _Column(f"{at}, geometric mean", 0, lambda _, e: quantity(e[key]["geometric_mean"], percent)),
+            _Column(f"by that of {results.family(results.uncorrected)}", 0, ratio),
+        ]
+    else:
+        columns = [_Column(at, 0, lambda _, e: with_spread(e[key], percent))]
+        columns.append(_Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)))
     if "scale" in results.data:
         columns.append(_Column("of initial field (%)", 0, lambda _, e: with_spread(e["relative_to_initial"], True)))
-    columns.append(_Column(f"on {results.uncorrected} (%)", 0, lambda n, e: improvement("improvement", n, e)))
-    if any(results.corrects(name) != results.uncorrected for name in results.closures):
+    if error.aggregate != "geometric":
+        heading = f"on {results.family(results.uncorrected)} (%)"
+        columns.append(_Column(heading, 0, lambda n, e: improvement("improvement", n, e)))
+    if any(results.corrects(name) != results.uncorrected_for(name) for name in results.closures):
         columns.append(_Column("on its base (%)", 0, on_base))
     if results.attribute("threshold") is not None:
         columns += [
@@ -75,17 +97,23 @@ def _columns(results: Results, published: bool) -> list[_Column]:
             columns.append(
                 _Column(heading, 1, lambda _, e: "–" if e["mass_error"] is None else with_spread(e["mass_error"], True))
             )
-        elif metric.name != error.name:
+        elif metric.name != error.name and (metric.better or results.sample == "simulation"):
             shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
-            columns.append(_Column(f"{metric.title}{shown}", 1, other(metric)))
+            mean = ", geometric mean" if metric.aggregate == "geometric" else ""
+            columns.append(_Column(f"{metric.title}{shown}{mean}", 1, other(metric)))
     columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
-    if results.closures:
+    if results.closures and results.steps > 0:
         columns.append(_Column("ever worse than base", 1, harm))
     columns.append(_Column("ms per step", 1, lambda _, e: short(e["milliseconds_per_step"])))
     if results.steps > 0:
         columns.append(_Column("ms per simulation", 1, lambda _, e: short(e["milliseconds_per_simulation"])))
     columns.append(_Column("parameters", 1, lambda _, e: "–" if e["parameters"] is None else f"{e['parameters']:,}"))
     return columns
+
+
+def _mean(values: dict[str, Any], percent: bool) -> str:
+    """Mean ± standard deviation of a metric that need not exist in every simulation."""
+    return with_spread(values, percent) if values["n"] else "–"
 
 
 def summary_table(results: Results, *, published: bool = False) -> Table:
@@ -109,10 +137,16 @@ def footnotes(results: Results) -> list[str]:
     how_long = ""
     if not math.isnan(results.times[-1]):
         how_long = f" of {count(results.steps, 'step')} (time {results.times[-1]:.4g})"
+    n, better = count(results.simulations, "simulation"), ""
+    if results.sample != "simulation":
+        groups = len(set(results.groups))
+        averaged = f" ({n}, averaged for each {results.sample})" if results.simulations > groups else ""
+        n = f"{count(groups, results.sample)}{averaged}"
+    if results.error.aggregate != "geometric":
+        better = f"; “on {results.family(results.uncorrected)}”: relative improvement of the mean, positive is better"
     lines = [
-        f"n = {count(results.simulations, 'simulation')}{how_long}, from the same initial states for all methods. "
-        "mean ± population standard deviation over simulations; "
-        f"“on {results.uncorrected}”: relative improvement of the mean, positive is better.",
+        f"n = {n}{how_long}, from the same initial states for all methods. "
+        f"mean ± population standard deviation over {results.sample}s{better}.",
         results.description.get("split", "No statement was given on how evaluation data were held out."),
     ]
     if "scale" in results.data:
@@ -121,7 +155,7 @@ def footnotes(results: Results) -> list[str]:
             "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
             f"true field at the beginning, of which at the end {short(100 * left)} % are left on average."
         )
-    if results.closures:
+    if results.closures and results.steps > 0:
         lines.append(
             "“Ever worse than base”: simulations in which the error is larger than that of the solver which the "
             "closure corrects, at any step."
@@ -166,7 +200,7 @@ def _over_time(results: Results) -> list[Table]:
 @table("groups", order=20)
 def _groups(results: Results) -> list[Table]:
     """One table for each chosen step, the last one first: it is what the other tables speak of."""
-    groups = by_group(results) if results.groups else {}
+    groups = by_group(results) if results.groups and results.sample == "simulation" else {}
     moments = list(range(len(steps_shown(results)))) if groups else []
     return [_group_table(results, groups, index) for index in reversed(moments)]
 
@@ -245,6 +279,7 @@ def write_breakdown_csv(results: Results, path: str | Path, *, at: tuple[int, ..
     parts = {"all": by_step(results, at), **{g: found["steps"] for g, found in by_group(results, at).items()}}
     called, percent = error_key(results), results.error.percent
     numbers = ("mean", "std", "median", "lower_quartile", "upper_quartile", "max", "mean_of_finite")
+    further = [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
     rows = []
     for group, moments in parts.items():
         for moment in moments:
@@ -258,9 +293,19 @@ def write_breakdown_csv(results: Results, path: str | Path, *, at: tuple[int, ..
                         **_scaled(called, entry, numbers, percent),
                         **_scaled("relative_to_initial", initial, ("mean", "median"), True),
                         **{key: entry[key] for key in ("diverged", "above_100_percent")},
+                        **{f"{m.name}_mean": _mean_of(results, m, name, group, moment["step"]) for m in further},
                     }
                 )
     return write_rows(rows, path)
+
+
+def _mean_of(results: Results, metric: Metric, name: str, group: str, step: int) -> float | None:
+    """The mean of a further metric over the simulations of a group in which it exists."""
+    values = results.of(metric.name, name)
+    values = values if values.ndim == 1 else values[:, step]
+    values = values[[group in ("all", each) for each in results.groups]] if results.groups else values
+    values = values[~np.isnan(values)]
+    return float(values.mean()) if values.size and np.isfinite(values).all() else None
 
 
 def write_rows(rows: list[dict[str, Any]], path: str | Path) -> Path:
@@ -273,8 +318,8 @@ def write_rows(rows: list[dict[str, Any]], path: str | Path) -> Path:
 
 
 def write_json(results: Results, path: str | Path, *, reference: str | None = None, published: bool = False) -> Path:
-    """Write :func:`closura.reporting.numbers.summary` as JSON without NaN or Infinity."""
-    numbers = summary(results, reference=reference, published=published)
+    """Write :func:`closura.reporting.numbers.all_numbers` as JSON without NaN or Infinity."""
+    numbers = all_numbers(results, reference=reference, published=published)
     return write_atomically(path, json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from closura.closures.closure import count_parameters
+from closura.closures import count_parameters
 from closura.core.case import Case
 from closura.core.method import Method
 from closura.core.metric import Metric

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from closura.evaluation.ensembles import Scores
 from closura.evaluation.flows import panels
 from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import positive, styles_of, symmetric
+from closura.metrics.ensembles import Scores
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SHOWN = 3

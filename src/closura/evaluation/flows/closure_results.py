@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from closura.evaluation.ensembles import LEVELS, FlowSummary, PublishedScores, Scores
 from closura.evaluation.flows.subjects import Stretch
+from closura.metrics.ensembles import LEVELS, FlowSummary, Scores
 from closura.reduced.filters import Filter
+from closura.reproductions.scale_separation_scores import PublishedScores
 from closura.trajectories import FlowData
 
 Scoring = Literal["fair", "published"]

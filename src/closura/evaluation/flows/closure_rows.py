@@ -8,19 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from closura.evaluation.ensembles import (
-    EnsembleScores,
-    FlowStatistics,
-    FlowSummary,
-    PublishedScoring,
-    ensemble_mean_and_std,
-)
 from closura.evaluation.flows.closure_results import DIAGRAM_LEVELS, ClosureRow, ClosureStudy, Unit
 from closura.evaluation.flows.frames import read_frames
 from closura.evaluation.flows.subjects import ClosureSubject
 from closura.evaluation.flows.traces import Trace
+from closura.metrics.ensembles import EnsembleScores, FlowStatistics, FlowSummary
 from closura.reduced.baselines import Persistence
 from closura.reduced.reconstruction import Reconstruction
+from closura.reproductions.scale_separation_scores import PublishedScoring, ensemble_mean_and_std
 from closura.seeds import key_of
 
 BYTES = 2**26

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from closura.evaluation.ensembles import LEVELS, PublishedScores, Scores, compare_flows
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
 from closura.evaluation.flows.look import Block, percent, seconds
 from closura.files import write_atomically
+from closura.metrics.ensembles import LEVELS, Scores, compare_flows
 from closura.plain import plain as jsonable
 from closura.reporting.formatting import bounded, count
+from closura.reproductions.scale_separation_scores import PublishedScores
 
 PUBLISHED_WORDS = (
     "Published scoring: the notebooks' formulas (intervals of mean ± q standard deviations, CRPS of normal "

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from closura.evaluation.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
-from closura.evaluation.ensembles.predictability import Horizon
 from closura.evaluation.flows.closure_results import DIAGRAM_LEVELS
 from closura.evaluation.flows.look import nothing_is_nan
+from closura.metrics.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
+from closura.metrics.ensembles.predictability import Horizon
 
 THRESHOLD = 0.5
 """Relative L2 error of a prediction that is still valid."""

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from closura.evaluation.ensembles import kinetic_energy
 from closura.evaluation.flows.subjects import Stretch
+from closura.metrics.ensembles import kinetic_energy
 from closura.trajectories import FlowData
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from closura.evaluation.ensembles import FlowStatistics, Histogram
+from closura.metrics.ensembles import FlowStatistics, Histogram
 
 ENERGY_BOUNDS = (1 / 3, 3.0)
 """A member whose energy, as a mean over a slice, leaves these multiples of the true mean has collapsed or blown up."""

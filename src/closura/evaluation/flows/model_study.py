@@ -6,7 +6,7 @@ of the closed fields against the full one.
 
 **The bar** for distances between distributions of the kinetic energy: slices of so many steps of every trajectory of
 the reference, each against all slices of the other trajectories together; the 95th percentile of these distances
-(:func:`closura.evaluation.ensembles.reference_bar`, ``against="others"``). A single member's slice is what the bar is
+(:func:`closura.metrics.ensembles.reference_bar`, ``against="others"``). A single member's slice is what the bar is
 made of, so that it is compared with the bar as it stands; all members of a slice together hold more values, and stay
 below it more easily. The reference is the truth of the trajectories that are judged if they are four or more, else that
 of all trajectories of the data set at Reynolds numbers that are judged.
@@ -20,7 +20,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from closura.evaluation.ensembles import FlowStatistics, FlowSummary
 from closura.evaluation.flows.forecasts import Forecast, Forecasts, score_all
 from closura.evaluation.flows.long_runs import Distances, MemberSlices, Slices, fates, gather
 from closura.evaluation.flows.model_truth import (
@@ -32,6 +31,7 @@ from closura.evaluation.flows.model_truth import (
 )
 from closura.evaluation.flows.rollouts import GROUP, check_start, close, runs, start_frames, start_key, start_span
 from closura.evaluation.flows.subjects import ModelSubject, Stretch
+from closura.metrics.ensembles import FlowStatistics, FlowSummary
 from closura.reduced.model import rollout
 from closura.reduced.reconstruction import Reconstruction
 from closura.trajectories import FlowData

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from closura.evaluation.ensembles import compare_flows
-from closura.evaluation.ensembles.predictability import Horizon
 from closura.evaluation.flows.closure_tables import score_numbers, spectrum_ratio
 from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
 from closura.evaluation.flows.look import Block, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
 from closura.files import write_atomically
+from closura.metrics.ensembles import compare_flows
+from closura.metrics.ensembles.predictability import Horizon
 from closura.plain import plain as jsonable
 from closura.reporting.formatting import bounded, count
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from closura.evaluation.ensembles import FlowStatistics, Histogram, SlicedHistograms, kinetic_energy, reference_bar
 from closura.evaluation.flows.frames import energy_range, read_frames
 from closura.evaluation.flows.rollouts import frames_per_step, start_span
 from closura.evaluation.flows.subjects import ClosureSubject, ModelSubject, Stretch
+from closura.metrics.ensembles import FlowStatistics, Histogram, SlicedHistograms, kinetic_energy, reference_bar
 from closura.trajectories import FlowData
 
 STATISTICS_EVERY = 5

@@ -9,8 +9,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from closura.evaluation.ensembles import Histogram, Scores
 from closura.evaluation.flows.look import FILTERED, TRUTH, nothing_is_nan, picture, positive, styles_of
+from closura.metrics.ensembles import Histogram, Scores
 from closura.reporting.style import MethodStyle, new_figure, plain_log_axis
 
 PDF_BINS = 60

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Scalar
 
 from closura.core import Metric, Role
-from closura.evaluation.ensembles import correlation_time, vorticity_correlation
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, solver
+from closura.metrics.ensembles import correlation_time, vorticity_correlation
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
 from closura.problems.kolmogorov.dynamics import KolmogorovDynamics

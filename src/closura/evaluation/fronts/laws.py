@@ -16,16 +16,16 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from closura.core import Metric, Role
-from closura.evaluation.laws.catalogue import LawProblem
-from closura.evaluation.laws.measure import cell_size
-from closura.evaluation.laws.methods import Method as Scheme
-from closura.evaluation.laws.methods import classical
-from closura.evaluation.laws.references import references
-from closura.evaluation.laws.scatter import FAMILIES
-from closura.evaluation.laws.simulate import Steps, snapshots
 from closura.fields.initial import InitialCondition
+from closura.problems.laws.catalogue import LawProblem
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.march import courant_step, largest_courant, place, stacked
+from closura.problems.laws.methods import Method as Scheme
+from closura.problems.laws.methods import classical
+from closura.problems.laws.metrics import cell_size
+from closura.problems.laws.random_conditions import FAMILIES
+from closura.problems.laws.references import references
+from closura.problems.laws.simulations import Steps, snapshots
 from closura.seeds import generator_of
 from closura.simulation.stepping import BENIGN
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work

@@ -80,7 +80,7 @@ def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
             times = fronts.results.of(fronts.variable(reference, each.name), name)
             found[reference][each.title] = {
                 "mean": short(float(times.mean())), "std": short(float(times.std())),
-                "median": short(float(np.median(times))), "at_the_end": int((times >= each.limit * (1 - 1e-9)).sum()),
+                "median": short(float(np.median(times))), "at_the_end": int(each.at_limit(times).sum()),
                 "paired": {k: short(v) for k, v in fronts.longer(name, reference, each.name)._asdict().items()},
                 "per_simulation": [short(t) for t in times],
             }  # fmt: skip

@@ -219,8 +219,8 @@ def _paired(found: Paired, aggregate: str, scale: float) -> str:
 
 def _how_long(fronts: Fronts, name: str, metric: str) -> str:
     """Mean and standard deviation by the first reference; a lower bound where simulations were good to the end."""
-    times, limit = fronts.results.of(metric, name), fronts.results.metrics[metric].limit
-    at_least = "≥ " if (times >= limit * (1 - 1e-9)).any() else ""
+    times = fronts.results.of(metric, name)
+    at_least = "≥ " if fronts.results.metrics[metric].at_limit(times).any() else ""
     return f"{at_least}{number(float(times.mean()))} ± {number(float(times.std()), 2)}"
 
 

@@ -6,9 +6,10 @@ square of whole pixels, nothing is quantised twice, and the file stays small.
 
 import io
 import math
+from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 from matplotlib.colors import Normalize
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont
@@ -53,7 +54,7 @@ def animation(
         # Fewer frames take the same time, so the speed of the motion does not change.
         seconds = min(frames, len(results.frames)) / frames_per_second / len(shown)
         drawn = [_frame(results, pictures, scales[frame], frame, shades) for frame in shown]
-        content = _gif(drawn, shades, seconds)
+        content = gif(drawn, shades, seconds)
         if len(content) <= largest_bytes or (shades <= 16 and len(shown) <= 8):
             return content
         if shades > 64 or len(shown) <= 8:
@@ -70,18 +71,25 @@ def _frame(
     frame: int,
     shades: int,
 ) -> UInt8[np.ndarray, "height width"]:
-    """One frame in palette indices: 0 .. shades - 1 the colour map, then greys, then NaN."""
-    x, y = next(iter(pictures.values())).shape[1:]
+    last = len(str(results.data["step"].values[-1]))
+    at = int(results.frames[frame])
+    step, time = int(results.data["step"].values[at]), results.times[at]
+    title = f"{results.problem}, step {step:>{last}}, t = {time:.3f}"
+    shown = {name: array[frame] for name, array in pictures.items()}
+    return picture_of(title, shown, scale, shades, results.attribute("origin", "lower"))
+
+
+def picture_of(
+    title: str, pictures: Mapping[str, Float[np.ndarray, "x y"]], scale: Normalize, shades: int, origin: str = "lower"
+) -> UInt8[np.ndarray, "height width"]:
+    """One frame of fields by name in palette indices: 0 .. shades - 1 the colour map, then greys, then NaN."""
+    x, y = next(iter(pictures.values())).shape
     pixels = max(1, round(TILE / max(x, y)))
     width, height = pixels * x, pixels * y
     columns = min(len(pictures), 4)
     rows = -(-len(pictures) // columns)
     text = Image.new("L", (columns * (width + GAP) + GAP, HEADER + rows * (CAPTION + height + GAP)), color=255)
     draw = ImageDraw.Draw(text)
-    last = len(str(results.data["step"].values[-1]))
-    at = int(results.frames[frame])
-    step, time = int(results.data["step"].values[at]), results.times[at]
-    title = f"{results.problem}, step {step:>{last}}, t = {time:.3f}"
     _centred(draw, title, text.width // 2, 6, 14, text.width)
     places = []
     for number, name in enumerate(pictures):
@@ -92,11 +100,11 @@ def _frame(
     grey = np.round(np.asarray(text, np.float64) * (GREYS - 1) / 255).astype(np.uint8)
     picture = (shades + grey).astype(np.uint8)
     for (left, top), array in zip(places, pictures.values(), strict=True):
-        field = array[frame].T.astype(np.float64)
+        field = array.T.astype(np.float64)
         finite = np.isfinite(field)
-        fraction = np.clip(np.asarray(scale(np.where(finite, field, scale.vmin))), 0.0, 1.0)
+        fraction = np.clip(np.asarray(scale(np.where(finite, field, scale.vmin or 0.0))), 0.0, 1.0)
         index = np.where(finite, np.minimum(fraction * shades, shades - 1), shades + GREYS).astype(np.uint8)
-        if results.attribute("origin", "lower") == "lower":
+        if origin == "lower":
             index = index[::-1]
         picture[top : top + height, left : left + width] = index.repeat(pixels, 0).repeat(pixels, 1)
     return picture
@@ -113,7 +121,8 @@ def _centred(draw: ImageDraw.ImageDraw, text: str, x: int, y: int, size: int, ro
     draw.text((x - width / 2, y), text, fill=0, font=font)
 
 
-def _gif(frames: list[UInt8[np.ndarray, "height width"]], shades: int, seconds: float) -> bytes:
+def gif(frames: list[UInt8[np.ndarray, "height width"]], shades: int, seconds: float) -> bytes:
+    """Frames of palette indices (:func:`picture_of`) as a GIF that repeats; the last one stays for a second."""
     colours = colour_map("viridis")(np.linspace(0.0, 1.0, shades))[:, :3]
     greys = np.repeat(np.linspace(0.0, 1.0, GREYS)[:, None], 3, axis=1)
     palette = np.round(255 * np.concatenate([colours, greys, np.full((1, 3), 0.82)])).astype(np.uint8)

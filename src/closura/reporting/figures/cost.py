@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from closura.core import Results
-from closura.metrics.statistics import spread
+from closura.metrics.statistics import geometric_mean, spread
 from closura.reporting.figure import figure
 from closura.reporting.style import (
     axis_label,
@@ -65,7 +65,8 @@ def cost_scatter(results: Results, figure: Figure) -> None:
     plain_log_axis(axes, "y")
     axes.set_xlabel("time per coarse step (ms)")
     axes.set_ylabel(f"{axis_label(results.error)} at {results.moment(results.steps)}")
-    axes.set_title(figure_title(results, "mean ± standard deviation"))
+    geometric = results.error.aggregate == "geometric"
+    axes.set_title(figure_title(results, "geometric mean" if geometric else "mean ± standard deviation"))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
@@ -73,8 +74,11 @@ def cost_points(results: Results) -> list[tuple[str, float, float, float, int]]:
     """Method, milliseconds per step, mean and standard deviation of finite errors (in percent if shares), lost ones."""
     points, unit = [], 100.0 if results.error.percent else 1.0
     for name in results.compared:
-        error = spread(results.errors(name)[:, -1])
-        cost, value = results.milliseconds(name), unit * float(error["mean_of_finite"])
+        last = results.last(name)
+        error, finite = spread(last), last[np.isfinite(last)]
+        cost, value, std = results.milliseconds(name), float(error["mean_of_finite"]), float(error["std_of_finite"])
+        if results.error.aggregate == "geometric":
+            value, std = geometric_mean(finite), 0.0
         if np.isfinite(cost) and cost > 0 and np.isfinite(value) and value > 0:
-            points.append((name, cost, value, unit * float(error["std_of_finite"]), int(error["not_finite"])))
+            points.append((name, cost, unit * value, unit * std, int(error["not_finite"])))
     return points

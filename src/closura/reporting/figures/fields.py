@@ -1,6 +1,7 @@
 """Strips of fields: one row per method, one column per moment, one colour scale."""
 
 import textwrap
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -16,6 +17,8 @@ from closura.core import Results, Role
 from closura.reporting.figure import SECTIONS, figure
 from closura.reporting.scales import colour_map, colour_scales, size_of, symmetric_scales
 
+Quantity = Callable[[Float32[np.ndarray, "frame component x y"]], Float[np.ndarray, "frame x y"]]
+
 
 def drawn_quantity(
     fields: Float32[np.ndarray, "*batch component x y"], component: int | None = None
@@ -29,9 +32,11 @@ def drawn_quantity(
 
 
 def kept_fields(
-    results: Results, simulation: int = 0, component: int | None = None
+    results: Results, simulation: int = 0, component: int | None = None, quantity: Quantity | None = None
 ) -> dict[str, Float32[np.ndarray, "frame x y"]]:
     """The drawn quantity of one kept simulation for each method that kept fields, the reference last.
+
+    ``quantity`` is a function of fields ``(frame, component, x, y)`` to draw instead of a component or a length.
 
     Raises
     ------
@@ -51,6 +56,8 @@ def kept_fields(
     if not 0 <= simulation < shape[0]:
         raise ValueError(f"simulation must be one of the {shape[0]} kept ones, 0 to {shape[0] - 1}; got {simulation}")
     with np.errstate(over="ignore", invalid="ignore"):
+        if quantity is not None:
+            return {name: quantity(array[simulation]) for name, array in arrays.items()}
         return {name: drawn_quantity(array[simulation], component) for name, array in arrays.items()}
 
 
@@ -64,7 +71,7 @@ def frames_to_show(count: int, columns: int) -> list[int]:
     return sorted({round(index) for index in np.linspace(0, count - 1, min(columns, count)).tolist()})
 
 
-def _draw_fields(
+def draw_fields(
     results: Results,
     figure: Figure,
     *,
@@ -72,19 +79,21 @@ def _draw_fields(
     columns: int = 6,
     component: int | None = None,
     errors: bool = False,
+    quantity: Quantity | None = None,
+    label: str = "",
 ) -> None:
     """Fields of one simulation: rows are methods and the reference, columns are steps.
 
     Closure-RL, Fig. 1, 3 and 5. All pictures share one colour scale, that of the reference; where fields fade, each
-    column has its own. ``errors=True`` shows the difference to the reference instead, on symmetric scales. Grey: not
-    finite.
+    column has its own. ``errors=True`` shows the difference to the reference instead, on symmetric scales; so does a
+    ``quantity`` (see :func:`kept_fields`), which ``label`` names. Grey: not finite.
 
     Raises
     ------
     ValueError
         If nothing was kept (see :func:`kept_fields`), or errors are asked for without a truth.
     """
-    pictures, truth = kept_fields(results, simulation, component), truth_label(results)
+    pictures, truth = kept_fields(results, simulation, component, quantity), truth_label(results)
     shown = frames_to_show(len(results.frames), columns)
     if errors:
         if truth not in pictures or len(pictures) < 2:
@@ -94,6 +103,10 @@ def _draw_fields(
             pictures = {name: array - reference for name, array in pictures.items()}
         scales, shared = symmetric_scales(pictures, shown, size=size_of(reference))
         colours, unit = colour_map("RdBu_r"), "difference to the reference"
+    elif quantity is not None:
+        judged = {truth: pictures[truth]} if truth in pictures else pictures
+        scales, shared = symmetric_scales(judged, shown, size=0.0)
+        colours, unit = colour_map("RdBu_r"), label
     else:
         scales, shared = colour_scales(pictures, truth, shown)
         colours, unit = colour_map("viridis"), _quantity(results, component)
@@ -131,14 +144,14 @@ def pictured(results: Results) -> bool:
 field_strips = figure(
     "fields", section=SECTIONS[1], order=0, when=pictured,
     caption="Fields of one simulation; one scale of colours for all methods at each moment. Grey: not finite.",
-)(_draw_fields)  # fmt: skip
+)(draw_fields)  # fmt: skip
 
 field_errors = figure(
     "field_errors", section=SECTIONS[1], order=1, caption="Difference to the reference in the same simulation.",
     when=lambda results: (
         pictured(results) and results.reference is not None and results.fields(results.reference) is not None
     ),
-)(partial(_draw_fields, errors=True))  # fmt: skip
+)(partial(draw_fields, errors=True))  # fmt: skip
 
 
 def moment_title(results: Results, frame: int) -> str:

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.evaluation.ensembles import wasserstein
 from closura.interruption import Interrupted
+from closura.metrics.ensembles import wasserstein
 from closura.reduced.latent_model import LatentModel
 from closura.reduced.model import decode_all, latent_rollout
 from closura.runs.fitting.frames import FitData

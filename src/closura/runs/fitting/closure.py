@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from closura.evaluation.ensembles import EnsembleScores
 from closura.interruption import Interrupted
+from closura.metrics.ensembles import EnsembleScores
 from closura.reduced.baselines import ClimatologyRecipe
 from closura.reduced.calibration import Calibrated, calibrate
 from closura.reduced.learned import LearnedRecipe

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.evaluation.ensembles import crps_ensemble
+from closura.metrics.ensembles import crps_ensemble
 from closura.reduced.encoding import SpectralEncoding
 from closura.reduced.filters import SpectralCutoff
 from closura.reduced.latent_model import encode_all

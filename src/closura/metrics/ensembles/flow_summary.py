@@ -1,0 +1,151 @@
+"""Everything that is asked of the physics of a flow, gathered block by block, and two flows compared."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+from closura.arrays import Values
+from closura.metrics.ensembles._checks import velocity_of
+from closura.metrics.ensembles._sums import ratio
+from closura.metrics.ensembles.distributions import Histogram, wasserstein
+from closura.metrics.ensembles.flow_statistics import (
+    dissipation,
+    energy_spectrum,
+    kinetic_energy,
+    relative_divergence,
+    resolving_shell,
+)
+from closura.metrics.ensembles.reynolds_stresses import Profiles, ReynoldsStresses, stress_errors
+
+
+@dataclass(frozen=True)
+class FlowSummary:
+    """Statistics of a flow over frames and members.
+
+    Parameters
+    ----------
+    frames
+        Frames that were seen, members counted one by one.
+    energy, dissipation
+        Mean kinetic energy and dissipation of each frame, ``(frame,)``, in the order in which frames came.
+    spectrum
+        Mean energy in shells ``floor(|k|)``; the sum is the mean energy.
+    resolving_shell
+        The shell up to which 99.99 % of the energy lie.
+    divergence
+        The largest relative divergence of any frame.
+    profiles
+        Mean velocity and Reynolds stresses across the flow.
+    energies
+        Histogram of the kinetic energy at points.
+    """
+
+    frames: int
+    energy: Float64[np.ndarray, "frame"]
+    dissipation: Float64[np.ndarray, "frame"]
+    spectrum: Float64[np.ndarray, "shell"]
+    resolving_shell: int
+    divergence: float
+    profiles: Profiles
+    energies: Histogram
+
+
+class FlowStatistics:
+    """Accumulates a :class:`FlowSummary`.
+
+    Parameters
+    ----------
+    reynolds
+        Of the flow, for its dissipation.
+    energy_range, bins
+        Of the histogram of kinetic energy.
+    """
+
+    def __init__(
+        self, reynolds: float | int, *, energy_range: tuple[float, float] = (0.0, 4.0), bins: int = 4000
+    ) -> None:
+        if not reynolds > 0:
+            raise ValueError(f"the Reynolds number must be positive; got {reynolds}")
+        self.reynolds = reynolds
+        self._stresses = ReynoldsStresses()
+        self._energies = Histogram(*energy_range, bins)
+        self._energy: list[np.ndarray] = []
+        self._dissipation: list[np.ndarray] = []
+        self._spectrum: np.ndarray | None = None
+        self._divergence = 0.0
+
+    def add(self, velocity: Values) -> None:
+        """Take frames ``(..., component=2, x, y)``: of one member or all of them.
+
+        Raises
+        ------
+        ValueError
+            If the shape is no velocity's or not that of earlier blocks, or a number is not finite.
+        """
+        field = velocity_of(velocity)
+        field = field.reshape(-1, *field.shape[-3:])
+        energy, spectrum = kinetic_energy(field), energy_spectrum(field).sum(axis=0)
+        if self._spectrum is not None and self._spectrum.shape != spectrum.shape:
+            raise ValueError("all blocks need the same grid; use one accumulator for each")
+        self._stresses.add(field)
+        self._spectrum = spectrum if self._spectrum is None else self._spectrum + spectrum
+        self._energies.add(energy)
+        self._energy.append(energy.mean(axis=(-2, -1)))
+        self._dissipation.append(dissipation(field, self.reynolds))
+        self._divergence = max(self._divergence, float(relative_divergence(field).max()))
+
+    def result(self) -> FlowSummary:
+        """Statistics over everything that was added; ValueError if that is nothing."""
+        profiles = self._stresses.result()
+        assert self._spectrum is not None
+        energy = np.concatenate(self._energy)
+        spectrum = self._spectrum / energy.size
+        return FlowSummary(
+            frames=energy.size,
+            energy=energy,
+            dissipation=np.concatenate(self._dissipation),
+            spectrum=spectrum,
+            resolving_shell=int(resolving_shell(spectrum)),
+            divergence=self._divergence,
+            profiles=profiles,
+            # A copy: what is added later belongs to later results.
+            energies=Histogram(self._energies.lower, self._energies.upper, self._energies.bins).merge(self._energies),
+        )
+
+
+def compare_flows(prediction: FlowSummary, truth: FlowSummary) -> dict[str, float]:
+    """How far the statistics of one flow are from those of another.
+
+    Returns
+    -------
+    ``energy``, ``dissipation``: relative error of the means, with sign. ``spectrum``: root mean square of the
+    difference of decimal logarithms over the shells that hold 99.99 % of the true energy (k = 0 left out; infinite
+    if the prediction has nothing in one of them). ``stress_uu``, ``stress_uv``, ``stress_vv``, ``stress_all``:
+    relative errors of the profiles. ``energy_distance``: Wasserstein-1 of the energy at points;
+    ``dissipation_distance``: of the dissipation of frames.
+
+    Raises
+    ------
+    ValueError
+        If grids or histograms differ.
+    """
+    if prediction.spectrum.shape != truth.spectrum.shape:
+        raise ValueError(f"spectra need the same shells; got {prediction.spectrum.size} and {truth.spectrum.size}")
+    shells = slice(1, max(truth.resolving_shell, 1) + 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.log10(prediction.spectrum[shells]) - np.log10(truth.spectrum[shells])
+    gap = gap[truth.spectrum[shells] > 0]
+    errors = stress_errors(prediction.profiles, truth.profiles)
+
+    def relative(mine: np.ndarray, true: np.ndarray) -> float:
+        return ratio(float(mine.mean() - true.mean()), float(true.mean()))
+
+    return {
+        "energy": relative(prediction.energy, truth.energy),
+        "dissipation": relative(prediction.dissipation, truth.dissipation),
+        "spectrum": float(np.sqrt(np.square(gap).mean())) if gap.size else float("nan"),
+        **{f"stress_{name}": value for name, value in errors.items()},
+        "energy_distance": prediction.energies.distance(truth.energies),
+        "dissipation_distance": wasserstein(prediction.dissipation, truth.dissipation),
+    }
