@@ -118,7 +118,7 @@ def run_benchmark_command(arguments: Sequence[str]) -> Results:
     sweep = Sweep(
         options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
     )
-    use_precision("float64" if configuration is None else getattr(configuration, "precision", "float32"))
+    use_precision("float64" if configuration is None else configuration)
     make = _law_benchmark if configuration is None else partial(_cell_benchmark, configuration)
     benchmark = make(arguments, options, sweep, simulations)
     settings = {

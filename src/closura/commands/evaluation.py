@@ -119,7 +119,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
     )
     if options.save:
         check_replaceable(options.save, overwrite=options.overwrite)
-    use_precision(getattr(configuration, "precision", "float32"))
+    use_precision(configuration)
     if options.start:
         # Beginnings and truth come from the file: no images are needed, and its words describe them.
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}

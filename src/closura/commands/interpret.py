@@ -73,7 +73,7 @@ def run_interpret(arguments: Sequence[str]) -> Study:
     """Parse the command's arguments, interpret, print correlations and equations, write what was asked for."""
     path, options, configuration = parse_interpret(arguments)
     name, outputs = named_closure(path)[0], Outputs(folders={"--out": options.out})
-    use_precision(configuration.precision)
+    use_precision(configuration)
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     closure = load_closure(path, problem.spec)
     with console.status("simulating"):

@@ -125,7 +125,8 @@ def _in_a_line(box: str, prog: str) -> str:
     return re.sub(r"^Error parsing (?=[a-z])|^Error parsing \w+: ", "", told) or f"see {prog} --help"
 
 
-def use_precision(precision: str) -> None:
-    """Let arrays be 64 bits wide where a problem asks for it; once per process, before any array is made."""
+def use_precision(settings: Any) -> None:
+    """Let arrays be 64 bits wide where settings ask for it (``precision="float64"``); once, before any array is made."""
+    precision = settings if isinstance(settings, str) else getattr(settings, "precision", "float32")
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)

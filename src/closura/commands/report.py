@@ -19,6 +19,7 @@ from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.core import Results
+from closura.core.registry import source_of
 from closura.core.results import FILE
 from closura.evaluation import evaluate, write_report
 from closura.files import own_file
@@ -113,7 +114,7 @@ def run_report(arguments: Sequence[str]) -> Path:
         others = ", ".join(name for name in runs if name not in weighing)
         raise ValueError(f"{', '.join(weighing)} weigh fluxes, in double precision: report them apart from {others}")
     for run in runs.values():
-        use_precision(run.configuration.problem.precision)
+        use_precision(run.configuration.problem)
     command = command_line("report", arguments)
     evaluations: dict[str, Results] = {}
     figures: dict[str, dict[str, Path]] = {}
@@ -223,11 +224,12 @@ def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[s
 
 def training_arguments(configuration: TrainConfiguration) -> list[str]:
     """All settings of a training as arguments of ``closura train``, independent of presets."""
-    words: list[str] = [configuration.name]
+    source = source_of(PROBLEMS.find(configuration.name))
+    words: list[str] = [configuration.name if source is None else f"{source.path}:{configuration.name}"]
     nested = {name: name for name in ("learning", "truth", "validation")}
     nested["network"] = CLOSURES.find(configuration.closure).group
     for name, value in to_plain(configuration).items():
-        if name == "name":
+        if name in ("name", "files"):
             continue
         if isinstance(value, dict):
             prefix = f"{nested[name]}." if name in nested else ""

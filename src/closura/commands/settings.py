@@ -36,7 +36,7 @@ def trained_settings(path: str | Path) -> TrainConfiguration | None:
         return None
     plain = read_header(path)["metadata"].get("configuration")
     try:
-        return from_plain(plain) if isinstance(plain, dict) else None
+        return from_plain(plain, load_files=False) if isinstance(plain, dict) else None
     except ValueError:  # of another version: the weights themselves may still be used
         return None
 

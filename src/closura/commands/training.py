@@ -11,6 +11,7 @@ import tyro
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.problems import is_place, named_problem
 from closura.core import Registry
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
@@ -63,7 +64,7 @@ def run_train(arguments: Sequence[str]) -> Any:
         return KINDS[arguments[0]](arguments[1:])
     options, configuration = parse_train(arguments)
     folder = options.run or default_folder(configuration)
-    use_precision(configuration.problem.precision)
+    use_precision(configuration.problem)
     console.print(f"run folder: {folder}", soft_wrap=True)
     with training_bar() as report:
         result = train(
@@ -79,7 +80,7 @@ def run_train(arguments: Sequence[str]) -> Any:
         f"validation {result.validation} at step {configuration.validation.steps} "
         f"(without a closure {result.uncorrected}), {result.updates} updates, "
         f"{result.transitions:.0f} transitions, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate {configuration.name} --closure {shlex.quote(str(folder))}",
+        f"judge it on held-out data: closura evaluate {shlex.quote(arguments[0])} --closure {shlex.quote(str(folder))}",
         soft_wrap=True,
         highlight=False,
     )
@@ -101,6 +102,8 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     defaults, so they are read first; with ``--resume`` the defaults are the run's own settings.
     """
     known = pre_parse(arguments, ("--preset", "--learner", "--closure", "--run"), flags=("--resume",))
+    if arguments and is_place(arguments[0]):
+        named_problem(arguments, "train")
     folder = known["--run"]
     if known["--resume"] and folder and RunFolder(folder).holds_run:
         default = RunFolder(folder).read_configuration()
@@ -108,7 +111,8 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
-        name = arguments[0] if arguments and arguments[0] in PROBLEMS else "advection"
+        found = named_problem(arguments, "train", others=FITTED)
+        name = "advection" if found is None else found.name
         default = train_preset(preset, problem=name, learner=learner, closure=closure)
     kind = _arguments(default)
     group = CLOSURES.find(default.closure).group
@@ -125,7 +129,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         ),
     )  # fmt: skip
     configuration = TrainConfiguration(
-        name=parsed.name, problem=parsed.problem, closure=parsed.closure, network=getattr(parsed, group, None),
+        name=default.name, problem=parsed.problem, closure=parsed.closure, network=getattr(parsed, group, None),
         learner=parsed.learner, learning=parsed.learning, truth=parsed.truth, validation=parsed.validation,
         initial_std=parsed.rest.initial_std, keep_every=parsed.rest.keep_every, log_every=parsed.rest.log_every,
         transitions=parsed.rest.transitions, seed=parsed.rest.seed,
@@ -143,7 +147,10 @@ def _known(registry: Registry[Any], text: str | None) -> str | None:
 
 def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: TrainConfiguration, folder: str) -> None:
     """Refuse names that a run cannot go on with, before their options are asked of the wrong classes."""
-    asked = {"problem": arguments[0] if arguments else None, "learner": known["--learner"]}
+    first = arguments[0] if arguments else None
+    if first and is_place(first):
+        first = family(first).name
+    asked = {"problem": first, "learner": known["--learner"]}
     for what, valid, has in (("problem", PROBLEMS, stored.name), ("learner", LEARNERS, stored.learner)):
         if asked[what] in valid and asked[what] != has:
             raise ValueError(

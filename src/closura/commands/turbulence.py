@@ -95,7 +95,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
     """
     options, configuration = parse_evaluate_flow(arguments)
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
-    use_precision(configuration.precision)
+    use_precision(configuration)
     closures, own_settings = _closures(options, configuration, arguments)
     if options.tune_smagorinsky:
         with console.status("tuning the Smagorinsky constant on training flow"):

@@ -1,13 +1,17 @@
 """The settings of a training: typed, with presets, written beside every result."""
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from closura.closures import CLOSURES, check_place
+from closura.core.registry import load_file, source_of
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.numerics import get_integrator
-from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
+from closura.problems import PROBLEMS, AdvectionConfiguration, BurgersConfiguration, family
 from closura.problems.laws.setup import LawConfiguration
 from closura.runs.truth_bank import TruthConfiguration
 from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
@@ -71,6 +75,9 @@ class TrainConfiguration(Settings):
         Stop after so many transitions even if updates are left; 0 sets no limit.
     seed
         Seed of everything random.
+    files
+        Path and SHA-256 of the files outside the package that define problem, closure and learner; filled in where not
+        given.
     """
 
     name: str = "advection"
@@ -86,6 +93,7 @@ class TrainConfiguration(Settings):
     log_every: Count = 10
     transitions: Natural = 0
     seed: Seed = 0
+    files: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -100,6 +108,10 @@ class TrainConfiguration(Settings):
         check_place(closure, kind.where)
         self._complete("network", f"closure {closure!r}", CLOSURES.find(closure).settings)
         self._complete("learning", f"learner {learner!r}", LEARNERS.find(learner).settings)
+        if not self.files:
+            entries = (kind, CLOSURES.find(closure), LEARNERS.find(learner))
+            outside = dict.fromkeys(tuple(source) for entry in entries if (source := source_of(entry)) is not None)
+            object.__setattr__(self, "files", tuple(outside))
         follows = kind.follows_state(self.problem)
         if follows and self.truth.slots:
             raise ValueError(
@@ -144,18 +156,28 @@ def to_plain(configuration: Any) -> Any:
     return configuration
 
 
-def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
+def from_plain(plain: dict[str, Any], *, load_files: bool = True) -> TrainConfiguration:
     """The configuration that :func:`to_plain` wrote.
 
     Earlier ones have the settings of every closure under its name; that of the chosen one counts.
 
+    Parameters
+    ----------
+    plain
+        What it wrote.
+    load_files
+        Import the files outside the package that it names, where what they define is not known yet and they are as
+        they were.
+
     Raises
     ------
     ValueError
-        If a setting is unknown or a value is refused.
+        If a setting is unknown or a value is refused, or a file is gone or has changed.
     """
     try:
         values = dict(plain)
+        if load_files:
+            _load_files(values)
         for name in ("name", "closure", "learner"):
             if not isinstance(values[name], str):
                 raise ValueError(f"{name} must be text; got {values[name]!r}")
@@ -168,6 +190,20 @@ def from_plain(plain: dict[str, Any]) -> TrainConfiguration:
         return build_settings(TrainConfiguration, values)
     except (KeyError, TypeError, OSError) as error:
         raise ValueError(f"not a configuration of a training: {error}") from error
+
+
+def _load_files(values: Mapping[str, Any]) -> None:
+    named = ((PROBLEMS, values["name"]), (CLOSURES, values["closure"]), (LEARNERS, values["learner"]))
+    missing = [f"{registry.what} {name}" for registry, name in named if name not in registry and ":" not in name]
+    for path, sha256 in values.get("files", ()) if missing else ():
+        file = Path(path)
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            how = "has changed since" if file.is_file() else "is gone"
+            raise ValueError(
+                f"{' and '.join(missing)} of this run came from {path}, which {how}: restore it, or name the file "
+                "first, as in closura evaluate FILE.py"
+            )
+        load_file(file)
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[str]:
