@@ -1,8 +1,12 @@
-"""A baseline, a metric and a figure for the wave of wave.py: one decorated object each."""
+"""A baseline, a metric, a figure and a learner for the wave of wave.py: one decorated object each."""
+
+from dataclasses import dataclass, replace
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 import closura
 
@@ -43,3 +47,58 @@ def heights(results, figure):
         axes.plot(results.times, values, label=name)
     axes.set(xlabel="time", ylabel="error of the largest value (%)")
     axes.legend()
+
+
+@dataclass(frozen=True)
+class OneStepSettings(closura.Settings):
+    """Settings of the learner.
+
+    Parameters
+    ----------
+    updates
+        Number of updates.
+    batch
+        States of each.
+    learning_rate
+        Step size of Adam.
+    """
+
+    updates: closura.Count = 300
+    batch: closura.Count = 16
+    learning_rate: closura.Positive = 3e-3
+
+
+@closura.learner("one-step", settings=OneStepSettings)
+class OneStep(closura.Learner):
+    """The error after a single corrected step from states of the reference."""
+
+    configuration: OneStepSettings = eqx.field(static=True)
+
+    def stages(self):
+        return (self.configuration.updates,)
+
+    def optimiser(self):
+        return optax.adam(self.configuration.learning_rate)
+
+    def begin(self, problem, *, key):
+        return None
+
+    def update(self, problem, state, stage):
+        key, for_states = jax.random.split(jax.random.wrap_key_data(state.key_data))
+        environment = closura.Environment(problem)
+        states = environment.reset_batch_anywhere(self.configuration.batch, 1, key=for_states)
+        weights, rest = eqx.partition(state.closure, eqx.is_inexact_array)
+
+        def loss(weights):
+            closure = eqx.combine(weights, rest)
+            return jnp.mean(jax.vmap(lambda s: environment.step_asking(s, closure)[1].error)(states))
+
+        value, gradient = jax.value_and_grad(loss)(weights)
+        steps, optimiser = self.optimiser().update(gradient, state.optimiser)
+        weights = optax.apply_updates(weights, steps)
+        following = replace(
+            state, closure=eqx.combine(weights, rest), average=weights, optimiser=optimiser,
+            key_data=jax.random.key_data(key), updates=state.updates + 1,
+            transitions=state.transitions + self.configuration.batch,
+        )  # fmt: skip
+        return following, {"loss": value}

@@ -11,6 +11,7 @@ from closura.cli import main
 from closura.core import METRICS, Results
 from closura.core.baseline import BASELINES
 from closura.core.definition import PROBLEMS
+from closura.learners import LEARNERS
 from closura.reporting.figure import FIGURES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -22,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("wave.py", "wave_extras.py"):
         shutil.copy(EXAMPLES / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    for registry in (PROBLEMS, METRICS, FIGURES, BASELINES):
+    for registry in (PROBLEMS, METRICS, FIGURES, BASELINES, LEARNERS):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     return tmp_path
 
@@ -106,3 +107,49 @@ def test_mistakes_are_told_in_a_line(folder: Path, capsys, words: list[str], sai
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+TRAIN = [
+    *("--preset", "quick", "--cells", "16", "--learning.updates", "40", "--truth.slots", "8", "--truth.steps", "16"),
+    *("--truth.blocks", "2", "--validation.simulations", "4", "--validation.steps", "16", "--validation.every", "20"),
+    *("--compact.channels", "8", "--log-every", "20"),
+]
+
+
+def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> None:
+    main(["train", "wave.py", *TRAIN, "--learning.horizons", "4", "--learning.fractions", "1", "--run", "runs/wave"])
+    assert "closura evaluate wave.py --closure runs/wave" in capsys.readouterr().out
+    plain = json.loads(Path("runs/wave/configuration.json").read_text())
+    assert plain["files"][0][0] == str(folder / "wave.py")
+    main(["train", "wave.py", "--run", "runs/wave", "--resume"])
+    main(["evaluate", "wave.py", "--closure", "runs/wave", "--simulations", "4", "--steps", "16", "--no-timing"]
+         + ["--out", "out"])  # fmt: skip
+    found = Results.open("out")
+    assert found.closures == ("wave",)
+    assert found.errors("wave")[:, -1].mean() < found.errors("upwind1")[:, -1].mean()
+    for registry in (PROBLEMS, METRICS, FIGURES, BASELINES):  # as in a new process: the run knows its file
+        registry._entries.pop("wave", None)
+    main(["report", "runs/wave", "--simulations", "2", "--steps", "8", "--no-timing", "--out", "report.html"])
+    assert "wave.py:wave" in Path("report.html").read_text()
+    main(["interpret", "runs/wave", "--simulations", "4", "--step", "2"])
+    assert "found: A =" in capsys.readouterr().out
+    # Another content of the file: the run is judged, and not continued.
+    (folder / "wave.py").write_text((folder / "wave.py").read_text() + "\n# changed\n")
+    with pytest.raises(SystemExit) as left:
+        main(["train", "wave.py", "--run", "runs/wave", "--resume"])
+    assert left.value.code == 2
+    assert "was started with other settings" in capsys.readouterr().err
+    PROBLEMS._entries.pop("wave", None)
+    with pytest.raises(SystemExit):
+        main(["report", "runs/wave", "--out", "report.html"])
+    assert "which has changed since" in capsys.readouterr().err
+
+
+def test_a_learner_of_a_second_file(folder: Path) -> None:
+    main(
+        ["train", "wave.py", "--plugin", "wave_extras.py", "--learner", "one-step", *TRAIN, "--run", "runs/one"]
+        + ["--learning.batch", "8"]
+    )
+    status = json.loads(Path("runs/one/status.json").read_text())
+    assert status["state"] == "finished"
+    assert status["best"] < status["uncorrected"]

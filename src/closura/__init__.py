@@ -47,6 +47,8 @@ _PLACES = {
     "publish": "reporting.publish",
     "simulate": "simulation.simulate",
     # trainings and closures
+    "Environment": "environment",
+    "Learner": "learners.state",
     "build_problem": "problems.registry",
     "load_closure": "interop.closures",
     "train": "runs.training",
@@ -70,9 +72,11 @@ if _TYPE_CHECKING:
     from closura.core.solver import Solver as Solver
     from closura.core.specification import ClosureSpec as ClosureSpec
     from closura.core.transfer import transfer as transfer
+    from closura.environment import Environment as Environment
     from closura.grids import Grid as Grid
     from closura.interop.closures import load_closure as load_closure
     from closura.learners.registry import learner as learner
+    from closura.learners.state import Learner as Learner
     from closura.problems.registry import build_problem as build_problem
     from closura.reporting.figure import figure as figure
     from closura.reporting.publish import publish as publish

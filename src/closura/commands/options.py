@@ -126,7 +126,7 @@ def _in_a_line(box: str, prog: str) -> str:
 
 
 def use_precision(settings: Any) -> None:
-    """Let arrays be 64 bits wide where settings ask for it (``precision="float64"``); once, before any array is made."""
+    """Let arrays be 64 bits wide where settings ask for it (``precision="float64"``), before any array is made."""
     precision = settings if isinstance(settings, str) else getattr(settings, "precision", "float32")
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
