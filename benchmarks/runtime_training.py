@@ -73,7 +73,7 @@ def _problem(c: TrainConfiguration, **changes: Any) -> Problem:
 def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dict[str, Any]:
     """One update of PPO as published: an episode of ``steps`` steps, then a pass over its minibatches."""
     problem = _problem(c, minimum_steps=steps, maximum_steps=steps)
-    learner: Any = LEARNERS[c.learner](c.learning)
+    learner: Any = LEARNERS.find(c.learner)(c.learning)
     policy = build_closure(c, problem, key=jax.random.key(0))
     state = learner.init(problem, policy, key=jax.random.key(1))
     beginning = begin(problem)

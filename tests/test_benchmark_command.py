@@ -49,7 +49,15 @@ def test_advection(tmp_path, capsys, compact):
     assert status == 0
     assert "advection: relative MAE at t = 0.7969, n = 3" in said
     assert {p.name for p in out.iterdir()} == {
-        *("table.md", "table.csv", "fronts.json", "front-published.png", "front-exact.png"),
+        *(
+            "table.md",
+            "table.csv",
+            "fronts.json",
+            "results.nc",
+            "report.html",
+            "front-published.png",
+            "front-exact.png",
+        ),
     }
     found = strict(file)
     assert found == strict(out / "fronts.json")

@@ -249,7 +249,16 @@ def test_the_command(tmp_path, capsys, problem):
     said = capsys.readouterr().out
     assert "relative L2 error at t = 2" in said
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("table.md", "table.csv", "fronts.json", "front-own-t1.png", "front-own-t2.png", "follow-own.png"),
+        *(
+            "table.md",
+            "table.csv",
+            "fronts.json",
+            "results.nc",
+            "report.html",
+            "front-own-t1.png",
+            "front-own-t2.png",
+            "follow-own.png",
+        ),
     }
     found = json.loads((tmp_path / "out" / "fronts.json").read_text())
     assert found["horizons"] == {"correlation > 0.95": 2.0, "correlation > 0.8": 2.0}
