@@ -77,7 +77,7 @@ class Registry(Generic[T]):
         """All names that are known without importing anything."""
         return tuple(dict.fromkeys([*self._points(), *self._entries]))
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._entries or name in self._points()
 
     def __iter__(self) -> Iterator[str]:
