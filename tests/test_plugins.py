@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,12 @@ TRAIN = [
 ]
 
 
+def forget_wave() -> None:
+    PROBLEMS._entries.pop("wave", None)
+    for name in [name for name in sys.modules if name.startswith("closura_file_")]:
+        del sys.modules[name]
+
+
 def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> None:
     main(["train", "wave.py", *TRAIN, "--learning.horizons", "4", "--learning.fractions", "1", "--run", "runs/wave"])
     assert "closura evaluate wave.py --closure runs/wave" in capsys.readouterr().out
@@ -127,8 +134,7 @@ def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> Non
     found = Results.open("out")
     assert found.closures == ("wave",)
     assert found.errors("wave")[:, -1].mean() < found.errors("upwind1")[:, -1].mean()
-    for registry in (PROBLEMS, METRICS, FIGURES, BASELINES):  # as in a new process: the run knows its file
-        registry._entries.pop("wave", None)
+    forget_wave()  # as in a new process: the run knows its file
     main(["report", "runs/wave", "--simulations", "2", "--steps", "8", "--no-timing", "--out", "report.html"])
     assert "wave.py:wave" in Path("report.html").read_text()
     main(["interpret", "runs/wave", "--simulations", "4", "--step", "2"])
@@ -139,7 +145,7 @@ def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> Non
         main(["train", "wave.py", "--run", "runs/wave", "--resume"])
     assert left.value.code == 2
     assert "was started with other settings" in capsys.readouterr().err
-    PROBLEMS._entries.pop("wave", None)
+    forget_wave()
     with pytest.raises(SystemExit):
         main(["report", "runs/wave", "--out", "report.html"])
     assert "which has changed since" in capsys.readouterr().err
