@@ -137,7 +137,7 @@ def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> Non
     forget_wave()  # as in a new process: the run knows its file
     main(["report", "runs/wave", "--simulations", "2", "--steps", "8", "--no-timing", "--out", "report.html"])
     assert "wave.py:wave" in Path("report.html").read_text()
-    main(["interpret", "runs/wave", "--simulations", "4", "--step", "2"])
+    main(["interpret", "runs/wave", "--simulations", "4", "--step", "3"])
     assert "found: A =" in capsys.readouterr().out
     # Another content of the file: the run is judged, and not continued.
     (folder / "wave.py").write_text((folder / "wave.py").read_text() + "\n# changed\n")
