@@ -194,7 +194,11 @@ def from_plain(plain: dict[str, Any], *, load_files: bool = True) -> TrainConfig
 
 def _load_files(values: Mapping[str, Any]) -> None:
     named = ((PROBLEMS, values["name"]), (CLOSURES, values["closure"]), (LEARNERS, values["learner"]))
-    missing = [f"{registry.what} {name}" for registry, name in named if name not in registry and ":" not in name]
+    missing = [
+        f"{registry.what} {name}"
+        for registry, name in named
+        if isinstance(name, str) and name not in registry and ":" not in name
+    ]
     for path, sha256 in values.get("files", ()) if missing else ():
         file = Path(path)
         if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
