@@ -27,12 +27,13 @@ import jax.numpy as jnp
 import numpy as np
 from timing import Case, Solver, Time, Trusted, begin, markdown, measure, number, repeat
 
+from closura.learners import LEARNERS
 from closura.learners.bptts import BPTTS
 from closura.learners.collection import minibatches
 from closura.problems import Problem, build_problem, simulate_truth, with_store
 from closura.runs.configuration import TrainConfiguration
 from closura.runs.presets import train_preset
-from closura.runs.training import LEARNERS, build_closure, validation_error
+from closura.runs.training import build_closure, validation_error
 
 # Shares of the time of a training in percent: the paper's, and the published code's on one processor thread, tests
 # left out (its environment step holds both solvers).

@@ -135,7 +135,7 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
             for n in (1, 10, 50):
                 compare(done.fields[slot, n, 0], data, f"{name}_{n}", tolerance)
                 error = np.abs(data[f"{name}_{n}"] - data[f"fgs_{n}"].astype(np.float64)).mean()
-                assert float(done.error[slot, n]) == pytest.approx(error, abs=tolerance)
+                assert float(done.values["error"][slot, n]) == pytest.approx(error, abs=tolerance)
     for slot, data in enumerate(references):
         for n in (1, 10, 50):
             compare(store.truth[slot, n, 0], data, f"fgs_{n}", tolerance)
