@@ -262,7 +262,7 @@ def test_the_command(tmp_path, capsys, problem):
     }
     found = json.loads((tmp_path / "out" / "fronts.json").read_text())
     assert found["horizons"] == {"correlation > 0.95": 2.0, "correlation > 0.8": 2.0}
-    by_name = {c["name"]: c for c in found["methods"]}
+    by_name = {c["name"]: c for c in found["contenders"]}
     idle, base = by_name["idle"], by_name["no model 12 dt 0.2"]
     assert idle["errors"]["own"]["2"]["mean"] == pytest.approx(base["errors"]["own"]["2"]["mean"], rel=1e-3)
     assert idle["horizons"]["own"]["correlation > 0.8"]["mean"] > 0
