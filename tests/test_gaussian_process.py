@@ -179,10 +179,12 @@ def test_storage(fitted, tmp_path):
     published = PublishedGaussianProcessRecipe(modes=2).fit(filtered, full, key=jax.random.key(0))
     for closure in (fitted, published):
         again, _ = load_reconstruction(save_reconstruction(tmp_path / "closure.safetensors", closure))
+        # The same numbers lie elsewhere in memory, and on some processors their products round differently.
         for a, b in zip(again.mean_and_std(filtered), closure.mean_and_std(filtered), strict=True):
-            np.testing.assert_array_equal(a, b)
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
         key = jax.random.key(3)
-        np.testing.assert_array_equal(again.sample(filtered, 2, key=key), closure.sample(filtered, 2, key=key))
+        drawn = closure.sample(filtered, 2, key=key)
+        np.testing.assert_allclose(again.sample(filtered, 2, key=key), drawn, rtol=1e-9, atol=1e-11)
 
 
 def test_published_recipe():
