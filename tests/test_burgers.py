@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from closura import cli
+from closura.core.transfer import trigonometric_interpolation
 from closura.environment import Environment
 from closura.fields import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
 from closura.grids import Grid
@@ -26,7 +27,6 @@ from closura.problems import (
     judged_on,
 )
 from closura.problems.burgers import ORIENTATIONS, Turn, turned
-from closura.problems.burgers_finer import trigonometric_interpolation
 from closura.problems.burgers_setup import published
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition

@@ -9,6 +9,7 @@ import pytest
 from law_results import value
 
 from closura.core import Metric, Role
+from closura.core.transfer import interpolation
 from closura.evaluation import evaluate
 from closura.evaluation.fronts.advection import AdvectionStepper
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
@@ -18,7 +19,7 @@ from closura.grids import Grid
 from closura.metrics.pareto import Fronts, on_front, paired
 from closura.metrics.statistics import aggregate
 from closura.numerics import block_mean, courant_limit, get_integrator, subsample
-from closura.numerics.transfer import check_grids, interpolate, interpolation, transfer
+from closura.numerics.transfer import check_grids, interpolate, transfer
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import AdvectionSolver
 from closura.problems.burgers import BurgersSolver

@@ -77,10 +77,6 @@ class ProblemDefinition:
         """As :meth:`build`."""
         return self.build(settings, split, data_dir=data_dir)
 
-    def part(self, settings: Any, kind: type[Any]) -> Any:
-        """One group of settings out of all."""
-        return kind(**{f.name: getattr(settings, f.name) for f in fields(kind)})
-
     def names(self, *kinds: type[Any]) -> tuple[str, ...]:
         """Names of the settings in groups."""
         return tuple(f.name for kind in kinds for f in fields(kind))

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from closura.grids import Grid
+from closura.numerics.restriction import block_mean, subsample
 
 Kind = Literal["linear", "cubic", "trigonometric"]
 Restriction = Callable[[Float[Array, "component *fine"], int], Float[Array, "component *coarse"]]
@@ -62,7 +63,7 @@ def transfer(
         return field
     ratios = {n // m if n % m == 0 else 0 for n, m in zip(shape, grid.shape, strict=True)}
     if len(ratios) == 1 and (ratio := ratios.pop()) > 0:
-        return (restrict or (_block_mean if centred else _subsample))(field, ratio)
+        return (restrict or (block_mean if centred else subsample))(field, ratio)
     for axis, (n, m) in enumerate(zip(shape, grid.shape, strict=True), start=1):
         if n != m:
             weights = jnp.asarray(interpolation(n, m, kind, centred=centred, seam=seam), field.dtype)
@@ -111,12 +112,3 @@ def trigonometric_interpolation(n: int, points: np.ndarray) -> Float64[np.ndarra
     if n % 2 == 0:
         weights = weights + np.cos(phase * (n // 2))
     return np.asarray(weights / n)
-
-
-def _subsample(field: Float[Array, "component *fine"], ratio: int) -> Float[Array, "component *coarse"]:
-    return field[(slice(None), *[slice(None, None, ratio)] * (field.ndim - 1))]
-
-
-def _block_mean(field: Float[Array, "component *fine"], ratio: int) -> Float[Array, "component *coarse"]:
-    blocks = [length for size in field.shape[1:] for length in (size // ratio, ratio)]
-    return field.reshape(field.shape[0], *blocks).mean(axis=tuple(range(2, 2 * field.ndim, 2)))

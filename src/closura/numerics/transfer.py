@@ -10,53 +10,13 @@ are interpolated, axis by axis, with weights that sum to one:
 Points of a grid lie at ``i / n`` (``centred=False``) or in the middle of cells, at ``(i + 1/2) / n``.
 """
 
-from collections.abc import Callable
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64
+from jaxtyping import Array, Float
 
-from closura.problems.burgers_finer import trigonometric_interpolation
-
-Kind = Literal["linear", "cubic", "trigonometric"]
-Restriction = Callable[[Float[Array, "component *fine"], int], Float[Array, "component *coarse"]]
-
-
-def interpolation(n: int, m: int, kind: Kind, *, centred: bool, seam: bool = False) -> Float64[np.ndarray, "m n"]:
-    """Matrix from ``n`` periodic samples to the ``m`` points of another grid of the same length.
-
-    With ``seam`` (cubic) samples jump between the last and the first: nothing reaches across, and between these two the
-    interpolant is linear, as in :func:`closura.problems.characteristics.cubic`.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, or there are too few samples for it.
-    """
-    places = (np.arange(m) + 0.5) * n / m - 0.5 if centred else np.arange(m) * n / m
-    if kind == "trigonometric":
-        return trigonometric_interpolation(n, places)
-    if kind not in ("linear", "cubic"):
-        raise ValueError(f"unknown interpolation {kind!r}; valid: linear, cubic, trigonometric")
-    nodes = np.arange(2) if kind == "linear" else np.arange(-1, 3)
-    if n < len(nodes):
-        raise ValueError(f"{kind} interpolation needs at least {len(nodes)} points; got {n}")
-    low = np.floor(places)
-    first = low + nodes[0]
-    if seam:
-        first = np.where(low >= n - 1, n - 1, np.clip(first, 0, n - len(nodes)))
-    matrix = np.zeros((m, n))
-    for node in range(len(nodes)):
-        others = np.asarray([k for k in range(len(nodes)) if k != node])
-        weights = np.prod((places - first)[:, None] - others, axis=1) / np.prod(node - others)
-        if seam:
-            share = places - low
-            weights = np.where(low >= n - 1, (1 - share, share, 0 * share, 0 * share)[node], weights)
-        np.add.at(matrix, (np.arange(m), (first.astype(np.int64) + node) % n), weights)
-    return matrix
+from closura.core.transfer import Kind, Restriction, interpolation
 
 
 def interpolate(
@@ -89,7 +49,7 @@ def transfer(n: int, m: int, restrict: Restriction, *, kind: Kind, centred: bool
     restrict
         The problem's restriction, ``restrict(field, ratio)``.
     kind, centred, seam
-        See the module's text and :func:`interpolation`.
+        See the module's text and :func:`closura.core.transfer.interpolation`.
     """
     if n % m == 0:
         return Transfer(n // m, restrict, None)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closura.core.transfer import trigonometric_interpolation
 from closura.grids import Grid
 from closura.numerics import block_mean
 from closura.problems.burgers import BurgersSolver, Parameters, Velocity
@@ -51,14 +52,3 @@ class FinerTarget(Target):
     def observe(self, target: tuple[Float[Array, "2 *finer"], Float[Array, ""]]) -> Velocity:
         """Means over blocks."""
         return block_mean(target[0], self.ratio)
-
-
-def trigonometric_interpolation(n: int, points: np.ndarray) -> np.ndarray:
-    """Matrix from ``n`` periodic samples to values at ``points``, in units of the spacing: ``(points, n)``."""
-    half = (n - 1) // 2
-    k = np.arange(1, half + 1)
-    phase = 2 * np.pi * (np.asarray(points)[:, None] - np.arange(n)[None]) / n
-    weights = 1 + 2 * np.cos(phase[..., None] * k).sum(axis=-1)
-    if n % 2 == 0:
-        weights = weights + np.cos(phase * (n // 2))
-    return weights / n

@@ -1,19 +1,15 @@
 """Pieces of a page: no network, no script, readable on a phone."""
 
-import base64
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from closura.plain import plain
+from closura.reporting.picture import data_uri
 from closura.streams import printable
 
-MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --faint: #5c6670; --line: #d5dae0;
   --soft: #f4f6f8; --strong: #e8f1fa; }
@@ -91,27 +87,11 @@ def figure(path: Path, caption: str, described: str) -> str:
     FileNotFoundError
         If it is missing.
     """
-    kind = MEDIA_TYPES.get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(f"cannot show {path.name} in a page; expected one of {', '.join(MEDIA_TYPES)}")
-    content = base64.b64encode(small(path)).decode()
     return (
-        f'<figure><div class="scroll"><img src="data:{kind};base64,{content}" '
+        f'<figure><div class="scroll"><img src="{data_uri(path)}" '
         f'alt="{escape(f"{caption} {described}", quote=True)}"></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
-
-
-def small(path: Path) -> bytes:
-    """The file's bytes; pictures with a palette of 256 colours where that is smaller (a third, for figures)."""
-    content = path.read_bytes()
-    if path.suffix.lower() != ".png":
-        return content
-    with Image.open(path) as image:
-        reduced = BytesIO()
-        flat = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-        flat.save(reduced, "PNG", optimize=True)
-    return min(content, reduced.getvalue(), key=len)
 
 
 def details(heading: str, value: Any) -> str:
