@@ -30,7 +30,7 @@ from closura.commands.settings import trained_settings
 from closura.core import Results
 from closura.evaluation import evaluate
 from closura.grids import Grid
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.metrics.statistics import mean_interval
 from closura.numerics import Scheme, subsample
 from closura.plain import plain

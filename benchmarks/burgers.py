@@ -21,7 +21,7 @@ import numpy as np
 
 from closura.commands.evaluation import evaluation_key
 from closura.evaluation import evaluate
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.problems import build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment

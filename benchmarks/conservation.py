@@ -25,7 +25,7 @@ import numpy as np
 from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
 from closura.evaluation import evaluate
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Dynamics, Problem, TruthStore, advection, simulate_truth
 from closura.problems.actions import ACTION_FORMS

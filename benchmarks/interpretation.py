@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from closura.commands.evaluation import evaluation_key
-from closura.files import write_atomically
-from closura.interop import load_closure
 from closura.interpretation import interpret, interpretation_figure
+from closura.io.closures import load_closure
+from closura.io.files import write_atomically
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.advection_setup import paper
 from closura.runs.environment import describe_environment

@@ -20,7 +20,7 @@ import numpy as np
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import use_precision
 from closura.evaluation import evaluate
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import BurgersConfiguration, build_problem
 from closura.problems.burgers_setup import published

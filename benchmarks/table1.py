@@ -15,7 +15,7 @@ from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
 from closura.core import Results
 from closura.evaluation import evaluate, paired_difference, summary
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.advection_setup import paper

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.fields.collages import Collages
-from closura.fields.velocities import vortex_field
 from closura.grids import Grid
+from closura.initial.collages import Collages
+from closura.initial.velocities import vortex_field
 from closura.problems import AdvectionConfiguration, Draw, advection, as_trained, judged_on
 from closura.problems.advection import AdvectionDynamics, AdvectionSolver, AdvectionTarget
 from closura.problems.advection_setup import paper

@@ -16,7 +16,8 @@ from closura.commands.closures import named_closure
 from closura.commands.settings import trained_settings
 from closura.core import ClosureSpec
 from closura.evaluation import evaluate
-from closura.interop import load_closure, save_weights
+from closura.io.closures import load_closure
+from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, advection, as_trained
 from closura.problems.advection_setup import paper
 

@@ -8,7 +8,7 @@ import pytest
 
 from closura.cli import main
 from closura.closures import build
-from closura.interop import save_weights
+from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, build_problem
 from closura.problems.laws.dynamics import weights_spec
 

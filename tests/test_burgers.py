@@ -13,8 +13,8 @@ import pytest
 from closura import cli
 from closura.core.transfer import trigonometric_interpolation
 from closura.environment import Environment
-from closura.fields import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
 from closura.grids import Grid
+from closura.initial import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
 from closura.interpretation.collect import action_scale
 from closura.numerics import block_mean
 from closura.problems import (

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from closura.environment import Environment, EnvironmentState
-from closura.interop.published import load_published
+from closura.io.published import load_published
 from closura.problems import BurgersConfiguration, Draw, Problem, burgers
 from closura.problems.burgers_setup import published
 

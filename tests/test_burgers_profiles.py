@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from closura.fields.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d, line_of_plane
-from closura.fields.burgers_profiles import (
+from closura.initial.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d, line_of_plane
+from closura.initial.burgers_profiles import (
     BURGERS_1D,
     EVALUATION_1D,
     SINE_AMPLITUDE,
@@ -12,7 +12,7 @@ from closura.fields.burgers_profiles import (
     burgers_1d,
     smooth_sine_shift,
 )
-from closura.fields.random_burgers import RANDOM_BURGERS, random_burgers
+from closura.initial.random_burgers import RANDOM_BURGERS, random_burgers
 
 VALUES = {
     "smooth-sine": [(0.25, 1.591549430918953), (0.75, -1.591549430918953)],

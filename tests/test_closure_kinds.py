@@ -16,9 +16,9 @@ import closura
 from closura.closures import CLOSURES, ActorCritic, CompactConfiguration, build
 from closura.commands.training import default_folder, parse_train
 from closura.core import ClosureSpec
-from closura.interop import load_weights, save_weights
-from closura.interop.earlier import earlier_layout, todays_layout
-from closura.interop.weights import named_weights
+from closura.io.earlier import earlier_layout, todays_layout
+from closura.io.tensor_files import packed, read_arrays, read_header_text
+from closura.io.weights import load_weights, named_weights, save_weights
 from closura.learners import LEARNERS, PPO, PPOConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection
 from closura.problems.laws.dynamics import weights_spec
@@ -26,7 +26,6 @@ from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, Vali
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import train_preset
-from closura.tensor_files import packed, read_arrays, read_header_text
 
 CELLS = ClosureSpec(("q", "u", "v"), ("a", "b"), ("periodic", "periodic"), acts_on=(0, 1), scale=0.1, velocity=(1, 2))
 SPECS = {"cells": (CELLS, (3, 10, 8)), "interfaces": (weights_spec(2), (6, 12))}

@@ -13,7 +13,7 @@ from closura.closures import ActorCritic, Normal, build, compact, ircnn
 from closura.closures.convolution import plain_convolutions
 from closura.closures.networks import ACTIVATIONS, ConvolutionStack
 from closura.core import ClosureSpec
-from closura.interop import load_published
+from closura.io.published import load_published
 
 ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"))
 BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))

@@ -12,7 +12,7 @@ from closura.cli import main
 from closura.commands import data as data_command
 from closura.commands import downloads
 from closura.interruption import Interrupted
-from closura.locks import locked
+from closura.io.locks import locked
 from closura.trajectories import GenerationConfiguration, open_flow
 
 TINY = ["--grid", "16", "--trajectories", "2", "--duration", "0.6", "--interval", "0.12", "--transient", "0.5"]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from closura.fields.burgers_plane import burgers_2d
-from closura.fields.burgers_profiles import BURGERS_1D, SINE_AMPLITUDE, accelerating_shock, burgers_1d, line_condition
-from closura.fields.initial import InitialCondition
-from closura.fields.random_burgers import RANDOM_BURGERS
+from closura.initial.burgers_plane import burgers_2d
+from closura.initial.burgers_profiles import BURGERS_1D, SINE_AMPLITUDE, accelerating_shock, burgers_1d, line_condition
+from closura.initial.initial import InitialCondition
+from closura.initial.random_burgers import RANDOM_BURGERS
 from closura.problems.laws.entropy import entropy_solution, plane_entropy_solution, shock_positions
 from closura.problems.laws.published_references import FORMULA, IMPLICIT_REACH, published_reference
 

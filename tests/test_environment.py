@@ -11,7 +11,7 @@ import pytest
 
 from closura.closures import ActorCritic
 from closura.environment import Environment, EnvironmentState, Timestep
-from closura.interop.published import load_published
+from closura.io.published import load_published
 from closura.problems import (
     AdvectionConfiguration,
     Beginning,

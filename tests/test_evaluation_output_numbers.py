@@ -9,7 +9,7 @@ from made_results import method, read_csv, results
 from rich.console import Console
 
 from closura.core import Results, Role
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.metrics.comparison import improvement_per_simulation, paired_difference
 from closura.metrics.statistics import (
     mean_interval,

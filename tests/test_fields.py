@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.fields import (
+from closura.initial import (
     VELOCITIES,
     ImageSampler,
     PeriodicTrainVelocity,

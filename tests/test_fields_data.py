@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from closura.fields import DATASETS, ImageSampler, fetch, grey_values, load_images, read_idx
-from closura.fields import download as download_module
+from closura.initial import DATASETS, ImageSampler, fetch, grey_values, load_images, read_idx
+from closura.initial import download as download_module
 
 
 def idx_bytes(array: np.ndarray, code: int = 0x08) -> bytes:

@@ -15,10 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from closura.files import check_file, check_folder, replaced_folder, write_atomically
-from closura.locks import FolderInUse, lock_of, locked
+from closura.io.files import check_file, check_folder, replaced_folder, write_atomically
+from closura.io.locks import FolderInUse, lock_of, locked
+from closura.io.streams import LastingStream, lasting_streams
 from closura.seeds import check_seed, key_of
-from closura.streams import LastingStream, lasting_streams
 
 
 def run(code: str, *arguments: str, **keywords) -> subprocess.CompletedProcess:
@@ -166,7 +166,7 @@ class TestLocks:
         assert path.read_text() == "another's"
 
     def test_other_processes_are_refused(self, tmp_path: Path) -> None:
-        code = "import sys; from closura.locks import locked\nwith locked(sys.argv[1], 'data set'): print('got it')"
+        code = "import sys; from closura.io.locks import locked\nwith locked(sys.argv[1], 'data set'): print('got it')"
         with locked(tmp_path / "run"):
             refused = run(code, str(tmp_path / "run"))
         assert "FolderInUse: the data set" in refused.stderr
@@ -176,7 +176,7 @@ class TestLocks:
     def test_a_lock_of_a_killed_process_is_taken_over(self, tmp_path: Path) -> None:
         code = """
         import os, signal, sys
-        from closura.locks import locked
+        from closura.io.locks import locked
         held = locked(sys.argv[1]); held.__enter__()
         os.kill(os.getpid(), signal.SIGKILL)
         """
@@ -195,7 +195,7 @@ class TestLocks:
             pass
 
     def test_where_the_system_has_no_locks_the_file_decides(self, tmp_path: Path, monkeypatch) -> None:
-        monkeypatch.setattr("closura.locks.fcntl", None)
+        monkeypatch.setattr("closura.io.locks.fcntl", None)
         path = lock_of(tmp_path / "run")
         host = socket.gethostname()
         path.write_text(json.dumps({"host": host, "process": os.getppid(), "since": 0.0}))
@@ -255,7 +255,7 @@ class TestStreams:
     def test_no_work_is_lost_to_a_closed_pipe_or_a_full_disk(self, tmp_path: Path, name: str, full: bool) -> None:
         code = """
         import sys
-        from closura.streams import lasting_streams
+        from closura.io.streams import lasting_streams
         with lasting_streams():
             for _ in range(10_000): print("line", file=sys.stderr if sys.argv[1] == "stderr" else sys.stdout)
             open(sys.argv[2], "w").write("done")
@@ -285,7 +285,7 @@ class TestStreams:
 
 def test_a_file_that_is_printed_to_is_not_replaced(tmp_path: Path) -> None:
     """``--json x > x``: what is printed after the results would go to a file that has no name any more."""
-    code = "import sys; from closura.files import check_file; check_file(sys.argv[1])"
+    code = "import sys; from closura.io.files import check_file; check_file(sys.argv[1])"
     out = tmp_path / "x"
     for name in (str(out), "/dev/stdout"):
         with open(out, "w") as file:

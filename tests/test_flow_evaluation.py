@@ -28,7 +28,7 @@ from closura.evaluation.flows.long_runs import fates
 from closura.evaluation.flows.model_truth import reference_trajectories
 from closura.evaluation.flows.rollouts import _write, close
 from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
-from closura.locks import FolderInUse, locked
+from closura.io.locks import FolderInUse, locked
 from closura.plain import plain
 from closura.reduced.baselines import Climatology, Persistence
 from closura.reduced.filters import SpectralCutoff

@@ -16,7 +16,7 @@ from closura.evaluation import evaluate
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, scheme_of, seen, solver
 from closura.evaluation.fronts.flows import WATCHES, usual_grids
-from closura.interop import save_weights
+from closura.io.weights import save_weights
 from closura.metrics.pareto import Fronts
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
 from closura.problems.kolmogorov.dynamics import on_grid

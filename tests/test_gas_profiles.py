@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from closura.fields.gas_plane import EULER_2D, euler_2d, extended, line_of
-from closura.fields.gas_profiles import EULER_1D, euler_1d, riemann_sides
-from closura.fields.random_gas import fastest_wave, random_gas, random_tube, resembles_named
+from closura.initial.gas_plane import EULER_2D, euler_2d, extended, line_of
+from closura.initial.gas_profiles import EULER_1D, euler_1d, riemann_sides
+from closura.initial.random_gas import fastest_wave, random_gas, random_tube, resembles_named
 from closura.problems.laws.riemann import star_state
 
 GAMMA = 1.4

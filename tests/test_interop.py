@@ -22,22 +22,15 @@ from safetensors import safe_open
 
 from closura.closures import build, compact
 from closura.core import ClosureSpec
-from closura.interop import (
-    fetch_published,
-    load_closure,
-    load_published,
-    load_weights,
-    read_header,
-    save_weights,
-)
-from closura.interop import published as published_module
-from closura.interop.published import PUBLISHED, content_hash, read_arrays
-from closura.interop.torch_files import TorchFileError, read_torch_file
-from closura.interop.weights import WeightsError
+from closura.io import published as published_module
+from closura.io.closures import load_closure
+from closura.io.published import PUBLISHED, content_hash, fetch_published, load_published, read_arrays
+from closura.io.tensor_files import read_npz
+from closura.io.torch_files import TorchFileError, read_torch_file
+from closura.io.weights import WeightsError, load_weights, read_header, save_weights
 from closura.problems.laws.methods import stencil_size
 from closura.reduced import load_reconstruction
 from closura.reduced.stored import read_stored, write_stored
-from closura.tensor_files import read_npz
 
 ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))

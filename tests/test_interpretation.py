@@ -19,7 +19,6 @@ from closura.cli import main
 from closura.closures import build
 from closura.commands.interpret import parse_interpret
 from closura.grids import Grid
-from closura.interop import load_closure, save_weights
 from closura.interpretation import (
     Factor,
     Moments,
@@ -44,6 +43,8 @@ from closura.interpretation import (
     truncation_of,
     write_equation,
 )
+from closura.io.closures import load_closure
+from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, AdvectionSolver, advection
 from closura.problems.advection_setup import paper
 from closura.problems.burgers import BurgersSolver

@@ -21,11 +21,11 @@ import pytest
 import safetensors.numpy
 from test_runs import TINY
 
-from closura import files
 from closura.cli import main
-from closura.interop.weights import read_header
 from closura.interruption import Interrupted
-from closura.locks import FolderInUse, lock_of
+from closura.io import files
+from closura.io.locks import FolderInUse, lock_of
+from closura.io.weights import read_header
 from closura.problems import kept
 from closura.problems.kept import kept_truth
 from closura.problems.registry import build_problem

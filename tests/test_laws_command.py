@@ -12,7 +12,7 @@ from closura.cli import main
 from closura.closures import build
 from closura.commands.laws import parse_evaluate_law, run_evaluate_law
 from closura.core import Results
-from closura.interop import save_weights
+from closura.io.weights import save_weights
 from closura.problems.laws.dynamics import weights_spec
 
 OPTIONS = {"form": "published"}

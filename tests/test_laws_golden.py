@@ -10,7 +10,7 @@ import pytest
 from law_results import value
 
 from closura.environment import Environment
-from closura.interop.published_weno import load_weno_agent
+from closura.io.published_weno import load_weno_agent
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.methods import classical, learned

@@ -12,7 +12,7 @@ import pytest
 
 from closura.closures import build
 from closura.environment import Environment
-from closura.interop.published import convert, load_published
+from closura.io.published import convert, load_published
 from closura.learners import (
     A2C,
     BPTTS,

@@ -14,7 +14,7 @@ from closura.commands.interpret import parse_interpret
 from closura.commands.settings import physics_of, trained_settings
 from closura.commands.training import parse_train
 from closura.evaluation import evaluate
-from closura.interop import save_weights
+from closura.io.weights import save_weights
 from closura.problems import build_problem
 from closura.reporting.publish import remove_stale, trained_steps
 from closura.runs import RunError, RunFolder, TrainConfiguration, train

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.fields import TRAIN2_SETS, train_field
-from closura.interop.published import load_published
+from closura.initial import TRAIN2_SETS, train_field
+from closura.io.published import load_published
 from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
 from closura.problems.burgers_setup import published
 from closura.simulation.evaluate import rollout

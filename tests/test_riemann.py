@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from closura.fields.gas_plane import euler_2d
-from closura.fields.gas_profiles import EULER_1D, euler_1d, riemann_sides, tube
-from closura.fields.random_gas import random_tube
+from closura.initial.gas_plane import euler_2d
+from closura.initial.gas_profiles import EULER_1D, euler_1d, riemann_sides, tube
+from closura.initial.random_gas import random_tube
 from closura.problems.laws.riemann import (
     exact_riemann,
     exact_riemann_plane,

@@ -22,7 +22,7 @@ import safetensors.numpy
 
 from closura.closures import CompactConfiguration
 from closura.commands.evaluation import evaluation_key
-from closura.interop.weights import WeightsError, load_weights, read_header
+from closura.io.weights import WeightsError, load_weights, read_header
 from closura.learners import BPTTS, LEARNERS, BPTTSConfiguration, LearnerKind, LearnerState, PPOConfiguration, averaged
 from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
 from closura.runs import (

@@ -19,7 +19,8 @@ from closura.commands.closures import named_closure
 from closura.commands.laws import run_evaluate_law
 from closura.commands.settings import trained_settings
 from closura.evaluation import evaluate
-from closura.interop import load_closure, read_header
+from closura.io.closures import load_closure
+from closura.io.weights import read_header
 from closura.problems import (
     BurgersConfiguration,
     TurbulenceConfiguration,

@@ -14,11 +14,11 @@ from closura.cli import main
 from closura.commands.console import _Console, fail, work_bar
 from closura.commands.demo import _show as show_demo
 from closura.core import MethodResult, Results, Role
+from closura.io.streams import LastingStream, printable
 from closura.reporting.benchmark.tables import number
 from closura.reporting.formatting import bounded, short, times
 from closura.reporting.table import print_tables
 from closura.reporting.terminal import print_rows
-from closura.streams import LastingStream, printable
 
 HEADINGS = ["method", "relative error (%) at step 50", "median", "ms per step", "compared with"]
 ROWS = [

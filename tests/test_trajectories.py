@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from closura.locks import FolderInUse
+from closura.io.locks import FolderInUse
 from closura.trajectories import (
     FlowDescription,
     FlowWriter,

@@ -20,7 +20,7 @@ import xarray as xr
 import zarr
 
 from closura.interruption import Interrupted
-from closura.locks import FolderInUse
+from closura.io.locks import FolderInUse
 from closura.numerics.fourier import restrict_spectrally
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.trajectories import (

@@ -3,7 +3,7 @@
 ``dir(closura)`` lists the public names; each is imported when it is first used. What they are made of stands in the
 rooms: :mod:`closura.core` (cases, solvers, methods, metrics, results, registries), :mod:`closura.problems`,
 :mod:`closura.closures`, :mod:`closura.learners`, :mod:`closura.simulation`, :mod:`closura.metrics`,
-:mod:`closura.reporting`, :mod:`closura.interop`.
+:mod:`closura.reporting`, :mod:`closura.io`.
 """
 
 from importlib import import_module as _import_module
@@ -50,7 +50,7 @@ _PLACES = {
     "Environment": "environment",
     "Learner": "learners.state",
     "build_problem": "problems.registry",
-    "load_closure": "interop.closures",
+    "load_closure": "io.closures",
     "train": "runs.training",
 }
 
@@ -74,7 +74,7 @@ if _TYPE_CHECKING:
     from closura.core.transfer import transfer as transfer
     from closura.environment import Environment as Environment
     from closura.grids import Grid as Grid
-    from closura.interop.closures import load_closure as load_closure
+    from closura.io.closures import load_closure as load_closure
     from closura.learners.registry import learner as learner
     from closura.learners.state import Learner as Learner
     from closura.problems.registry import build_problem as build_problem

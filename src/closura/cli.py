@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
 from closura.entries import ENTRIES
-from closura.streams import lasting_streams
+from closura.io.streams import lasting_streams
 
 PROBLEMS = (*ENTRIES["closura.problems"], "kolmogorov-closure", "kolmogorov-rom")
 

@@ -6,7 +6,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from closura.streams import printable
+from closura.io.streams import printable
 
 
 class NotAllWritten(RuntimeError):

@@ -20,8 +20,8 @@ from closura.core import Results
 from closura.core.results import FILE
 from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
 from closura.evaluation.fronts.laws import law_benchmark
-from closura.files import check_folder, write_atomically
-from closura.interop import load_closure
+from closura.io.closures import load_closure
+from closura.io.files import check_folder, write_atomically
 from closura.parts import Parts
 from closura.problems import Dynamics, build_problem
 from closura.problems.laws.catalogue import LAW_PROBLEMS

@@ -7,11 +7,11 @@ from typing import Any
 
 from closura.commands.options import pre_parse
 from closura.commands.settings import trained_settings
+from closura.io.streams import printable
 from closura.problems import Problem, as_trained, build_problem, judged_on
 from closura.problems.laws.methods import shipped
 from closura.runs import RunFolder
 from closura.runs.presets import problem_preset
-from closura.streams import printable
 
 LONGEST = 255
 """Characters of a closure's name."""

@@ -18,8 +18,8 @@ from rich.progress import (
 from rich.status import Status
 from rich.text import Text
 
+from closura.io.streams import printable
 from closura.runs.training import Progress as Row
-from closura.streams import printable
 
 
 class _Console(Console):

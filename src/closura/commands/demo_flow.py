@@ -24,7 +24,7 @@ from closura.commands.fitting import run_train_closure, run_train_model
 from closura.commands.flows import run_evaluate_closure, run_evaluate_model, run_rollout
 from closura.commands.options import parse
 from closura.commands.results import Outputs
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.parts import NotAllWritten, Parts
 from closura.runs import RunFolder
 from closura.trajectories import open_flow

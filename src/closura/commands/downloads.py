@@ -8,8 +8,8 @@ import tyro
 
 from closura.commands.console import console
 from closura.commands.options import argument, parse
-from closura.fields import fetch
-from closura.interop.published import fetch_published
+from closura.initial import fetch
+from closura.io.published import fetch_published
 
 DATA = """\
 usage: closura data ACTION ...

@@ -33,8 +33,8 @@ from closura.evaluation import (
     saver,
     write_json,
 )
-from closura.files import own_file
-from closura.interop import load_closure
+from closura.io.closures import load_closure
+from closura.io.files import own_file
 from closura.problems import Problem, build_problem, family
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.runs import RunFolder

@@ -15,9 +15,9 @@ from closura.commands.evaluation import evaluation_key
 from closura.commands.options import argument, parse, pre_parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import trained_settings
-from closura.files import check_folder, write_atomically
-from closura.interop import load_closure
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
+from closura.io.closures import load_closure
+from closura.io.files import check_folder, write_atomically
 from closura.parts import Parts
 from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, build_problem

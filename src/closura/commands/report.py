@@ -22,8 +22,8 @@ from closura.core import Results
 from closura.core.registry import source_of
 from closura.core.results import FILE
 from closura.evaluation import evaluate, write_report
-from closura.files import own_file
-from closura.interop import load_closure
+from closura.io.closures import load_closure
+from closura.io.files import own_file
 from closura.parts import Parts
 from closura.problems import PROBLEMS, build_problem, judged_on
 from closura.reporting.figure import write_figures

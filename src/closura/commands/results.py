@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from closura.commands.console import console
-from closura.files import check_file, check_folder
+from closura.io.files import check_file, check_folder
 from closura.parts import Parts
 
 KEPT = ("table.json", "fronts.json")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from closura.core.definition import definition_of
-from closura.interop import read_header
+from closura.io.weights import read_header
 from closura.problems import judged_on
 from closura.runs import RunFolder, TrainConfiguration
 from closura.runs.configuration import from_plain

@@ -15,7 +15,7 @@ from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import argument, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
-from closura.interop import load_closure
+from closura.io.closures import load_closure
 from closura.problems import (
     KolmogorovConfiguration,
     Problem,

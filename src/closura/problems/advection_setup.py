@@ -12,12 +12,12 @@ import numpy as np
 from closura.core import ClosureSpec
 from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
-from closura.fields.collages import Collages
-from closura.fields.datasets import DATASETS, load_images
-from closura.fields.images import ImageSampler
-from closura.fields.synthetic import SyntheticImages
-from closura.fields.velocities import VelocitySampler, make_velocity
 from closura.grids import Grid
+from closura.initial.collages import Collages
+from closura.initial.datasets import DATASETS, load_images
+from closura.initial.images import ImageSampler
+from closura.initial.synthetic import SyntheticImages
+from closura.initial.velocities import VelocitySampler, make_velocity
 from closura.numerics import block_mean, check_time_step, courant_limit, courant_number, subsample
 from closura.problems.actions import ActionForm, action_channels
 from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget, MixedVelocity

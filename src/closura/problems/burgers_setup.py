@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from closura.core import ClosureSpec
 from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
-from closura.fields.velocities import TRAIN2_SETS, make_velocity
-from closura.fields.waves import RandomWaves
 from closura.grids import Grid
+from closura.initial.velocities import TRAIN2_SETS, make_velocity
+from closura.initial.waves import RandomWaves
 from closura.problems.actions import ActionForm, action_channels
 from closura.problems.burgers import ORIENTATIONS, BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
 from closura.problems.burgers_finer import FinerTarget

@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Key, Scalar
 
-from closura.fields.datasets import cache_folder
-from closura.files import write_atomically
-from closura.locks import BEAT, FolderInUse, lock_of, locked
+from closura.initial.datasets import cache_folder
+from closura.io.files import write_atomically
+from closura.io.locks import BEAT, FolderInUse, lock_of, locked
+from closura.io.tensor_files import read_npz
 from closura.problems.problem import Problem
 from closura.problems.stored import TruthStore, simulate_truth, truth_shapes
-from closura.tensor_files import read_npz
 
 VERSION = 1
 """Goes up when the same settings make another truth."""

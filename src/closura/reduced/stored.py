@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.files import write_atomically
+from closura.io.files import write_atomically
+from closura.io.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 from closura.plain import to_json
-from closura.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT_VERSION = 2
 """Version 2 has arrays among its metadata."""

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from closura.core import Registry, Results
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.metrics.pareto import COST
 from closura.parts import Parts, reason
 from closura.reporting.style import figure_settings, new_figure, save_figure

@@ -6,9 +6,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from closura.io.streams import printable
 from closura.plain import plain
 from closura.reporting.picture import data_uri
-from closura.streams import printable
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #ffffff; --faint: #5c6670; --line: #d5dae0;

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from closura.core import Results
 from closura.core.results import FILE
-from closura.files import check_folder
+from closura.io.files import check_folder
 from closura.parts import Parts, file_name
 from closura.reporting.figure import FIGURES, write_figures
 from closura.reporting.figures.training import training_curves, training_panels

@@ -11,14 +11,14 @@ from typing import Any, cast
 import jinja2
 
 from closura.core import Results
-from closura.files import write_atomically
+from closura.io.files import write_atomically
+from closura.io.streams import printable
 from closura.plain import plain
 from closura.reporting.citations import sources_of
 from closura.reporting.figure import FIGURES, SECTIONS, FigureKind
 from closura.reporting.findings import findings
 from closura.reporting.picture import data_uri
 from closura.reporting.table import tables_of
-from closura.streams import printable
 
 
 def write_report(

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from closura.core import Metric, Results, Role
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 
 SETTINGS: dict[Any, Any] = {
     "font.size": 10,

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from closura.core import Metric, Results
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from closura.streams import printable
+from closura.io.streams import printable
 
 SPACE = 3
 """Columns of characters between two columns of a table."""

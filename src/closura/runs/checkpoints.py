@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.plain import plain, to_json
 
 T = TypeVar("T")

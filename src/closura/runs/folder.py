@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from closura.interruption import Interrupted, stopped_at_once
-from closura.locks import lock_of, locked
+from closura.io.locks import lock_of, locked
 from closura.runs.checkpoints import write_json
 from closura.runs.configuration import differences, from_plain, to_plain
 
@@ -79,7 +79,7 @@ class RunFolder:
         Raises
         ------
         OSError
-            If another process writes to it (:class:`~closura.locks.FolderInUse`), or no lock can be written.
+            If another process writes to it (:class:`~closura.io.locks.FolderInUse`), or no lock can be written.
         """
         return locked(self.path, "run")
 
@@ -228,7 +228,7 @@ class RunFolder:
 
 
 _HALF_WRITTEN = re.compile(r"\.[\w.-]+\.(json|jsonl|safetensors|checkpoint)\.[0-9a-f]{8}")
-"""Names that :func:`closura.files.write_atomically` gives for a while to files of a run."""
+"""Names that :func:`closura.io.files.write_atomically` gives for a while to files of a run."""
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.plain import to_json
 
 Tracker = Literal["wandb", "tensorboard"]

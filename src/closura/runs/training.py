@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jaxtyping import Key, Scalar
 
 from closura.closures import build
-from closura.interop.earlier import earlier_layout, todays_layout
-from closura.interop.weights import load_weights, save_weights
 from closura.interruption import Interrupted as Interrupted
 from closura.interruption import stop_requests
+from closura.io.earlier import earlier_layout, todays_layout
+from closura.io.weights import load_weights, save_weights
 from closura.learners import LEARNERS, Learner, LearnerState, averaged
 from closura.learners.state import Metrics
 from closura.problems import Problem, build_problem, truth_identity, with_store

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int, Shaped
 
-from closura.files import replaced_folder
+from closura.io.files import replaced_folder
 from closura.plain import plain
 from closura.simulation._whole import MANIFEST, check_absent, check_lengths, check_whole, manifest
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from closura.interruption import Interrupted, stop_requests
-from closura.locks import locked
+from closura.io.locks import locked
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
 from closura.trajectories.resumption import (

@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 from jaxtyping import Complex
 
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.trajectories.checks import shown
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.store import holds_flows, refuse_link

@@ -14,8 +14,8 @@ import zarr
 from jaxtyping import Bool, Float
 
 from closura.arrays import Values, real_numbers
-from closura.files import replaced_folder
-from closura.locks import locked
+from closura.io.files import replaced_folder
+from closura.io.locks import locked
 from closura.trajectories.frame_samples import frame_checks, parameter_check
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation

@@ -10,7 +10,7 @@ import numpy as np
 
 from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureRow
 from closura.evaluation.flows.look import Block, percent, seconds
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.metrics.ensembles import LEVELS, Scores, compare_flows
 from closura.plain import plain as jsonable
 from closura.reporting.formatting import bounded, count

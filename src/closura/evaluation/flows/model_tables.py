@@ -13,7 +13,7 @@ from closura.evaluation.flows.forecasts import Forecast
 from closura.evaluation.flows.long_runs import Distances
 from closura.evaluation.flows.look import Block, percent, seconds
 from closura.evaluation.flows.model_study import ModelEvaluation, ModelRow
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.metrics.ensembles import compare_flows
 from closura.metrics.ensembles.predictability import Horizon
 from closura.plain import plain as jsonable

@@ -10,7 +10,7 @@ from closura.evaluation.flows import closure_figures, closure_tables, model_figu
 from closura.evaluation.flows.closure_results import ClosureEvaluation
 from closura.evaluation.flows.look import Block, stand_out
 from closura.evaluation.flows.model_study import ModelEvaluation
-from closura.files import check_folder, write_atomically
+from closura.io.files import check_folder, write_atomically
 from closura.parts import Parts
 from closura.reporting import page
 from closura.reporting.publish import remove_stale

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from closura.fields.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d
-from closura.fields.burgers_profiles import BURGERS_1D, EVALUATION_1D, burgers_1d
-from closura.fields.gas_plane import EULER_2D, euler_2d
-from closura.fields.gas_profiles import EULER_1D, euler_1d
-from closura.fields.initial import ENDS, End, InitialCondition
+from closura.initial.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d
+from closura.initial.burgers_profiles import BURGERS_1D, EVALUATION_1D, burgers_1d
+from closura.initial.gas_plane import EULER_2D, euler_2d
+from closura.initial.gas_profiles import EULER_1D, euler_1d
+from closura.initial.initial import ENDS, End, InitialCondition
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import real_numbers
-from closura.fields.burgers_plane import line_of_plane
-from closura.fields.initial import InitialCondition
+from closura.initial.burgers_plane import line_of_plane
+from closura.initial.initial import InitialCondition
 
 Points = Float64[np.ndarray, " point"]
 

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import equinox as eqx
 
 from closura.closures import count_parameters
-from closura.interop import WeightsError, load_closure, read_header
+from closura.io.closures import load_closure
+from closura.io.tensor_files import read_npz
+from closura.io.weights import WeightsError, read_header
 from closura.numerics.weno import get_weno
 from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.problem import Ask
-from closura.tensor_files import read_npz
 
 AGENTS = Path(__file__).parents[2] / "agents"
 """Weights that come with the package."""

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.arrays import real_numbers
-from closura.fields.initial import InitialCondition
+from closura.initial.initial import InitialCondition
 from closura.problems.laws.entropy import entropy_solution
 
 Points = Float64[np.ndarray, " point"]

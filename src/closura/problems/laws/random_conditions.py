@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from closura.core import Results
-from closura.fields.initial import InitialCondition
-from closura.fields.random_burgers import RANDOM_BURGERS
-from closura.fields.random_gas import random_tube
+from closura.initial.initial import InitialCondition
+from closura.initial.random_burgers import RANDOM_BURGERS
+from closura.initial.random_gas import random_tube
 from closura.metrics.statistics import geometric_mean
 from closura.problems.laws.evaluate import Study, solution_of
 from closura.problems.laws.methods import Method, comparison_of

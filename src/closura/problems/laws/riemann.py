@@ -21,9 +21,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from closura.fields.gas_plane import line_of
-from closura.fields.gas_profiles import riemann_sides
-from closura.fields.initial import InitialCondition
+from closura.initial.gas_plane import line_of
+from closura.initial.gas_profiles import riemann_sides
+from closura.initial.initial import InitialCondition
 
 _LARGEST_LOG = math.log(sys.float_info.max)
 

@@ -8,8 +8,8 @@ import jax
 
 from closura.core.citations import BPTTS
 from closura.core.definition import ProblemDefinition, Split, problem
-from closura.fields.random_profiles import RandomProfile
 from closura.grids import Grid
+from closura.initial.random_profiles import RandomProfile
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
 from closura.problems.laws.draws import BurgersDraw, GasDraw, PlaneBurgersDraw, PlaneGasDraw

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
-from closura.files import write_atomically
+from closura.io.files import write_atomically
 from closura.metrics.pareto import CALLS, QUARTILES, Fronts
 from closura.metrics.statistics import spread
 from closura.plain import plain

@@ -17,8 +17,8 @@ import numpy as np
 
 from closura.closures import WeightsClosure
 from closura.core import ClosureSpec
-from closura.interop.published import read_arrays
-from closura.interop.weights import WeightsError, fill
+from closura.io.published import read_arrays
+from closura.io.weights import WeightsError, fill
 
 _NAME = re.compile(r"[Wb]\d+")
 

@@ -1,6 +1,6 @@
 """Random collages: initial conditions with grey levels, faint edges and grain beside sharp ones.
 
-Half of the draws are synthetic images as they are (:mod:`closura.fields.synthetic`). In the other half two of them lie
+Half of the draws are synthetic images as they are (:mod:`closura.initial.synthetic`). In the other half two of them lie
 on top of each other, with weights, and are darkened by a random grain, pixel by pixel or blurred. What is learned on
 them has seen more kinds of texture than symbols and garments offer, and no data set.
 """
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.fields.images import OFFSET, image_to_field
-from closura.fields.synthetic import PIXELS, SyntheticImages
+from closura.initial.images import OFFSET, image_to_field
+from closura.initial.synthetic import PIXELS, SyntheticImages
 
 DEEPEST_GRAIN = 0.7
 

@@ -1,6 +1,6 @@
 """Random images like handwritten symbols and garments: initial conditions that need no data.
 
-A stand-in for MNIST and Fashion-MNIST (``closura.fields.datasets``) in tests, examples and trainings without
+A stand-in for MNIST and Fashion-MNIST (``closura.initial.datasets``) in tests, examples and trainings without
 them: 28 x 28 grey values in [0, 1] with an empty margin, then the same enlargement as theirs.
 
 * A *symbol* is one to four Bezier strokes of one width, mostly connected, scaled to the box of 20 x 20 pixels
@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from closura.fields.images import LARGEST_ANGLE, OFFSET, image_to_field, rotate_nearest
+from closura.initial.images import LARGEST_ANGLE, OFFSET, image_to_field, rotate_nearest
 
 PIXELS = 28
 _SYMBOL_BOX = 20.0  # pixels that a symbol may cover along an axis before it is rotated, as MNIST's digits do

@@ -9,8 +9,8 @@ from functools import lru_cache, partial
 import numpy as np
 from jaxtyping import Float64
 
-from closura.fields.gas_profiles import EULER_1D, euler_1d, look_up
-from closura.fields.initial import InitialCondition
+from closura.initial.gas_profiles import EULER_1D, euler_1d, look_up
+from closura.initial.initial import InitialCondition
 
 Plane = Float64[np.ndarray, "*grid"]
 PlaneField = Float64[np.ndarray, "4 *grid"]

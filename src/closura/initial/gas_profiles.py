@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float64
 
-from closura.fields.initial import InitialCondition
+from closura.initial.initial import InitialCondition
 
 Coordinates = Float64[np.ndarray, "*grid"]
 Profile = Float64[np.ndarray, "3 *grid"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from closura.closures import AnyClosure
 from closura.core import ClosureSpec
-from closura.interop.published import convert, read_arrays
-from closura.interop.published_weno import convert_weno_agent, holds_weno_agent
-from closura.interop.weights import WeightsError, load_weights
+from closura.io.published import convert, read_arrays
+from closura.io.published_weno import convert_weno_agent, holds_weno_agent
+from closura.io.weights import WeightsError, load_weights
 
 ACCEPTED = (
     "a run folder, a .safetensors file of closura, the published .npz and .pt files of Closure-RL, or the .npz of an "

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from closura.fields.burgers_profiles import accelerating_shock, hyperbolic_tangent, sine_wave
-from closura.fields.initial import InitialCondition
+from closura.initial.burgers_profiles import accelerating_shock, hyperbolic_tangent, sine_wave
+from closura.initial.initial import InitialCondition
 
 Family = Callable[..., InitialCondition]
 """``family(rng, continuous=True)``: one condition."""

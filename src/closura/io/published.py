@@ -14,12 +14,12 @@ import numpy as np
 
 from closura.closures import ActorCritic, ircnn
 from closura.core import ClosureSpec
-from closura.fields.datasets import cache_folder
-from closura.files import write_atomically
-from closura.interop.earlier import todays_names
-from closura.interop.torch_files import TorchFileError, read_torch_file
-from closura.interop.weights import WeightsError, fill
-from closura.tensor_files import check_numbers, read_npz
+from closura.initial.datasets import cache_folder
+from closura.io.earlier import todays_names
+from closura.io.files import write_atomically
+from closura.io.tensor_files import check_numbers, read_npz
+from closura.io.torch_files import TorchFileError, read_torch_file
+from closura.io.weights import WeightsError, fill
 
 NOTICE = """\
 Weights of Closure-RL (https://github.com/cselab/Closure-RL), redistributed under the terms of its MIT-style

@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from closura.fields.download import download_file
-from closura.fields.idx import idx_shape, read_idx
-from closura.fields.images import grey_values
+from closura.initial.download import download_file
+from closura.initial.idx import idx_shape, read_idx
+from closura.initial.images import grey_values
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -181,7 +181,7 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
     ------
     ValueError
         If the name or the split is unknown, a file is damaged, the files are ambiguous, there are too few images
-        for this split, or the scale of grey is not known (:func:`closura.fields.grey_values`).
+        for this split, or the scale of grey is not known (:func:`closura.initial.grey_values`).
     FileNotFoundError
         If the set is nowhere: where was looked, and how to get it.
     ConnectionError

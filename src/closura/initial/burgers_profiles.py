@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64
 
-from closura.fields.initial import End, InitialCondition
+from closura.initial.initial import End, InitialCondition
 
 Profile = Callable[[Float64[np.ndarray, "*grid"]], Float64[np.ndarray, "*grid"]]
 
@@ -29,7 +29,7 @@ def line_condition(
     Parameters
     ----------
     name, jumps, note
-        As in :class:`closura.fields.initial.InitialCondition`; a periodic profile that jumps from 1 to 0 has a jump
+        As in :class:`closura.initial.initial.InitialCondition`; a periodic profile that jumps from 1 to 0 has a jump
         at 0.
     profile
         ``u0(x)`` on [0, 1], an array like x.

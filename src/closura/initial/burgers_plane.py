@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.fields.burgers_profiles import BURGERS_1D, burgers_1d
-from closura.fields.initial import InitialCondition
+from closura.initial.burgers_profiles import BURGERS_1D, burgers_1d
+from closura.initial.initial import InitialCondition
 
 
 @dataclass(frozen=True)

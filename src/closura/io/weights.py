@@ -18,10 +18,10 @@ from jaxtyping import Array, PyTree
 
 from closura.closures import ActorCritic, build
 from closura.core import ClosureSpec
-from closura.files import write_atomically
-from closura.interop.earlier import todays_names
+from closura.io.earlier import todays_names
+from closura.io.files import write_atomically
+from closura.io.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 from closura.plain import to_json
-from closura.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 
 FORMAT = "closura weights"
 FORMAT_VERSION = 1
