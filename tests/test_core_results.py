@@ -12,7 +12,7 @@ from made_results import method, metric, read_csv, results
 from rich.console import Console
 
 from closura.core import MethodResult, Metric, Results, Role
-from closura.core.results import FILE
+from closura.core.results_file import FILE
 from closura.evaluation import publish, summary
 from closura.metrics.comparison import improvement_on, paired_difference, worse_than_corrected
 from closura.metrics.statistics import spread

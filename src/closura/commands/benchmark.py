@@ -17,7 +17,7 @@ from closura.commands.problems import HELP, is_place, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.turbulence import FLOWS
 from closura.core import Results
-from closura.core.results import FILE
+from closura.core.results_file import FILE
 from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
 from closura.evaluation.fronts.laws import law_benchmark
 from closura.io.closures import load_closure

@@ -20,7 +20,7 @@ from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.core import Results
 from closura.core.registry import source_of
-from closura.core.results import FILE
+from closura.core.results_file import FILE
 from closura.evaluation import evaluate, write_report
 from closura.io.closures import load_closure
 from closura.io.files import own_file

@@ -1,7 +1,7 @@
 """What is measured of a simulation."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,6 +70,18 @@ class Metric:
             "long_name": self.title, "units": self.unit, "percent": int(self.percent), "better": self.better,
             "aggregate": self.aggregate, "limit": self.limit,
         }  # fmt: skip
+
+    @staticmethod
+    def from_attributes(name: str, found: Mapping[str, Any]) -> "Metric":
+        """A metric of results, from what is written beside its values; its function is not there."""
+        return Metric(
+            name, _not_kept, str(found["long_name"]), str(found["units"]), bool(found["percent"]), found["better"],
+            found["aggregate"], limit=float(found.get("limit", math.inf)),
+        )  # fmt: skip
+
+
+def _not_kept(*_: Any) -> Any:
+    raise ValueError("results do not hold the functions of their metrics")
 
 
 METRICS: Registry[Metric] = Registry("metric", Metric)

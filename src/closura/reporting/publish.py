@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from closura.core import Results
-from closura.core.results import FILE
+from closura.core.results_file import FILE
 from closura.io.files import check_folder
 from closura.parts import Parts, file_name
 from closura.reporting.figure import FIGURES, write_figures

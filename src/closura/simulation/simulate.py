@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from closura.closures import count_parameters
+from closura.core import MethodResult, Results
 from closura.core.case import Case
 from closura.core.method import Method
 from closura.core.metric import Metric
-from closura.core.results import MethodResult, Results
 from closura.core.roles import Role
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
