@@ -313,16 +313,3 @@ def test_published_references_are_right_before_shocks(name):
 def test_published_references_only_where_there_were_any():
     with pytest.raises(ValueError, match=r"sawtooth has no published reference; valid: smooth-sine, "):
         published_reference(burgers_1d("sawtooth"), centres(4), 0.1)
-
-
-@pytest.mark.parametrize("name", ["other-sine", "gaussian"])
-def test_root_finder_is_that_of_brent(name):
-    from closura.problems.laws.published_references import _brent
-
-    condition, t, x = burgers_1d(name), 0.2, centres(128)
-    mine = _brent(condition, x, t, x - 0.7, x + 0.8)
-    theirs = [
-        optimize.brentq(lambda y: y + t * condition(np.array([y]))[0, 0] - x_i, x_i - 0.7, x_i + 0.8) for x_i in x
-    ]
-    # The same branch everywhere, and the same root to the root finder's tolerance.
-    np.testing.assert_allclose(mine, theirs, atol=1e-11)

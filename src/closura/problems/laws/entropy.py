@@ -11,6 +11,7 @@ jumps are the fans. All feet are bracketed on a fine grid of the initial conditi
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.optimize.elementwise import find_root
 
 from closura.arrays import real_numbers
 from closura.initial.burgers_plane import line_of_plane
@@ -25,6 +26,7 @@ _POINTS_AT_ONCE = 8192
 """Points that are solved for together, which bounds memory."""
 
 _EPS = float(np.finfo(np.float64).eps)
+_TOLERANCES = {"xatol": _EPS, "xrtol": _EPS, "fatol": 0.0, "frtol": 0.0}
 _GAUSS_POINTS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -233,25 +235,8 @@ class _Feet:
         return cell, order[begin[cell] + within]
 
     def _root(self, x: Points, a: Points, b: Points) -> Points:
-        """Foot ``y + t u0(y) = x`` in [a, b] by regula falsi (Illinois), with a bisection every third step."""
-        miss_a, miss_b = (y + self.t * self.initial(y) - x for y in (a, b))
-        foot = np.where(np.abs(miss_a) < np.abs(miss_b), a, b)
-        miss = np.where(np.abs(miss_a) < np.abs(miss_b), miss_a, miss_b)
-        scale = np.abs(x) + np.maximum(np.abs(a), np.abs(b))
-        for step in range(100):
-            open_ = (np.abs(miss) > _EPS * scale) & (b - a > _EPS * scale)
-            if not open_.any():
-                break
-            slope = miss_b - miss_a
-            falsi = b - miss_b * (b - a) / np.where(slope > 0, slope, 1.0)
-            middle = 0.5 * (a + b)
-            usable = (slope > 0) & (falsi >= a) & (falsi <= b) & (step % 3 != 2)
-            trial = np.where(usable, falsi, middle)
-            found = trial + self.t * self.initial(trial) - x
-            better = open_ & (np.abs(found) <= np.abs(miss))
-            foot, miss = np.where(better, trial, foot), np.where(better, found, miss)
-            below = found <= 0
-            # Halving the end that stays makes the next secant cross over (Illinois).
-            miss_a, miss_b = np.where(below, found, 0.5 * miss_a), np.where(below, 0.5 * miss_b, found)
-            a, b = np.where(below, trial, a), np.where(below, b, trial)
-        return foot
+        """Foot ``y + t u0(y) = x`` in [a, b], to rounding."""
+        if not x.size:
+            return x
+        miss = lambda y, x: y + self.t * self.initial(y) - x
+        return np.asarray(find_root(miss, (a, b), args=(x,), tolerances=_TOLERANCES, maxiter=200).x)

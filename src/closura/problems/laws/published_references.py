@@ -12,6 +12,7 @@ published code but ones that give the errors measured for it on 64, 128 and 256 
 
 import numpy as np
 from jaxtyping import Float64
+from scipy.optimize import brentq
 
 from closura.arrays import real_numbers
 from closura.initial.initial import InitialCondition
@@ -37,9 +38,6 @@ Of the random ones no errors are known: their brackets are those of their like a
 FORMULA: tuple[str, ...] = ("rarefaction", "accelshock", "accelshock-random", "tophat", "shock")
 """Conditions whose published reference is a formula that agrees with the entropy solution up to t = 0.2."""
 
-_ABSOLUTE, _RELATIVE = 2e-12, 4 * float(np.finfo(np.float64).eps)
-
-
 def published_reference(condition: InitialCondition, x: Points, t: float) -> Float64[np.ndarray, "1 point"]:
     """The published reference at points and one time: wrong next to shocks where it is implicit.
 
@@ -64,53 +62,9 @@ def published_reference(condition: InitialCondition, x: Points, t: float) -> Flo
     x = real_numbers(x, "the points", finite=False).astype(np.float64)
     fine = np.linspace(condition.lower[0], condition.upper[0], 4097)
     half = IMPLICIT_REACH[condition.name] * t * float(np.abs(condition(fine)).max()) + 1e-9
-    foot = _brent(condition, x, t, x - half, x + half)
-    return condition(foot)
 
+    def foot(point: float) -> float:
+        miss = lambda y: y + t * float(condition(np.array([y]))[0, 0]) - point
+        return float(brentq(miss, point - half, point + half))
 
-def _brent(condition: InitialCondition, x: Points, t: float, a: Points, b: Points) -> Points:
-    """A root of ``y + t u0(y) - x`` per point by the method of van Wijngaarden, Dekker and Brent (1973).
-
-    Each step tries inverse quadratic interpolation through the last three points, or the secant through two, and
-    bisects where that does not shrink the bracket fast enough. With several roots in the bracket, any may come out.
-    """
-
-    def miss(y: Points) -> Points:
-        return y + t * condition(y)[0] - x
-
-    before, best = a, b
-    f_before, f_best = miss(before), miss(best)
-    if np.any(f_before * f_best > 0):
-        raise ValueError(f"{condition.name}: no characteristic in the bracket at t = {t}")
-    other, f_other = before, f_before
-    move = last_move = best - before
-    for _ in range(200):
-        # The root lies between `best` and `other`; renew `other` when the last step crossed the root.
-        crossed = f_before * f_best < 0
-        other, f_other = np.where(crossed, before, other), np.where(crossed, f_before, f_other)
-        move, last_move = (np.where(crossed, best - before, step) for step in (move, last_move))
-        swap = np.abs(f_other) < np.abs(f_best)
-        before, f_before = np.where(swap, best, before), np.where(swap, f_best, f_before)
-        best, other = np.where(swap, other, best), np.where(swap, best, other)
-        f_best, f_other = np.where(swap, f_other, f_best), np.where(swap, f_best, f_other)
-
-        tolerance = 0.5 * (_ABSOLUTE + _RELATIVE * np.abs(best))
-        half = 0.5 * (other - best)
-        done = (f_best == 0) | (np.abs(half) < tolerance)
-        if done.all():
-            break
-        with np.errstate(divide="ignore", invalid="ignore"):
-            secant = -f_best * (best - before) / (f_best - f_before)
-            slope_before = (f_before - f_best) / (before - best)
-            slope_other = (f_other - f_best) / (other - best)
-            quadratic = -f_best * (f_other * slope_other - f_before * slope_before)
-            quadratic /= slope_other * slope_before * (f_other - f_before)
-            trial = np.where(before == other, secant, quadratic)
-            fast = 2 * np.abs(trial) < np.minimum(np.abs(last_move), 3 * np.abs(half) - tolerance)
-        fast &= (np.abs(last_move) > tolerance) & (np.abs(f_best) < np.abs(f_before))
-        last_move, move = np.where(fast, move, half), np.where(fast, trial, half)
-        step = np.where(np.abs(move) > tolerance, move, np.copysign(tolerance, half))
-        before, f_before = best, f_best
-        best = np.where(done, best, best + step)
-        f_best = np.where(done, f_best, miss(best))
-    return best
+    return condition(np.array([foot(float(point)) for point in x]))

@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Float64
+from scipy.optimize import brentq
 
 from closura.initial.gas_plane import line_of
 from closura.initial.gas_profiles import riemann_sides
@@ -96,7 +97,7 @@ def _exponential(x: float) -> float:
 def _branch(log: float, c: float, gamma: float) -> tuple[float, float]:
     """``f(p, K)`` and its derivative by ``log p``, for ``log = log(p / p_K)`` (Toro 2009, eqs. 4.6, 4.7, 4.37).
 
-    In this variable both branches are convex, and neither over- nor underflows: with ``q = p / p_K`` and
+    In this variable neither branch over- nor underflows: with ``q = p / p_K`` and
     ``r = (gamma - 1) / (gamma + 1)`` the shock's is ``c sqrt(2 / (gamma (gamma + 1))) (q - 1) / sqrt(q + r)``.
     """
     if log <= 0:
@@ -128,8 +129,8 @@ def _wave(
 def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
     """Pressure, velocity and densities between the outer waves, and those waves.
 
-    The equation is solved for ``log p``: its left-hand side rises and is convex there, so Newton's method comes from
-    above without overshooting, and within a bracket whatever rounding does. Two rarefactions have a closed form.
+    The equation is solved for ``log p``, in which neither branch over- nor underflows, by Brent's method. Two
+    rarefactions have a closed form.
 
     Parameters
     ----------
@@ -166,15 +167,13 @@ def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
     largest = max(p_l, p_r)
     log_l, log_r = _log_ratio(p_l, largest), _log_ratio(p_r, largest)
 
-    def residual(log: float) -> tuple[float, float]:
-        f_l, slope_l = _branch(log - log_l, c_l, gamma)
-        f_r, slope_r = _branch(log - log_r, c_r, gamma)
-        return f_l + f_r + jump, slope_l + slope_r
+    def residual(log: float) -> float:
+        return _branch(log - log_l, c_l, gamma)[0] + _branch(log - log_r, c_r, gamma)[0] + jump
 
-    if residual(min(log_l, log_r))[0] >= 0:
+    if residual(min(log_l, log_r)) >= 0:
         log = _two_rarefactions((log_l, log_r), (c_l, c_r), jump, most, gamma)
     else:
-        log = _root(residual, *_bracket(residual, min(log_l, log_r)))
+        log = _two_shocks_or_one(residual, min(log_l, log_r))
     (f_l, slope_l), (f_r, slope_r) = _branch(log - log_l, c_l, gamma), _branch(log - log_r, c_r, gamma)
     # What rounding of the inputs and of the logarithms leaves; NaN fails too.
     rounding = 1e-13 * ((slope_l + slope_r) * max(1.0, abs(log)) + abs(v_l) + abs(v_r) + abs(f_l) + abs(f_r))
@@ -214,30 +213,14 @@ def _two_rarefactions(
     return low + math.log((gamma - 1) / 2 * (most - jump) / total) / z
 
 
-def _bracket(residual: Callable[[float], tuple[float, float]], low: float) -> tuple[float, float]:
-    """Two logarithms between which the residual changes its sign, the lower one given."""
+def _two_shocks_or_one(residual: Callable[[float], float], low: float) -> float:
+    """``log p`` where at least one wave is a shock: the root of a rising function above ``low``."""
     width = max(-low, 1.0)
-    while width < 1e5:  # float64 ends at differences of 1500
-        high = low + width
-        if residual(high)[0] >= 0:
-            return low, high
-        low, width = high, 2 * width
-    raise ArithmeticError("no pressure solves the Riemann problem: please report its states")
-
-
-def _root(residual: Callable[[float], tuple[float, float]], low: float, high: float) -> float:
-    """The root of a rising function between two points: Newton's method, halves where it would leave them."""
-    log = high
-    for _ in range(200):
-        value, slope = residual(log)
-        low, high = (log, high) if value < 0 else (low, log)
-        newer = log - value / slope if slope > 0 and math.isfinite(value) else math.inf
-        if not low <= newer <= high:
-            newer = (low + high) / 2
-        if abs(newer - log) <= 1e-15 * max(abs(log), 1e-3):
-            return newer
-        log = newer
-    return log
+    while residual(low + width) < 0:
+        low, width = low + width, 2 * width
+        if width > 1e5:  # float64 ends at differences of 1500
+            raise ArithmeticError("no pressure solves the Riemann problem: please report its states")
+    return float(brentq(residual, low, low + width, xtol=1e-18, rtol=4 * sys.float_info.epsilon, maxiter=500))
 
 
 def _left_half(
@@ -308,31 +291,10 @@ def riemann_solution(
     return np.where(xi <= star.velocity, lefts, rights)
 
 
-def _not_negative(t: float) -> float:
-    if not (math.isfinite(t) and t >= 0):
-        raise ValueError(f"t: expected a time of at least 0; got {t}")
-    return float(t)
-
-
 def exact_riemann(
     condition: InitialCondition, x: Float64[np.ndarray, "*grid"], t: float, gamma: float = 1.4
 ) -> Float64[np.ndarray, "3 *grid"]:
-    """The exact solution of a named or random Riemann problem at points and a time, on the unbounded line.
-
-    Parameters
-    ----------
-    condition
-        A condition on a line of reference ``"riemann"``; it may have been shifted.
-    x
-        Points.
-    t
-        Time since the initial condition; 0 gives the condition itself.
-    gamma
-        Ratio of heat capacities.
-
-    Returns
-    -------
-    Primitive ``(rho, v, p)``, ``(3, *grid)`` float64.
+    """The exact solution ``(rho, v, p)`` of a named or random Riemann problem on the unbounded line at a time.
 
     Raises
     ------
@@ -340,9 +302,7 @@ def exact_riemann(
         If the condition is no Riemann problem, the time is negative, or as :func:`star_state`.
     """
     left, right, jump = riemann_sides(condition)
-    if _not_negative(t) == 0:
-        return condition(x)
-    return riemann_solution(left, right, (x - jump) / t, gamma)
+    return riemann_solution(left, right, (x - jump) / t, gamma) if _time(t) else condition(x)
 
 
 def exact_riemann_plane(
@@ -352,17 +312,17 @@ def exact_riemann_plane(
     t: float,
     gamma: float = 1.4,
 ) -> Float64[np.ndarray, "4 *grid"]:
-    """The exact solution of a Riemann problem laid in a plane, as ``1d-sod-x``: ``(rho, v_x, v_y, p)``.
-
-    Raises
-    ------
-    ValueError
-        If the condition is none of those, or as :func:`exact_riemann`.
-    """
+    """The same of a Riemann problem laid in a plane, as ``1d-sod-x``: ``(rho, v_x, v_y, p)``."""
     line, axis = line_of(condition)
     rho, v, p = exact_riemann(line, y if axis else x, t, gamma)
     still = np.zeros_like(v)
     return np.stack([rho, still, v, p] if axis else [rho, v, still, p])
+
+
+def _time(t: float) -> float:
+    if not (math.isfinite(t) and t >= 0):
+        raise ValueError(f"t: expected a time of at least 0; got {t}")
+    return float(t)
 
 
 def shock_positions(
@@ -370,21 +330,8 @@ def shock_positions(
 ) -> Float64[np.ndarray, " shock"]:
     """Where the shocks of a Riemann problem are, the strongest first; contacts are none.
 
-    Parameters
-    ----------
-    condition
-        A condition on a line of reference ``"riemann"``.
-    t
-        Time since the initial condition. At 0 all shocks sit at the jump.
-    gamma
-        Ratio of heat capacities.
-    weakest
-        Least relative rise of pressure of what counts: published states are rounded to a few digits, so that a
-        single shock comes with a second one of the size of the rounding.
-
-    Returns
-    -------
-    No, one or two positions, float64; they may lie outside the domain.
+    They may lie outside the domain. ``weakest`` is the least relative rise of pressure of what counts: published states
+    are rounded to a few digits, so that a single shock comes with a second one of the size of the rounding.
 
     Raises
     ------
@@ -395,4 +342,4 @@ def shock_positions(
     star = star_state(left, right, gamma)
     shocks = [w for w in (star.left, star.right) if w.kind == "shock" and w.strength >= weakest]
     shocks.sort(key=lambda wave: -wave.strength)
-    return np.array([jump + w.head * _not_negative(t) for w in shocks], np.float64)
+    return np.array([jump + w.head * _time(t) for w in shocks], np.float64)
