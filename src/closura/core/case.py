@@ -19,7 +19,8 @@ class Case(eqx.Module):
     group
         The group that the simulation falls into, as an index of the problem's group names.
     end
-        When it ends; by default the problem's horizon.
+        When it ends: times at which the simulation is looked at are then shares of this. By default the problem's
+        horizon.
     """
 
     initial: PyTree[Array]

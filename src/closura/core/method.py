@@ -1,7 +1,9 @@
 """A method in a comparison: a solver with or without a closure, in a role, with a rule for its time step."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from closura.core.roles import Role
 from closura.core.solver import Closure, Solver
@@ -11,7 +13,8 @@ from closura.core.solver import Closure, Solver
 class StepRule:
     """How long time steps are: of a fixed length, or by a Courant number of each simulation's own state.
 
-    Steps between two times at which a simulation is looked at are no longer than the rule says, and land on the times.
+    Steps between two times at which a simulation is looked at are no longer than the rule says, and land on the times:
+    all of them a little shorter, or with ``even=False`` the last one alone.
 
     Parameters
     ----------
@@ -21,6 +24,8 @@ class StepRule:
         The Courant number instead.
     exact
         Fixed steps that divide the times exactly, or are refused: for closures, which belong to one step.
+    even
+        Whether all steps to the next time are shortened alike where they do not divide it.
 
     Raises
     ------
@@ -31,6 +36,7 @@ class StepRule:
     dt: float | None = None
     courant: float | None = None
     exact: bool = False
+    even: bool = True
 
     def __post_init__(self) -> None:
         given = [value for value in (self.dt, self.courant) if value is not None]
@@ -38,8 +44,8 @@ class StepRule:
             raise ValueError(
                 f"a step rule is a positive dt or a positive Courant number; got {self.dt}, {self.courant}"
             )
-        if self.exact and self.dt is None:
-            raise ValueError("only steps of a fixed length can divide times exactly")
+        if self.exact and (self.dt is None or not self.even):
+            raise ValueError("only even steps of a fixed length can divide times exactly")
 
     def __str__(self) -> str:
         return f"C {self.courant:.3g}" if self.dt is None else f"dt {self.dt:.3g}"
@@ -68,6 +74,8 @@ class Method:
         their fronts.
     note
         What a reader should know, for tables.
+    facts
+        Further words or numbers, coordinates along ``method`` in results.
     """
 
     solver: Solver
@@ -78,3 +86,4 @@ class Method:
     corrects: str = ""
     favoured_by: frozenset[str] = field(default=frozenset())
     note: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)

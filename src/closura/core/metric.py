@@ -39,6 +39,9 @@ class Metric:
         How the values of several simulations make one number.
     series
         Whether it is measured of a whole simulation rather than at each time.
+    run
+        Whether it is ``of(run, reference, case)`` of two whole simulations as they were marched
+        (:class:`closura.simulation.march.Marched`) and their case, all in NumPy: one number, or one for each time.
     limit
         The largest value that can be measured: those that reach it are lower bounds.
     """
@@ -52,6 +55,7 @@ class Metric:
     aggregate: Aggregate = "mean"
     series: bool = False
     limit: float = math.inf
+    run: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

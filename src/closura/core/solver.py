@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -66,6 +67,16 @@ class Solver(eqx.Module):
     def is_valid(self, state: State) -> Bool[Array, ""]:
         """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
         return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]))
+
+    def valid_cells(self, state: State) -> Bool[Array, "*grid"] | None:
+        """In which cells a state is one that the solver can go on from, where it can tell.
+
+        Such a simulation stops after the first step that leaves a cell without, which is reported with the cell.
+        """
+        return None
+
+    invalid: ClassVar[str] = "not valid"
+    """What is wrong with a finite state in a cell that is not valid, in words."""
 
     # Time steps ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 Steps follow a Courant number of the simulation's own state, or have a fixed length; steps between two times land on
 them. A simulation that has failed (a state that its solver cannot go on from, or one that has left ten times the range
-of its initial field) is marked from the first time at which that is seen.
+of its initial field) is marked from the first time at which that is seen. Where a solver can tell in which cells a
+state is valid, it alone decides: the simulation stops after the first step that leaves one without.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ MOST_STEPS = 1e7
 class Schedule(eqx.Module):
     """When a simulation is looked at, and how steps get there.
 
-    ``counts`` are the steps of each interval where they are fixed, and all zero where ``courant`` decides.
+    ``counts`` are the steps of each interval where they are fixed, and all zero where ``courant`` decides, or where the
+    last step alone is shortened (not ``even``).
     """
 
     lengths: Float[Array, " interval"]
@@ -36,11 +38,12 @@ class Schedule(eqx.Module):
     courant: Float[Array, ""]
     dt: float | None = eqx.field(static=True)
     uniform: int | None = eqx.field(static=True)
+    even: bool = eqx.field(static=True, default=True)
 
     @property
     def fixed(self) -> bool:
-        """Whether steps have a fixed length."""
-        return self.dt is not None
+        """Whether the number of steps is known."""
+        return self.dt is not None and self.even
 
 
 def schedule(rule: StepRule, times: Sequence[float]) -> Schedule:
@@ -55,8 +58,9 @@ def schedule(rule: StepRule, times: Sequence[float]) -> Schedule:
     lengths = np.diff(np.concatenate([[0.0], ends]))
     if not ends.size or not np.all(lengths > 0):
         raise ValueError(f"times must grow, and the first be positive; got {[f'{time:g}' for time in times]}")
-    if rule.dt is None:
-        return Schedule(_real(lengths), jnp.zeros(len(ends), jnp.int32), _real(rule.courant), None, None)
+    if rule.dt is None or not rule.even:
+        none = jnp.zeros(len(ends), jnp.int32)
+        return Schedule(_real(lengths), none, _real(rule.courant or 0.0), rule.dt, None, rule.even)
     parts = ends / rule.dt
     counts = np.round(parts) if rule.exact else np.ceil(parts - 1e-6)
     if rule.exact and np.any(np.abs(parts - counts) > 1e-3):
@@ -75,17 +79,48 @@ def schedule(rule: StepRule, times: Sequence[float]) -> Schedule:
     return Schedule(_real(lengths), counts32, _real(0.0), rule.dt, int(steps[0]) if same else None)
 
 
+class Failure(NamedTuple):
+    """The first step after which a cell was not valid, the first such cell of the flattened grid; -1 where none was.
+
+    ``finite`` says whether the state there was.
+    """
+
+    step: Int[Array, ""]
+    cell: Int[Array, ""]
+    finite: Bool[Array, ""]
+
+
 class Marched(NamedTuple):
-    """What a simulation looked like; index 0 of the time axis is its beginning."""
+    """What a simulation looked like; index 0 of the time axis is its beginning.
+
+    ``steps`` is the number of steps, ``states`` the solver's own states, where they were asked for. Fields after a
+    failure are NaN.
+    """
 
     fields: Float[Array, "time component *grid"]
     failed: Bool[Array, " time"]
     steps: Int[Array, ""]
+    failure: Failure
+    states: PyTree[Array] | None = None
+
+
+class _Now(NamedTuple):
+    """Where a simulation stands; ``left`` of the interval, and whether the state has become too fast."""
+
+    state: State
+    steps: Int[Array, ""]
+    left: Float[Array, ""]
+    stuck: Bool[Array, ""]
+    failure: Failure
+
+    @property
+    def going(self) -> Bool[Array, ""]:
+        return ~self.stuck & (self.failure.step < 0)
 
 
 def march(
     solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid, case: Case, *, states: bool = False
-) -> tuple[Marched, PyTree[Array] | None]:
+) -> Marched:
     """Simulate one case.
 
     Parameters
@@ -93,7 +128,7 @@ def march(
     solver, closure
         What is simulated.
     plan
-        When it is looked at.
+        When it is looked at: at times, or at shares of the case's own end where it has one.
     grid
         The grid of comparison, on which fields are given.
     case
@@ -101,70 +136,80 @@ def march(
     states
         Give the solver's own states too.
 
-    Returns
-    -------
-    tuple
-        Fields on the grid, failures and the number of steps; and the states or None.
+    Raises
+    ------
+    ValueError
+        If the case has an end of its own and the number of steps is fixed.
     """
     state, parameters = solver.init(case)
+    lengths = plan.lengths if case.end is None else plan.lengths * case.end
+    if case.end is not None and plan.fixed:
+        raise ValueError("cases with ends of their own need steps by a Courant number, or not even ones")
     first = solver.to_grid(state, grid)
     low, high = jnp.min(first), jnp.max(first)
     reach = jnp.maximum(DIVERGENCE_FACTOR * (high - low) / 2, jnp.finfo(first.dtype).tiny)
+    decides = solver.valid_cells(state) is not None
 
-    def look(state: State, lost: Bool[Array, ""]) -> tuple[Array, Bool[Array, ""], PyTree[Array] | None]:
-        seen = solver.to_grid(state, grid)
-        out = ~(jnp.max(jnp.abs(seen - (low + high) / 2)) <= reach)
-        return seen, lost | out | ~solver.is_valid(state), state if states else None
+    def look(now: _Now) -> tuple[Array, Bool[Array, ""], PyTree[Array] | None]:
+        seen, lost = solver.to_grid(now.state, grid), now.stuck | ~solver.is_valid(now.state)
+        if decides:
+            seen = jnp.where(now.failure.step >= 0, jnp.nan, seen)
+        else:
+            lost = lost | ~(jnp.max(jnp.abs(seen - (low + high) / 2)) <= reach)
+        return seen, lost, now.state if states else None
 
-    def interval(
-        carry: tuple[State, Int[Array, ""], Bool[Array, ""]], item: tuple[Array, Array]
-    ) -> tuple[tuple[State, Array, Array], tuple[Array, Array, PyTree[Array] | None]]:
-        state, steps, lost = carry
+    def interval(now: _Now, item: tuple[Array, Array]) -> tuple[_Now, tuple[Array, Array, PyTree[Array] | None]]:
         length, count = item
         if plan.uniform is not None and plan.dt is not None:
-            state = solver.march(state, parameters, plan.dt, plan.uniform, closure)
+            state = solver.march(now.state, parameters, plan.dt, plan.uniform, closure)
+            now = _checked(solver, now._replace(state=state, steps=now.steps + count))
         elif plan.fixed:
-            dt = step_like(length / count, state)
-            state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), state)
+            dt = step_like(length / count, now.state)
+            state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), now.state)
+            now = _checked(solver, now._replace(state=state, steps=now.steps + count))
         else:
-            state, count, stuck = _by_courant(solver, closure, plan.courant, state, parameters, length)
-            lost = lost | stuck
-        seen, lost, kept = look(state, lost)
-        return (state, steps + count, lost), (seen, lost, kept)
+            now = _by_state(solver, closure, plan, now._replace(left=length), parameters)
+        return now, look(now)
 
-    seen, lost, kept = look(state, jnp.zeros((), bool))
-    begun = (state, jnp.zeros((), jnp.int32), lost)
-    (_, steps, _), (fields, failed, later) = jax.lax.scan(interval, begun, (plan.lengths, plan.counts))
-    together = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (seen, lost, kept), (fields, failed, later))
-    return Marched(together[0], together[1], steps), together[2]
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    begun = _Now(state, zero, jnp.zeros((), lengths.dtype), no, Failure(zero - 1, zero - 1, no))
+    last, later = jax.lax.scan(interval, begun, (lengths, plan.counts))
+    together = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), look(begun), later)
+    failed = jax.lax.associative_scan(jnp.logical_or, together[1])
+    return Marched(together[0], failed, last.steps, last.failure, together[2])
 
 
-def _by_courant(
-    solver: Solver,
-    closure: Closure | None,
-    courant: Float[Array, ""],
-    state: State,
-    parameters: Parameters,
-    length: Float[Array, ""],
-) -> tuple[State, Int[Array, ""], Bool[Array, ""]]:
-    """Steps whose length follows the state: what is left of the interval is divided anew before each."""
+def _checked(solver: Solver, now: _Now) -> _Now:
+    """With the failure of the state that a step has led to."""
+    valid = solver.valid_cells(now.state)
+    if valid is None:
+        return now
+    cell = jnp.argmax(~valid.reshape(-1)).astype(jnp.int32)
+    values = [leaf.reshape(leaf.shape[0], -1)[:, cell] for leaf in jax.tree.leaves(now.state)]
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in values]))
+    first = ~jnp.all(valid) & (now.failure.step < 0)
+    found = Failure(now.steps, cell, finite)
+    return now._replace(failure=jax.tree.map(lambda a, b: jnp.where(first, a, b), found, now.failure))
 
-    def going(carry: tuple[State, Array, Array, Array]) -> Bool[Array, ""]:
-        return (carry[1] > 0) & ~carry[3]
 
-    def step(carry: tuple[State, Array, Array, Array]) -> tuple[State, Array, Array, Array]:
-        state, left, steps, _ = carry
-        longest = left * solver.rate(state, parameters) / courant
-        count = jnp.maximum(jnp.ceil(longest - 1e-4), 1)
+def _by_state(solver: Solver, closure: Closure | None, plan: Schedule, begun: _Now, parameters: Parameters) -> _Now:
+    """Steps whose number is not known: what is left of the interval is divided anew, or gone by whole steps."""
+    ends = 0.0 if plan.even else 1e-12 * jnp.maximum(begun.left, 1.0)
+
+    def step(now: _Now) -> _Now:
+        if plan.dt is None:
+            rate = solver.rate(now.state, parameters)
+            parts, longest = now.left * rate / plan.courant, plan.courant / rate
+        else:
+            parts, longest = now.left / plan.dt, jnp.asarray(plan.dt, now.left.dtype)
         # No number where the rate is none, which marks a lost simulation.
-        count = jnp.where(count <= MOST_STEPS, count, 0).astype(jnp.int32)
-        dt = left / jnp.maximum(count, 1)
-        following = solver.step(state, parameters, step_like(dt, state), closure)
-        return following, jnp.where(count == 1, jnp.zeros_like(left), left - dt), steps + 1, count < 1
+        count = jnp.where(parts <= MOST_STEPS, jnp.maximum(jnp.ceil(parts - 1e-4), 1), 0).astype(jnp.int32)
+        dt = now.left / jnp.maximum(count, 1) if plan.even else jnp.minimum(longest, now.left)
+        state = solver.step(now.state, parameters, step_like(dt, now.state), closure)
+        left = jnp.where(count == 1, jnp.zeros_like(now.left), now.left - dt) if plan.even else now.left - dt
+        return _checked(solver, _Now(state, now.steps + 1, left, count < 1, now.failure))
 
-    zero = jnp.zeros((), jnp.int32)
-    state, _, steps, lost = jax.lax.while_loop(going, step, (state, length, zero, jnp.zeros((), bool)))
-    return state, steps, lost
+    return jax.lax.while_loop(lambda now: (now.left > ends) & now.going, step, begun)
 
 
 def _real(values: object) -> Array:

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float64, PyTree
 
 from closura.closures import count_parameters
 from closura.core import MethodResult, Results
@@ -35,7 +35,7 @@ def simulate(
     groups: Sequence[str] = (),
     fields: int = 0,
     timing: bool = False,
-    batch: int = 8,
+    batch: int | None = None,
     progress: Callable[[str], None] = lambda name: None,
     **about: Any,
 ) -> Results:
@@ -52,7 +52,7 @@ def simulate(
     reference
         Name of the method that errors are measured against.
     times
-        When simulations are looked at, beside their beginning.
+        When simulations are looked at, beside their beginning; shares of the ends of cases that have one.
     grid
         The grid of comparison.
     metrics
@@ -66,11 +66,18 @@ def simulate(
     timing
         Measure the wall time of each method's step.
     batch
-        Simulations that are handed to the device at once, where it is no CPU.
+        Simulations that are handed to the device at once (default: 8, and one on a CPU, where a batch of fields leaves
+        the cache; small fields are faster together).
     progress
         Called with each method's name before it runs.
     about
         Further facts, as :meth:`~closura.core.results.Results.build` takes them.
+
+    Returns
+    -------
+    Results
+        Without times where no metric has a time axis. Where solvers can tell in which cells a state is valid, with
+        ``failed_step (method, case)``, ``failed_cell (method, case, axis)`` (-1 for none) and ``failure`` in words.
 
     Raises
     ------
@@ -83,9 +90,10 @@ def simulate(
             f"the reference must be one of the methods with that role ({known or 'none'}); got {reference}"
         )
     measured = tuple(metrics)
-    plans = {name: schedule(method.step, times) for name, method in methods.items()}  # refused before work starts
+    for method in methods.values():
+        schedule(method.step, times)  # refused before work starts
     progress(reference)
-    true = _run(methods[reference], plans[reference], grid, cases, batch)
+    true = run(methods[reference], times, grid, cases, batch=batch)
     if true.failed.any():
         lost = true.failed.any(axis=1)
         raise ValueError(
@@ -93,37 +101,61 @@ def simulate(
             "can be measured by it; choose shorter steps or other settings"
         )
     found: dict[str, MethodResult] = {}
+    runs: dict[str, Marched] = {}
+    moments = np.asarray([0.0, *times])
     for name, method in methods.items():
         if name != reference:
             progress(name)
-        run = true if name == reference else _run(method, plans[name], grid, cases, batch)
-        found[name] = _result(method, run, true, measured, np.asarray([0.0, *times]), cases, fields, timing=timing)
+        runs[name] = true if name == reference else run(method, times, grid, cases, batch=batch)
+        found[name] = _result(method, runs[name], true, measured, moments, cases, fields, timing=timing)
     names: Sequence[str] = ()
     if groups and cases.group is not None:
         names = tuple(groups[int(i)] for i in np.asarray(cases.group))
+    over_time = fields or any(values.ndim > 1 for each in found.values() for values in each.values.values())
     return Results.build(
         problem,
         found,
         measured,
         error=error,
-        times=np.asarray([0.0, *times]),
+        times=moments if over_time else (),
         groups=names,
-        frames=np.arange(len(times) + 1) if fields else (),
+        frames=np.arange(len(moments)) if fields else (),
+        variables={**_failures(methods, runs), **about.pop("variables", {})},
         **about,
     )
+
+
+def _failures(methods: Mapping[str, Method], runs: Mapping[str, Marched]) -> dict[str, Any]:
+    """Step, cell and cause of each failure, where one can be told."""
+    if all(type(method.solver).valid_cells is Solver.valid_cells for method in methods.values()):
+        return {}
+    steps, cells, what = [], [], []
+    for name, run in runs.items():
+        failed, shape = run.failure.step >= 0, run.fields.shape[3:]
+        steps.append(run.failure.step)
+        cells.append(np.where(failed, np.unravel_index(np.maximum(run.failure.cell, 0), shape), -1).T)
+        words = np.where(run.failure.finite, methods[name].solver.invalid, "not finite")
+        what.append(np.where(failed, words, np.where(run.failed.any(axis=1), "not finite", "")))
+    each = ("method", "case")
+    return {
+        "failed_step": (each, np.stack(steps)), "failed_cell": ((*each, "axis"), np.stack(cells)),
+        "failure": (each, np.stack(what).astype(str)),
+    }  # fmt: skip
 
 
 @eqx.filter_jit
 def _all(
     solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid, cases: Case, together: int | None
 ) -> Marched:
-    # One after the other on a processor: a batch of fields leaves its cache.
-    return jax.lax.map(lambda case: march(solver, closure, plan, grid, case)[0], cases, batch_size=together)
+    return jax.lax.map(lambda case: march(solver, closure, plan, grid, case), cases, batch_size=together)
 
 
-def _run(method: Method, plan: Schedule, grid: Grid, cases: Case, batch: int) -> Marched:
-    together = None if jax.default_backend() == "cpu" else batch
-    found = _all(method.solver, method.closure, plan, grid, cases, together)
+def run(method: Method, times: Sequence[float], grid: Grid, cases: Case, *, batch: int | None = None) -> Marched:
+    """One method in all cases, as NumPy arrays with a leading axis of cases; see :func:`simulate`."""
+    plan = schedule(method.step, times)
+    if batch is None and jax.default_backend() != "cpu":
+        batch = 8
+    found = _all(method.solver, method.closure, plan, grid, cases, batch)
     return jax.tree.map(np.asarray, found)
 
 
@@ -145,17 +177,24 @@ def _result(
 ) -> MethodResult:
     values = {}
     for metric in metrics:
-        if metric.series:
+        if metric.run:
+            values[metric.name] = measured_runs(metric, run, true, cases)
+        elif metric.series:
             pairs = zip(run.fields, true.fields, strict=True)
             values[metric.name] = np.asarray([metric.of(own, other, times) for own, other in pairs], np.float64)
         else:
             values[metric.name] = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
     failed = np.asarray(run.failed)
+    over_time = any(np.ndim(array) > 1 for array in values.values())
     cost = float("nan")
-    if timing and method.step.dt is not None:
-        case = jax.tree.map(lambda x: x[0], cases)
-        state, parameters = method.solver.init(case)
-        advance = partial(method.solver.step, parameters=parameters, dt=method.step.dt, closure=method.closure)
+    if timing:
+        state, parameters = method.solver.init(jax.tree.map(lambda x: x[0], cases))
+        dt: Any = method.step.dt
+        if dt is None:
+            # A hundredth of a usual step: the cost is the same, and the state stays close to the initial one.
+            rate = method.solver.rate(state, parameters)
+            dt = jnp.where(rate > 0, 0.01 * (method.step.courant or 0) / jnp.where(rate > 0, rate, 1), 0)
+        advance = partial(method.solver.step, parameters=parameters, dt=dt, closure=method.closure)
         cost = milliseconds_per_step(lambda state: advance(state), state)
     closure: Any = method.closure
     kept = None
@@ -164,13 +203,20 @@ def _result(
     return MethodResult(
         method.role,
         values,
-        diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
+        diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if over_time else None,
         milliseconds_per_step=cost,
         parameters=None if closure is None else count_parameters(closure) if isinstance(closure, eqx.Module) else 0,
         corrects=method.corrects,
         fields=kept,
-        facts={"note": method.note} if method.note else {},
+        facts={**({"note": method.note} if method.note else {}), **method.facts},
     )
+
+
+def measured_runs(metric: Metric, run: Marched, true: Marched, cases: Case) -> Float64[np.ndarray, "case *time"]:
+    """A metric of whole runs in all cases."""
+    trees = jax.tree.map(np.asarray, (run, true, cases))
+    members = (jax.tree.map(lambda x, m=m: x[m], trees) for m in range(len(run.steps)))
+    return np.asarray([metric.of(*member) for member in members], np.float64)
 
 
 def stacked(cases: Sequence[Case]) -> Case:

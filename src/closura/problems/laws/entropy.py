@@ -26,7 +26,6 @@ _POINTS_AT_ONCE = 8192
 """Points that are solved for together, which bounds memory."""
 
 _EPS = float(np.finfo(np.float64).eps)
-_TOLERANCES = {"xatol": _EPS, "xrtol": _EPS, "fatol": 0.0, "frtol": 0.0}
 _GAUSS_POINTS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -239,4 +238,6 @@ class _Feet:
         if not x.size:
             return x
         miss = lambda y, x: y + self.t * self.initial(y) - x
-        return np.asarray(find_root(miss, (a, b), args=(x,), tolerances=_TOLERANCES, maxiter=200).x)
+        rounding = _EPS * float(np.abs([a, b, x]).max())
+        close = {"xatol": rounding, "xrtol": _EPS, "fatol": rounding, "frtol": 0.0}
+        return np.asarray(find_root(miss, (a, b), args=(x,), tolerances=close, maxiter=200).x)

@@ -38,6 +38,7 @@ Of the random ones no errors are known: their brackets are those of their like a
 FORMULA: tuple[str, ...] = ("rarefaction", "accelshock", "accelshock-random", "tophat", "shock")
 """Conditions whose published reference is a formula that agrees with the entropy solution up to t = 0.2."""
 
+
 def published_reference(condition: InitialCondition, x: Points, t: float) -> Float64[np.ndarray, "1 point"]:
     """The published reference at points and one time: wrong next to shocks where it is implicit.
 

@@ -167,10 +167,12 @@ def star_state(left: Side, right: Side, gamma: float = 1.4) -> Star:
     largest = max(p_l, p_r)
     log_l, log_r = _log_ratio(p_l, largest), _log_ratio(p_r, largest)
 
-    def residual(log: float) -> float:
-        return _branch(log - log_l, c_l, gamma)[0] + _branch(log - log_r, c_r, gamma)[0] + jump
+    def residual(log: float) -> tuple[float, float]:
+        f_l, slope_l = _branch(log - log_l, c_l, gamma)
+        f_r, slope_r = _branch(log - log_r, c_r, gamma)
+        return f_l + f_r + jump, slope_l + slope_r
 
-    if residual(min(log_l, log_r)) >= 0:
+    if residual(min(log_l, log_r))[0] >= 0:
         log = _two_rarefactions((log_l, log_r), (c_l, c_r), jump, most, gamma)
     else:
         log = _two_shocks_or_one(residual, min(log_l, log_r))
@@ -213,14 +215,16 @@ def _two_rarefactions(
     return low + math.log((gamma - 1) / 2 * (most - jump) / total) / z
 
 
-def _two_shocks_or_one(residual: Callable[[float], float], low: float) -> float:
+def _two_shocks_or_one(residual: Callable[[float], tuple[float, float]], low: float) -> float:
     """``log p`` where at least one wave is a shock: the root of a rising function above ``low``."""
     width = max(-low, 1.0)
-    while residual(low + width) < 0:
+    while residual(low + width)[0] < 0:
         low, width = low + width, 2 * width
         if width > 1e5:  # float64 ends at differences of 1500
             raise ArithmeticError("no pressure solves the Riemann problem: please report its states")
-    return float(brentq(residual, low, low + width, xtol=1e-18, rtol=4 * sys.float_info.epsilon, maxiter=500))
+    log = float(brentq(lambda log: residual(log)[0], low, low + width, maxiter=500))
+    value, slope = residual(log)
+    return log - value / slope if math.isfinite(value) and slope > 0 else log
 
 
 def _left_half(
