@@ -36,7 +36,6 @@ from closura.numerics import Scheme, subsample
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Problem, advection, as_trained, simulate_truth
 from closura.problems.advection import AdvectionSolver
-from closura.problems.advection_setup import paper
 from closura.problems.characteristics import bilinear, cubic
 from closura.runs.environment import describe_environment
 
@@ -69,7 +68,7 @@ class Limited(eqx.Module):
 
 def cell_problem(images: str, velocity: str, truth: str, data_dir: Path | None) -> tuple[Any, Problem]:
     """Settings and problem of a cell, with the rivals of this benchmark."""
-    settings = paper(AdvectionConfiguration(images=images, velocity=velocity, truth=truth))  # type: ignore[arg-type]
+    settings = advection.published(AdvectionConfiguration(images=images, velocity=velocity, truth=truth))  # type: ignore[arg-type]
     problem = advection(settings, "test", data_dir=data_dir)
     ninth = AdvectionSolver(problem.grid, upwind(9), "rk4", problem.time_step)  # type: ignore[arg-type]
     usual = problem.rivals["upwind5"]

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from closura.learners import BPTTS
 from closura.problems import build_problem
 from closura.runs.environment import describe_environment
-from closura.runs.law_presets import law_preset
+from closura.runs.presets import train_preset
 from closura.runs.training import build_closure
 
 GROWTH_CELLS, GROWTH_STEPS = (64, 128, 256), (62, 125, 250)
@@ -64,7 +64,7 @@ def timed(work: Callable[[], Any]) -> tuple[float, float]:
 
 def measure(name: str, *, cells: int | None = None, steps: int | None = None, turns: int = 10) -> Row:
     """Compile both, let them take turns."""
-    paper = law_preset("paper", problem=name)
+    paper = train_preset("paper", problem=name)
     cells, steps = cells or paper.problem.cells, steps or paper.problem.steps
     # The step follows the spacing, as published: dt = 4e-4 on 128 cells.
     time_step = paper.problem.time_step * paper.problem.cells / cells

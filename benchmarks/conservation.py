@@ -29,7 +29,6 @@ from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Dynamics, Problem, TruthStore, advection, simulate_truth
 from closura.problems.actions import ACTION_FORMS
-from closura.problems.advection_setup import paper
 from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.environment import describe_environment
@@ -124,7 +123,7 @@ def part_published(options: argparse.Namespace) -> dict[str, Any]:
     """The published closure, as it is and without the mean of its actions, on the published physics."""
     tables = {}
     for velocity in ("train", "vortex"):
-        configuration = paper(AdvectionConfiguration(images="mnist", velocity=velocity, ratio=8))
+        configuration = advection.published(AdvectionConfiguration(images="mnist", velocity=velocity, ratio=8))
         problem = advection(configuration, "test", data_dir=options.data_dir)
         closure = load_closure(options.published, problem.spec)
         store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))

@@ -16,7 +16,6 @@ from closura.interpretation import interpret, interpretation_figure
 from closura.io.closures import load_closure
 from closura.io.files import write_atomically
 from closura.problems import AdvectionConfiguration, advection
-from closura.problems.advection_setup import paper
 from closura.runs.environment import describe_environment
 
 FAMILIES = [("mnist", "train"), ("fashion-mnist", "train"), ("mnist", "vortex"), ("fashion-mnist", "vortex")]
@@ -28,7 +27,7 @@ INDEPENDENT = [(0.908, 0.017), (0.832, 0.057), (0.925, 0.009), (0.865, 0.043)]
 
 def run_family(images: str, velocity: str, options: argparse.Namespace) -> dict[str, Any]:
     """Interpret the closure on one family."""
-    configuration = paper(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
+    configuration = advection.published(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
     problem = advection(configuration, "test", data_dir=options.data_dir)
     closure = load_closure(options.weights, problem.spec)
     study = interpret(

@@ -23,7 +23,7 @@ from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import BurgersConfiguration, build_problem
-from closura.problems.burgers_setup import published
+from closura.problems.burgers_setup import burgers
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
@@ -65,7 +65,7 @@ def learning(run: RunFolder, targets: tuple[float, ...]) -> dict[str, Any]:
 
 def judge(closures: dict[str, Path], changes: dict[str, Any], simulations: int, seed: int) -> dict[str, Any]:
     """Errors of all methods in one setting, from the same beginnings."""
-    problem = build_problem(replace(published(BurgersConfiguration()), **changes), "test")
+    problem = build_problem(replace(burgers.published(BurgersConfiguration()), **changes), "test")
     result = evaluate(
         problem,
         {name: load_closure(path, problem.spec) for name, path in closures.items()},

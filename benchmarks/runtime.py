@@ -35,7 +35,7 @@ from timing import Case, Solver, Trusted, begin, loop, markdown, measure, networ
 
 from closura.core import Role
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, Problem, build_problem
-from closura.problems.burgers_setup import published
+from closura.problems.burgers_setup import burgers
 from closura.reporting.style import figure_settings, method_styles, new_figure, plain_log_axis, save_figure
 from closura.runs.environment import describe_environment
 
@@ -103,7 +103,7 @@ def _advection_table(repetitions: int, quick: bool, seconds: float) -> dict[str,
 
 def _burgers_table(repetitions: int, quick: bool, seconds: float) -> dict[str, Any]:
     base = BurgersConfiguration(cells=8 if quick else 30)
-    as_published = published(base)
+    as_published = burgers.published(base)
     single = build_problem(replace(as_published, precision="float32"))
     cases = methods(single, ("CGS", "upwind3", "upwind5", "Closure-RL", "compact", "FGS"), seconds=seconds)
     cases["FGS d=5"] = cases.pop("FGS")

@@ -18,7 +18,6 @@ from closura.evaluation import evaluate, paired_difference, summary
 from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, advection
-from closura.problems.advection_setup import paper
 from closura.runs.environment import describe_environment
 
 CELLS = [("mnist", "train"), ("mnist", "vortex"), ("fashion-mnist", "train"), ("fashion-mnist", "vortex")]
@@ -32,7 +31,7 @@ PUBLISHED = {
 
 def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Results:
     """Evaluate all methods on one cell of the table."""
-    configuration = paper(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
+    configuration = advection.published(AdvectionConfiguration(images=images, velocity=velocity, ratio=options.ratio))
     problem = advection(configuration, "test", data_dir=options.data_dir)
     closures = {"Closure-RL": load_closure(options.weights, problem.spec)}
     for text in options.closure:

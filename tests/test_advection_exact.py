@@ -16,7 +16,6 @@ from closura.initial.collages import Collages
 from closura.initial.velocities import vortex_field
 from closura.problems import AdvectionConfiguration, Draw, advection, as_trained, judged_on
 from closura.problems.advection import AdvectionDynamics, AdvectionSolver, AdvectionTarget
-from closura.problems.advection_setup import paper
 from closura.problems.characteristics import Characteristics, bilinear, cubic
 from closura.runs.configuration import from_plain
 from closura.runs.presets import train_preset
@@ -85,7 +84,7 @@ def test_cubic_values_do_not_cross_the_seam() -> None:
 @pytest.mark.parametrize("velocity", ["train", "vortex"])
 def test_time_steps_and_precision_of_the_exact_solution(velocity: Any) -> None:
     """On the published velocities, 100 steps: four times shorter time steps change errors of half a percent little."""
-    problem = advection(paper(AdvectionConfiguration(velocity=velocity, truth="exact")), "test")
+    problem = advection(advection.published(AdvectionConfiguration(velocity=velocity, truth="exact")), "test")
     shown, finer = [], problem.target
     assert isinstance(finer, Characteristics)
     assert finer.seam == (velocity == "train")
@@ -160,4 +159,6 @@ def test_configurations_of_older_runs_load() -> None:
     loaded = from_plain(plain)
     assert isinstance(loaded.problem, AdvectionConfiguration)
     assert (loaded.problem.base, loaded.problem.truth, loaded.network.view) == ("upwind1", "fine", "grid")
-    assert train_preset("paper", problem="advection").problem == paper(AdvectionConfiguration(images="mnist"))
+    assert train_preset("paper", problem="advection").problem == advection.published(
+        AdvectionConfiguration(images="mnist")
+    )

@@ -19,7 +19,6 @@ from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, advection, as_trained
-from closura.problems.advection_setup import paper
 
 PERIODIC = ClosureSpec(("psi", "u", "v"), ("psi",), ("periodic", "periodic"), velocity=(1, 2))
 
@@ -153,7 +152,7 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     assert trained.problem.images not in ("mnist", "fashion-mnist")
     assert trained.problem.velocity == "train"
     assert path.stat().st_size < 100_000
-    settings = paper(AdvectionConfiguration(velocity="vortex", truth="exact"))
+    settings = advection.published(AdvectionConfiguration(velocity="vortex", truth="exact"))
     problem, own = advection(settings, "test"), advection(as_trained(settings, trained.problem), "test")
     closure = load_closure(path, own.spec)
     result = evaluate(

@@ -27,7 +27,6 @@ from closura.problems import (
     judged_on,
 )
 from closura.problems.burgers import ORIENTATIONS, Turn, turned
-from closura.problems.burgers_setup import published
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition
 from closura.runs.folder import FITS
@@ -171,7 +170,7 @@ def test_time_steps_outside_the_stable_range_are_refused() -> None:
     with pytest.raises(ValueError, match="150 x 150"):
         burgers(BurgersConfiguration(fine_steps=4))
     # The published settings leave it, as published.
-    assert burgers(published(BurgersConfiguration())).time_step == pytest.approx(0.03)
+    assert burgers(burgers.published(BurgersConfiguration())).time_step == pytest.approx(0.03)
 
 
 def test_the_truth_is_converged() -> None:
@@ -289,7 +288,7 @@ def test_bases_and_names() -> None:
     problem = burgers(BurgersConfiguration(base="upwind5"))
     assert problem.names == ("upwind5", "fine")
     assert set(problem.rivals) == {"CGS", "upwind3"}
-    assert burgers(published(BurgersConfiguration())).names == ("CGS", "FGS")
+    assert burgers(burgers.published(BurgersConfiguration())).names == ("CGS", "FGS")
     trained = BurgersConfiguration(base="upwind5", observe_viscosity=True, minimum_steps=3, orientations=2)
     assert judged_on(trained) == BurgersConfiguration()
     assert as_trained(BurgersConfiguration(size=(0.1, 0.2)), trained) == replace(trained, size=(0.1, 0.2))

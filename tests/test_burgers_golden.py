@@ -12,14 +12,13 @@ import pytest
 from closura.environment import Environment, EnvironmentState
 from closura.io.published import load_published
 from closura.problems import BurgersConfiguration, Draw, Problem, burgers
-from closura.problems.burgers_setup import published
 
 FILES = ("burgers_train2_0", "burgers_train2_1")
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return burgers(published(BurgersConfiguration()), "test")
+    return burgers(burgers.published(BurgersConfiguration()), "test")
 
 
 @pytest.fixture(scope="module", params=FILES)

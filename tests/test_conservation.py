@@ -26,7 +26,6 @@ from closura.problems import (
     with_store,
 )
 from closura.problems.actions import action_channels, correction
-from closura.problems.advection_setup import paper
 from closura.problems.flux_form import FluxFormSolver, divergence, face_velocity, face_weights, restrict_faces
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total

@@ -24,7 +24,6 @@ from closura.problems import (
     simulate_truth,
     with_store,
 )
-from closura.problems.advection_setup import paper
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total
 from closura.simulation.evaluate import Rollout, rollout

@@ -46,9 +46,8 @@ from closura.interpretation import (
 from closura.io.closures import load_closure
 from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, AdvectionSolver, advection
-from closura.problems.advection_setup import paper
 from closura.problems.burgers import BurgersSolver
-from closura.problems.burgers_setup import BurgersConfiguration, burgers, published
+from closura.problems.burgers_setup import BurgersConfiguration, burgers
 from closura.problems.problem import Beginning, FixedBegin, Problem
 from closura.problems.stored import simulate_truth, with_store
 from closura.runs import RunFolder
@@ -436,7 +435,7 @@ def test_simulations_that_are_lost_are_left_out_and_said(small: Problem, known: 
 
 def test_published_network_on_one_family(golden_folder: Path, data_folder: Path) -> None:
     """Eight rollouts instead of 50: spreads of 0.03 and 0.01 leave 0.01 and 0.004 to the means."""
-    configuration = paper(AdvectionConfiguration(images="mnist", velocity="vortex", ratio=8))
+    configuration = advection.published(AdvectionConfiguration(images="mnist", velocity="vortex", ratio=8))
     problem = advection(configuration, "test", data_dir=data_folder)
     closure = load_closure(golden_folder / "weights_advection_ep1499.npz", problem.spec)
     study = interpret(problem, closure, simulations=8, key=jax.random.key(0))
@@ -513,8 +512,8 @@ def test_command_takes_the_settings_of_a_run() -> None:
     for path in (run, f"{run}/weights.safetensors"):
         found, options, settings = parse_interpret([path, "--simulations", "7"])
         assert (found, options.simulations, settings) == (path, 7, trained)
-    assert parse_interpret([run, "--preset", "paper"])[2] == paper(trained)
-    assert parse_interpret(["some.npz", "--problem", "burgers"])[2] == published(BurgersConfiguration())
+    assert parse_interpret([run, "--preset", "paper"])[2] == advection.published(trained)
+    assert parse_interpret(["some.npz", "--problem", "burgers"])[2] == burgers.published(BurgersConfiguration())
     assert parse_interpret(["some.safetensors"])[2] == AdvectionConfiguration()
     with pytest.raises(ValueError, match="trained on advection; leave out --problem burgers"):
         parse_interpret([run, "--problem", "burgers"])

@@ -14,7 +14,7 @@ from closura.io.published_weno import load_weno_agent
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.methods import classical, learned
-from closura.problems.laws.setup import Euler1DConfiguration, conservation_law, published
+from closura.problems.laws.setup import Euler1DConfiguration, conservation_law, euler_1d
 from closura.problems.laws.simulations import Steps
 from closura.runs.validation import prepare_validation, summed_rewards
 
@@ -41,7 +41,9 @@ def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: 
     To eight digits of the logs: sums of 400,000 arcus tangents differ by less than 1e-10 of themselves, and the
     difference of two states by 1e-16 of values of about one, 1e-9 of the smaller distance.
     """
-    configuration = replace(published(Euler1DConfiguration(scheme=f"weno{2 * r - 1}-js")), components="separate")
+    configuration = replace(
+        euler_1d.published(Euler1DConfiguration(scheme=f"weno{2 * r - 1}-js")), components="separate"
+    )
     problem = conservation_law(configuration)
     agent = load_weno_agent(agents / f"agent_r{r}_64x64.npz", problem.spec)
     environment = Environment(problem)

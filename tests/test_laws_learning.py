@@ -34,13 +34,13 @@ from closura.problems.laws.law import Burgers
 from closura.problems.laws.march import begin, march_to, place
 from closura.problems.laws.methods import Method, classical
 from closura.problems.laws.rewards import STEEPNESS, FreeReward
-from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law, published
+from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law
+from closura.problems.laws.setup import euler_1d as euler_problem
 from closura.problems.laws.simulations import Steps
 from closura.problems.laws.targets import OneStep
 from closura.problems.problem import Transition
 from closura.reporting.figures.training import training_curves
 from closura.runs import RunFolder, TrainConfiguration, ValidationConfiguration, train
-from closura.runs.law_presets import law_preset
 from closura.runs.presets import train_preset
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, build_closure
@@ -52,7 +52,7 @@ EPS = float(jnp.finfo(jnp.float64).eps)
 
 def small(name: str = "burgers-1d", *, cells: int = 24, steps: int = 6, **learning: Any) -> TrainConfiguration:
     """The published training, shrunk."""
-    paper = law_preset("paper", problem=name)
+    paper = train_preset("paper", problem=name)
     settings = {"horizons": (steps,), "updates": 4, **learning}
     return replace(
         paper,
@@ -453,7 +453,7 @@ def test_free_rewards_of_cases_made_by_hand() -> None:
 @pytest.mark.parametrize("learner", ["ppo", "a2c"])
 def test_agents_that_explore_learn_on_burgers(learner: str) -> None:
     """The summed reward of what the trained policy does, which is how it is selected, rises by a fifth or more."""
-    preset = law_preset("quick", problem="burgers-1d", learner=learner)
+    preset = train_preset("quick", problem="burgers-1d", learner=learner)
     configuration = replace(
         preset,
         problem=replace(preset.problem, cells=48, time_step=1e-3),
@@ -475,11 +475,11 @@ def test_agents_that_explore_learn_on_burgers(learner: str) -> None:
 
 
 def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
-    ppo = law_preset("quick", problem="burgers-1d", learner="ppo")
+    ppo = train_preset("quick", problem="burgers-1d", learner="ppo")
     with pytest.raises(ValueError, match=r"rk4 asks 4 times: set integrator to forward-euler"):
         replace(ppo, problem=replace(ppo.problem, integrator="rk4"))
     with pytest.raises(ValueError, match=r"'compact' does not act at interfaces.*choose weights"):
-        law_preset("quick", problem="burgers-1d", closure="compact")
+        train_preset("quick", problem="burgers-1d", closure="compact")
     with pytest.raises(ValueError, match=r"'weights' does not act in cells.*choose compact, ircnn"):
         train_preset("quick", closure="weights")
     with pytest.raises(ValueError, match=r"sod.*(valid|known).*smooth-sine"):
@@ -495,7 +495,7 @@ def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match=r"set truth.slots to 0"):
         replace(small(), truth=replace(small().truth, slots=8))
     with pytest.raises(ValueError, match=r"sod with a time step of 0.01: a Courant number of .* is not stable"):
-        conservation_law(replace(published(Euler1DConfiguration()), time_step=0.01))
+        conservation_law(replace(euler_problem.published(Euler1DConfiguration()), time_step=0.01))
     with pytest.raises(ValueError, match=r"closures act in cells"):
         WeightsClosure(train_problem_spec(), key=jax.random.key(0))
 

@@ -14,7 +14,6 @@ import pytest
 from closura.initial import TRAIN2_SETS, train_field
 from closura.io.published import load_published
 from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
-from closura.problems.burgers_setup import published
 from closura.simulation.evaluate import rollout
 
 STEPS = (10, 25, 50, 100, 200)
@@ -65,7 +64,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 @pytest.mark.slow
 def test_published_curves(golden_folder: Path) -> None:
     """Medians over all 72 fields, weighted as they are drawn, within 20 % of the published ones at each step."""
-    problem = burgers(published(BurgersConfiguration()), "test")
+    problem = burgers(burgers.published(BurgersConfiguration()), "test")
     policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
     fields, groups, weights = all_fields()
     assert len(fields) == 72

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -32,3 +33,28 @@ def plain(value: Any) -> Any:
 def to_json(value: Any, *, indent: int | None = None) -> str:
     """:func:`plain` as text, without what only Python takes for JSON (``NaN``, ``Infinity``)."""
     return json.dumps(plain(value), indent=indent, allow_nan=False)
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """Nested tables of plain values as TOML; what is None, or not finite, is left out."""
+
+    def lines(part: Mapping[str, Any], name: str) -> list[str]:
+        own = [f"{_key(k)} = {_toml(v)}" for k, v in part.items() if v is not None and not isinstance(v, dict)]
+        heading = ["", f"[{name}]"] if name and (own or not part) else []
+        tables = {k: v for k, v in part.items() if isinstance(v, dict)}
+        below = [line for k, v in tables.items() for line in lines(v, f"{name}.{_key(k)}" if name else _key(k))]
+        return [*heading, *own, *below]
+
+    return "\n".join(lines(plain(table), "")).strip() + "\n"
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[\w-]+", name, re.ASCII) else json.dumps(name)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, float):
+        return repr(value) if "." in repr(value) or "e" not in repr(value) else repr(value).replace("e", ".0e")
+    return json.dumps(value, ensure_ascii=False)  # text, whole numbers, true and false read the same in both

@@ -85,7 +85,7 @@ def build_settings(kind: type[Any], values: Any) -> Any:
     def of(name: str, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(hints[name], type) and is_dataclass(hints[name]):
             return build_part(name, hints[name], value)
-        return _tuples(value)
+        return as_tuples(value)
 
     built = {name: of(name, value) for name, value in values.items()}
     _check(kind, built)
@@ -106,8 +106,9 @@ def build_part(name: str, kind: type[Any], values: Any) -> Any:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """A value of JSON or TOML with tuples for its lists."""
+    return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 _HINTS: dict[type[Any], dict[str, Any]] = {}

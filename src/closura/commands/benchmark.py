@@ -1,19 +1,17 @@
 """``closura benchmark``: error against cost, of classical methods on all grids and steps and of closures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, make_dataclass, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any, Literal
 
 from closura.closures import AnyClosure
 from closura.commands.closures import default_settings, given_settings, named_closures, own_problem, own_settings
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.options import argument, parse, use_precision
-from closura.commands.problems import HELP, is_place, named_problem
+from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
+from closura.commands.problems import is_place, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.turbulence import FLOWS
 from closura.core import Results
@@ -85,7 +83,7 @@ class BenchmarkOptions(Settings):
     grids: tuple[Count, ...] = ()
     courant: tuple[Positive, ...] = ()
     schemes: tuple[str, ...] = ()
-    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    closure: Repeated[tuple[str, ...]] = ()
     preset: Literal["paper", "default"] = "default"
     simulations: Count | None = None
     times: tuple[Positive, ...] = ()
@@ -207,18 +205,18 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     """The options, and the problem's settings (None for conservation laws): preset, first run folder, options."""
     name = _problem(arguments)
     default = None if name in LAW_BENCHMARKS else default_settings(name, arguments)
-    kind = _arguments(default)
-    start = {"name": name, "options": BenchmarkOptions()}
-    parsed = parse(
-        kind,
-        arguments,
-        prog="closura benchmark",
-        description="Error against cost: classical methods on all grids and steps, and closures.",
-        default=kind(**start) if default is None else kind(**start, problem=_without_step(default)),
+    # Here ``--courant`` are Courant numbers of the classical methods.
+    settings = (
+        [] if default is None else [Group(default, only=[f.name for f in fields(default) if f.name != "courant"])]
     )
-    if default is None:
-        return parsed.options, None
-    return parsed.options, replace(default, **vars(parsed.problem))
+    options, *problem = parse_groups(
+        arguments[1:] if arguments and not arguments[0].startswith("-") else arguments,
+        Group(BenchmarkOptions),
+        *settings,
+        prog=f"closura benchmark {name}",
+        description="Error against cost: classical methods on all grids and steps, and closures.",
+    )
+    return options, problem[0] if problem else None
 
 
 def _problem(arguments: Sequence[str]) -> str:
@@ -228,32 +226,3 @@ def _problem(arguments: Sequence[str]) -> str:
         raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}, or FILE.py")
     found = named_problem(arguments, "benchmark")
     return BENCHMARKS[0] if found is None else found.name
-
-
-def _settings_class(kind: Any) -> Any:
-    """Settings of a problem without its Courant number: here ``--courant`` are those of the classical methods."""
-    if kind not in _MADE:
-        kept: list[Any] = [(f.name, f.type, f) for f in fields(kind) if f.name != "courant"]
-        _MADE[kind] = make_dataclass(kind.__name__, kept, frozen=True, namespace={"__doc__": kind.__doc__})
-    return _MADE[kind]
-
-
-def _without_step(configuration: Any) -> Any:
-    kept = {f.name: getattr(configuration, f.name) for f in fields(configuration) if f.name != "courant"}
-    return _settings_class(type(configuration))(**kept)
-
-
-_MADE: dict[Any, Any] = {}
-_FLAT = tyro.conf.arg(name="")
-_Name = Annotated[
-    tyro.conf.Positional[str],
-    argument("the problem"),
-]
-
-
-def _arguments(configuration: Any) -> Any:
-    """The arguments of ``closura benchmark`` for one problem."""
-    parts: list[Any] = [("name", _Name), ("options", Annotated[BenchmarkOptions, _FLAT])]
-    if configuration is not None:
-        parts.append(("problem", Annotated[_settings_class(type(configuration)), _FLAT]))
-    return make_dataclass("BenchmarkArguments", parts, frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from closura.commands.options import pre_parse
+from closura.commands.options import given
 from closura.commands.settings import trained_settings
 from closura.io.streams import printable
 from closura.problems import Problem, as_trained, build_problem, judged_on
@@ -75,7 +75,7 @@ def default_settings(name: str, arguments: Sequence[str]) -> Any:
     They are the preset's; with the preset "default" all physics, else the grid, is that of the first closure that says
     how it was trained.
     """
-    preset: Any = pre_parse(arguments, ("--preset",))["--preset"]
+    preset: Any = given(arguments, "--preset")["--preset"]
     preset = preset if preset in ("paper", "default") else "default"
     default = problem_preset(name, preset)
     closures = [arguments[i + 1] for i, a in enumerate(arguments[:-1]) if a == "--closure"]

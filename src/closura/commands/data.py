@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import tyro
 from rich import box
 from rich.table import Table
 
 from closura.commands.console import console, fail, work_bar
-from closura.commands.options import argument, parse
+from closura.commands.options import Group, Positional, argument, parse, parse_groups
 from closura.settings import Settings
 from closura.trajectories import (
     FlowData,
@@ -30,18 +29,15 @@ from closura.trajectories.statistics import Moments, moments_of_trajectories, po
 
 @dataclass(frozen=True)
 class _Generate:
-    problem: Annotated[tyro.conf.Positional[Literal["kolmogorov"]], argument("the flow")]
+    problem: Annotated[Positional[Literal["kolmogorov"]], argument("the flow")]
     out: Annotated[Path, argument("the zarr folder to make, or to go on with")]
-    configuration: Annotated[GenerationConfiguration, tyro.conf.arg(name="")] = field(
-        default_factory=GenerationConfiguration
-    )
     overwrite: Annotated[bool, argument("replace a data set of flows that is there")] = False
 
 
 @dataclass(frozen=True)
 class _Convert(Settings):
     sources: Annotated[
-        tyro.conf.Positional[tuple[Path, ...]], argument("files of one layout; their trajectories follow each other")
+        Positional[tuple[Path, ...]], argument("files of one layout; their trajectories follow each other")
     ]
     layout: Annotated[Layout, argument("KolSol's HDF5, the published .npy, or The Well's HDF5")]
     out: Annotated[Path, argument("the zarr folder to write")]
@@ -55,18 +51,19 @@ class _Convert(Settings):
 
 @dataclass(frozen=True)
 class _Show:
-    file: Annotated[tyro.conf.Positional[Path], argument("the zarr folder")]
+    file: Annotated[Positional[Path], argument("the zarr folder")]
 
 
 def run_generate(arguments: Sequence[str]) -> FlowData:
     """Simulate flows; the last line says what there is."""
-    parsed = parse(
-        _Generate,
+    parsed, c = parse_groups(
         arguments,
+        Group(_Generate),
+        Group(GenerationConfiguration),
         prog="closura data generate",
         description="Simulate flows into a zarr store. The same command goes on with a run that was stopped.",
     )
-    c, began, resumed = parsed.configuration, time.monotonic(), {"steps": 0}
+    began, resumed = time.monotonic(), {"steps": 0}
     with work_bar("simulating", "steps", lines=10) as show:
 
         def report(progress: GenerationProgress) -> None:

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-import tyro
-
 from closura.commands.console import console
-from closura.commands.options import argument, parse
+from closura.commands.options import Positional, argument, parse
 from closura.initial import fetch
 from closura.io.published import fetch_published
 
@@ -27,13 +25,13 @@ ACTIONS = ("fetch", "generate", "filter", "convert", "show")
 
 @dataclass(frozen=True)
 class _Data:
-    name: Annotated[tyro.conf.Positional[Literal["mnist", "fashion-mnist"]], argument("the data set")]
+    name: Annotated[Positional[Literal["mnist", "fashion-mnist"]], argument("the data set")]
 
 
 @dataclass(frozen=True)
 class _Models:
-    action: Annotated[tyro.conf.Positional[Literal["get"]], argument("what to do")]
-    name: Annotated[tyro.conf.Positional[Literal["closure-rl-advection"]], argument("the published weights")]
+    action: Annotated[Positional[Literal["get"]], argument("what to do")]
+    name: Annotated[Positional[Literal["closure-rl-advection"]], argument("the published weights")]
 
 
 def run_data(arguments: Sequence[str]) -> None:

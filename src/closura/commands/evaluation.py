@@ -1,13 +1,12 @@
 """``closura evaluate``: methods side by side from the same held-out beginnings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import jax
-import tyro
 
 from closura.closures import AnyClosure
 from closura.commands.closures import (
@@ -19,7 +18,7 @@ from closura.commands.closures import (
     own_settings,
 )
 from closura.commands.console import console
-from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
 from closura.commands.problems import named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
@@ -35,7 +34,7 @@ from closura.evaluation import (
 )
 from closura.io.closures import load_closure
 from closura.io.files import own_file
-from closura.problems import Problem, build_problem, family
+from closura.problems import PROBLEMS, Problem, build_problem, family
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
@@ -81,7 +80,7 @@ class EvaluateOptions(Settings):
         Measure the wall time of each method's step.
     """
 
-    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    closure: Repeated[tuple[str, ...]] = ()
     preset: Literal["paper", "default"] = "default"
     simulations: Count = 100
     steps: Count = 50
@@ -212,25 +211,25 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     "default"; with ``--start`` all of it is that of the saved simulations.
     """
     found = named_problem(arguments, "evaluate", others=("kolmogorov-closure", "kolmogorov-rom"))
-    name = "advection" if found is None else found.name
+    name = PROBLEMS.names()[0] if found is None else found.name
     default = default_settings(name, arguments)
-    started = pre_parse(arguments, ("--start",))["--start"]
+    started = given(arguments, "--start")["--start"]
     if started:
         default = _saved_problem(started, name)
-    parsed = parse(
-        _arguments(type(default)),
-        arguments,
-        prog="closura evaluate",
-        description="Methods side by side from the same held-out beginnings.",
-        default=_arguments(type(default))(name=name, options=EvaluateOptions(), problem=default),
+    options, problem = parse_groups(
+        arguments if found is None else arguments[1:],
+        Group(EvaluateOptions),
+        Group(default),
+        prog=f"closura evaluate {arguments[0] if found else 'PROBLEM'}",
+        description="Methods side by side from the same held-out initial conditions.",
     )
     fixed = ("simulations", "steps", "seed", "preset", "data_dir")
-    if started and (parsed.problem != default or any(getattr(parsed.options, n) != _DEFAULTS[n] for n in fixed)):
+    if started and (problem != default or any(getattr(options, n) != _DEFAULTS[n] for n in fixed)):
         raise ValueError(
             f"{started} decides the physics and the beginnings: leave out options of the problem, and "
             f"{', '.join('--' + name.replace('_', '-') for name in fixed)} ({default} was saved)"
         )
-    return parsed.options, parsed.problem
+    return options, problem
 
 
 def _saved_problem(path: str, name: str) -> Any:
@@ -242,20 +241,3 @@ def _saved_problem(path: str, name: str) -> Any:
 
 
 _DEFAULTS = {f.name: f.default for f in fields(EvaluateOptions)}
-_FLAT = tyro.conf.arg(name="")
-
-
-_Name = tyro.conf.Positional[str]
-
-
-def _arguments(problem: type) -> Any:
-    """The arguments of ``closura evaluate`` for one problem."""
-    return make_dataclass(
-        "EvaluateArguments",
-        [
-            ("name", Annotated[_Name, argument("the problem")]),
-            ("options", Annotated[EvaluateOptions, _FLAT]),
-            ("problem", Annotated[problem, _FLAT]),
-        ],
-        frozen=True,
-    )

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-import tyro
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from closura.commands.console import console
-from closura.commands.options import argument, parse
+from closura.commands.options import Positional, argument, parse
 from closura.commands.results import Outputs
 from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reduced.spectra import ModePower
@@ -53,7 +52,7 @@ class FilterOptions(Settings):
         Replace a data set of flows that is there.
     """
 
-    file: tyro.conf.Positional[Path]
+    file: Positional[Path]
     out: Path
     filter: Literal["spectral", "gaussian", "box"] = "spectral"
     cutoff: Positive | None = None

@@ -6,18 +6,14 @@ from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
-
 from closura.commands.console import console, say_verdict, training_bar
-from closura.commands.options import argument, parse, pre_parse
+from closura.commands.options import Group, argument, given, parse_groups
 from closura.reduced.model import MODELS
 from closura.runs.configuration import Preset
 from closura.runs.fitting.closure import FitResult, fit_closure
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
-    FilterConfiguration,
     ModelFitConfiguration,
-    SplitConfiguration,
     closure_fit_from_plain,
     model_fit_from_plain,
 )
@@ -184,50 +180,37 @@ FitName = Literal["kolmogorov-closure", "kolmogorov-rom"]
 
 def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:
     default = _defaults(kind, arguments)
-    flat = tyro.conf.arg(name="")
-    options = make_dataclass(
-        "Fit",
-        [
-            ("options", Annotated[FitOptions, flat]),
-            (kind.choice, Annotated[str, argument(f"the {kind.noun}: {', '.join(kind.names)}")]),
-            ("recipe", type(default.recipe)),
-            ("filtering", Annotated[FilterConfiguration, tyro.conf.arg(name="filter")]),
-            ("split", SplitConfiguration),
-            ("judge", type(default.judge)),
-            ("rest", Annotated[kind.rest, flat]),
-        ],
-        frozen=True,
-    )
-    own = {name: getattr(default, name) for name in (kind.choice, "recipe", "filtering", "split", "judge")}
     further = [f.name for f in fields(kind.rest)]
-    parsed = parse(
-        options,
+    options, _, recipe, filtering, split, judge, rest = parse_groups(
         arguments,
+        Group(FitOptions(data=Path(default.data) if default.data else None)),
+        Group(
+            make_dataclass("Fit", [(kind.choice, Annotated[str, argument(f"the {kind.noun}")], "")], frozen=True),
+            choices={kind.choice: kind.names},
+        ),
+        Group(default.recipe, "recipe"),
+        Group(default.filtering, "filter"),
+        Group(default.split, "split"),
+        Group(default.judge, "judge"),
+        Group(kind.rest(**{name: getattr(default, name) for name in further})),
         prog=f"closura train {kind.problem}",
         description=kind.description,
-        default=options(
-            options=FitOptions(data=Path(default.data) if default.data else None),
-            rest=kind.rest(**{name: getattr(default, name) for name in further}),
-            **own,
-        ),
     )
+    # What is fitted was settled with the defaults: a published recipe has a name of its own.
     configuration = replace(
-        default,
-        data="" if parsed.options.data is None else str(parsed.options.data.resolve()),
-        # What is fitted was settled with the defaults: a published recipe has a name of its own.
-        **{name: getattr(parsed, name) for name in own if name != kind.choice},
-        **{name: getattr(parsed.rest, name) for name in further},
-    )
-    return parsed.options, configuration
+        default, data="" if options.data is None else str(options.data.resolve()), recipe=recipe, filtering=filtering,
+        split=split, judge=judge, **{name: getattr(rest, name) for name in further},
+    )  # fmt: skip
+    return options, configuration
 
 
 def _defaults(kind: _Kind, arguments: Sequence[str]) -> Any:
     """Settings of the preset, or of the run that goes on: they decide which options there are."""
-    known = pre_parse(arguments, ("--preset", f"--{kind.choice}", "--run"), flags=("--resume",))
+    known = given(arguments, "--preset", f"--{kind.choice}", "--run", "--resume")
     asked, folder = known[f"--{kind.choice}"], known["--run"]
     if asked is not None and asked not in kind.names:
         raise ValueError(f"unknown {kind.noun} {asked!r}; valid: {', '.join(kind.names)}")
-    if known["--resume"] and folder and RunFolder(folder).holds_run:
+    if known["--resume"] is not None and folder and RunFolder(folder).holds_run:
         default = RunFolder(folder, decode=kind.decode).read_configuration()
         has = getattr(default, kind.choice)
         if asked not in (None, has) and PUBLISHED.get(asked) != has:

@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
 from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import (
     flow_data,
@@ -16,7 +14,7 @@ from closura.commands.flow_inputs import (
     one_each,
     settings_of,
 )
-from closura.commands.options import parse
+from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
 from closura.evaluation.flows import (
     ClosureEvaluation,
@@ -106,7 +104,7 @@ class ClosureOptions(Settings):
         Seed of the samples.
     """
 
-    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    closure: Repeated[tuple[str, ...]] = ()
     data: Path | None = None
     json: Path | None = None
     out: Path | None = None

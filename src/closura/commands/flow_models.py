@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import (
@@ -18,7 +17,7 @@ from closura.commands.flow_inputs import (
     one_each,
     settings_of,
 )
-from closura.commands.options import parse
+from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
 from closura.evaluation.flows import (
     ModelEvaluation,
@@ -77,7 +76,7 @@ class ModelOptions(Settings):
         Seed of all noise.
     """
 
-    rom: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    rom: Repeated[tuple[str, ...]] = ()
     data: Path | None = None
     closure: str | None = None
     json: Path | None = None

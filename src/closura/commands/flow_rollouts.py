@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
 from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import flow_data, load_closure
-from closura.commands.options import parse
+from closura.commands.options import Positional, parse
 from closura.commands.results import Outputs
 from closura.evaluation.flows import Rollout, load_model_subject, write_rollout
 from closura.settings import Count, Natural, Seed, Settings
@@ -44,7 +42,7 @@ class RolloutOptions(Settings):
         Replace a data set of flows that is there.
     """
 
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     start: Path
     out: Path
     steps: Count = 1600

@@ -2,17 +2,15 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any, Literal
 
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.options import HELP, Group, given, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import trained_settings
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
@@ -58,7 +56,7 @@ class InterpretOptions(Settings):
         Folder for interpretation.json and the figures.
     """
 
-    problem: str = "advection"
+    problem: str = ""
     preset: Physics | None = None
     simulations: Count = 50
     step: Count = 17
@@ -166,13 +164,13 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     ValueError
         If no closure is named first, or a run is of another problem than asked for.
     """
-    asked_for_help = bool({"-h", "--help"} & set(arguments))
+    asked_for_help = bool(HELP & set(arguments))
     if (not arguments or arguments[0].startswith("-")) and not asked_for_help:
         raise ValueError("which closure? closura interpret RUN_OR_WEIGHTS ...; a run folder or a file of weights")
     path = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    known = pre_parse(arguments[1:], ("--preset", "--problem"))
+    known = given(arguments[1:], "--preset", "--problem")
     preset: Physics | None = known["--preset"] if known["--preset"] in ("paper", "default") else None
-    name: Any = known["--problem"] if (known["--problem"] or "") in PROBLEMS else "advection"
+    name: Any = known["--problem"] if (known["--problem"] or "") in PROBLEMS else PROBLEMS.names()[0]
     training = trained_settings(path) if path else None
     if training is not None:
         settings = training.problem
@@ -190,29 +188,11 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
             f"evaluate {name} --closure {shlex.quote(path or 'RUN_OR_WEIGHTS')} --out FOLDER draws the weights that "
             "they answer with"
         )
-    kind = _arguments(PROBLEMS.find(name).settings)
-    parsed = parse(
-        kind,
-        arguments,
-        prog="closura interpret",
+    options, settings = parse_groups(
+        arguments[1:] if path else arguments,
+        Group(InterpretOptions(problem=name)),
+        Group(settings),
+        prog="closura interpret RUN_OR_WEIGHTS",
         description="A closure's action beside the optimal one, and as an equation.",
-        default=kind(closure=path or "RUN_OR_WEIGHTS", options=InterpretOptions(problem=name), settings=settings),
     )
-    return parsed.closure, parsed.options, parsed.settings
-
-
-_CLOSURE = argument("a run folder, or a file of weights: .safetensors, or the published .npz and .pt")
-_FLAT = tyro.conf.arg(name="")
-
-
-def _arguments(settings: type) -> Any:
-    """The arguments of ``closura interpret`` for one problem."""
-    return make_dataclass(
-        "InterpretArguments",
-        [
-            ("closure", Annotated[tyro.conf.Positional[str], _CLOSURE]),
-            ("options", Annotated[InterpretOptions, _FLAT]),
-            ("settings", Annotated[settings, _FLAT]),
-        ],
-        frozen=True,
-    )
+    return path, options, settings

@@ -7,11 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import tyro
-
 from closura.commands.closures import named_closure
 from closura.commands.console import console
-from closura.commands.options import parse, use_precision
+from closura.commands.options import Repeated, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
 from closura.initial.initial import End
@@ -98,7 +96,7 @@ class LawOptions(Settings):
     initial: str | None = None
     cells: str | None = None
     methods: str = METHODS
-    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    closure: Repeated[tuple[str, ...]] = ()
     integrator: str | None = None
     courant: Positive | None = None
     time_step: Positive | None = None

@@ -1,51 +1,154 @@
-"""Small pieces that several commands share."""
+"""Words of a command as settings: options of dataclasses, help from their docstrings, what is wrong in one line."""
 
-import argparse
-import io
-import os
+import difflib
+import inspect
 import re
-from collections.abc import Sequence
-from contextlib import redirect_stderr
-from typing import Any
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
+from itertools import groupby, takewhile
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import jax
-import tyro
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+T = TypeVar("T")
+Positional = Annotated[T, "positional"]
+"""An argument without an option."""
+Repeated = Annotated[T, "repeated"]
+"""An option that may be given several times; its values are collected."""
+
+HELP = {"-h", "--help"}
 
 
-def argument(text: str) -> Any:
+@dataclass(frozen=True)
+class Help:
+    """Help text of one argument, where no docstring has it."""
+
+    text: str
+
+
+def argument(text: str) -> Help:
     """Help text of one argument."""
-    return tyro.conf.arg(help=text)
+    return Help(text)
 
 
-def pre_parse(arguments: Sequence[str], names: Sequence[str], flags: Sequence[str] = ()) -> dict[str, Any]:
-    """Values of a few options (the last one given), before the others are known; None where absent."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in names:
-        parser.add_argument(name, dest=name, default=None)
-    for flag in flags:
-        parser.add_argument(flag, dest=flag, action="store_true")
-    try:
-        known, _ = parser.parse_known_args([a for a in arguments if a not in ("-h", "--help")])
-    except argparse.ArgumentError:
-        return dict.fromkeys([*names, *flags])
-    return vars(known)
-
-
-def parse(kind: Any, arguments: Sequence[str], *, prog: str, description: str, default: Any = None) -> Any:
-    """What the arguments of a command say; what they should not say is told in one line.
+class Group(NamedTuple):
+    """Options of a dataclass.
 
     Parameters
     ----------
-    kind
-        A dataclass of options, as ``tyro.cli`` takes it.
+    values
+        The defaults, or the class where it has them itself.
+    prefix
+        What the options' names begin with, before a dot.
+    only
+        Names of the fields that are options (default: all).
+    choices
+        Valid values of fields that are text, where they are known only now.
+    """
+
+    values: Any
+    prefix: str = ""
+    only: Sequence[str] = ()
+    choices: Mapping[str, Sequence[str]] = {}
+
+
+class FileWord(str):
+    """A word that stands in a configuration file.
+
+    ``place`` says where: file and key.
+    """
+
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One field of a group: its name on the command line, its type, and what may stand behind it."""
+
+    group: int
+    kind: type[Any]
+    field: str
+    name: str
+    hint: Any
+    default: Any
+    marks: tuple[Any, ...] = ()
+    choices: tuple[str, ...] = ()
+    about: str = ""
+
+    @property
+    def positional(self) -> bool:
+        return "positional" in self.marks
+
+    @property
+    def flag(self) -> bool:
+        return self.hint is bool
+
+    @property
+    def count(self) -> int | None:
+        """Values that it takes; None for any number."""
+        hints = [h for h in get_args(self.hint) if h is not NoneType] if _is_union(self.hint) else [self.hint]
+        if "repeated" in self.marks or get_origin(hints[0]) is not tuple:
+            return 1
+        parts = get_args(hints[0])
+        return None if parts[-1] is Ellipsis else len(parts)
+
+    @property
+    def negative(self) -> str:
+        """The option that switches a flag off."""
+        prefix, _, last = self.name.removeprefix("--").rpartition(".")
+        return f"--{prefix}.no-{last}" if prefix else f"--no-{last}"
+
+    def read(self, words: Sequence[str]) -> Any:
+        if self.choices:
+            return _read(Literal[self.choices], words)
+        return _read(self.hint, words)
+
+    @property
+    def owner(self) -> type[Any]:
+        """The class that declares the field."""
+        return next(c for c in reversed(self.kind.__mro__) if self.field in vars(c).get("__annotations__", {}))
+
+    def help(self) -> str:
+        """What it is, and its default."""
+        if self.default in (MISSING, None, ()) or self.positional:
+            return self.about
+        values = self.default if isinstance(self.default, tuple) else (self.default,)
+        return f"{self.about} (default: {' '.join(map(str, values))})".strip()
+
+    def shown(self) -> str:
+        """Its name and values as help shows them."""
+        values = "{" + ",".join(self.choices) + "}" if self.choices else _metavar(self.hint)
+        if self.positional:
+            return values
+        return f"{self.name}, {self.negative}" if self.flag else f"{self.name} {values}"
+
+
+def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: str) -> T:
+    """What the arguments of a command say that has one class of options; see :func:`parse_groups`."""
+    return parse_groups(arguments, Group(kind), prog=prog, description=description)[0]
+
+
+def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, description: str) -> Any:
+    """What the arguments of a command say: a tuple with a dataclass for each group.
+
+    Parameters
+    ----------
     arguments
         The words after the command's name.
+    groups
+        The options that there are.
     prog
         The command, for the help.
     description
         What it does, for the help.
-    default
-        One of ``kind`` with the defaults, where they are not those of the class.
 
     Raises
     ------
@@ -54,75 +157,215 @@ def parse(kind: Any, arguments: Sequence[str], *, prog: str, description: str, d
     SystemExit
         After the help.
     """
-    further = {} if default is None else {"default": default}
-    words = list(arguments)
-    _refuse_empty(words, prog)
-    if {"-h", "--help"} & set(words):
-        return tyro.cli(kind, prog=prog, args=words, description=description, **further)
-    said, width = io.StringIO(), os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100000"  # names and paths are not to be broken
-    try:
-        with redirect_stderr(said):
-            return tyro.cli(kind, prog=prog, args=words, description=description, **further)
-    except SystemExit as left:
-        if not left.code:
-            raise
-        raise ValueError(_in_a_line(said.getvalue(), prog)) from None
-    finally:
-        if width is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = width
-
-
-def _refuse_empty(words: Sequence[str], prog: str) -> None:
-    """An empty word is a variable of a script that was not set; only a title may be meant to be empty."""
-    for before, word in zip(["", *words], words, strict=False):
-        if word and not re.fullmatch(r"--[\w.-]+=", word):
-            continue
-        option = word.rstrip("=") or before
-        if option != "--title":
-            what = option if option.startswith("-") else "an argument"
-            raise ValueError(f"{what} is empty: give a value, or leave it out; all options: {prog} --help")
-
-
-def _in_a_line(box: str, prog: str) -> str:
-    """What ``tyro`` refuses, out of the box that it draws, as a line.
-
-    The box has a title and sections between rules; it is drawn of spaces and hyphens where the terminal knows no more.
-    """
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()
-    rows = [line[1:].rstrip("│╮╯ ") for line in (lines[1:] if "╭" in box else lines[2:])]
-    sections: list[list[str]] = [[]]
-    for row in rows:
-        if row.strip() and set(row.strip()) <= set("─-"):
-            sections.append([])
-        elif row.strip():
-            sections[-1].append(row)
-    told = " ".join(row.strip() for row in sections[0])
-    # Options are indented by four, what they are by more.
-    listed = [[row.strip() for row in part if re.match(r" {5}\S", row)] for part in sections]
+    options = [option for number, group in enumerate(groups) for option in _options(number, group)]
+    if HELP & set(arguments):
+        _print_help(prog, description, groups, options)
+        sys.exit(0)
     every = f"all options: {prog} --help"
-    if told.startswith("Missing from "):
-        names = [row.split(" ")[0] for row in listed[0]]  # arguments without an option are told by what they may be
-        words = [re.sub(r"^\{(.*)\}$", lambda found: " or ".join(found[1].split(",")), word) for word in names]
-        return f"{', '.join(words)} must be given; {every}"
-    if unknown := re.match(r"Unrecognized options: ([^,]*)", told):
-        near = sorted({row.split(" ")[0] for part in listed[1:] for row in part if row.startswith("--")})
-        what = "option" if unknown[1].startswith("-") else "argument"
-        guess = f"did you mean {' or '.join(near)}? " if near else ""
-        return f"unknown {what} {unknown[1]}; {guess}{every}"
-    if choice := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", told):
-        valid = ", ".join(re.findall(r"'([^']*)'", choice[3])) or choice[3]
-        # An argument without an option has a name that the person never wrote.
-        where = f"{choice[2]}: " if choice[2].startswith("-") else ""
-        return f"{where}unknown {choice[1]!r}; valid: {valid}"
-    if (value := re.match(r"Error parsing (--\S+): .*?(\['.*?\]|'[^']*'|$)", told)) and len(listed) > 1 and listed[1]:
-        wanted = listed[1][0].partition(" ")[2]
-        wanted = {"INT": "a whole number", "FLOAT": "a number"}.get(wanted, wanted)
-        return f"{value[1]}: expected {wanted}; got {value[2].strip('[]')}"
-    # Settings have lower-case names; that of the class of all options says nothing.
-    return re.sub(r"^Error parsing (?=[a-z])|^Error parsing \w+: ", "", told) or f"see {prog} --help"
+    found, places = _values(arguments, options, every)
+    missing = [o for o in options if o.default is MISSING and (o.group, o.field) not in found]
+    if missing:
+        names = [" or ".join(_metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
+        raise ValueError(f"{', '.join(names)} must be given; {every}")
+    made = []
+    for number, group in enumerate(groups):
+        changes = {name: value for (of, name), value in found.items() if of == number}
+        try:
+            made.append(group.values(**changes) if isinstance(group.values, type) else replace(group.values, **changes))
+        except ValueError as error:
+            where = next((places[number, n] for n in changes if (number, n) in places and n in str(error)), "")
+            raise ValueError(f"{where}: {error}" if where else str(error)) from None
+    return tuple(made)
+
+
+def given(arguments: Sequence[str], *names: str) -> dict[str, Any]:
+    """Values of a few options (the last one given) before the others are known; None where absent.
+
+    Of options that stand alone, or before another one, the value is "".
+    """
+    found: dict[str, Any] = dict.fromkeys(names)
+    for word, after in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, equals, value = word.partition("=")
+        if name in found:
+            found[name] = value if equals else ("" if after.startswith("-") else after)
+    return found
+
+
+def _options(number: int, group: Group) -> list[_Option]:
+    plain = isinstance(group.values, type)
+    kind = group.values if plain else type(group.values)
+    hints, about = get_type_hints(kind, include_extras=True), documented(kind)
+    found = []
+    for f in fields(kind):
+        if group.only and f.name not in group.only:
+            continue
+        marks: list[Any] = []
+        hint = hints[f.name]
+        while get_origin(hint) is Annotated:
+            hint, *more = get_args(hint)
+            marks += more
+        usual = f.default if f.default_factory is MISSING else f.default_factory()
+        default = usual if plain else getattr(group.values, f.name)
+        name = ".".join(part.replace("_", "-") for part in (group.prefix, f.name) if part)
+        text = next((mark.text for mark in marks if isinstance(mark, Help)), about.get(f.name, ""))
+        choices = tuple(group.choices.get(f.name, ()))
+        found.append(_Option(number, kind, f.name, f"--{name}", hint, default, tuple(marks), choices, text))
+    return found
+
+
+def _values(
+    arguments: Sequence[str], options: Sequence[_Option], every: str
+) -> tuple[dict[tuple[int, str], Any], dict[tuple[int, str], str]]:
+    """Values by group and field, and the places in files that they come from."""
+    known = {o.name: o for o in options if not o.positional}
+    known |= {o.negative: o for o in options if o.flag}
+    words: dict[tuple[int, str], list[str]] = {}
+    places: dict[tuple[int, str], str] = {}
+    found: dict[tuple[int, str], Any] = {}
+    loose: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not _is_option(word):
+            if not word:
+                raise ValueError(f"an argument is empty: give a value, or leave it out; {every}")
+            loose.append(word)
+            continue
+        name, equals, value = word.partition("=")
+        name, place = name.replace("_", "-"), getattr(word, "place", "")
+        option = known.get(name)
+        if option is None:
+            raise ValueError(_unknown(name, list(known), place, every))
+        key = (option.group, option.field)
+        if place:
+            places[key] = place
+        else:
+            places.pop(key, None)
+        if option.flag:
+            if equals or (place and rest and not _is_option(rest[0])):
+                raise ValueError(f"{place or name}: expected true or false; got {value or rest[0]!r}")
+            found[key] = name == option.name
+            continue
+        values = [value] if equals else list(takewhile(lambda w: not _is_option(w), rest[: option.count]))
+        rest = rest if equals else rest[len(values) :]
+        if "" in values and name != "--title":
+            raise ValueError(f"{name} is empty: give a value, or leave it out; {every}")
+        if option.count and len(values) < option.count:
+            raise ValueError(f"{place or name}: expected {_wanted(option.hint)}; got {' '.join(values) or 'nothing'}")
+        words[key] = [*words.get(key, []), *values] if "repeated" in option.marks else values
+        try:
+            found[key] = option.read(words[key])
+        except ValueError as error:
+            raise ValueError(f"{place or name}: {error}") from None
+    for option in (o for o in options if o.positional):
+        taken = loose if option.count is None else loose[: option.count]
+        loose = loose[len(taken) :]
+        if taken:
+            found[option.group, option.field] = option.read(taken)
+    if loose:
+        raise ValueError(f"unknown argument {loose[0]}; {every}")
+    return found, places
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word != "-" and not re.match(r"-\.?\d|-inf|-nan", word)
+
+
+def _unknown(name: str, known: Sequence[str], place: str, every: str) -> str:
+    near = difflib.get_close_matches(name, known, 3, 0.7)
+    if place:
+        guess = f", did you mean {' or '.join(n.removeprefix('--') for n in near)}?" if near else ""
+        return f"{place}: unknown key{guess}; {every}"
+    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"unknown option {name}; {guess}{every}"
+
+
+def _read(hint: Any, words: Sequence[str]) -> Any:
+    """The value that words stand for.
+
+    Raises
+    ------
+    ValueError
+        With what was expected and what was got.
+    """
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _read(parts[0], words)
+    if _is_union(hint):
+        if NoneType in parts and list(words) == ["None"]:
+            return None
+        return _read(next(part for part in parts if part is not NoneType), words)
+    if origin is tuple:
+        each = [parts[0]] * len(words) if parts[-1] is Ellipsis else parts
+        return tuple(_read(part, [word]) for part, word in zip(each, words, strict=True))
+    word = words[0]
+    if origin is Literal:
+        for part in parts:
+            if str(part) == word:
+                return part
+        near = difflib.get_close_matches(word, [str(part) for part in parts], 1)
+        guess = f", did you mean {near[0]}?" if near else ";"
+        raise ValueError(f"unknown {str(word)!r}{guess} valid: {', '.join(map(str, parts))}")
+    try:
+        return (Path if hint is Path else hint)(str(word))
+    except (ValueError, TypeError):
+        raise ValueError(f"expected {_wanted(hint)}; got {str(word)!r}") from None
+
+
+def _wanted(hint: Any) -> str:
+    return {int: "a whole number", float: "a number"}.get(hint, _metavar(hint))
+
+
+def _metavar(hint: Any) -> str:
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _metavar(parts[0])
+    if _is_union(hint):
+        return "|".join(_metavar(part) for part in parts if part is not NoneType)
+    if origin is Literal:
+        return "{" + ",".join(map(str, parts)) + "}"
+    if origin is tuple:
+        return f"[{_metavar(parts[0])} ...]" if parts[-1] is Ellipsis else " ".join(map(_metavar, parts))
+    return str(getattr(hint, "__name__", hint)).upper()
+
+
+def documented(kind: type[Any]) -> dict[str, str]:
+    """What the docstrings of a class and its bases say of each field (numpydoc's section "Parameters")."""
+    found: dict[str, str] = {}
+    for each in reversed(kind.__mro__):
+        section = re.search(r"^Parameters\n-+\n(.*?)(?=\n\n\S|\Z)", inspect.cleandoc(each.__doc__ or ""), re.S | re.M)
+        for entry in re.split(r"\n(?=\S)", section[1]) if section else ():
+            names, _, text = entry.partition("\n")
+            found |= dict.fromkeys(re.split(r",\s*", names), " ".join(text.split()))
+    return found
+
+
+def _print_help(prog: str, description: str, groups: Sequence[Group], options: Sequence[_Option]) -> None:
+    """Options in boxes, one for each class that declares some, with what its docstring says of it."""
+    console = Console(markup=False, highlight=False, emoji=False)
+    places = "".join(f" {o.shown()}" for o in options if o.positional)
+    console.print(
+        f"usage: {prog}{places} [OPTIONS] [--help] [--config FILE.toml] [--plugin FILE.py]\n\n{description}\n"
+    )
+    for (number, owner), mine in groupby(options, lambda o: (o.group, o.owner)):
+        table = Table.grid()
+        if summary := _summary(owner):
+            table.add_row(Text(summary, style="dim"))
+        for option in mine:
+            table.add_row(Text(option.shown(), style="bold"))
+            table.add_row(Padding(Text(option.help()), (0, 0, 0, 4)))
+        prefix = groups[number].prefix
+        console.print(Panel(table, title=f"{prefix} options".strip(), title_align="left", border_style="dim"))
+
+
+def _summary(kind: type[Any]) -> str:
+    """The first paragraph of a docstring."""
+    text = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0]
+    return "" if text.startswith(f"{kind.__name__}(") else " ".join(text.split())  # dataclasses without one get theirs
 
 
 def use_precision(settings: Any) -> None:

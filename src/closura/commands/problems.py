@@ -2,9 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from closura.commands.options import HELP
 from closura.core.definition import PROBLEMS, ProblemDefinition
-
-HELP = {"-h", "--help"}
 
 
 def is_place(text: str) -> bool:

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import tyro
-
 from closura.closures import CLOSURES
 from closura.commands.closures import named_closure
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_error
-from closura.commands.options import argument, parse, use_precision
+from closura.commands.options import Group, Positional, argument, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.core import Results
@@ -85,10 +83,9 @@ class ReportOptions(Settings):
 @dataclass(frozen=True)
 class _Arguments:
     runs: Annotated[
-        tyro.conf.Positional[tuple[str, ...]],
+        Positional[tuple[str, ...]],
         argument("run folders, or folders written by closura evaluate --out; NAME=PATH gives another name"),
     ]
-    options: Annotated[ReportOptions, tyro.conf.arg(name="")]
 
 
 class _Run(NamedTuple):
@@ -98,13 +95,13 @@ class _Run(NamedTuple):
 
 def run_report(arguments: Sequence[str]) -> Path:
     """Parse the command's arguments, judge the runs and write the report."""
-    parsed = parse(
-        _Arguments,
+    parsed, options = parse_groups(
         arguments,
+        Group(_Arguments),
+        Group(ReportOptions),
         prog="closura report",
         description="What runs have learned, judged on held-out simulations, in one HTML file.",
     )
-    options = parsed.options
     outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
     if options.frames < 2:

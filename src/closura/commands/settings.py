@@ -11,12 +11,6 @@ from closura.runs import RunFolder, TrainConfiguration
 from closura.runs.configuration import from_plain
 from closura.runs.presets import problem_preset
 
-PUBLISHED_ANYWAY = ("images", "velocity", "ratio", "precision")
-"""Settings that were published with several values, or that change round-off alone, where a problem has them.
-
-Burgers was published with one ratio, and ``ratio`` counts there.
-"""
-
 
 def trained_settings(path: str | Path) -> TrainConfiguration | None:
     """How a closure was trained: settings of a run folder, or those in the header of a file of weights.
@@ -46,12 +40,11 @@ def physics_of(configuration: Any) -> str:
 
     Settings that belong to closures do not count (:func:`closura.problems.judged_on`).
     """
-    name = definition_of(configuration).name
-    chosen = PUBLISHED_ANYWAY if name == "advection" else ("precision",)
-    free = [each for each in chosen if hasattr(configuration, each)]
+    kind = definition_of(configuration)
+    free = [each for each in (*kind.varied, "precision") if hasattr(configuration, each)]  # precision: round-off alone
     for preset in ("paper", "default"):
         try:
-            known = problem_preset(name, preset)
+            known = problem_preset(kind.name, preset)
         except ValueError:  # nothing was published
             continue
         if judged_on(replace(known, **{f: getattr(configuration, f) for f in free})) == judged_on(configuration):

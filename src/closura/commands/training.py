@@ -2,24 +2,21 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
+from typing import Any
 
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
-from closura.commands.options import argument, parse, pre_parse, use_precision
+from closura.commands.options import Group, given, parse_groups, use_precision
 from closura.commands.problems import is_place, named_problem
 from closura.core import Registry
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
-from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
+from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.configuration import Preset
 from closura.runs.presets import PRESETS, train_preset
 from closura.runs.tracking import Tracker
-from closura.settings import Count, Natural, NotNegative, Seed, Settings
 
 
 @dataclass(frozen=True)
@@ -101,40 +98,42 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     The problem, the preset, the learner and the closure decide which further options there are and their
     defaults, so they are read first; with ``--resume`` the defaults are the run's own settings.
     """
-    known = pre_parse(arguments, ("--preset", "--learner", "--closure", "--run"), flags=("--resume",))
+    known = given(arguments, "--preset", "--learner", "--closure", "--run", "--resume")
     if arguments and is_place(arguments[0]):
         named_problem(arguments, "train")
     folder = known["--run"]
-    if known["--resume"] and folder and RunFolder(folder).holds_run:
+    if known["--resume"] is not None and folder and RunFolder(folder).holds_run:
         default = RunFolder(folder).read_configuration()
         _check_resumed(arguments, known, default, folder)
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
         found = named_problem(arguments, "train", others=FITTED)
-        name = "advection" if found is None else found.name
-        default = train_preset(preset, problem=name, learner=learner, closure=closure)
-    kind = _arguments(default)
-    group = CLOSURES.find(default.closure).group
-    network = {group: default.network} if fields(default.network) else {}
-    parsed = parse(
-        kind,
-        arguments,
-        prog="closura train",
+        default = train_preset(preset, problem="" if found is None else found.name, learner=learner, closure=closure)
+    choices = {
+        "learner": list(dict.fromkeys([*LEARNERS.names(), default.learner])),
+        "closure": list(dict.fromkeys([*CLOSURES.names(), default.closure])),
+    }
+    network = Group(default.network, CLOSURES.find(default.closure).group)
+    options, chosen, problem, network, learning, truth, validation = parse_groups(
+        arguments if not arguments or arguments[0].startswith("-") else arguments[1:],
+        Group(RunOptions),
+        Group(default, only=OWN, choices=choices),
+        Group(default.problem),
+        network,
+        Group(default.learning, "learning"),
+        Group(default.truth, "truth"),
+        Group(default.validation, "validation"),
+        prog=f"closura train {default.name}",
         description="Learn a closure.",
-        default=kind(
-            name=default.name, options=RunOptions(), problem=default.problem, closure=default.closure,
-            learner=default.learner, learning=default.learning, truth=default.truth, validation=default.validation,
-            rest=_Rest.of(default), **network,
-        ),
-    )  # fmt: skip
-    configuration = TrainConfiguration(
-        name=default.name, problem=parsed.problem, closure=parsed.closure, network=getattr(parsed, group, None),
-        learner=parsed.learner, learning=parsed.learning, truth=parsed.truth, validation=parsed.validation,
-        initial_std=parsed.rest.initial_std, keep_every=parsed.rest.keep_every, log_every=parsed.rest.log_every,
-        transitions=parsed.rest.transitions, seed=parsed.rest.seed,
-    )  # fmt: skip
-    return parsed.options, configuration
+    )
+    return options, replace(
+        chosen, problem=problem, network=network, learning=learning, truth=truth, validation=validation, files=()
+    )
+
+
+OWN = ("learner", "closure", "seed", "initial_std", "keep_every", "log_every", "transitions")
+"""Settings of a training that belong to none of its parts."""
 
 
 def _known(registry: Registry[Any], text: str | None) -> str | None:
@@ -157,59 +156,3 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
                 f"{folder} is a run with {what} {has}; it cannot be resumed with {asked[what]}. Resume it as: closura "
                 f"train {stored.name} --run {shlex.quote(str(folder))} --resume"
             )
-
-
-_Name = tyro.conf.Positional[str]
-
-
-@dataclass(frozen=True)
-class _Rest(Settings):
-    """Further settings.
-
-    Parameters
-    ----------
-    seed
-        Seed of everything random.
-    initial_std
-        Spread of a policy before training, in units of the action; 0 is the closure's own choice.
-    keep_every
-        Updates between checkpoints that are kept for good, beside the best and the last; 0 keeps none.
-    log_every
-        Updates that are averaged into one row of metrics.
-    transitions
-        Stop after so many transitions even if updates are left; 0 sets no limit.
-    """
-
-    seed: Seed = 0
-    initial_std: NotNegative = 0.01
-    keep_every: Natural = 0
-    log_every: Count = 10
-    transitions: Natural = 0
-
-    @staticmethod
-    def of(c: TrainConfiguration) -> "_Rest":
-        return _Rest(c.seed, c.initial_std, c.keep_every, c.log_every, c.transitions)
-
-
-def _arguments(default: TrainConfiguration) -> Any:
-    """The arguments of ``closura train`` for one problem, one learner and one closure."""
-    flat = tyro.conf.arg(name="")
-    learners: Any = Literal[tuple(dict.fromkeys((*LEARNERS.names(), default.learner)))]
-    closures: Any = Literal[tuple(dict.fromkeys((*CLOSURES.names(), default.closure)))]
-    network = [(CLOSURES.find(default.closure).group, type(default.network))] if fields(default.network) else []
-    return make_dataclass(
-        "TrainArguments",
-        [
-            ("name", Annotated[_Name, argument("the problem")]),
-            ("options", Annotated[RunOptions, flat]),
-            ("learner", Annotated[learners, argument("how the closure learns")]),
-            ("closure", Annotated[closures, argument("the network")]),
-            ("problem", Annotated[type(default.problem), flat]),
-            ("rest", Annotated[_Rest, flat]),
-            *network,
-            ("learning", type(default.learning)),
-            ("truth", TruthConfiguration),
-            ("validation", ValidationConfiguration),
-        ],
-        frozen=True,
-    )

@@ -1,18 +1,15 @@
 """``closura evaluate kolmogorov`` and ``turbulence``: coarse models of a flow from held-out initial conditions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, make_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import tyro
 
 from closura.closures import AnyClosure
 from closura.commands.closures import default_settings, given_settings, named_closures, own_settings
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, training_of
-from closura.commands.options import argument, parse, use_precision
+from closura.commands.options import Group, Repeated, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
 from closura.io.closures import load_closure
@@ -72,7 +69,7 @@ class TurbulenceOptions(Settings):
         Keep the reference on disk, in the cache folder, and take it from there if it is the same: for fine grids.
     """
 
-    closure: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    closure: Repeated[tuple[str, ...]] = ()
     simulations: Count = 16
     time: Positive = 100.0
     long: Positive = 200.0
@@ -181,22 +178,11 @@ def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, Ko
     """The options, and the flow: that of the first closure's training unless options say otherwise."""
     flow = arguments[0] if arguments and arguments[0] in FLOWS else "kolmogorov"
     default = default_settings(flow, arguments)
-    flat = tyro.conf.arg(name="")
-    name = Annotated[tyro.conf.Positional[Literal["kolmogorov", "turbulence"]], argument("the problem")]
-    kind: Any = make_dataclass(
-        "EvaluateFlowArguments",
-        [
-            ("name", name),
-            ("options", Annotated[TurbulenceOptions, flat]),
-            ("problem", Annotated[type(default), flat]),
-        ],
-        frozen=True,
-    )
-    parsed = parse(
-        kind,
-        arguments,
-        prog="closura evaluate",
+    options, problem = parse_groups(
+        arguments[1:],
+        Group(TurbulenceOptions),
+        Group(default),
+        prog=f"closura evaluate {flow}",
         description="Coarse models of a turbulent flow from the same held-out initial conditions.",
-        default=kind(name=flow, options=TurbulenceOptions(), problem=default),
     )
-    return parsed.options, parsed.problem
+    return options, problem

@@ -2,13 +2,15 @@
 
 import inspect
 import json
-from collections.abc import Callable, Collection, Mapping
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 from closura.core.registry import Registry
-from closura.settings import NoSettings
+from closura.settings import NoSettings, as_tuples
 
 Split = Literal["train", "validation", "test"]
 
@@ -29,16 +31,21 @@ class ProblemDefinition:
     settings
         All of them in one class.
     presets
-        By name, ``preset(problem=, learner=, closure=)`` gives all settings of a training; a problem without presets
-        trains with its learner's.
-    published
-        ``published(settings)`` with the physics of a published code.
+        Settings of trainings by the preset's name, as nested tables: ``learner``, ``closure``, ``problem``,
+        ``network.CLOSURE``, ``learning.LEARNER``, ``truth``, ``validation``, further settings of the training, and
+        ``exploring``, tables that stand instead of these for learners that explore. Text instead of a table says why
+        there is none. Or paths of TOML files that hold them.
+    varied
+        Settings that were published with several values.
     label
         ``label(settings)`` names their initial data, for folders.
     where
         Where closures act: in "cells", or at "interfaces" between them.
     follows_state
         ``follows_state(settings)``: whether the reference follows the corrected state, so that it cannot be stored.
+    several_calls
+        ``several_calls(settings)``: where a step calls the closure more than once, what calls it, and the remedy; else
+        nothing.
     sources
         BibTeX of the publications behind it.
     about
@@ -51,11 +58,12 @@ class ProblemDefinition:
     correction: type[Any] = NoSettings
     baselines: type[Any] = NoSettings
     settings: type[Any] = NoSettings
-    presets: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    published: Callable[[Any], Any] = lambda settings: settings
+    presets: Mapping[str, Any] | Sequence[Path] = field(default_factory=dict)
+    varied: tuple[str, ...] = ()
     label: Callable[[Any], str] = lambda settings: "data"
     where: Literal["cells", "interfaces"] = "cells"
     follows_state: Callable[[Any], bool] = lambda settings: False
+    several_calls: Callable[[Any], str] = lambda settings: ""
     sources: tuple[str, ...] = ()
     about: str = ""
 
@@ -76,6 +84,30 @@ class ProblemDefinition:
     def __call__(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
         """As :meth:`build`."""
         return self.build(settings, split, data_dir=data_dir)
+
+    def preset(self, name: str) -> Mapping[str, Any]:
+        """The tables of a preset; empty where the problem has none of that name.
+
+        Raises
+        ------
+        ValueError
+            If the problem says why there is none.
+        """
+        tables = self._presets()
+        found: Any = tables.get(name, {})
+        if isinstance(found, str):
+            others = [other for other, table in tables.items() if not isinstance(table, str)]
+            raise ValueError(f"{found}: choose preset {' or '.join(others)}")
+        return found
+
+    def published(self, settings: Any) -> Any:
+        """Settings with the published physics, as far as some were published and not varied."""
+        tables: Any = self._presets().get("paper", {})
+        values = {} if isinstance(tables, str) else tables.get("problem", {})
+        return replace(settings, **{name: as_tuples(v) for name, v in values.items() if name not in self.varied})
+
+    def _presets(self) -> Mapping[str, Any]:
+        return self.presets if isinstance(self.presets, Mapping) else _read_tables(tuple(self.presets))
 
     def names(self, *kinds: type[Any]) -> tuple[str, ...]:
         """Names of the settings in groups."""
@@ -102,6 +134,24 @@ class ProblemDefinition:
         return json.dumps([split, type(settings).__name__, form, known], sort_keys=True, default=str)
 
 
+@cache
+def _read_tables(paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Tables of TOML files, the later ones within the earlier ones."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        found = _merged(found, tomllib.loads(path.read_text(encoding="utf-8")))
+    return found
+
+
+def _merged(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        name: _merged(below[name], value)
+        for name, value in above.items()
+        if isinstance(value, dict) and isinstance(below.get(name), dict)
+    }
+    return {**below, **above, **nested}
+
+
 PROBLEMS: Registry[ProblemDefinition] = Registry("problem", ProblemDefinition)
 
 
@@ -112,6 +162,7 @@ def problem(
     correction: type[Any] = NoSettings,
     baselines: type[Any] = NoSettings,
     settings: type[Any] | None = None,
+    presets: Mapping[str, Any] | str | Sequence[str] = (),
     **about: Any,
 ) -> Callable[[Callable[..., Any]], ProblemDefinition]:
     """Register a function that builds a problem.
@@ -136,6 +187,9 @@ def problem(
     settings
         All of them in one class (default: made of the three). The function takes an instance, the split ("train",
         "validation" or "test") and, if it wants to, ``data_dir``.
+    presets
+        Tables of settings by the preset's name, or TOML files that hold them, beside the function's own; see
+        :class:`ProblemDefinition`.
     about
         See :class:`ProblemDefinition`.
 
@@ -154,7 +208,10 @@ def problem(
         joined = settings or _joined(function.__name__, groups)
         takes = inspect.signature(function).parameters
         build = function if "data_dir" in takes else lambda s, split, data_dir=None: function(s, split)
-        found = ProblemDefinition(name, build, *groups, joined, **about)
+        folder = Path(inspect.getfile(function)).parent
+        files = [presets] if isinstance(presets, str) else presets
+        tables = files if isinstance(files, Mapping) else [folder / file for file in files]
+        found = ProblemDefinition(name, build, *groups, joined, tables, **about)
         object.__setattr__(found, "__module__", function.__module__)
         return PROBLEMS.add(name, found)
 

@@ -131,11 +131,6 @@ class AdvectionConfiguration(AdvectionCorrection, AdvectionPhysics):
     """Settings of the advection problem (Closure-RL, table 2, with the values its code really uses)."""
 
 
-def paper(configuration: AdvectionConfiguration) -> AdvectionConfiguration:
-    """The same settings with the physics of the published code."""
-    return replace(configuration, published_velocity=True, published_boundary=True)
-
-
 def image_source(
     name: str, split: Split, shape: tuple[int, int], *, data_dir: str | Path | None, dtype: type
 ) -> tuple[ImageSampler | SyntheticImages | Collages, str]:
@@ -159,7 +154,8 @@ def image_source(
     physics=AdvectionPhysics,
     correction=AdvectionCorrection,
     settings=AdvectionConfiguration,
-    published=paper,
+    presets="advection.toml",
+    varied=("images", "velocity", "ratio"),
     label=lambda settings: settings.images,
     sources=(CLOSURE_RL,),
     about="a passive scalar in a two-dimensional flow (Closure-RL)",

@@ -1,6 +1,6 @@
 """Settings of the vector Burgers problem, and the problem that they describe."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -123,12 +123,11 @@ class BurgersConfiguration(BurgersCorrection, BurgersPhysics):
     """Settings of the two-dimensional, viscous vector Burgers problem (Closure-RL, table 3 and its code)."""
 
 
-def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
-    """The same settings with the physics of the published code."""
-    return replace(
-        configuration, courant=0.9, fine_steps=10, initial="published", truth="upwind1", published_switch=True,
-        action_bound=1.0, burn_in=1, maximum_steps=200, precision="float64",
-    )  # fmt: skip
+def several_calls(settings: BurgersConfiguration) -> str:
+    """What calls a closure more than once in a step, with the remedy; else nothing."""
+    if settings.orientations == 1:
+        return ""
+    return f"{settings.orientations} orientations ask as often: set orientations to 1, or learn by gradients"
 
 
 @problem(
@@ -136,7 +135,8 @@ def published(configuration: BurgersConfiguration) -> BurgersConfiguration:
     physics=BurgersPhysics,
     correction=BurgersCorrection,
     settings=BurgersConfiguration,
-    published=published,
+    presets="burgers.toml",
+    several_calls=several_calls,
     label=lambda settings: settings.initial,
     sources=(CLOSURE_RL,),
     about="two-dimensional viscous vector Burgers (Closure-RL)",

@@ -10,9 +10,7 @@ from closura.closures import CLOSURES, check_place
 from closura.core.registry import load_file, source_of
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
-from closura.numerics import get_integrator
-from closura.problems import PROBLEMS, AdvectionConfiguration, BurgersConfiguration, family
-from closura.problems.laws.setup import LawConfiguration
+from closura.problems import PROBLEMS, family
 from closura.runs.truth_bank import TruthConfiguration
 from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
 
@@ -48,9 +46,9 @@ class TrainConfiguration(Settings):
     Parameters
     ----------
     name
-        The problem.
+        The problem (default: the first).
     problem
-        The problem's settings.
+        The problem's settings (default: its own).
     closure
         The closure's name, file or object (:data:`closura.closures.CLOSURES`; default: the first that acts where the
         problem asks).
@@ -80,8 +78,8 @@ class TrainConfiguration(Settings):
         given.
     """
 
-    name: str = "advection"
-    problem: Any = field(default_factory=AdvectionConfiguration)
+    name: str = ""
+    problem: Any = None
     closure: str = ""
     network: Any = None
     initial_std: NotNegative = 0.01
@@ -97,7 +95,10 @@ class TrainConfiguration(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "name", self.name or PROBLEMS.names()[0])
         kind = family(self.name)
+        if self.problem is None:
+            object.__setattr__(self, "problem", kind.settings())
         if type(self.problem) is not kind.settings:
             wanted = kind.settings.__name__
             raise ValueError(f"problem {self.name!r} takes {wanted}; got {type(self.problem).__name__}")
@@ -118,19 +119,8 @@ class TrainConfiguration(Settings):
                 "the target takes notice of the agents' state, so that no truth can be stored: set truth.slots to 0"
             )
         LEARNERS.find(learner).make.check(self, follows_state=follows)
-        if not LEARNERS.find(learner).explores:
-            return
-        if isinstance(self.problem, LawConfiguration) and get_integrator(self.problem.integrator).stages > 1:
-            raise ValueError(
-                f"{self.learner} takes one action a step, and {self.problem.integrator} asks "
-                f"{get_integrator(self.problem.integrator).stages} times: set integrator to forward-euler (the trained "
-                "agents can be run with any)"
-            )
-        elif isinstance(self.problem, BurgersConfiguration) and self.problem.orientations > 1:
-            raise ValueError(
-                f"{self.learner} takes one action a step, and {self.problem.orientations} orientations ask as often: "
-                "set orientations to 1, or learn by bptts"
-            )
+        if LEARNERS.find(learner).explores and (calls := kind.several_calls(self.problem)):
+            raise ValueError(f"{self.learner} takes one action a step, and {calls}")
 
     def _complete(self, name: str, whose: str, wanted: type[Settings]) -> None:
         """Fill in default settings; refuse those of something else."""
@@ -139,12 +129,6 @@ class TrainConfiguration(Settings):
             object.__setattr__(self, name, wanted())
         elif type(settings) is not wanted:
             raise ValueError(f"{whose} takes {wanted.__name__}; got {type(settings).__name__}")
-
-
-def network_for(closure: str, preferred: Settings) -> Settings:
-    """The preferred settings where they are those of the closure, else its own."""
-    kind = CLOSURES.find(closure).settings
-    return preferred if type(preferred) is kind else kind()
 
 
 def to_plain(configuration: Any) -> Any:

@@ -1,42 +1,17 @@
-"""Presets: settings that belong together, under a name."""
+"""Presets: settings of a training that belong together, under a name; each problem has its own tables of them."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
-from closura.closures import CompactConfiguration
-from closura.learners import LEARNERS, A2CConfiguration, BPTTSConfiguration, PPOConfiguration
-from closura.learners.on_policy import OnPolicyConfiguration
-from closura.problems import AdvectionConfiguration, BurgersConfiguration, family
-from closura.problems.burgers_setup import TYPICAL_CHANGE
-from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration, network_for
-from closura.runs.flow_presets import FLOW_PRESETS, flow_preset
-from closura.runs.law_presets import law_preset
+from closura.closures import CLOSURES
+from closura.core.definition import PROBLEMS
+from closura.entries import ENTRIES
+from closura.learners import LEARNERS
+from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration
 from closura.runs.truth_bank import TruthConfiguration
+from closura.settings import build_part
 
 PRESETS: tuple[Preset, ...] = ("paper", "default", "quick")
-
-_KNOWN = ("bptts", "ppo", "a2c")
-"""Learners that the presets have settings for."""
-
-_PUBLISHED = OnPolicyConfiguration(
-    updates=500_000,
-    environments=1,
-    steps=0,
-    minibatch=10,
-    epochs=1,
-    discount=0.95,
-    trace=0.95,
-    value_weight=0.5,
-    entropy_weight=0.05,
-    learning_rate=1e-5,
-    anneal=False,
-    weight_decay=0.01,
-    gradient_norm=0.0,
-    normalise="cell",
-    average=0.0,
-    ends_are_terminal=True,
-)
 
 
 def problem_preset(problem: str, preset: Preset) -> Any:
@@ -53,157 +28,46 @@ def problem_preset(problem: str, preset: Preset) -> Any:
 
 
 def train_preset(
-    preset: Preset,
-    *,
-    problem: str = "advection",
-    learner: str | None = None,
-    closure: str | None = None,
+    preset: Preset, *, problem: str = "", learner: str | None = None, closure: str | None = None
 ) -> TrainConfiguration:
     """All settings of a training.
 
     Parameters
     ----------
     preset
-        ``paper``: what actually produced the published weights (PPO, IRCNN, one episode at a time, two million
-        transitions). ``default``: what learns best per unit of time (gradients through the rollout of a
-        compact closure: one gradient carries what PPO must find by trial). ``quick``: minutes. For problems whose
-        agents weigh fluxes see :func:`~closura.runs.law_presets.law_preset`, for the Kolmogorov flow
-        :func:`~closura.runs.flow_presets.flow_preset`.
+        ``paper``: what was published. ``default``: what learns best. ``quick``: minutes. The problem's tables
+        (:attr:`~closura.core.definition.ProblemDefinition.presets`) say what that is; a problem without tables takes
+        the settings of its parts, and a tenth of the learner's updates for ``quick``.
     problem
-        The problem.
+        The problem (default: the first).
     learner, closure
-        Another learner or network than the preset's. A learner that the preset does not know has its own default
-        settings, with physics, store and validation of the preset for a learner of its kind (one that explores or not).
+        Others than the preset's. A learner that the tables do not know has its own settings, with the other tables
+        for a learner of its kind (one that explores or not).
 
     Raises
     ------
     ValueError
-        If a name is unknown.
+        If a name is unknown, or the problem has no such preset.
     """
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
-    found = family(problem)  # refuses an unknown name
-    make = TRAININGS.get(found.name, _plain_preset)
-    if learner is None or learner in _KNOWN or make is _plain_preset:
-        return make(preset, problem=found.name, learner=learner, closure=closure)
-    kind = LEARNERS.find(learner)
-    base = make(preset, problem=problem, learner="ppo" if kind.explores else "bptts", closure=closure)
-    return replace(base, learner=learner, learning=kind.settings())
-
-
-def _plain_preset(preset: Preset, *, problem: str, learner: str | None, closure: str | None) -> TrainConfiguration:
-    """Settings of a problem without presets of its own: those of the learner; "quick" has a tenth of its updates."""
-    plain = TrainConfiguration(
-        name=problem, problem=family(problem).settings(), closure=closure or "", learner=learner or ""
-    )
-    if preset != "quick" or not hasattr(plain.learning, "updates"):
-        return plain
-    return replace(plain, learning=replace(plain.learning, updates=max(1, plain.learning.updates // 10)))
-
-
-def _transport_preset(preset: Preset, *, problem: str, learner: str | None, closure: str | None) -> TrainConfiguration:
-    learner = learner or ("ppo" if preset == "paper" else "bptts")
-    closure = closure or ("ircnn" if preset == "paper" else "compact")
-    base = TrainConfiguration(name=problem, problem=_physics(problem, preset), closure=closure, learner=learner)
-    if not LEARNERS.find(learner).explores:
-        return _bptts(base, preset)
-    return _on_policy(base, preset)
-
-
-def _physics(problem: str, preset: Preset) -> AdvectionConfiguration | BurgersConfiguration:
-    kind = family(problem)
-    if preset == "paper":
-        usual = AdvectionConfiguration(images="mnist") if problem == "advection" else kind.settings()
-        return kind.published(usual)
-    if preset == "quick" and problem == "advection":
-        return AdvectionConfiguration(cells=32)
-    return kind.settings()
-
-
-def _bptts(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
-    if isinstance(base.problem, BurgersConfiguration):
-        return _bptts_burgers(base, preset)
-    if preset == "quick":
-        return replace(
-            base,
-            learning=BPTTSConfiguration(updates=600, batch=8, horizons=(4,), fractions=(1.0,)),
-            truth=TruthConfiguration(slots=64, steps=40, blocks=8, renew_every=100),
-            validation=ValidationConfiguration(simulations=16, steps=25, every=100),
-        )
-    return replace(base, learning=BPTTSConfiguration(), validation=ValidationConfiguration(every=100))
-
-
-def _bptts_burgers(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
-    # Longer windows than for advection: steep fronts stay, and what a step leaves behind is met again. Most
-    # happens early, but errors are carried to the end: windows begin anywhere, more often early. The root of the
-    # error lets calm simulations, where the coarse solver does well alone, count beside the violent ones.
-    base = replace(base, network=network_for(base.closure, CompactConfiguration(by_speed=True)))
-    learning = BPTTSConfiguration(
-        updates=3000, horizons=(4, 8, 16, 32), fractions=(0.15, 0.25, 0.3, 0.3), early=2.0, loss="root"
-    )
-    if preset == "quick":
-        return replace(
-            base,
-            learning=replace(learning, updates=600, horizons=(4, 8), fractions=(0.6, 0.4), early=1.0),
-            truth=TruthConfiguration(slots=64, steps=120, blocks=8, renew_every=150),
-            validation=ValidationConfiguration(simulations=16, steps=100, every=100),
-        )
-    if preset == "paper":
-        return replace(
-            base,
-            learning=replace(learning, updates=2000, error_limit=1.0),
-            truth=TruthConfiguration(slots=144, steps=200, blocks=1, renew_every=0),
-            validation=ValidationConfiguration(simulations=24, steps=50, every=100),
-        )
-    return replace(
-        base,
-        learning=learning,
-        truth=TruthConfiguration(slots=96, steps=800, blocks=12, renew_every=300),
-        validation=ValidationConfiguration(simulations=24, steps=200, every=100),
-    )
-
-
-def _on_policy(base: TrainConfiguration, preset: Preset) -> TrainConfiguration:
-    kind = PPOConfiguration if base.learner == "ppo" else A2CConfiguration
-    if preset == "paper":
-        settings = {name: getattr(_PUBLISHED, name) for name in _PUBLISHED.__dataclass_fields__}
-        if base.learner == "a2c":
-            settings["normalise"] = "none"  # as the published A2C, which stands unused beside its PPO
-        return replace(
-            base,
-            learning=kind(**settings),
-            initial_std=0.0,
-            truth=TruthConfiguration(slots=0),
-            validation=ValidationConfiguration(simulations=10, steps=50, every=100),
-            keep_every=1000,
-            transitions=2_000_000,
-        )
-    assert isinstance(base.problem, AdvectionConfiguration | BurgersConfiguration)
-    problem = replace(base.problem, minimum_steps=20)
-    if isinstance(base.problem, BurgersConfiguration):
-        # Actions are rates here: the typical one is that of the problem.
-        base = replace(base, initial_std=TYPICAL_CHANGE * base.problem.cells / base.problem.courant)
-    if preset == "quick":
-        return replace(
-            base,
-            problem=problem,
-            learning=kind(updates=400),
-            truth=TruthConfiguration(slots=128, steps=40, blocks=8, renew_every=50),
-            validation=ValidationConfiguration(simulations=16, steps=25, every=20),
-        )
-    return replace(
-        base,
-        problem=problem,
-        learning=kind(updates=2000),
-        truth=TruthConfiguration(slots=256, steps=100, blocks=16, renew_every=100),
-        validation=ValidationConfiguration(every=50),
-    )
-
-
-TRAININGS: dict[str, Callable[..., TrainConfiguration]] = {
-    "advection": _transport_preset,
-    "burgers": _transport_preset,
-    **dict.fromkeys(("burgers-1d", "burgers-2d", "euler-1d", "euler-2d"), law_preset),
-    **dict.fromkeys(FLOW_PRESETS, flow_preset),
-}
-"""What makes the settings of a training, by the problem's name."""
+    kind = PROBLEMS.find(problem or PROBLEMS.names()[0])
+    tables = dict(kind.preset(preset))
+    learner = learner or tables.get("learner") or next(iter(ENTRIES[LEARNERS.group]))
+    if LEARNERS.find(learner).explores:
+        tables |= tables.get("exploring", {})
+    closure = closure or tables.get("closure", "")
+    own = {"learner": learner, "closure": closure}
+    own |= {f.name: tables[f.name] for f in fields(TrainConfiguration) if f.name in tables and f.name not in own}
+    parts = {
+        "problem": (kind.settings, tables.get("problem", {})),
+        "network": (CLOSURES.find(closure).settings if closure else None, tables.get("network", {}).get(closure)),
+        "learning": (LEARNERS.find(learner).settings, tables.get("learning", {}).get(learner)),
+        "truth": (TruthConfiguration, tables.get("truth", {})),
+        "validation": (ValidationConfiguration, tables.get("validation", {})),
+    }
+    built = {name: build_part(name, of, values) for name, (of, values) in parts.items() if of and values is not None}
+    found = TrainConfiguration(**{**own, "network": None, "learning": None, **built}, name=kind.name)
+    if preset != "quick" or tables or not hasattr(found.learning, "updates"):
+        return found
+    return replace(found, learning=replace(found.learning, updates=max(1, found.learning.updates // 10)))

@@ -160,13 +160,13 @@ def _in_words(c: KolmogorovConfiguration) -> str:
 
 
 def _definition(settings: type[KolmogorovConfiguration], about: str) -> ProblemDefinition:
-    # Nothing of this kind was published: the same settings.
     return problem(
         settings.problem,
         physics=FlowPhysics,
         correction=FlowCorrection,
         baselines=FlowBaselines,
         settings=settings,
+        presets=f"{settings.problem}.toml",
         label=lambda c: f"re{c.reynolds:g}-{c.cells}",
         sources=(LEARNED_FLOW,),
         about=about,

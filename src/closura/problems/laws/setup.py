@@ -179,43 +179,20 @@ class Euler2DConfiguration(LawConfiguration):  # noqa: D101
     problem: ClassVar[str] = "euler-2d"
 
 
-PUBLISHED: dict[str, tuple[tuple[str, ...], float, int]] = {
-    "burgers-1d": (("smooth-sine", "rarefaction", "accelshock"), 4e-4, 250),
-    "burgers-2d": (("gaussian",), 4e-4, 250),
-    "euler-1d": (("sod",), 1e-4, 1000),
-    # Not published; the same recipe.
-    "euler-2d": (("riemann-3",), 4e-4, 250),
-}
-"""Initial conditions, time step and steps of the published trainings."""
-
-
-def published(configuration: LawConfiguration) -> LawConfiguration:
-    """The published training: forward Euler, one step of WENO-JS from the agents' own state as the target.
-
-    Source: Way et al. (arXiv:2203.08937), its public code; the order of the stencil stays as it is.
-    """
-    initial, time_step, steps = PUBLISHED[configuration.problem]
-    return replace(
-        configuration,
-        cells=128,
-        initial=initial,
-        target="one-step",
-        time_step=time_step,
-        scheme=f"weno{2 * get_weno(configuration.scheme).r - 1}-js",
-        integrator="forward-euler",
-        splitting="line" if configuration.problem.endswith("2d") else "global",
-        projection="component",
-        reward="difference",
-        components="summed",
-        positivity=False,
-        observe_sizes=False,
-        steps=steps,
-    )
-
-
 def follows_state(configuration: LawConfiguration) -> bool:
     """Whether the target takes notice of the agents' state, so that no truth can be stored."""
     return configuration.target == "one-step"
+
+
+def several_calls(configuration: LawConfiguration) -> str:
+    """What calls a closure more than once in a step, with the remedy; else nothing."""
+    name = configuration.integrator
+    if get_integrator(name).stages == 1:
+        return ""
+    return (
+        f"{name} asks {get_integrator(name).stages} times: set integrator to forward-euler (the trained closures can "
+        "be run with any)"
+    )
 
 
 def law_of(configuration: LawConfiguration) -> ConservationLaw:
@@ -330,7 +307,8 @@ def _definition(settings: type[LawConfiguration], about: str) -> ProblemDefiniti
         physics=LawPhysics,
         correction=LawCorrection,
         settings=settings,
-        published=published,
+        presets=("presets.toml", f"{settings.problem}.toml"),
+        several_calls=several_calls,
         label=lambda c: c.label,
         where="interfaces",
         follows_state=follows_state,
