@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
@@ -208,7 +209,7 @@ def problem(
         joined = settings or _joined(function.__name__, groups)
         takes = inspect.signature(function).parameters
         build = function if "data_dir" in takes else lambda s, split, data_dir=None: function(s, split)
-        folder = Path(inspect.getfile(function)).parent
+        folder = Path(sys.modules[function.__module__].__file__ or "").parent
         files = [presets] if isinstance(presets, str) else presets
         tables = files if isinstance(files, Mapping) else [folder / file for file in files]
         found = ProblemDefinition(name, build, *groups, joined, tables, **about)
