@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from closura import cli
+from closura.commands.problems import FITS
 from closura.core.transfer import trigonometric_interpolation
 from closura.environment import Environment
 from closura.grids import Grid
@@ -29,7 +30,6 @@ from closura.problems import (
 from closura.problems.burgers import ORIENTATIONS, Turn, turned
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition
-from closura.runs.folder import FITS
 from closura.runs.presets import train_preset
 
 NU = 0.05
@@ -280,8 +280,7 @@ def test_published_fields_tell_their_group() -> None:
 
 def test_every_problem_is_known_everywhere() -> None:
     """The registry, and the command line, which must not import problems early."""
-    # What is fitted to data stands beside the problems on the command line.
-    assert (*PROBLEMS, *FITS) == cli.PROBLEMS
+    assert all(name in cli.USAGE for name in (*PROBLEMS, *FITS))
 
 
 def test_bases_and_names() -> None:

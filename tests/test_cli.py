@@ -127,7 +127,7 @@ def test_mistakes_are_named_with_what_is_valid(
     cases = [
         (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, rollout, report, interpret, data, models"),
         (["train"], "which problem?"),
-        (["train", "navier-stokes"], "unknown 'navier-stokes'; valid: advection, burgers, "),
+        (["train", "navier-stokes"], "unknown problem 'navier-stokes'; valid: advection, burgers, "),
         (["train", "advection", "--closure", "big"], "--closure: unknown 'big'; valid: compact, ircnn, weights"),
         (["train", "advection", "--learner", "sarsa"], "--learner: unknown 'sarsa'; valid: bptts, ppo, a2c"),
         (["train", "advection", "--preset", "fast"], "--preset: unknown 'fast'; valid: paper, default, quick"),

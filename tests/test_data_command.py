@@ -176,7 +176,7 @@ def test_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
         text = printed(capsys, *arguments)
         for action in ("fetch", "generate", "convert", "filter", "show"):
             assert f"closura data {action}" in text
-    assert "unknown action 'delete'; valid: closura data fetch" in refused(capsys, "data", "delete")
+    assert "unknown action 'delete'; valid: fetch, generate" in refused(capsys, "data", "delete")
     assert refused(capsys, "data", "show", str(tmp_path / "no.zarr")) == f"error: no data set at {tmp_path}/no.zarr"
     assert "is no zarr store of flows" in refused(capsys, "data", "show", str(tmp_path))
     monkeypatch.setattr(downloads, "fetch", lambda name: tmp_path / name)

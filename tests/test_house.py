@@ -36,7 +36,6 @@ NAMES_ELSEWHERE: dict[str, str] = {
     "commands.data": "the flow that a data set is generated of",
     "commands.demo": "a demonstration of one problem",
     "commands.demo_flow": "a demonstration of one problem",
-    "commands.evaluation": "to be found by the registry",
     "commands.laws": "to be found by the registry",
     "commands.turbulence": "to be found by the registry",
     "evaluation.fronts.benchmarks": "to be found by the registry",

@@ -4,13 +4,14 @@ import copy
 import json
 import math
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 
-import closura.cli
 from closura.commands.evaluation import evaluation_key
+from closura.entries import ENTRIES
 from closura.evaluation.flows.rollouts import start_key
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.runs.configuration import from_plain, to_plain
@@ -21,7 +22,9 @@ from closura.seeds import generator_of
 from closura.settings import Settings
 from closura.trajectories.configuration import GenerationConfiguration
 
-closura.cli._commands()  # all modules with settings are known from here on
+for group in ("closura.commands", "closura.evaluations", "closura.problems"):
+    for place in ENTRIES[group].values():  # all modules with settings are known from here on
+        import_module(place.partition(":")[0])
 
 
 def kinds(base: type) -> list[type]:

@@ -1,21 +1,22 @@
 """The command line: finds the command, and turns the errors that users can mend into one clear line."""
 
+import difflib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 from closura.entries import ENTRIES
 from closura.io.streams import lasting_streams
 
-PROBLEMS = (*ENTRIES["closura.problems"], "kolmogorov-closure", "kolmogorov-rom")
-
-USAGE = """\
+USAGE = f"""\
 closura: learn what a coarse simulation grid cannot resolve
 
-  closura demo                          learn, judge and draw a closure in a few minutes
+  closura demo                          learn, evaluate and draw a closure in a few minutes
   closura demo kolmogorov               a chaotic flow: data, closures, a reduced-order model, in minutes
   closura train PROBLEM                 learn a closure; --preset, --learner, --closure, --resume
   closura evaluate PROBLEM              methods side by side on held-out simulations
@@ -23,6 +24,7 @@ closura: learn what a coarse simulation grid cannot resolve
   closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
+  closura list KIND                     problems, closures, learners, metrics, models, figures or baselines
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
   closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on
   closura data convert SOURCE           flows of other layouts into such a store
@@ -31,20 +33,12 @@ closura: learn what a coarse simulation grid cannot resolve
   closura models get NAME               download published weights (closure-rl-advection)
   closura --version
 
-Problems:
-  advection     a passive scalar in a two-dimensional flow (Closure-RL)
-  burgers       two-dimensional viscous vector Burgers (Closure-RL)
-  burgers-1d    scalar inviscid Burgers in one dimension (BPTTS)
-  burgers-2d    scalar inviscid Burgers in two dimensions (BPTTS)
-  euler-1d      Euler equations of an ideal gas in one dimension (BPTTS)
-  euler-2d      Euler equations of an ideal gas in two dimensions (BPTTS)
-  kolmogorov    two-dimensional flow under a sinusoidal force, Reynolds number 34
-  turbulence    the same at 1000, with finite volumes as coarse solver
-  kolmogorov-closure, kolmogorov-rom    fitted to data sets of it: closures that give back the small scales, and
-                reduced-order models of the large ones
+Problems: {", ".join(ENTRIES["closura.problems"])}
+Fitted to data sets of flows: {", ".join(ENTRIES["closura.fits"])}
 
 PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, with any command, adds the metrics,
-figures, tables, baselines, closures and learners that a file defines.
+figures, tables, baselines, closures and learners that a file defines. --config FILE.toml takes options from a file,
+such as the configuration.toml of a run; those on the command line win.
 
 Each command explains its options with --help.
 
@@ -82,25 +76,46 @@ def _main(arguments: list[str]) -> None:
     if arguments[0] == "train" and ignored and threading.current_thread() is threading.main_thread():
         # Shells start so what runs in the background; a training is to be stopped from its first second on.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    commands = _commands()
-    if arguments[0] not in commands:
-        print(f"error: unknown command {arguments[0]!r}; valid: {', '.join(commands)}", file=sys.stderr)
-        sys.exit(2)
-    rest = _without_plugins(arguments[1:])
-    if (
-        arguments[0] in ("train", "evaluate")
-        and not {"-h", "--help"} & set(rest)
-        and (not rest or not _may_be_a_problem(rest[0]))
-    ):
-        given = rest and not rest[0].startswith("-")
-        asked = f"unknown {rest[0]!r}" if given else f"which problem? closura {arguments[0]} PROBLEM ..."
-        print(f"error: {asked}; valid: {', '.join(PROBLEMS)}", file=sys.stderr)
-        sys.exit(2)
-    _run(commands[arguments[0]], rest)
+    known = _places("closura.commands")
+    if arguments[0] not in known:
+        near = difflib.get_close_matches(arguments[0], known, 1)
+        guess = f", did you mean {near[0]}?" if near else ";"
+        _refuse(f"unknown command {arguments[0]!r}{guess} valid: {', '.join(known)}")
+    try:
+        rest = _without_files(arguments[1:])
+    except (ValueError, OSError) as error:
+        _refuse(str(error))
+    if arguments[0] in ("train", "evaluate") and not {"-h", "--help"} & set(rest):
+        _check_problem(arguments[0], rest[0] if rest and not rest[0].startswith("-") else "")
+    if "matplotlib" not in sys.modules:  # no figure of a command has a window, and a wrong name there is an error
+        os.environ["MPLBACKEND"] = "agg"
+    module, _, function = known[arguments[0]].partition(":")
+    _run(getattr(import_module(module), function), rest)
 
 
-def _without_plugins(arguments: list[str]) -> list[str]:
-    """Import the files that ``--plugin FILE`` names, and leave the other arguments."""
+def _places(group: str) -> dict[str, str]:
+    """Places of entries by name, those of other packages too; nothing is imported."""
+    return {**ENTRIES.get(group, {}), **{point.name: point.value for point in entry_points(group=group)}}
+
+
+def _refuse(message: str) -> Any:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _check_problem(command: str, word: str) -> None:
+    """Refuse what is no problem before anything is imported."""
+    known = (*_places("closura.problems"), *ENTRIES["closura.fits"])
+    if word in known or ".py" in word or ":" in word:
+        return
+    near = difflib.get_close_matches(word, known, 1)
+    guess = f", did you mean {near[0]}?" if near else ";"
+    asked = f"unknown problem {word!r}{guess}" if word else f"which problem? closura {command} PROBLEM ...;"
+    _refuse(f"{asked} valid: {', '.join(known)}")
+
+
+def _without_files(arguments: list[str]) -> list[str]:
+    """Import what ``--plugin FILE`` names, and put the options that ``--config FILE`` holds in its place."""
     rest: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -108,21 +123,19 @@ def _without_plugins(arguments: list[str]) -> list[str]:
             rest.append(word)
             continue
         file = word.partition("=")[2] if "=" in word else next(words, "")
+        if not file:
+            raise ValueError("--plugin needs a Python file")
         from closura.core.registry import load_file
 
         try:
             load_file(file)
         except (ValueError, OSError) as error:
-            print(f"error: --plugin: {error}" if file else "error: --plugin needs a Python file", file=sys.stderr)
-            sys.exit(2)
+            raise ValueError(f"--plugin: {error}") from error
+    if any(word.partition("=")[0] == "--config" for word in rest):
+        from closura.commands.configuration import expanded
+
+        return expanded(rest)
     return rest
-
-
-def _may_be_a_problem(word: str) -> bool:
-    """Whether a word is a problem's name, a Python file, or an object in a module; nothing is imported."""
-    if word in PROBLEMS or (not word.startswith("-") and (".py" in word or ":" in word)):
-        return True
-    return word in entry_points(group="closura.problems").names
 
 
 def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
@@ -152,29 +165,3 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
     else:
         if getattr(result, "verdict", ""):
             sys.exit(3)
-
-
-def _commands() -> dict[str, Callable[[Sequence[str]], object]]:
-    if "matplotlib" not in sys.modules:  # no figure of a command has a window, and a wrong name there is an error
-        os.environ["MPLBACKEND"] = "agg"
-    # Imported here: `closura --help` should not wait for JAX.
-    from closura.commands.benchmark import run_benchmark_command
-    from closura.commands.demo import run_demo
-    from closura.commands.downloads import run_data, run_models
-    from closura.commands.evaluation import run_evaluate
-    from closura.commands.flows import run_rollout
-    from closura.commands.interpret import run_interpret
-    from closura.commands.report import run_report
-    from closura.commands.training import run_train
-
-    return {
-        "demo": run_demo,
-        "train": run_train,
-        "evaluate": run_evaluate,
-        "rollout": run_rollout,
-        "report": run_report,
-        "interpret": run_interpret,
-        "data": run_data,
-        "models": run_models,
-        "benchmark": run_benchmark_command,
-    }

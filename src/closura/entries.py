@@ -21,6 +21,41 @@ ENTRIES: dict[str, dict[str, str]] = {
         "kolmogorov": "closura.problems.kolmogorov.setup:kolmogorov_flow",
         "turbulence": "closura.problems.kolmogorov.setup:turbulence",
     },
+    "closura.commands": {
+        "demo": "closura.commands.demo:run_demo",
+        "train": "closura.commands.training:run_train",
+        "evaluate": "closura.commands.evaluation:run_evaluate",
+        "rollout": "closura.commands.flows:run_rollout",
+        "report": "closura.commands.report:run_report",
+        "interpret": "closura.commands.interpret:run_interpret",
+        "data": "closura.commands.downloads:run_data",
+        "models": "closura.commands.downloads:run_models",
+        "benchmark": "closura.commands.benchmark:run_benchmark_command",
+        "list": "closura.commands.listing:run_list",
+    },
+    "closura.actions": {
+        "fetch": "closura.commands.downloads:run_fetch",
+        "generate": "closura.commands.data:run_generate",
+        "filter": "closura.commands.filtering:run_filter",
+        "convert": "closura.commands.data:run_convert",
+        "show": "closura.commands.data:run_show",
+    },
+    # What is fitted to data sets, with commands of its own.
+    "closura.fits": {
+        "kolmogorov-closure": "closura.commands.fitting:run_train_closure",
+        "kolmogorov-rom": "closura.commands.fitting:run_train_model",
+    },
+    # Evaluations of problems that have their own.
+    "closura.evaluations": {
+        "burgers-1d": "closura.commands.laws:run_evaluate_law",
+        "burgers-2d": "closura.commands.laws:run_evaluate_law",
+        "euler-1d": "closura.commands.laws:run_evaluate_law",
+        "euler-2d": "closura.commands.laws:run_evaluate_law",
+        "kolmogorov": "closura.commands.turbulence:run_evaluate_flow",
+        "turbulence": "closura.commands.turbulence:run_evaluate_flow",
+        "kolmogorov-closure": "closura.commands.flows:run_evaluate_closure",
+        "kolmogorov-rom": "closura.commands.flows:run_evaluate_model",
+    },
     "closura.figures": {
         "error_curves": "closura.reporting.figures.curves:error_curves",
         "error_curves_median": "closura.reporting.figures.curves:error_curves_median",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from closura.commands.console import console
-from closura.commands.options import Positional, argument, parse
+from closura.commands.options import HELP, Positional, argument, parse
+from closura.commands.problems import ACTIONS
 from closura.initial import fetch
 from closura.io.published import fetch_published
 
@@ -20,7 +21,6 @@ usage: closura data ACTION ...
 
 Each action explains its options with --help.
 """
-ACTIONS = ("fetch", "generate", "filter", "convert", "show")
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,10 @@ def run_data(arguments: Sequence[str]) -> None:
     ValueError
         If there is no such action.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if not arguments or arguments[0] in HELP:
         console.print(DATA, end="", soft_wrap=True)
         return
-    action, rest = arguments[0], arguments[1:]
-    if action == "fetch":
-        run_fetch(rest)
-    elif action == "filter":
-        from closura.commands.filtering import run_filter
-
-        run_filter(rest)
-    elif action in ACTIONS:
-        from closura.commands.data import run_convert, run_generate, run_show
-
-        {"generate": run_generate, "convert": run_convert, "show": run_show}[action](rest)
-    else:
-        raise ValueError(f"unknown action {action!r}; valid: {', '.join(f'closura data {each}' for each in ACTIONS)}")
+    ACTIONS.find(arguments[0])(arguments[1:])
 
 
 def run_fetch(arguments: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from closura.commands.closures import (
 )
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
-from closura.commands.problems import named_problem
+from closura.commands.problems import EVALUATIONS, FITS, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.commands.settings import physics_of
 from closura.core.metric import METRICS
@@ -35,7 +35,6 @@ from closura.evaluation import (
 from closura.io.closures import load_closure
 from closura.io.files import own_file
 from closura.problems import PROBLEMS, Problem, build_problem, family
-from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -97,18 +96,9 @@ class EvaluateOptions(Settings):
 
 def run_evaluate(arguments: Sequence[str]) -> Any:
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
-    if arguments and arguments[0] in LAW_PROBLEMS:
-        from closura.commands.laws import run_evaluate_law  # it stands on this module
-
-        return run_evaluate_law(arguments)
-    if arguments and arguments[0] in ("kolmogorov", "turbulence"):
-        from closura.commands.turbulence import run_evaluate_flow
-
-        return run_evaluate_flow(arguments)
-    if arguments and arguments[0] in ("kolmogorov-closure", "kolmogorov-rom"):
-        from closura.commands.flows import EVALUATIONS
-
-        return EVALUATIONS[arguments[0]](arguments[1:])
+    if arguments and arguments[0] in EVALUATIONS:
+        words = arguments[1:] if arguments[0] in FITS else arguments
+        return EVALUATIONS.find(arguments[0])(words)
     options, configuration = parse_evaluate(arguments)
     outputs = Outputs(
         files={"--json": options.json},
@@ -210,7 +200,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     Grid and ratio default to those that the first closure was trained on, and so does the physics with the preset
     "default"; with ``--start`` all of it is that of the saved simulations.
     """
-    found = named_problem(arguments, "evaluate", others=("kolmogorov-closure", "kolmogorov-rom"))
+    found = named_problem(arguments, "evaluate", others=FITS)
     name = PROBLEMS.names()[0] if found is None else found.name
     default = default_settings(name, arguments)
     started = given(arguments, "--start")["--start"]

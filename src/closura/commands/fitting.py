@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import Group, argument, given, parse_groups
@@ -172,10 +172,6 @@ def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFi
 def parse_train_model(arguments: Sequence[str]) -> tuple[FitOptions, ModelFitConfiguration]:
     """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
     return _parse(_MODEL, arguments)
-
-
-KINDS: dict[str, Any] = {"kolmogorov-closure": run_train_closure, "kolmogorov-rom": run_train_model}
-FitName = Literal["kolmogorov-closure", "kolmogorov-rom"]
 
 
 def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:

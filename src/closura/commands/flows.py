@@ -1,8 +1,5 @@
 """Commands that judge and run what was fitted to data sets of flows; each has a module of its own."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 from closura.commands.flow_closures import ClosureOptions as ClosureOptions
 from closura.commands.flow_closures import FilterOptions as FilterOptions
 from closura.commands.flow_closures import run_evaluate_closure as run_evaluate_closure
@@ -11,8 +8,3 @@ from closura.commands.flow_models import ModelOptions as ModelOptions
 from closura.commands.flow_models import run_evaluate_model as run_evaluate_model
 from closura.commands.flow_rollouts import RolloutOptions as RolloutOptions
 from closura.commands.flow_rollouts import run_rollout as run_rollout
-
-EVALUATIONS: dict[str, Callable[[Sequence[str]], Any]] = {
-    "kolmogorov-closure": run_evaluate_closure,
-    "kolmogorov-rom": run_evaluate_model,
-}

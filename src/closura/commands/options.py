@@ -5,7 +5,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from itertools import groupby, takewhile
 from pathlib import Path
 from types import NoneType, UnionType
@@ -25,6 +25,7 @@ Repeated = Annotated[T, "repeated"]
 """An option that may be given several times; its values are collected."""
 
 HELP = {"-h", "--help"}
+_Key = tuple[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,13 @@ class Group(NamedTuple):
 
 
 class FileWord(str):
-    """A word that stands in a configuration file.
+    """An option that stands in a configuration file.
 
-    ``place`` says where: file and key.
+    ``place`` says where (file and key), ``value`` what stands there.
     """
 
     place: str = ""
+    value: Any = None
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,17 @@ class _Option:
 
     group: int
     kind: type[Any]
-    field: str
+    path: tuple[str, ...]
     name: str
     hint: Any
     default: Any
     marks: tuple[Any, ...] = ()
     choices: tuple[str, ...] = ()
     about: str = ""
+
+    @property
+    def key(self) -> _Key:
+        return self.group, self.path
 
     @property
     def positional(self) -> bool:
@@ -100,6 +106,10 @@ class _Option:
         parts = get_args(hints[0])
         return None if parts[-1] is Ellipsis else len(parts)
 
+    def takes(self, number: int) -> bool:
+        """Whether so many values may stand behind it."""
+        return self.count is None or number == self.count or ("repeated" in self.marks and number > 0)
+
     @property
     def negative(self) -> str:
         """The option that switches a flag off."""
@@ -114,7 +124,7 @@ class _Option:
     @property
     def owner(self) -> type[Any]:
         """The class that declares the field."""
-        return next(c for c in reversed(self.kind.__mro__) if self.field in vars(c).get("__annotations__", {}))
+        return next(c for c in reversed(self.kind.__mro__) if self.path[-1] in vars(c).get("__annotations__", {}))
 
     def help(self) -> str:
         """What it is, and its default."""
@@ -163,17 +173,17 @@ def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, descriptio
         sys.exit(0)
     every = f"all options: {prog} --help"
     found, places = _values(arguments, options, every)
-    missing = [o for o in options if o.default is MISSING and (o.group, o.field) not in found]
+    missing = [o for o in options if o.default is MISSING and o.key not in found]
     if missing:
         names = [" or ".join(_metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
         raise ValueError(f"{', '.join(names)} must be given; {every}")
     made = []
     for number, group in enumerate(groups):
-        changes = {name: value for (of, name), value in found.items() if of == number}
+        changes = {path: value for (of, path), value in found.items() if of == number}
         try:
-            made.append(group.values(**changes) if isinstance(group.values, type) else replace(group.values, **changes))
+            made.append(_made(group.values, changes))
         except ValueError as error:
-            where = next((places[number, n] for n in changes if (number, n) in places and n in str(error)), "")
+            where = next((places[number, p] for p in changes if (number, p) in places and p[-1] in str(error)), "")
             raise ValueError(f"{where}: {error}" if where else str(error)) from None
     return tuple(made)
 
@@ -191,7 +201,7 @@ def given(arguments: Sequence[str], *names: str) -> dict[str, Any]:
     return found
 
 
-def _options(number: int, group: Group) -> list[_Option]:
+def _options(number: int, group: Group, path: tuple[str, ...] = ()) -> list[_Option]:
     plain = isinstance(group.values, type)
     kind = group.values if plain else type(group.values)
     hints, about = get_type_hints(kind, include_extras=True), documented(kind)
@@ -207,52 +217,69 @@ def _options(number: int, group: Group) -> list[_Option]:
         usual = f.default if f.default_factory is MISSING else f.default_factory()
         default = usual if plain else getattr(group.values, f.name)
         name = ".".join(part.replace("_", "-") for part in (group.prefix, f.name) if part)
+        if is_dataclass(default):
+            found += _options(number, Group(default, name), (*path, f.name))
+            continue
         text = next((mark.text for mark in marks if isinstance(mark, Help)), about.get(f.name, ""))
         choices = tuple(group.choices.get(f.name, ()))
-        found.append(_Option(number, kind, f.name, f"--{name}", hint, default, tuple(marks), choices, text))
+        found.append(_Option(number, kind, (*path, f.name), f"--{name}", hint, default, tuple(marks), choices, text))
     return found
+
+
+def _made(values: Any, changes: Mapping[tuple[str, ...], Any]) -> Any:
+    """The dataclass with values changed, also those of dataclasses in it."""
+    own: dict[str, Any] = {path[0]: value for path, value in changes.items() if len(path) == 1}
+    for name in dict.fromkeys(path[0] for path in changes if len(path) > 1):
+        below = getattr(values() if isinstance(values, type) else values, name)
+        own[name] = _made(below, {path[1:]: value for path, value in changes.items() if path[0] == name})
+    return values(**own) if isinstance(values, type) else replace(values, **own)
 
 
 def _values(
     arguments: Sequence[str], options: Sequence[_Option], every: str
-) -> tuple[dict[tuple[int, str], Any], dict[tuple[int, str], str]]:
+) -> tuple[dict[_Key, Any], dict[_Key, str]]:
     """Values by group and field, and the places in files that they come from."""
     known = {o.name: o for o in options if not o.positional}
     known |= {o.negative: o for o in options if o.flag}
-    words: dict[tuple[int, str], list[str]] = {}
-    places: dict[tuple[int, str], str] = {}
-    found: dict[tuple[int, str], Any] = {}
+    words: dict[_Key, list[str]] = {}
+    filed: dict[_Key, bool] = {}
+    places: dict[_Key, str] = {}
+    found: dict[_Key, Any] = {}
     loose: list[str] = []
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
-        if not _is_option(word):
+        if not is_option(word):
             if not word:
                 raise ValueError(f"an argument is empty: give a value, or leave it out; {every}")
             loose.append(word)
             continue
         name, equals, value = word.partition("=")
-        name, place = name.replace("_", "-"), getattr(word, "place", "")
+        name, place, held = name.replace("_", "-"), getattr(word, "place", ""), getattr(word, "value", None)
         option = known.get(name)
         if option is None:
             raise ValueError(_unknown(name, list(known), place, every))
-        key = (option.group, option.field)
+        key = option.key
         if place:
             places[key] = place
         else:
             places.pop(key, None)
         if option.flag:
-            if equals or (place and rest and not _is_option(rest[0])):
-                raise ValueError(f"{place or name}: expected true or false; got {value or rest[0]!r}")
+            if equals or (place and not isinstance(held, bool)):
+                raise ValueError(f"{place or name}: expected true or false; got {held if place else value!r}")
             found[key] = name == option.name
             continue
-        values = [value] if equals else list(takewhile(lambda w: not _is_option(w), rest[: option.count]))
+        count = None if isinstance(held, list) else option.count
+        values = [value] if equals else list(takewhile(lambda w: not is_option(w), rest[:count]))
         rest = rest if equals else rest[len(values) :]
         if "" in values and name != "--title":
             raise ValueError(f"{name} is empty: give a value, or leave it out; {every}")
-        if option.count and len(values) < option.count:
-            raise ValueError(f"{place or name}: expected {_wanted(option.hint)}; got {' '.join(values) or 'nothing'}")
-        words[key] = [*words.get(key, []), *values] if "repeated" in option.marks else values
+        quoted = isinstance(held, str) and _metavar(option.hint) in ("INT", "FLOAT")
+        if quoted or isinstance(held, bool) or not option.takes(len(values)):
+            got = repr(held) if place else " ".join(values) or "nothing"
+            raise ValueError(f"{place or name}: expected {_wanted(option.hint)}; got {got}")
+        adds = "repeated" in option.marks and filed.get(key) == bool(place)  # typed ones replace those of a file
+        words[key], filed[key] = [*words[key], *values] if adds else values, bool(place)
         try:
             found[key] = option.read(words[key])
         except ValueError as error:
@@ -261,7 +288,7 @@ def _values(
         taken = loose if option.count is None else loose[: option.count]
         loose = loose[len(taken) :]
         if taken:
-            found[option.group, option.field] = option.read(taken)
+            found[option.key] = option.read(taken)
     if loose:
         raise ValueError(f"unknown argument {loose[0]}; {every}")
     return found, places
@@ -271,15 +298,16 @@ def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType)
 
 
-def _is_option(word: str) -> bool:
+def is_option(word: str) -> bool:
+    """Whether a word is an option, and no value."""
     return word.startswith("-") and word != "-" and not re.match(r"-\.?\d|-inf|-nan", word)
 
 
 def _unknown(name: str, known: Sequence[str], place: str, every: str) -> str:
     near = difflib.get_close_matches(name, known, 3, 0.7)
     if place:
-        guess = f", did you mean {' or '.join(n.removeprefix('--') for n in near)}?" if near else ""
-        return f"{place}: unknown key{guess}; {every}"
+        guess = f", did you mean {near[0].removeprefix('--')}?" if near else ";"
+        return f"{place}: unknown key{guess} {every}"
     guess = f"did you mean {' or '.join(near)}? " if near else ""
     return f"unknown option {name}; {guess}{every}"
 
@@ -300,8 +328,12 @@ def _read(hint: Any, words: Sequence[str]) -> Any:
             return None
         return _read(next(part for part in parts if part is not NoneType), words)
     if origin is tuple:
-        each = [parts[0]] * len(words) if parts[-1] is Ellipsis else parts
-        return tuple(_read(part, [word]) for part, word in zip(each, words, strict=True))
+        if parts[-1] is not Ellipsis:
+            return tuple(_read(part, [word]) for part, word in zip(parts, words, strict=True))
+        size = len(get_args(parts[0])) if get_origin(parts[0]) is tuple else 1
+        if len(words) % size:
+            raise ValueError(f"expected {_metavar(hint)}; got {' '.join(words)}")
+        return tuple(_read(parts[0], words[i : i + size]) for i in range(0, len(words), size))
     word = words[0]
     if origin is Literal:
         for part in parts:

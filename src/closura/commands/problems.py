@@ -1,9 +1,18 @@
 """The problem that a command is given first: by name, as a Python file, or as an object in a module."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
+from types import FunctionType
 
 from closura.commands.options import HELP
+from closura.core import Registry
 from closura.core.definition import PROBLEMS, ProblemDefinition
+
+FITS: Registry[FunctionType] = Registry("fit", FunctionType)
+"""Commands that fit something to data sets, ``run(words)``, by the name that stands where a problem does."""
+EVALUATIONS: Registry[FunctionType] = Registry("evaluation", FunctionType)
+"""Evaluations of problems that have their own, and of fits."""
+ACTIONS: Registry[FunctionType] = Registry("action", FunctionType)
+"""What ``closura data`` does."""
 
 
 def is_place(text: str) -> bool:
@@ -11,7 +20,7 @@ def is_place(text: str) -> bool:
     return text.partition(":")[0].endswith(".py") or (":" in text and not text.startswith("-"))
 
 
-def named_problem(arguments: Sequence[str], command: str, *, others: Collection[str] = ()) -> ProblemDefinition | None:
+def named_problem(arguments: Sequence[str], command: str, *, others: Iterable[str] = ()) -> ProblemDefinition | None:
     """The problem that the first argument names; None for help that names none.
 
     Parameters

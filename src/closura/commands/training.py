@@ -9,7 +9,7 @@ from typing import Any
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import Group, given, parse_groups, use_precision
-from closura.commands.problems import is_place, named_problem
+from closura.commands.problems import FITS, is_place, named_problem
 from closura.core import Registry
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
@@ -49,16 +49,10 @@ class RunOptions:
     trackers: tuple[Tracker, ...] = ()
 
 
-FITTED = ("kolmogorov-closure", "kolmogorov-rom")
-"""What is fitted to data sets of flows, not trained in a simulation."""
-
-
 def run_train(arguments: Sequence[str]) -> Any:
     """Parse the command's arguments and train."""
-    if arguments and arguments[0] in FITTED:
-        from closura.commands.fitting import KINDS  # it needs what fits to data need
-
-        return KINDS[arguments[0]](arguments[1:])
+    if arguments and arguments[0] in FITS:
+        return FITS.find(arguments[0])(arguments[1:])
     options, configuration = parse_train(arguments)
     folder = options.run or default_folder(configuration)
     use_precision(configuration.problem)
@@ -108,7 +102,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     else:
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
-        found = named_problem(arguments, "train", others=FITTED)
+        found = named_problem(arguments, "train", others=FITS)
         default = train_preset(preset, problem="" if found is None else found.name, learner=learner, closure=closure)
     choices = {
         "learner": list(dict.fromkeys([*LEARNERS.names(), default.learner])),

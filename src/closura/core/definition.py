@@ -14,6 +14,8 @@ from closura.core.registry import Registry
 from closura.settings import NoSettings, as_tuples
 
 Split = Literal["train", "validation", "test"]
+GROUPS = ("physics", "correction", "baselines")
+"""Groups of a problem's settings."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class ProblemDefinition:
     settings
         All of them in one class.
     presets
-        Settings of trainings by the preset's name, as nested tables: ``learner``, ``closure``, ``problem``,
-        ``network.CLOSURE``, ``learning.LEARNER``, ``truth``, ``validation``, further settings of the training, and
-        ``exploring``, tables that stand instead of these for learners that explore. Text instead of a table says why
-        there is none. Or paths of TOML files that hold them.
+        Settings of trainings by the preset's name, as nested tables: ``learner``, ``closure``, ``physics``,
+        ``correction``, ``baselines``, ``network.CLOSURE``, ``learning.LEARNER``, ``truth``, ``validation``, further
+        settings of the training, and ``exploring``, tables that stand instead of these for learners that explore. Text
+        instead of a table says why there is none. Or paths of TOML files that hold them.
     varied
         Settings that were published with several values.
     label
@@ -104,8 +106,18 @@ class ProblemDefinition:
     def published(self, settings: Any) -> Any:
         """Settings with the published physics, as far as some were published and not varied."""
         tables: Any = self._presets().get("paper", {})
-        values = {} if isinstance(tables, str) else tables.get("problem", {})
+        values = {} if isinstance(tables, str) else self.values(tables)
         return replace(settings, **{name: as_tuples(v) for name, v in values.items() if name not in self.varied})
+
+    @staticmethod
+    def values(tables: Mapping[str, Any]) -> dict[str, Any]:
+        """The problem's settings among the tables of a preset or a configuration."""
+        return {n: v for group in GROUPS for n, v in tables.get(group, {}).items()}
+
+    def tables(self, settings: Any) -> dict[str, dict[str, Any]]:
+        """Settings by group."""
+        kinds = {group: getattr(self, group) for group in GROUPS}
+        return {g: {f.name: getattr(settings, f.name) for f in fields(kind)} for g, kind in kinds.items()}
 
     def _presets(self) -> Mapping[str, Any]:
         return self.presets if isinstance(self.presets, Mapping) else _read_tables(tuple(self.presets))

@@ -140,6 +140,21 @@ def to_plain(configuration: Any) -> Any:
     return configuration
 
 
+def to_tables(configuration: Any) -> dict[str, Any]:
+    """A configuration as ``--config`` takes it back: names first, then a table for each group of settings."""
+    plain = to_plain(configuration)
+    tables: dict[str, Any] = {"problem": plain.pop("name")}
+    if isinstance(configuration, TrainConfiguration):
+        kind = family(configuration.name)
+        source = source_of(kind)
+        tables = {"problem": kind.name if source is None else f"{source.path}:{kind.name}"}
+        plain |= kind.tables(configuration.problem) | {CLOSURES.find(configuration.closure).group: plain.pop("network")}
+        del plain["problem"]
+    if "filtering" in plain:
+        plain["filter"] = plain.pop("filtering")
+    return {**tables, **plain}
+
+
 def from_plain(plain: dict[str, Any], *, load_files: bool = True) -> TrainConfiguration:
     """The configuration that :func:`to_plain` wrote.
 

@@ -1,16 +1,20 @@
 """A run: one folder that holds everything needed to repeat, resume, judge and ship a training."""
 
 import json
+import platform
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from closura.interruption import Interrupted, stopped_at_once
+from closura.io.files import write_atomically
 from closura.io.locks import lock_of, locked
+from closura.plain import to_toml
 from closura.runs.checkpoints import write_json
-from closura.runs.configuration import differences, from_plain, to_plain
+from closura.runs.configuration import differences, from_plain, to_plain, to_tables
 
 FITS = ("kolmogorov-closure", "kolmogorov-rom")
 """Kinds of runs that are fitted to data, not trained in the loop; see ``closura.runs.fitting``."""
@@ -25,7 +29,8 @@ class RunFolder:
 
     ``decode`` makes settings of what ``configuration.json`` holds (default: those of a training in the loop).
 
-    ``configuration.json`` (resolved settings), ``environment.json``, ``status.json``, ``metrics.jsonl``,
+    ``configuration.json`` (resolved settings), ``configuration.toml`` (the same, for people and ``--config``, with
+    versions), ``environment.json``, ``status.json``, ``metrics.jsonl``,
     ``weights.safetensors`` (the best by validation), ``final.safetensors`` (the last),
     ``checkpoints/last.checkpoint`` (to resume) and ``checkpoints/update-*.safetensors`` (kept along the way); fits add
     ``climatology.safetensors``.
@@ -35,6 +40,7 @@ class RunFolder:
         self.path = Path(path)
         self._decode = decode
         self.configuration = self.path / "configuration.json"
+        self.tables = self.path / "configuration.toml"
         self.environment = self.path / "environment.json"
         self.status = self.path / "status.json"
         self.metrics = self.path / "metrics.jsonl"
@@ -63,7 +69,7 @@ class RunFolder:
             self.read_configuration()
         except RunError:  # something else, or damaged
             return True
-        return bool(self._others(self.configuration, self.environment, self.status, self.metrics))
+        return bool(self._others(self.configuration, self.tables, self.environment, self.status, self.metrics))
 
     def _others(self, *known: Path) -> list[Path]:
         """What there is besides known files, an empty folder of checkpoints, and what a kill left half-written."""
@@ -210,7 +216,15 @@ class RunFolder:
         for path in (*results, self.metrics, self.status, self.environment):
             path.unlink(missing_ok=True)
         self.remove_half_written()
+        self.write_configuration(configuration)
+
+    def write_configuration(self, configuration: Any) -> None:
+        """Write the settings, for :meth:`read_configuration` and as TOML that ``--config`` takes."""
         write_json(self.configuration, to_plain(configuration))
+        made_with = {"python": platform.python_version()} | {
+            name: version(name) for name in ("closura", "jax", "equinox")
+        }
+        write_atomically(self.tables, to_toml({**to_tables(configuration), "made_with": made_with}))
 
     def remove_half_written(self) -> None:
         """Remove what a killed process left half-written; only while the folder is locked."""
@@ -227,7 +241,7 @@ class RunFolder:
         return _read_facts(self.status)
 
 
-_HALF_WRITTEN = re.compile(r"\.[\w.-]+\.(json|jsonl|safetensors|checkpoint)\.[0-9a-f]{8}")
+_HALF_WRITTEN = re.compile(r"\.[\w.-]+\.(json|jsonl|toml|safetensors|checkpoint)\.[0-9a-f]{8}")
 """Names that :func:`closura.io.files.write_atomically` gives for a while to files of a run."""
 
 

@@ -60,7 +60,7 @@ def train_preset(
     own = {"learner": learner, "closure": closure}
     own |= {f.name: tables[f.name] for f in fields(TrainConfiguration) if f.name in tables and f.name not in own}
     parts = {
-        "problem": (kind.settings, tables.get("problem", {})),
+        "problem": (kind.settings, kind.values(tables)),
         "network": (CLOSURES.find(closure).settings if closure else None, tables.get("network", {}).get(closure)),
         "learning": (LEARNERS.find(learner).settings, tables.get("learning", {}).get(learner)),
         "truth": (TruthConfiguration, tables.get("truth", {})),

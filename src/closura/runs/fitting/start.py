@@ -90,7 +90,7 @@ def begun_fit(
                 done = read_progress(run.last, total=task.descent.configuration.updates)["update"]
         if resume:
             run.remove_half_written()
-            write_json(run.configuration, to_plain(c))  # its data may have been moved
+            run.write_configuration(c)  # its data may have been moved
         else:
             run.create(c)
         sinks: list[Sink] = []

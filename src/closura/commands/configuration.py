@@ -1,0 +1,81 @@
+"""``--config FILE.toml``: options from a file, as if they stood first among those on the command line."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from closura.commands.options import FileWord, is_option
+
+WITHOUT_PREFIX = ("physics", "correction", "baselines", "options")
+"""Tables whose keys are options without a prefix."""
+
+RECORD = ("made_with", "files")
+"""What a run's ``configuration.toml`` says besides its settings."""
+
+
+def expanded(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command with the options of its configuration files in the place of ``--config``.
+
+    A file's ``problem`` is the problem where the arguments name none.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing, or no TOML.
+    """
+    words, given = list(arguments), []
+    while found := [i for i, word in enumerate(words) if word.partition("=")[0] == "--config"]:
+        at = found[0]
+        _, equals, value = words[at].partition("=")
+        path = value if equals else "".join(words[at + 1 : at + 2])
+        if not path or is_option(path):
+            raise ValueError("--config needs a TOML file")
+        del words[at : at + (1 if equals else 2)]
+        given.append(path)
+    first = list(takewhile(lambda word: not is_option(word), words))
+    options: list[str] = []
+    for path in given:
+        table = _read(path)
+        problem = table.pop("problem", None)
+        if not first and isinstance(problem, str):
+            first, words = [problem], [problem, *words]
+        options += _words({name: value for name, value in table.items() if name not in RECORD}, path)
+    return [*first, *options, *words[len(first) :]]
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"--config: there is no file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is no TOML: {error}") from error
+
+
+def _words(table: Mapping[str, Any], path: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, value in table.items():
+        keys = (*above, name)
+        if isinstance(value, dict):
+            yield from _words(value, path, keys)
+            continue
+        option = ".".join(keys[1:] if keys[0] in WITHOUT_PREFIX else keys).replace("_", "-")
+        if isinstance(value, bool):
+            prefix, _, last = option.rpartition(".")
+            flag = last if value else f"no-{last}"
+            option = f"{prefix}.{flag}" if prefix else flag
+        flags = isinstance(value, bool | list)
+        word = FileWord(f"--{option}" if flags else f"--{option}={value}")
+        word.place, word.value = f"{path}: {'.'.join(keys)}", value
+        yield word
+        if isinstance(value, list):
+            yield from _flat(value)
+
+
+def _flat(values: Sequence[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(value)
+        else:
+            yield str(value)

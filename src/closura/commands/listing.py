@@ -1,0 +1,77 @@
+"""``closura list``: what there is by name, with a line about each."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from closura.closures import CLOSURES
+from closura.commands.console import console
+from closura.commands.options import Positional, parse
+from closura.core.baseline import BASELINES
+from closura.core.definition import PROBLEMS
+from closura.core.metric import METRICS
+from closura.io.published import PUBLISHED
+from closura.io.weights import read_header
+from closura.learners import LEARNERS
+from closura.plain import to_json
+from closura.reporting.figure import FIGURES
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """What to list.
+
+    Parameters
+    ----------
+    kind
+        The registry.
+    json
+        Print JSON: an object of names and lines.
+    """
+
+    kind: Positional[Literal["problems", "closures", "learners", "metrics", "models", "figures", "baselines"]]
+    json: bool = False
+
+
+def run_list(arguments: Sequence[str]) -> dict[str, str]:
+    """Print names and lines."""
+    options = parse(ListOptions, arguments, prog="closura list", description="What there is, by name.")
+    found = LISTS[options.kind]()
+    if options.json:
+        console.print(to_json(found, indent=1), soft_wrap=True)
+        return found
+    width = max(map(len, found), default=0)
+    for name, line in found.items():
+        console.print(f"{name:<{width}}  {line}", soft_wrap=True)
+    if not found:
+        console.print(f"no {options.kind} are registered: --plugin FILE.py adds those of a file", soft_wrap=True)
+    return found
+
+
+def _models() -> dict[str, str]:
+    """Weights that come with the package, and published ones."""
+    packaged = sorted(Path(str(files("closura"))).glob("agents/*.safetensors"))
+    found = {}
+    for path in packaged:
+        about = read_header(path)["metadata"]
+        found[path.stem] = f"comes with closura, trained on {about.get('problem', path.stem)}"
+    return found | dict.fromkeys(PUBLISHED, "published weights: closura models get")
+
+
+def _summary(entry: Any) -> str:
+    """The first line of what an entry was made of says of it."""
+    return next(iter((inspect.getdoc(entry) or "").splitlines()), "")
+
+
+LISTS: dict[str, Callable[[], dict[str, str]]] = {
+    "problems": lambda: {name: kind.about for name, kind in PROBLEMS.all().items()},
+    "closures": lambda: {name: _summary(kind.make) for name, kind in CLOSURES.all().items()},
+    "learners": lambda: {name: _summary(kind.make) for name, kind in LEARNERS.all().items()},
+    "metrics": lambda: {name: metric.title for name, metric in METRICS.all().items()},
+    "models": _models,
+    "figures": lambda: {name: kind.caption.split("\n")[0] for name, kind in FIGURES.all().items()},
+    "baselines": lambda: {name: f"a method of {each.problem}" for name, each in BASELINES.all().items()},
+}
