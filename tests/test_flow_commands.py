@@ -116,7 +116,7 @@ def test_filter_options():
         (["data", "generate", "burgers"], "error: unknown 'burgers'; valid: kolmogorov"),
         (["data", "generate", "kolmogorov"], "--out must be given"),
         (["data", "generate", "kolmogorov", "--out", "x.zarr", "--integrator", "ab2"], "unknown 'ab2'; valid: rk4, eu"),
-        (["data", "filter", "DATA", "--out", "x.zarr", "--width", "x"], "--width: expected {None}|FLOAT; got 'x'"),
+        (["data", "filter", "DATA", "--out", "x.zarr", "--width", "x"], "--width: expected a number; got 'x'"),
         (["data", "show", "DATA", "--all"], "unknown option --all; all options: closura data show --help"),
         (["demo", "kolmogorov", "--closures", "gan"], "--closures: unknown 'gan'; valid: gp, conv, vae, flow, diff"),
         (["rollout", "MODEL", "--start", "DATA", "--out", "x", "--trajectory", "1", "--trajectories", "2"], "one"),

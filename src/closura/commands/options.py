@@ -184,6 +184,7 @@ def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, descriptio
             made.append(_made(group.values, changes))
         except ValueError as error:
             where = next((places[number, p] for p in changes if (number, p) in places and p[-1] in str(error)), "")
+            where = where or ("" if str(error).startswith(f"{group.prefix}:") else group.prefix)
             raise ValueError(f"{where}: {error}" if where else str(error)) from None
     return tuple(made)
 
@@ -304,11 +305,11 @@ def is_option(word: str) -> bool:
 
 
 def _unknown(name: str, known: Sequence[str], place: str, every: str) -> str:
-    near = difflib.get_close_matches(name, known, 3, 0.7)
+    near = difflib.get_close_matches(name, known, 1, 0.7)
     if place:
         guess = f", did you mean {near[0].removeprefix('--')}?" if near else ";"
         return f"{place}: unknown key{guess} {every}"
-    guess = f"did you mean {' or '.join(near)}? " if near else ""
+    guess = f"did you mean {near[0]}? " if near else ""
     return f"unknown option {name}; {guess}{every}"
 
 
