@@ -24,9 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.commands.closures import named_closure
+from closura.commands.closures import named_closure, trained_settings
 from closura.commands.evaluation import evaluation_key
-from closura.commands.settings import trained_settings
 from closura.core import Results
 from closura.evaluation import evaluate
 from closura.grids import Grid

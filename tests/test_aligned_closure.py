@@ -12,8 +12,7 @@ import pytest
 
 from closura.closures import AlignedClosure, build, compact
 from closura.closures.aligned import turn_of, turned_neighbours
-from closura.commands.closures import named_closure
-from closura.commands.settings import trained_settings
+from closura.commands.closures import named_closure, trained_settings
 from closura.core import ClosureSpec
 from closura.evaluation import evaluate
 from closura.io.closures import load_closure

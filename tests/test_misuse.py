@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from closura.closures import compact
+from closura.commands.closures import physics_of, trained_settings
 from closura.commands.evaluation import parse_evaluate, run_evaluate
 from closura.commands.interpret import parse_interpret
-from closura.commands.settings import physics_of, trained_settings
 from closura.commands.training import parse_train
 from closura.evaluation import evaluate
 from closura.io.weights import save_weights

@@ -15,9 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from closura.commands.closures import named_closure
+from closura.commands.closures import named_closure, trained_settings
 from closura.commands.laws import run_evaluate_law
-from closura.commands.settings import trained_settings
 from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.io.weights import read_header

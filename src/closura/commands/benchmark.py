@@ -6,22 +6,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.closures import AnyClosure
-from closura.commands.closures import default_settings, given_settings, named_closures, own_problem, own_settings
+from closura.commands.closures import default_settings, load_closures, named_closures
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
 from closura.commands.problems import is_place, named_problem
 from closura.commands.results import Outputs, command_line
-from closura.commands.turbulence import FLOWS
 from closura.core import Results
 from closura.core.results_file import FILE
 from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
 from closura.evaluation.fronts.laws import law_benchmark
-from closura.io.closures import load_closure
 from closura.io.files import check_folder, write_atomically
 from closura.parts import Parts
-from closura.problems import Dynamics, build_problem
+from closura.problems import build_problem
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.methods import learned
 from closura.problems.registry import described_by_solvers
@@ -173,16 +170,8 @@ def _cell_benchmark(
 ) -> Benchmark:
     """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
-    given = given_settings(arguments)
-    closures: dict[str, AnyClosure] = {}
-    own: dict[str, Dynamics] = {}
-    known = FLOWS if problem.name in FLOWS else (problem.name,)
-    for name, path in named_closures(options.closure).items():
-        settings = own_settings(path, configuration, given, known, command="benchmark")
-        theirs = problem if settings is None else own_problem(settings)
-        closures[name] = load_closure(path, theirs.spec)
-        if theirs is not problem:
-            own[name] = theirs.dynamics
+    closures, corrected = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
+    own = {name: each.dynamics for name, each in corrected.items()}
     make = CELL_BENCHMARKS.get(problem.name)
     if make is None:
         described = described_by_solvers(configuration)

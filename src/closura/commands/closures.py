@@ -1,16 +1,20 @@
-"""Closures that commands are given: their names, how they were trained, and what they correct."""
+"""Closures that commands are given: their names, how they were trained, what they correct, and how that is called."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from closura.closures import AnyClosure
 from closura.commands.options import given
-from closura.commands.settings import trained_settings
+from closura.core.definition import definition_of
+from closura.io.closures import load_closure
 from closura.io.streams import printable
+from closura.io.weights import read_header
 from closura.problems import Problem, as_trained, build_problem, judged_on
 from closura.problems.laws.methods import shipped
-from closura.runs import RunFolder
+from closura.runs import RunFolder, TrainConfiguration
+from closura.runs.configuration import from_plain
 from closura.runs.presets import problem_preset
 
 LONGEST = 255
@@ -93,9 +97,7 @@ def given_settings(arguments: Sequence[str]) -> list[str]:
     return sorted({option.removeprefix("no-").replace("-", "_") for option in options})
 
 
-def own_settings(
-    path: Path, configuration: Any, given: Collection[str], problems: Collection[str], *, command: str = "evaluate"
-) -> Any:
+def own_settings(path: Path, configuration: Any, given: Collection[str], *, command: str = "evaluate") -> Any:
     """Settings of the problem that a closure was trained to correct; None where they are those of ``configuration``.
 
     Parameters
@@ -103,29 +105,102 @@ def own_settings(
     path
         A run folder, or a file of weights.
     configuration
-        Settings of the problem that it is judged on.
+        Settings of the problem that it is evaluated on.
     given
         Settings that are not the training's, see :func:`given_settings`.
-    problems
-        Names of the problems that it may have been trained on.
     command
-        The command that judges closures of others.
+        The command that evaluates closures of others.
 
     Raises
     ------
     ValueError
-        If it was trained on another problem.
+        If it was trained on another problem, whose settings are not of one kind with these.
     """
     trained = trained_settings(path)
     if trained is None:
         return None
-    if trained.name not in problems:
+    kinds = type(configuration), type(trained.problem)
+    if not issubclass(*kinds) and not issubclass(*reversed(kinds)):
         raise ValueError(f"{path} was trained on {trained.name}: closura {command} {trained.name} judges it")
     settings = as_trained(configuration, trained.problem, keep=given)
     return None if settings == configuration else settings
+
+
+def load_closures(
+    texts: Sequence[str], configuration: Any, problem: Problem, arguments: Sequence[str], *, command: str = "evaluate"
+) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:
+    """The closures that a command is given, and the problems of those that were trained to correct another solver.
+
+    Parameters
+    ----------
+    texts
+        Paths, or NAME=PATH.
+    configuration, problem
+        Settings of the problem that they are evaluated on, and the problem.
+    arguments
+        The command's: settings that belong to a closure are those of its training, but for those named here.
+    command
+        The command, for messages.
+
+    Raises
+    ------
+    ValueError
+        If two have one name, or one was trained on another problem.
+    FileNotFoundError, WeightsError
+        If there is no closure at a path.
+    """
+    given = given_settings(arguments)
+    closures: dict[str, AnyClosure] = {}
+    own: dict[str, Problem] = {}
+    for name, path in named_closures(texts).items():
+        settings = own_settings(path, configuration, given, command=command)
+        if settings is not None:
+            own[name] = own_problem(settings)
+        closures[name] = load_closure(path, own.get(name, problem).spec)
+    return closures, own
 
 
 def own_problem(settings: Any) -> Problem:
     """The problem of a closure's own settings, for its solver and spec alone: no images are needed."""
     images = {"images": "synthetic"} if hasattr(settings, "images") else {}
     return build_problem(replace(settings, **images), "test")
+
+
+def trained_settings(path: str | Path) -> TrainConfiguration | None:
+    """How a closure was trained: settings of a run folder, or those in the header of a file of weights.
+
+    None where there is nothing, or weights that do not say.
+
+    Raises
+    ------
+    RunError, WeightsError
+        If a file is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        run = RunFolder(path)
+        return run.read_configuration() if run.holds_run else None
+    if path.suffix != ".safetensors" or not path.exists():
+        return None
+    plain = read_header(path)["metadata"].get("configuration")
+    try:
+        return from_plain(plain, load_files=False) if isinstance(plain, dict) else None
+    except ValueError:  # of another version: the weights themselves may still be used
+        return None
+
+
+def physics_of(configuration: Any) -> str:
+    """The preset whose physics settings of a problem are: "paper", "default", or what says that they are neither.
+
+    Settings that belong to closures do not count (:func:`closura.problems.judged_on`).
+    """
+    kind = definition_of(configuration)
+    free = [each for each in (*kind.varied, "precision") if hasattr(configuration, each)]  # precision: round-off alone
+    for preset in ("paper", "default"):
+        try:
+            known = problem_preset(kind.name, preset)
+        except ValueError:  # nothing was published
+            continue
+        if judged_on(replace(known, **{f: getattr(configuration, f) for f in free})) == judged_on(configuration):
+            return preset
+    return "none: see the settings"

@@ -25,24 +25,24 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     ValueError
         If a file is missing, or no TOML.
     """
-    words, given = list(arguments), []
-    while found := [i for i, word in enumerate(words) if word.partition("=")[0] == "--config"]:
+    rest, given = list(arguments), []
+    while found := [i for i, word in enumerate(rest) if word.partition("=")[0] == "--config"]:
         at = found[0]
-        _, equals, value = words[at].partition("=")
-        path = value if equals else "".join(words[at + 1 : at + 2])
+        _, equals, value = rest[at].partition("=")
+        path = value if equals else "".join(rest[at + 1 : at + 2])
         if not path or is_option(path):
             raise ValueError("--config needs a TOML file")
-        del words[at : at + (1 if equals else 2)]
+        del rest[at : at + (1 if equals else 2)]
         given.append(path)
-    first = list(takewhile(lambda word: not is_option(word), words))
+    first = list(takewhile(lambda word: not is_option(word), rest))
     options: list[str] = []
     for path in given:
         table = _read(path)
         problem = table.pop("problem", None)
         if not first and isinstance(problem, str):
-            first, words = [problem], [problem, *words]
-        options += _words({name: value for name, value in table.items() if name not in RECORD}, path)
-    return [*first, *options, *words[len(first) :]]
+            first, rest = [problem], [problem, *rest]
+        options += words(table, path)
+    return [*first, *options, *rest[len(first) :]]
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -54,11 +54,14 @@ def _read(path: str) -> dict[str, Any]:
         raise ValueError(f"{path} is no TOML: {error}") from error
 
 
-def _words(table: Mapping[str, Any], path: str, above: tuple[str, ...] = ()) -> Iterator[str]:
+def words(table: Mapping[str, Any], path: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """The options of tables; ``path`` is the file that they come from."""
     for name, value in table.items():
         keys = (*above, name)
+        if value is None or keys[0] in RECORD:
+            continue
         if isinstance(value, dict):
-            yield from _words(value, path, keys)
+            yield from words(value, path, keys)
             continue
         option = ".".join(keys[1:] if keys[0] in WITHOUT_PREFIX else keys).replace("_", "-")
         if isinstance(value, bool):
@@ -67,7 +70,7 @@ def _words(table: Mapping[str, Any], path: str, above: tuple[str, ...] = ()) -> 
             option = f"{prefix}.{flag}" if prefix else flag
         flags = isinstance(value, bool | list)
         word = FileWord(f"--{option}" if flags else f"--{option}={value}")
-        word.place, word.value = f"{path}: {'.'.join(keys)}", value
+        word.place, word.value = f"{path}: {'.'.join(keys)}" if path else "", value
         yield word
         if isinstance(value, list):
             yield from _flat(value)

@@ -8,20 +8,11 @@ from typing import Any, Literal
 
 import jax
 
-from closura.closures import AnyClosure
-from closura.commands.closures import (
-    default_settings,
-    given_settings,
-    named_closure,
-    named_closures,
-    own_problem,
-    own_settings,
-)
+from closura.commands.closures import default_settings, load_closures, named_closure, physics_of
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
 from closura.commands.problems import EVALUATIONS, FITS, named_problem
 from closura.commands.results import Outputs, command_line
-from closura.commands.settings import physics_of
 from closura.core.metric import METRICS
 from closura.evaluation import (
     evaluate,
@@ -32,9 +23,8 @@ from closura.evaluation import (
     saver,
     write_json,
 )
-from closura.io.closures import load_closure
 from closura.io.files import own_file
-from closura.problems import PROBLEMS, Problem, build_problem, family
+from closura.problems import PROBLEMS, build_problem, family
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
@@ -118,7 +108,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
     else:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": physics_of(configuration), "seed": str(options.seed)}
-    closures, own = _closures(options, configuration, problem, given_settings(arguments))
+    closures, own = load_closures(options.closure, configuration, problem, arguments)
     command = command_line("evaluate", arguments)
     settings = {
         "command": command,
@@ -157,23 +147,6 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         partial(print_tables, result, console=console),
     )
     return result
-
-
-def _closures(
-    options: EvaluateOptions, configuration: Any, problem: Problem, given: Sequence[str]
-) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:
-    """The closures, and the problems of those that were trained to correct another solver than the problem's.
-
-    Settings that belong to a closure are those of its training, but for those ``given`` on the command line.
-    """
-    closures: dict[str, AnyClosure] = {}
-    own: dict[str, Problem] = {}
-    for name, path in named_closures(options.closure).items():
-        settings = own_settings(path, configuration, given, (problem.name,))
-        if settings is not None:
-            own[name] = own_problem(settings)
-        closures[name] = load_closure(path, own.get(name, problem).spec)
-    return closures, own
 
 
 def evaluation_key(seed: int) -> jax.Array:

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.commands.closures import named_closure
+from closura.commands.closures import named_closure, trained_settings
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, given, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
-from closura.commands.settings import trained_settings
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.io.closures import load_closure
 from closura.io.files import check_folder, write_atomically

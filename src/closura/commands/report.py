@@ -8,16 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from closura.closures import CLOSURES
-from closura.commands.closures import named_closure
+from closura.commands.closures import named_closure, physics_of
+from closura.commands.configuration import words
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_error
 from closura.commands.options import Group, Positional, argument, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
-from closura.commands.settings import physics_of
 from closura.core import Results
-from closura.core.registry import source_of
 from closura.core.results_file import FILE
 from closura.evaluation import evaluate, write_report
 from closura.io.closures import load_closure
@@ -29,7 +27,7 @@ from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.picture import small
 from closura.reporting.publish import shading, trained_steps
 from closura.runs import RunFolder
-from closura.runs.configuration import TrainConfiguration, to_plain
+from closura.runs.configuration import TrainConfiguration, to_plain, to_tables
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.settings import Count, Positive, Seed, Settings
@@ -221,32 +219,9 @@ def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[s
 
 def training_arguments(configuration: TrainConfiguration) -> list[str]:
     """All settings of a training as arguments of ``closura train``, independent of presets."""
-    source = source_of(PROBLEMS.find(configuration.name))
-    words: list[str] = [configuration.name if source is None else f"{source.path}:{configuration.name}"]
-    nested = {name: name for name in ("learning", "truth", "validation")}
-    nested["network"] = CLOSURES.find(configuration.closure).group
-    for name, value in to_plain(configuration).items():
-        if name in ("name", "files"):
-            continue
-        if isinstance(value, dict):
-            prefix = f"{nested[name]}." if name in nested else ""
-            words += [word for key, entry in value.items() for word in _option(prefix + key, entry)]
-        else:
-            words += _option(name, value)
-    return words
-
-
-def _option(name: str, value: Any) -> list[str]:
-    option = name.replace("_", "-")
-    if value is None:
-        return []
-    if isinstance(value, bool):
-        prefix, _, last = option.rpartition(".")
-        flag = last if value else f"no-{last}"
-        return [f"--{prefix}.{flag}" if prefix else f"--{flag}"]
-    if isinstance(value, list):
-        return [f"--{option}", *(str(item) for item in value)]
-    return [f"--{option}", str(value)]
+    tables = to_tables(configuration)
+    problem = tables.pop("problem")
+    return [problem, *(str(word) for word in words(tables))]
 
 
 def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:

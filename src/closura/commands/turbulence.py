@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from closura.closures import AnyClosure
-from closura.commands.closures import default_settings, given_settings, named_closures, own_settings
+from closura.commands.closures import default_settings, load_closures
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import Group, Repeated, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
-from closura.io.closures import load_closure
 from closura.problems import (
     KolmogorovConfiguration,
     Problem,
@@ -32,7 +30,6 @@ from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, NotNegative, Positive, Seed, Settings
 
-FLOWS = ("kolmogorov", "turbulence")
 INTRODUCTION = (
     "A coarse simulation, alone, with models of what the grid does not hold and with learned closures, beside the same "
     "flow by a spectral solver on a finer grid, whose waves that the coarse grid holds are the reference."
@@ -93,17 +90,14 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
     options, configuration = parse_evaluate_flow(arguments)
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     use_precision(configuration)
-    closures, own_settings = _closures(options, configuration, arguments)
+    problem = build_problem(configuration, "test")
+    closures, own = load_closures(options.closure, configuration, problem, arguments)
     if options.tune_smagorinsky:
         with console.status("tuning the Smagorinsky constant on training flow"):
             constant = tuned_constant(configuration)
         console.print(f"Smagorinsky constant, tuned on training flow: {constant:g}")
         configuration = replace(configuration, smagorinsky=constant)
-    problem = build_problem(configuration, "test")
-    own = {name: build_problem(settings, "test") for name, settings in own_settings.items()}
-    loaded: dict[str, AnyClosure] = {
-        name: load_closure(path, own.get(name, problem).spec) for name, path in closures.items()
-    }
+        problem = build_problem(configuration, "test")
     settings = {
         "command": command_line("evaluate", arguments),
         "problem": to_plain(configuration),
@@ -113,7 +107,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
     with console.status("simulating") as status:
         results = evaluate_flow(
             problem,
-            loaded,
+            closures,
             simulations=options.simulations,
             time=options.time,
             long=options.long,
@@ -158,31 +152,14 @@ def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int =
     return tune(flow, store.truth, c.reynolds, c.time_step, coarse_steps_of(c, flow))[0]
 
 
-def _closures(
-    options: TurbulenceOptions, configuration: KolmogorovConfiguration, arguments: Sequence[str]
-) -> tuple[dict[str, Path], dict[str, KolmogorovConfiguration]]:
-    """Paths of closures by name, and the settings of those whose own differ from the evaluation's."""
-    paths = named_closures(options.closure)
-    given = given_settings(arguments)
-    own: dict[str, KolmogorovConfiguration] = {}
-    for name, path in paths.items():
-        if not path.exists():
-            raise FileNotFoundError(f"there is no closure at {path}: expected a run folder or a file of weights")
-        settings = own_settings(path, configuration, given, FLOWS)
-        if settings is not None:
-            own[name] = settings
-    return paths, own
-
-
 def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, KolmogorovConfiguration]:
     """The options, and the flow: that of the first closure's training unless options say otherwise."""
-    flow = arguments[0] if arguments and arguments[0] in FLOWS else "kolmogorov"
-    default = default_settings(flow, arguments)
+    default = default_settings(arguments[0], arguments)
     options, problem = parse_groups(
         arguments[1:],
         Group(TurbulenceOptions),
         Group(default),
-        prog=f"closura evaluate {flow}",
+        prog=f"closura evaluate {arguments[0]}",
         description="Coarse models of a turbulent flow from the same held-out initial conditions.",
     )
     return options, problem

@@ -114,10 +114,10 @@ class ProblemDefinition:
         """The problem's settings among the tables of a preset or a configuration."""
         return {n: v for group in GROUPS for n, v in tables.get(group, {}).items()}
 
-    def tables(self, settings: Any) -> dict[str, dict[str, Any]]:
-        """Settings by group."""
+    def tables(self, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Values of settings by group."""
         kinds = {group: getattr(self, group) for group in GROUPS}
-        return {g: {f.name: getattr(settings, f.name) for f in fields(kind)} for g, kind in kinds.items()}
+        return {g: {f.name: values[f.name] for f in fields(kind)} for g, kind in kinds.items()}
 
     def _presets(self) -> Mapping[str, Any]:
         return self.presets if isinstance(self.presets, Mapping) else _read_tables(tuple(self.presets))

@@ -148,8 +148,8 @@ def to_tables(configuration: Any) -> dict[str, Any]:
         kind = family(configuration.name)
         source = source_of(kind)
         tables = {"problem": kind.name if source is None else f"{source.path}:{kind.name}"}
-        plain |= kind.tables(configuration.problem) | {CLOSURES.find(configuration.closure).group: plain.pop("network")}
-        del plain["problem"]
+        network = {CLOSURES.find(configuration.closure).group: plain.pop("network")}
+        plain |= kind.tables(plain.pop("problem")) | network
     if "filtering" in plain:
         plain["filter"] = plain.pop("filtering")
     return {**tables, **plain}
