@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
     TextColumn,
     TimeElapsedColumn,
@@ -68,28 +69,28 @@ def say_verdict(verdict: str, found: str) -> None:
         console.print(Text("warning: ", style="bold yellow") + Text(text), soft_wrap=True)
 
 
+FIGURES = {
+    "loss": "loss {:.3g}",
+    "reward": "reward {:.2e}",
+    "episode_length": "length {:.0f}",
+    "policy_std": "std {:.2g}",
+}
+"""What a training says of itself along the way."""
+
+
 @contextmanager
-def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
+def training_bar() -> Iterator[Callable[[Row], None]]:
     """A progress bar with the figures that matter; a plain line now and then where there is no terminal."""
     latest: dict[str, int | float] = {}
-
-    said = {"validation": ""}
+    validation = ""
 
     def words(progress: Row) -> str:
+        nonlocal validation
         latest.update(progress.row)
-        said["validation"] = progress.validation or said["validation"]
-        parts = []
-        if "loss" in latest:
-            parts.append(f"loss {latest['loss']:.3g}")
-        if "reward" in latest:
-            parts.append(f"reward {latest['reward']:.2e}")
-        if latest.get("episode_length"):
-            parts.append(f"length {latest['episode_length']:.0f}")
-        if "policy_std" in latest:
-            parts.append(f"std {latest['policy_std']:.2g}")
-        if said["validation"]:
-            parts.append(f"validation {said['validation']}")
-        return "  ".join(parts)
+        validation = progress.validation or validation
+        row = {name: value for name, value in latest.items() if name != "episode_length" or value}
+        parts = [text.format(row[name]) for name, text in FIGURES.items() if name in row]
+        return "  ".join([*parts, *([f"validation {validation}"] if validation else [])])
 
     if not console.is_terminal:
 
@@ -103,13 +104,8 @@ def training_bar(uncorrected: str = "") -> Iterator[Callable[[Row], None]]:
 
         yield lines
         return
-    columns = (
-        SpinnerColumn(), TextColumn("training"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[words]}", markup=False),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task("training", total=None, words="simulating truth, compiling")
+    with _bar("training", MofNCompleteColumn()) as bar:
+        task = bar.add_task("training", total=None, name="", words="simulating the reference, compiling")
 
         def show(progress: Row) -> None:
             bar.update(task, total=progress.total, completed=progress.done, words=words(progress))
@@ -136,12 +132,7 @@ def work_bar(verb: str, unit: str, *, lines: int = 5) -> Iterator[Callable[..., 
 
         yield line
         return
-    columns = (
-        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[name]}", markup=False), BarColumn(),
-        TextColumn("{task.completed} of {task.total} " + unit), TextColumn("{task.fields[words]}", markup=False),
-        TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console) as bar:
+    with _bar(verb, TextColumn("{task.completed} of {task.total} " + unit)) as bar:
         tasks: dict[str, Any] = {}
 
         def show(name: str, done: int, total: int, words: str = "") -> None:
@@ -150,3 +141,11 @@ def work_bar(verb: str, unit: str, *, lines: int = 5) -> Iterator[Callable[..., 
             bar.update(tasks[name], completed=done, words=words)
 
         yield show
+
+
+def _bar(verb: str, count: ProgressColumn) -> Progress:
+    return Progress(
+        SpinnerColumn(), TextColumn(verb), TextColumn("{task.fields[name]}", markup=False), BarColumn(), count,
+        TextColumn("{task.fields[words]}", markup=False), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(), console=console,
+    )  # fmt: skip
