@@ -126,6 +126,20 @@ def own_settings(path: Path, configuration: Any, given: Collection[str], *, comm
     return None if settings == configuration else settings
 
 
+def check_closures(texts: Sequence[str], configuration: Any) -> None:
+    """Refuse paths without a closure, and closures of other problems, before anything is simulated.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :func:`load_closures`.
+    """
+    for path in named_closures(texts).values():
+        if not path.exists():
+            raise FileNotFoundError(f"there is no closure at {path}: expected a run folder or a file of weights")
+        own_settings(path, configuration, ())
+
+
 def load_closures(
     texts: Sequence[str], configuration: Any, problem: Problem, arguments: Sequence[str], *, command: str = "evaluate"
 ) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:

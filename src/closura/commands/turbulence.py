@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from closura.commands.closures import default_settings, load_closures
+from closura.commands.closures import check_closures, default_settings, load_closures
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import Group, Repeated, parse_groups, use_precision
@@ -90,6 +90,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
     options, configuration = parse_evaluate_flow(arguments)
     outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
     use_precision(configuration)
+    check_closures(options.closure, configuration)
     problem = build_problem(configuration, "test")
     closures, own = load_closures(options.closure, configuration, problem, arguments)
     if options.tune_smagorinsky:
