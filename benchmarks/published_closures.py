@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from closura.reduced import GaussianProcessRecipe, PublishedGaussianProcessRecipe, SpectralCutoff, mode_power
-from closura.reduced.filters import cutoff_by_energy
+from closura.offline import GaussianProcessSettings, PublishedGaussianProcessSettings, SpectralCutoff, mode_power
+from closura.offline.filters import cutoff_by_energy
 from closura.reproductions.scale_separation_scores import PublishedScoring
 from closura.runs.environment import describe_environment
 from closura.trajectories import open_flow
@@ -48,14 +48,14 @@ def of_trajectory(filtered: np.ndarray, full: np.ndarray, forcing: int) -> dict[
     seen, truth = filtered[last:], full[last:]
     key = jax.random.key(0)
     found = {"none": scores(seen, np.zeros_like(seen), truth)}
-    leaky = PublishedGaussianProcessRecipe().fit(filtered, full, key=key)
+    leaky = PublishedGaussianProcessSettings().fit(filtered, full, key=key)
     reference, mean, std = leaky.whitened(seen, truth)
     found["whitened"] = scores(mean, std, reference)
     found["truncated"] = scores(*leaky.mean_and_std(seen), leaky.truncated(truth))
     found["full"] = scores(*leaky.mean_and_std(seen), truth)
-    clean = PublishedGaussianProcessRecipe(training=1.0, bases="training").fit(filtered[:last], full[:last], key=key)
+    clean = PublishedGaussianProcessSettings(training=1.0, bases="training").fit(filtered[:last], full[:last], key=key)
     found["clean"] = scores(*clean.mean_and_std(seen), truth)
-    ours = GaussianProcessRecipe().fit(filtered[:last], full[:last], key=key, forcing=forcing)
+    ours = GaussianProcessSettings().fit(filtered[:last], full[:last], key=key, forcing=forcing)
     found["residual"] = scores(*ours.mean_and_std(seen), truth)
     return found
 

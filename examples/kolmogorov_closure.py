@@ -13,11 +13,11 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from closura.learners.descent import DescentConfiguration
 from closura.metrics.ensembles import EnsembleScores, Scores
-from closura.reduced import GaussianProcessRecipe, SpectralCutoff
-from closura.reduced.calibration import calibrate
-from closura.reduced.convolutional import ConvolutionalRecipe
+from closura.offline import GaussianProcessSettings, SpectralCutoff
+from closura.offline.calibration import calibrate
+from closura.offline.convolutional import ConvolutionalSettings
+from closura.offline.descent import DescentConfiguration
 from closura.trajectories import GenerationConfiguration, Segment, by_trajectory, check_split, generate, open_flow
 
 
@@ -54,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
     size = {"channels": 12, "layers": 3} if options.tiny else {"channels": 32, "layers": 6}
     members = 20 if options.tiny else 40
     recipes = {
-        "gp": GaussianProcessRecipe(points=100 if options.tiny else 1000),
-        "conv": ConvolutionalRecipe(**size, descent=descent),
+        "gp": GaussianProcessSettings(points=100 if options.tiny else 1000),
+        "conv": ConvolutionalSettings(**size, descent=descent),
     }
     scores, samples = {}, {}
     for name, recipe in recipes.items():

@@ -37,8 +37,8 @@ from closura.metrics.pareto import on_front
 from closura.metrics.statistics import aggregate, mean_per_step, quantile_per_step, spread, steps_below_threshold
 from closura.numerics import courant_number
 from closura.numerics._checks import check_floating
-from closura.reduced import SpectralCutoff, fit_pod, mode_power
-from closura.reduced.reconstruction import check_pairs
+from closura.offline import SpectralCutoff, fit_pod, mode_power
+from closura.offline.sampler import check_pairs
 from closura.reproductions.scale_separation_model import trajectory_scores
 from closura.reproductions.scale_separation_scores import (
     PublishedScoring,

@@ -10,14 +10,13 @@ import pytest
 from closura.cli import main
 from closura.commands.configuration import expanded
 from closura.commands.evaluation import parse_evaluate
-from closura.commands.fitting import parse_train_closure, parse_train_model
+from closura.commands.fitting import parse_fit
 from closura.commands.interpret import parse_interpret
 from closura.commands.training import parse_train
 from closura.core.definition import PROBLEMS
 from closura.plain import to_toml
 from closura.runs import RunFolder
-from closura.runs.fitting.configuration import closure_fit_from_plain, model_fit_from_plain
-from closura.runs.fitting.presets import closure_preset, model_preset
+from closura.runs.fitting.configuration import ClosureFitConfiguration, ModelFitConfiguration
 from closura.runs.presets import train_preset
 
 
@@ -37,15 +36,13 @@ def test_what_a_run_writes_gives_the_same_run_again(problem: str, learner: str, 
 
 def test_what_a_fit_writes_gives_the_same_fit_again(tmp_path: Path) -> None:
     data = str(tmp_path / "data.zarr")
-    for made, parse, decode in (
-        (closure_preset("conv", "quick"), parse_train_closure, closure_fit_from_plain),
-        (model_preset("latent", "quick"), parse_train_model, model_fit_from_plain),
-    ):
-        run = RunFolder(tmp_path / made.name, decode=decode)
+    for kind, name in ((ClosureFitConfiguration, "conv"), (ModelFitConfiguration, "latent")):
+        made = kind.preset(name, "quick")
+        run = RunFolder(tmp_path / made.name, decode=kind.from_plain)
         run.create(replace(made, data=data))
         words = expanded(["--config", str(run.tables)])
         assert words[0] == made.name
-        assert parse(words[1:])[1] == replace(made, data=data)
+        assert parse_fit(kind, words[1:])[1] == replace(made, data=data)
 
 
 def write(path: Path, text: str) -> str:

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.learners.descent import DescentConfiguration
 from closura.numerics.fourier import divergence_free, wavenumbers
-from closura.reduced.calibration import Calibrated, calibrate
-from closura.reduced.convolutional import ConvolutionalRecipe, ensemble_score
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.reconstruction import load_reconstruction, save_reconstruction
+from closura.offline.calibration import Calibrated, calibrate
+from closura.offline.convolutional import ConvolutionalSettings, ensemble_score
+from closura.offline.descent import DescentConfiguration
+from closura.offline.filters import SpectralCutoff
+from closura.offline.sampler import load_sampler, save_sampler
 
 
 def test_score_is_the_mean_over_pairs():
@@ -54,7 +54,7 @@ def toy(count, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    recipe = ConvolutionalRecipe(
+    recipe = ConvolutionalSettings(
         channels=16,
         layers=2,
         noise=2,
@@ -96,8 +96,8 @@ def test_samples_repeat_and_do_not_depend_on_blocks(fitted):
 
 def test_saving(fitted, tmp_path):
     filtered, _, _ = toy(2, 4)
-    path = save_reconstruction(tmp_path / "closure.safetensors", fitted, metadata={"score": 1.5})
-    loaded, metadata = load_reconstruction(path)
+    path = save_sampler(tmp_path / "closure.safetensors", fitted, metadata={"score": 1.5})
+    loaded, metadata = load_sampler(path)
     assert metadata == {"score": 1.5}
     np.testing.assert_array_equal(
         loaded.sample(filtered, 2, key=jax.random.key(1)), fitted.sample(filtered, 2, key=jax.random.key(1))
@@ -113,14 +113,14 @@ def test_calibration_meets_its_level(fitted, tmp_path):
     inside = (fresh >= drawn[1]) & (fresh <= drawn[-2])  # orders 2 and 38 of 39: 90 %
     # 200 fields of independent noise: statistical error below 0.5 %; ensembles of 20 and 39 members differ a little.
     assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
-    path = save_reconstruction(tmp_path / "mended.safetensors", mended)
-    loaded, _ = load_reconstruction(path)
+    path = save_sampler(tmp_path / "mended.safetensors", mended)
+    loaded, _ = load_sampler(path)
     assert loaded.factor == mended.factor
 
 
 def test_bad_settings_and_questions(fitted):
     with pytest.raises(ValueError, match="at least two members"):
-        ConvolutionalRecipe(members=1)
+        ConvolutionalSettings(members=1)
     with pytest.raises(ValueError, match="expected frames"):
         fitted.sample(np.zeros((2, 2, 8, 8), np.float32), 2, key=jax.random.key(0))
     with pytest.raises(ValueError, match="at least one member"):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.learners.descent import Descent, DescentConfiguration
+from closura.offline.descent import Descent, DescentConfiguration
 
 
 class Line(eqx.Module):
@@ -39,19 +39,6 @@ def test_finds_the_minimum():
     # Noise-free data: the minimum is reached as the rate falls to 1 % of 0.1.
     assert float(state.averaged.slope) == pytest.approx(3.0, abs=1e-3)
     assert set(metrics) == {"loss", "gradient", "slope"}
-
-
-def test_many_updates_at_once_are_the_same():
-    c = DescentConfiguration(updates=20, learning_rate=0.05)
-    descent = Descent(c, loss)
-    one = two = descent.init(Line(jnp.ones((), jnp.float32)), key=jax.random.key(0))
-    batches = [batch(i) for i in range(6)]
-    for each in batches:
-        one, _ = descent.update(one, each)
-    two, _ = descent.advance(two, jax.tree.map(lambda *x: jnp.stack(x), *batches))
-    # The same operations, compiled in a loop: equal but for fused roundings.
-    assert float(one.module.slope) == pytest.approx(float(two.module.slope), rel=1e-6)
-    assert int(two.updates) == 6
 
 
 def test_schedules():

@@ -11,7 +11,7 @@ from closura.initial.burgers_profiles import BURGERS_1D, SINE_AMPLITUDE, acceler
 from closura.initial.initial import InitialCondition
 from closura.initial.random_burgers import RANDOM_BURGERS
 from closura.problems.laws.entropy import entropy_solution, plane_entropy_solution, shock_positions
-from closura.problems.laws.published_references import FORMULA, IMPLICIT_REACH, published_reference
+from closura.reproductions.bptts_references import FORMULA, IMPLICIT_REACH, published_reference
 
 ROUNDING = 1e-13
 """Feet and states of size one, found to rounding; the steepest smooth stretches here amplify it some tenfold."""

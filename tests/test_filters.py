@@ -7,8 +7,7 @@ import pytest
 
 from closura.commands.filtering import run_filter
 from closura.numerics.fourier import weights_of_modes
-from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.reduced.filters import (
+from closura.offline.filters import (
     FILTERS,
     BoxFilter,
     GaussianFilter,
@@ -16,9 +15,10 @@ from closura.reduced.filters import (
     cutoff_by_energy,
     from_plain,
 )
-from closura.reduced.slices import place
-from closura.reduced.spectra import ModePower, mode_power, radii
-from closura.reduced.symmetries import Symmetry, random_symmetry, shift_along_x
+from closura.offline.slices import place
+from closura.offline.spectra import ModePower, mode_power, radii
+from closura.offline.symmetries import Symmetry, random_symmetry, shift_along_x
+from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.trajectories import open_flow
 from closura.trajectories.schema import FlowDescription
 from closura.trajectories.store import new_flow

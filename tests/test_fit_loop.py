@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from closura.interruption import Interrupted
-from closura.learners.descent import Descent, DescentConfiguration
-from closura.runs.checkpoints import read_progress
-from closura.runs.fitting.loop import Task, descend
+from closura.offline.data import Training
+from closura.offline.descent import Descent, DescentConfiguration
+from closura.runs.checkpoints import load_checkpoint, read_progress
+from closura.runs.fitting.fit import DescentTask
 from closura.runs.folder import RunFolder
 from closura.runs.tracking import MetricsFile
+from closura.runs.trainer import make_updates
 
 
 class Line(eqx.Module):
@@ -42,14 +44,13 @@ def task(kill_at, drawn):
             x = np.random.default_rng(number).standard_normal(8).astype(np.float32)
             yield x, 3 * x
 
-    return Task(
-        descent=descent,
-        state=descent.init(Line(jnp.zeros((), jnp.float32)), key=jax.random.key(0)),
-        batches=batches,
-        judge=lambda line: {"validation_error": abs(float(line.slope) - 3.0)},
-        save=lambda path, line, row: path.write_text(json.dumps(float(line.slope))),
+    return DescentTask(
+        Training(descent, Line(jnp.zeros((), jnp.float32)), batches),
+        lambda line: {"validation_error": abs(float(line.slope) - 3.0)},
+        lambda path, line, row: path.write_text(json.dumps(float(line.slope))),
         every=5,
         log_every=4,
+        key=jax.random.key(0),
     )
 
 
@@ -63,7 +64,11 @@ def run(folder, kill_at=None, *, resume=False, stop_after=99, **settings):
         return drawn[-1] + 1 >= stop_after
 
     try:
-        return descend(task(kill_at, drawn), run, [sink], stop, resume=resume, **settings)
+        made = task(kill_at, drawn)
+        state, facts = made.initial, {"update": 0, "best": None, "seconds": 0.0}
+        if resume and run.last.exists():
+            state, facts = load_checkpoint(run.last, state, total=made.total)
+        return make_updates(made, state, facts, run, [sink], stop, **settings)[1]
     finally:
         sink.close()
 

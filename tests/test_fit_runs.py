@@ -11,29 +11,24 @@ import numpy as np
 import pytest
 
 from closura.cli import main
-from closura.commands.fitting import parse_train_closure
+from closura.commands.fitting import parse_fit
 from closura.interruption import Interrupted
-from closura.learners.descent import DescentConfiguration
-from closura.reduced.convolutional import ConvolutionalRecipe
-from closura.reduced.latent_model import LatentRecipe
-from closura.reduced.model import load_model
-from closura.reduced.reconstruction import load_reconstruction
+from closura.offline.convolutional import ConvolutionalSettings
+from closura.offline.data import FilterSettings, SplitSettings
+from closura.offline.descent import DescentConfiguration
+from closura.offline.latent_model import LatentModelSettings
+from closura.offline.rom import load_model
+from closura.offline.sampler import load_sampler
 from closura.runs.checkpoints import read_progress
 from closura.runs.configuration import to_plain
 from closura.runs.fitting import climate
-from closura.runs.fitting.closure import fit_closure
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
-    FilterConfiguration,
     ForecastJudgeConfiguration,
     JudgeConfiguration,
     ModelFitConfiguration,
-    SplitConfiguration,
-    closure_fit_from_plain,
-    model_fit_from_plain,
 )
-from closura.runs.fitting.model import fit_model
-from closura.runs.fitting.presets import closure_preset, model_preset
+from closura.runs.fitting.fit import fit
 from closura.runs.folder import RunError, RunFolder
 from closura.trajectories import GenerationConfiguration, generate, new_flow, open_flow
 
@@ -52,11 +47,11 @@ def data(tmp_path_factory):
 def closure_configuration(data):
     return ClosureFitConfiguration(
         data=data,
-        recipe=ConvolutionalRecipe(
+        recipe=ConvolutionalSettings(
             channels=8, layers=2, noise=1, working_points=16, descent=DescentConfiguration(updates=6, batch=4)
         ),
-        filtering=FilterConfiguration(cutoff=3.0),
-        split=SplitConfiguration(held_out=(2,), validation=(1,)),
+        filtering=FilterSettings(cutoff=3.0),
+        split=SplitSettings(held_out=(2,), validation=(1,)),
         judge=JudgeConfiguration(frames=4, members=2, every=3),
         log_every=1,
     )
@@ -65,13 +60,13 @@ def closure_configuration(data):
 def model_configuration(data):
     return ModelFitConfiguration(
         data=data,
-        recipe=LatentRecipe(
+        recipe=LatentModelSettings(
             window=3, width=16, blocks=1, heads=2, noise=2, horizons=((0.0, 1), (0.5, 2)), disturbances=(0.05, 0.1),
             climate_steps=40, descent=DescentConfiguration(updates=6, batch=4),
         ),
         every_frames=1,
-        filtering=FilterConfiguration(cutoff=3.0),
-        split=SplitConfiguration(held_out=(2,), validation=(1,)),
+        filtering=FilterSettings(cutoff=3.0),
+        split=SplitSettings(held_out=(2,), validation=(1,)),
         judge=ForecastJudgeConfiguration(starts=2, members=2, time=1.0, every=3),
         log_every=1,
     )  # fmt: skip
@@ -93,7 +88,7 @@ def kill_at(update):
 def whole(data, tmp_path_factory):
     """A run of a closure that nothing interrupted, and its result."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, fit_closure(closure_configuration(data), folder)
+    return folder, fit(closure_configuration(data), folder)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +96,7 @@ def killed_run(data, tmp_path_factory):
     """The same, killed after the checkpoint of update 3; to be copied."""
     folder = tmp_path_factory.mktemp("runs") / "killed"
     with pytest.raises(Killed):
-        fit_closure(closure_configuration(data), folder, report=kill_at(4))
+        fit(closure_configuration(data), folder, report=kill_at(4))
     return folder
 
 
@@ -114,11 +109,11 @@ def killed(killed_run, tmp_path):
 def whole_model(data, tmp_path_factory):
     """A run of a model that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    fit_model(model_configuration(data), folder)
+    fit(model_configuration(data), folder)
     return folder
 
 
-def same_weights(one, other, load=load_reconstruction):
+def same_weights(one, other, load=load_sampler):
     first, second = (load(folder / "weights.safetensors")[0] for folder in (one, other))
     for name, array in first.state().items():
         np.testing.assert_array_equal(array, second.state()[name])
@@ -127,22 +122,22 @@ def same_weights(one, other, load=load_reconstruction):
 
 def test_a_killed_fit_of_a_closure_goes_on_to_the_same_weights(data, whole, killed):
     c = closure_configuration(data)
-    resumed = fit_closure(c, killed, resume=True)
+    resumed = fit(c, killed, resume=True)
     same_weights(whole[0], killed)
     assert resumed.score == whole[1].score
     rows = (killed / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 6
     # A finished run that is resumed judges and calibrates again, to the same.
-    again = fit_closure(c, killed, resume=True)
+    again = fit(c, killed, resume=True)
     assert (again.score, again.factor) == (resumed.score, resumed.factor)
 
 
 def test_a_killed_fit_of_a_model_goes_on_to_the_same_weights_where_its_data_were_moved_to(data, whole_model, tmp_path):
     c, folder, moved = model_configuration(data), tmp_path / "killed", tmp_path / "moved.zarr"
     with pytest.raises(Killed):
-        fit_model(c, folder, report=kill_at(5))
+        fit(c, folder, report=kill_at(5))
     shutil.copytree(data, moved)
-    fit_model(replace(c, data=str(moved)), folder, resume=True)
+    fit(replace(c, data=str(moved)), folder, resume=True)
     same_weights(whole_model, folder, load_model)
     _, metadata = load_model(folder / "weights.safetensors")
     assert set(metadata["climate"]) == {"0.05", "0.1"}
@@ -160,10 +155,10 @@ def test_a_model_may_be_stopped_while_its_climate_is_settled(data, whole_model, 
 
     monkeypatch.setattr(climate, "_energy", asked)
     with pytest.raises(Interrupted, match="climate was settled; continue with --resume"):
-        fit_model(model_configuration(data), folder, resume=True)
+        fit(model_configuration(data), folder, resume=True)
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert read_progress(folder / "checkpoints" / "last.checkpoint")["update"] == 6
-    fit_model(model_configuration(data), folder, resume=True)
+    fit(model_configuration(data), folder, resume=True)
     assert json.loads((folder / "status.json").read_text())["state"] == "finished"
     same_weights(whole_model, folder, load_model)
 
@@ -179,7 +174,7 @@ def test_a_run_goes_on_with_data_that_were_moved(data, whole, killed, tmp_path, 
     same_weights(whole[0], killed)
     # From now on it knows where they are.
     assert json.loads(configuration.read_text())["data"] == str(moved)
-    assert load_reconstruction(killed / "weights.safetensors")[1]["data"] == str(moved)
+    assert load_sampler(killed / "weights.safetensors")[1]["data"] == str(moved)
 
 
 def with_identities(data, path, names):
@@ -215,7 +210,7 @@ def test_a_lost_checkpoint_is_not_begun_anew(data, killed):
     (killed / "checkpoints" / "last.checkpoint").unlink()
     before = (killed / "weights.safetensors").read_bytes()
     with pytest.raises(RunError, match=r"last.checkpoint is missing.*--overwrite"):
-        fit_closure(closure_configuration(data), killed, resume=True)
+        fit(closure_configuration(data), killed, resume=True)
     assert (killed / "weights.safetensors").read_bytes() == before
 
 
@@ -276,7 +271,7 @@ def test_a_run_of_another_kind_is_named(data, tmp_path, capsys):
 
 
 def test_runs_remember_what_they_have_seen(whole):
-    _, metadata = load_reconstruction(whole[0] / "weights.safetensors")
+    _, metadata = load_sampler(whole[0] / "weights.safetensors")
     assert metadata["filter"] == {"filter": "spectral", "cutoff": 3.0}
     assert [s["trajectory"] for s in metadata["train"]] == [0]
     assert [s["trajectory"] for s in metadata["test"]] == [2]
@@ -285,47 +280,47 @@ def test_runs_remember_what_they_have_seen(whole):
 
 def test_configurations_travel(data):
     for c, decode in (
-        (closure_configuration(data), closure_fit_from_plain),
-        (model_configuration(data), model_fit_from_plain),
+        (closure_configuration(data), ClosureFitConfiguration.from_plain),
+        (model_configuration(data), ModelFitConfiguration.from_plain),
     ):
         assert decode(json.loads(json.dumps(to_plain(c)))) == c
     for name in ("conv", "gp", "vae", "diffusion", "flow"):
-        assert closure_preset(name, "quick").closure == name
-    assert closure_preset("vae", "paper").closure == "vae-published"
-    assert model_preset("latent", "default").recipe.descent.updates == 10000
+        assert ClosureFitConfiguration.preset(name, "quick").closure == name
+    assert ClosureFitConfiguration.preset("vae", "paper").closure == "vae-published"
+    assert ModelFitConfiguration.preset("latent", "default").recipe.descent.updates == 10000
 
 
 def test_other_settings_are_refused(data, whole):
     c = closure_configuration(data)
     with pytest.raises(RunError, match="already holds a run"):
-        fit_closure(c, whole[0])
+        fit(c, whole[0])
     with pytest.raises(RunError, match="seed"):
-        fit_closure(replace(c, seed=3), whole[0], resume=True)
+        fit(replace(c, seed=3), whole[0], resume=True)
 
 
 def test_leaks_and_absent_trajectories_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="interleaved frames leak"):
-        SplitConfiguration(by="interleaved")
+        SplitSettings(by="interleaved")
     c = closure_configuration(data)
     with pytest.raises(ValueError, match="has 3 trajectories, 0 to 2"):
-        fit_closure(replace(c, split=SplitConfiguration()), tmp_path / "run")
+        fit(replace(c, split=SplitSettings()), tmp_path / "run")
     with pytest.raises(ValueError, match="which data"):
-        fit_closure(replace(c, data=""), tmp_path / "run")
+        fit(replace(c, data=""), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_the_command_finds_published_recipes():
-    _, c = parse_train_closure(["--closure", "vae", "--preset", "paper", "--data", "flow.zarr"])
+    _, c = parse_fit(ClosureFitConfiguration, ["--closure", "vae", "--preset", "paper", "--data", "flow.zarr"])
     assert c.closure == "vae-published"
     assert c.split.only == (7,)
-    _, c = parse_train_closure(["--closure", "flow", "--seed", "3"])
+    _, c = parse_fit(ClosureFitConfiguration, ["--closure", "flow", "--seed", "3"])
     assert (c.closure, c.seed, c.data) == ("flow", 3, "")
     with pytest.raises(ValueError, match="unknown closure 'gan'; valid: conv, gp"):
-        parse_train_closure(["--closure", "gan"])
+        parse_fit(ClosureFitConfiguration, ["--closure", "gan"])
 
 
 def test_published_gaussian_process_has_no_preset():
     with pytest.raises(ValueError, match=r"published_closures\.py"):
-        closure_preset("gp", "paper")
+        ClosureFitConfiguration.preset("gp", "paper")
     with pytest.raises(ValueError, match="never published"):
-        closure_preset("conv", "paper")
+        ClosureFitConfiguration.preset("conv", "paper")

@@ -12,8 +12,9 @@ from test_flow_evaluation import closure_run, facts, model_run, write_flow
 from closura.cli import main
 from closura.commands import demo_flow
 from closura.commands.demo_flow import run_demo_flow
-from closura.commands.fitting import parse_train_model
+from closura.commands.fitting import parse_fit
 from closura.commands.flows import FilterOptions, one_each, run_evaluate_closure, run_evaluate_model, run_rollout
+from closura.runs.fitting.configuration import ModelFitConfiguration
 from closura.trajectories import open_flow
 
 
@@ -287,7 +288,8 @@ def test_the_demo_leaves_what_it_did_not_make(demo):
 
 
 def test_train_model_options(world):
-    options, configuration = parse_train_model(
+    options, configuration = parse_fit(
+        ModelFitConfiguration,
         [
             "--data",
             world["data"],
@@ -299,11 +301,11 @@ def test_train_model_options(world):
             "3",
             "--seed",
             "5",
-        ]
+        ],
     )
     assert str(options.data) == world["data"] == configuration.data
     assert configuration.model == "latent"
     assert configuration.split.held_out == (4,)
     assert configuration.seed == 5
     with pytest.raises(ValueError, match="unknown reduced-order model 'lateral'"):
-        parse_train_model(["--model", "lateral"])
+        parse_fit(ModelFitConfiguration, ["--model", "lateral"])

@@ -29,19 +29,20 @@ from closura.evaluation.flows.model_truth import reference_trajectories
 from closura.evaluation.flows.rollouts import _write, close
 from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
 from closura.io.locks import FolderInUse, locked
+from closura.offline.baselines import Climatology, Persistence
+from closura.offline.filters import SpectralCutoff
+from closura.offline.gaussian_process import GaussianProcessSampler, GaussianProcessSettings
+from closura.offline.rom import ReducedOrderModel, reduced_model, save_model
+from closura.offline.sampler import load_sampler, save_sampler
 from closura.plain import plain
-from closura.reduced.baselines import Climatology, Persistence
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.gaussian_process import GaussianProcessClosure, GaussianProcessRecipe
-from closura.reduced.model import MODELS, ModelEntry, ReducedModel, save_model
-from closura.reduced.reconstruction import load_reconstruction, save_reconstruction
 from closura.trajectories import FlowDescription, new_flow, open_flow
 
 POINTS, FRAMES, INTERVAL, WINDOW = 16, 60, 0.1, 2
 FILTER = SpectralCutoff(3.0)
 
 
-class Toy(ReducedModel):
+@reduced_model("toy", settings=dict)
+class Toy(ReducedOrderModel):
     """The last frame, multiplied by a number and stirred."""
 
     growth: float = eqx.field(static=True)
@@ -71,9 +72,6 @@ class Toy(ReducedModel):
     @classmethod
     def from_state(cls, arrays, facts):
         return cls(facts["growth"], facts["noise"])
-
-
-MODELS["toy"] = ModelEntry(Toy, dict)
 
 
 def flow_frames(seed, frames=FRAMES):
@@ -127,8 +125,8 @@ def closure_run(folder, data, *, metadata=None, frames=(0, 1, 2)):
     """A run whose closure is climatology under another name: quick, random, and known."""
     folder.mkdir()
     closure = climatology_of(data, frames)
-    save_reconstruction(folder / "weights.safetensors", closure, metadata=metadata or facts(data))
-    save_reconstruction(folder / "climatology.safetensors", climatology_of(data, (0, 1, 2)), metadata={})
+    save_sampler(folder / "weights.safetensors", closure, metadata=metadata or facts(data))
+    save_sampler(folder / "climatology.safetensors", climatology_of(data, (0, 1, 2)), metadata={})
     (folder / "status.json").write_text(json.dumps({"state": "finished", "seconds": 12.5}))
     return folder
 
@@ -219,7 +217,7 @@ def test_json_layout(closures, tmp_path):
 def test_a_perfect_closure_scores_perfectly(world, tmp_path):
     data = world["data"]
     frame = data.read(4, 7, 8)[0]
-    save_reconstruction(tmp_path / "held.safetensors", Persistence(frame), metadata=facts(data))
+    save_sampler(tmp_path / "held.safetensors", Persistence(frame), metadata=facts(data))
     study = ClosureStudy(data, FILTER, (Stretch(4, range(FRAMES)),), (np.array([7]),), 20)
     result = run_closure_study(study, [load_closure_subject("held", tmp_path / "held.safetensors")])
     found = closure_tables.method_numbers(result, "held")
@@ -236,7 +234,7 @@ def test_samples_that_are_not_finite_are_counted_and_spoil_the_score(world, tmp_
     frames = broken.frames.copy()
     frames[:6] = np.nan
     lost = Climatology(broken.mean, broken.std, frames)
-    save_reconstruction(tmp_path / "lost.safetensors", broken, metadata=facts(data))
+    save_sampler(tmp_path / "lost.safetensors", broken, metadata=facts(data))
     # No file holds such a closure: what is not finite is refused when it is read.
     subject = replace(load_closure_subject("lost", tmp_path / "lost.safetensors"), closure=lost)
     result = run_closure_study(closure_study(world), [subject])
@@ -534,7 +532,7 @@ def test_closed_rollouts_hold_samples_of_the_closure(world, tmp_path):
     data = open_flow(tmp_path / "closed.zarr")
     assert data.attributes["closed"] is True
     assert data.attributes["rollout"]["closure"].endswith("weights.safetensors")
-    known = load_reconstruction(world["closure"] / "weights.safetensors")[0].frames
+    known = load_sampler(world["closure"] / "weights.safetensors")[0].frames
     for frame in data.read(0):  # each is one of the frames that the toy closure draws from
         assert (np.abs(known - frame).max(axis=(1, 2, 3)) == 0).any()
 
@@ -567,11 +565,11 @@ def test_members_are_closed_independently_of_each_other(world):
 def test_a_gaussian_process_closes_like_members_independently(world):
     full = world["data"].read(0)
     filtered = FILTER(full)
-    fitted = GaussianProcessRecipe(inputs=4, outputs=4, blocks=3).fit(filtered, full, key=jax.random.key(0))
+    fitted = GaussianProcessSettings(inputs=4, outputs=4, blocks=3).fit(filtered, full, key=jax.random.key(0))
     # One whose only randomness is that of the process, far from its points: unit spread, and joint between frames.
     arrays = fitted.state()
     arrays |= {name: np.zeros_like(arrays[name]) for name in ("extras", "remainders")} | {"scales": np.ones(4)}
-    process = GaussianProcessClosure.from_state(arrays, {**fitted.facts(), "length": 0.01, "noise": 1e-9})
+    process = GaussianProcessSampler.from_state(arrays, {**fitted.facts(), "length": 0.01, "noise": 1e-9})
     subject = replace(load_closure_subject("toy", world["closure"]), closure=process)
     frame = FILTER(world["data"].read(4, 7, 8))[0]
     drawn = close(subject, np.broadcast_to(frame, (2, 3, *frame.shape)).copy(), key=jax.random.key(1))

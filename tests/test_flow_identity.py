@@ -11,11 +11,10 @@ import xarray as xr
 import zarr
 
 from closura.evaluation.flows.subjects import ClosureSubject, choose_stretches, load_closure_subject, seen_segments
-from closura.reduced.baselines import Persistence
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.reconstruction import save_reconstruction
-from closura.runs.fitting.configuration import FilterConfiguration, SplitConfiguration
-from closura.runs.fitting.frames import FitData, check_same_simulations, fit_data
+from closura.offline.baselines import Persistence
+from closura.offline.data import FilterSettings, FitData, SplitSettings, check_same_simulations, fit_data
+from closura.offline.filters import SpectralCutoff
+from closura.offline.sampler import save_sampler
 from closura.trajectories import (
     FlowData,
     FlowDescription,
@@ -28,8 +27,8 @@ from closura.trajectories import (
 from closura.trajectories.frame_samples import first_frame_name, same_simulation, sample
 
 POINTS, FRAMES = 16, 60
-CHOSEN = FilterConfiguration(cutoff=3.0)
-SPLIT = SplitConfiguration(held_out=(2,), validation=(1,))
+CHOSEN = FilterSettings(cutoff=3.0)
+SPLIT = SplitSettings(held_out=(2,), validation=(1,))
 
 
 def waves(seed: int, frames: int = FRAMES, points: int = POINTS) -> np.ndarray:
@@ -89,7 +88,7 @@ def trained(flow: FlowData, tmp_path_factory: pytest.TempPathFactory) -> Closure
     """A closure of trajectories 0 and 1, chosen on 2; 3 is held out."""
     data = FitData(flow, by_trajectory(flow, (3,), (2,)), SpectralCutoff(3.0))
     file = tmp_path_factory.mktemp("run") / "weights.safetensors"
-    save_reconstruction(file, Persistence(waves(0)[0]), metadata=data.record())
+    save_sampler(file, Persistence(waves(0)[0]), metadata=data.record())
     return load_closure_subject("held", file)
 
 
@@ -277,7 +276,7 @@ def test_flows_from_one_beginning_are_different_ones(
     assert len(set(data.flow.identities)) == 3
     # A closure of one of them is judged on the others.
     file = tmp_path / "weights.safetensors"
-    save_reconstruction(file, Persistence(flows[0, 9]), metadata=data.record())
+    save_sampler(file, Persistence(flows[0, 9]), metadata=data.record())
     assert seen(load_closure_subject("swept", file), data.flow) == [0, 1]
 
 
@@ -303,10 +302,10 @@ def test_the_same_flow_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_trajectory_that_was_split_in_time(flow: FlowData, tmp_path: Path) -> None:
-    c = SplitConfiguration(by="time", shares=(0.5, 0.0, 0.5), gap=10)
+    c = SplitSettings(by="time", shares=(0.5, 0.0, 0.5), gap=10)
     data = fit_data(str(flow.path), CHOSEN, c)
     file = tmp_path / "weights.safetensors"
-    save_reconstruction(file, Persistence(waves(0)[0]), metadata=data.record())
+    save_sampler(file, Persistence(waves(0)[0]), metadata=data.record())
     subject = load_closure_subject("timed", file)
     assert choose_stretches([subject], flow)[0].frames == range(35, 60)
     # Elsewhere a cut is free only if nothing of it was seen: 0 to 24 were.

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.reduced.exact_gaussian_process import SharedGaussianProcess, fit_shared, kernel_of, maximise
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.gaussian_process import GaussianProcessRecipe
-from closura.reduced.published_gaussian_process import PublishedGaussianProcessRecipe, maximise_evidence
-from closura.reduced.reconstruction import load_reconstruction, save_reconstruction
-from closura.reduced.symmetries import Symmetry
+from closura.offline.filters import SpectralCutoff
+from closura.offline.gaussian_process import GaussianProcessSettings
+from closura.offline.gaussian_regression import SharedGaussianProcess, fit_shared, kernel_of, maximise
+from closura.offline.sampler import load_sampler, save_sampler
+from closura.offline.symmetries import Symmetry
+from closura.reproductions.published_gaussian_process import PublishedGaussianProcessSettings, maximise_evidence
 
 N = 16
 X = 2 * np.pi * np.arange(N) / N
@@ -118,7 +118,7 @@ REFERENCE = {"value": -77.9013777315979, "variance": 79.23351156, "length": 1.15
 @pytest.fixture(scope="module")
 def fitted():
     filtered, full = travelling_waves(150, seed=1, noise=0.02)
-    recipe = GaussianProcessRecipe(inputs=6, outputs=6)
+    recipe = GaussianProcessSettings(inputs=6, outputs=6)
     return recipe.fit(filtered, full, key=jax.random.key(0))
 
 
@@ -163,7 +163,7 @@ def test_closure_is_equivariant(fitted):
 
 def test_without_symmetries_and_in_single_precision():
     filtered, full = (a.astype(np.float32) for a in travelling_waves(40, seed=1))
-    recipe = GaussianProcessRecipe(inputs=4, outputs=5, points=30, symmetries=False, kernel="rbf")
+    recipe = GaussianProcessSettings(inputs=4, outputs=5, points=30, symmetries=False, kernel="rbf")
     closure = recipe.fit(filtered, full, key=jax.random.key(0))
     assert closure.forcing == 0
     assert len(closure.process.inputs) == 30
@@ -176,9 +176,9 @@ def test_without_symmetries_and_in_single_precision():
 
 def test_storage(fitted, tmp_path):
     filtered, full = travelling_waves(40, seed=2)
-    published = PublishedGaussianProcessRecipe(modes=2).fit(filtered, full, key=jax.random.key(0))
+    published = PublishedGaussianProcessSettings(modes=2).fit(filtered, full, key=jax.random.key(0))
     for closure in (fitted, published):
-        again, _ = load_reconstruction(save_reconstruction(tmp_path / "closure.safetensors", closure))
+        again, _ = load_sampler(save_sampler(tmp_path / "closure.safetensors", closure))
         # The same numbers lie elsewhere in memory, and on some processors their products round differently.
         for a, b in zip(again.mean_and_std(filtered), closure.mean_and_std(filtered), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
@@ -190,7 +190,7 @@ def test_storage(fitted, tmp_path):
 def test_published_recipe():
     """Every piece against the recipe written out with NumPy, at the hyper-parameters found."""
     filtered, full = travelling_waves(60, seed=3)
-    closure = PublishedGaussianProcessRecipe(modes=3).fit(filtered, full, key=jax.random.key(0))
+    closure = PublishedGaussianProcessSettings(modes=3).fit(filtered, full, key=jax.random.key(0))
     a, b = (frames.reshape(60, -1) @ np.linalg.svd(frames.reshape(60, -1), full_matrices=False)[2][:3].T
             for frames in (filtered, full))  # fmt: skip
     count = 51
@@ -216,9 +216,9 @@ def test_published_recipe():
     # The truncated truth is the best that the modes can do.
     fields, _ = closure.mean_and_std(held)
     assert relative(closure.truncated(truth), truth) <= relative(fields, truth)
-    clean = PublishedGaussianProcessRecipe(training=1.0, bases="training")
+    clean = PublishedGaussianProcessSettings(training=1.0, bases="training")
     own = clean.fit(filtered[:count], full[:count], key=jax.random.key(0))
-    leaky = PublishedGaussianProcessRecipe(bases="training").fit(filtered, full, key=jax.random.key(0))
+    leaky = PublishedGaussianProcessSettings(bases="training").fit(filtered, full, key=jax.random.key(0))
     np.testing.assert_allclose(own.mean_and_std(held)[0], leaky.mean_and_std(held)[0], atol=1e-10)
     with pytest.raises(ValueError, match="training must be a finite number above 0 and at most 1"):
-        PublishedGaussianProcessRecipe(training=1.5).fit(filtered, full, key=jax.random.key(0))
+        PublishedGaussianProcessSettings(training=1.5).fit(filtered, full, key=jax.random.key(0))

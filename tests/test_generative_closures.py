@@ -9,35 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.learners.descent import DescentConfiguration
 from closura.numerics.fourier import divergence_free
-from closura.reduced._colour import Colour, degrees_of_freedom, modes_of
-from closura.reduced._noising import Noising
-from closura.reduced._refiner import angles_of, stratified
-from closura.reduced._unet import UNet, _between
-from closura.reduced._whole_frames import WholeGrid, published_descent
-from closura.reduced.diffusion import DiffusionRecipe
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.flow_matching import FlowRecipe, integrate
-from closura.reduced.published_diffusion import PublishedDiffusionRecipe
-from closura.reduced.published_variational import PublishedVariationalRecipe
-from closura.reduced.reconstruction import find, load_reconstruction, save_reconstruction
-from closura.reduced.variational import VariationalRecipe, divergence
-from closura.reduced.working_grid import WorkingGrid
+from closura.offline.coloured_noise import ColouredNoise, degrees_of_freedom, modes_of
+from closura.offline.descent import DescentConfiguration
+from closura.offline.diffusion import DiffusionSettings
+from closura.offline.diffusion_process import DiffusionProcess
+from closura.offline.filters import SpectralCutoff
+from closura.offline.first_guess import angles_of, stratified
+from closura.offline.flow_matching import FlowMatchingSettings, integrate
+from closura.offline.sampler import SAMPLERS, load_sampler, save_sampler
+from closura.offline.variational import VariationalSettings, divergence
+from closura.offline.working_grid import WorkingGrid
+from closura.reproductions.published_samplers import (
+    FullFieldGrid,
+    PublishedDiffusionSettings,
+    PublishedVariationalSettings,
+    published_descent,
+)
+from closura.reproductions.unet import UNet, _between
 
 MEMBERS = 32  # with fewer, more frames than asked for are drawn in one call
 SMALL = {"channels": 8, "layers": 2}
 RECIPES = {
-    "vae": VariationalRecipe(**SMALL, encoder_layers=1, latent_points=4),
-    "diffusion": DiffusionRecipe(**SMALL, sampling_steps=3),
-    "flow": FlowRecipe(**SMALL, sampling_steps=2),
-    "vae-published": PublishedVariationalRecipe(widths=(16, 8), latent=3),
-    "diffusion-published": PublishedDiffusionRecipe(width=4, noise_steps=25),
+    "vae": VariationalSettings(**SMALL, encoder_layers=1, latent_points=4),
+    "diffusion": DiffusionSettings(**SMALL, sampling_steps=3),
+    "flow": FlowMatchingSettings(**SMALL, sampling_steps=2),
+    "vae-published": PublishedVariationalSettings(widths=(16, 8), latent=3),
+    "diffusion-published": PublishedDiffusionSettings(width=4, noise_steps=25),
 }
 
 
 def grid_of(recipe, points=16, filtering=None, solenoidal=False, forcing=0):
-    kind = WholeGrid if "Published" in type(recipe).__name__ else WorkingGrid
+    kind = FullFieldGrid if "Published" in type(recipe).__name__ else WorkingGrid
     return kind(filtering, points, points, forcing, solenoidal, 1.0, 0.5)
 
 
@@ -80,10 +83,10 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
     assert np.all(np.isfinite(members))
     assert np.std(members, axis=0).min() > 0
 
-    path = save_reconstruction(tmp_path / "closure.safetensors", closure, metadata={"cutoff": 3})
-    loaded, metadata = load_reconstruction(path)
-    assert type(loaded) is type(closure) is find(name).reconstruction
-    assert find(name).recipe is type(RECIPES[name])
+    path = save_sampler(tmp_path / "closure.safetensors", closure, metadata={"cutoff": 3})
+    loaded, metadata = load_sampler(path)
+    assert type(loaded) is type(closure) is SAMPLERS.find(name).sampler
+    assert SAMPLERS.find(name).settings is type(RECIPES[name])
     assert metadata == {"cutoff": 3}
     assert loaded.facts() == closure.facts()
     np.testing.assert_array_equal(loaded.sample(filtered, MEMBERS, key=key), members)
@@ -99,20 +102,20 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: VariationalRecipe(latent=0), "latent must be positive"),
-        (lambda: VariationalRecipe(divergence_weight=-1.0), "must not be negative"),
-        (lambda: VariationalRecipe(flatness=-0.1), "between 0"),
-        (lambda: DiffusionRecipe(sampling_steps=0), "sampling_steps must be positive"),
-        (lambda: DiffusionRecipe(flatness=1.5), "between 0"),
-        (lambda: DiffusionRecipe(noise_steps=0), "noise_steps must be positive"),
-        (lambda: DiffusionRecipe(noise_steps=20, schedule="linear"), "at least 21 steps"),
-        (lambda: FlowRecipe(sampling_steps=0), "sampling_steps must be positive"),
-        (lambda: PublishedVariationalRecipe(widths=(8, 0)), "each value of widths must be positive"),
-        (lambda: PublishedDiffusionRecipe(width=0), "width must be positive"),
+        (lambda: VariationalSettings(latent=0), "latent must be positive"),
+        (lambda: VariationalSettings(divergence_weight=-1.0), "must not be negative"),
+        (lambda: VariationalSettings(flatness=-0.1), "between 0"),
+        (lambda: DiffusionSettings(sampling_steps=0), "sampling_steps must be positive"),
+        (lambda: DiffusionSettings(flatness=1.5), "between 0"),
+        (lambda: DiffusionSettings(noise_steps=0), "noise_steps must be positive"),
+        (lambda: DiffusionSettings(noise_steps=20, schedule="linear"), "at least 21 steps"),
+        (lambda: FlowMatchingSettings(sampling_steps=0), "sampling_steps must be positive"),
+        (lambda: PublishedVariationalSettings(widths=(8, 0)), "each value of widths must be positive"),
+        (lambda: PublishedDiffusionSettings(width=0), "width must be positive"),
         (lambda: closure_of("vae", points=18), "does not divide into 4"),
         (lambda: closure_of("diffusion-published", points=24), "multiple of 16"),
         (lambda: UNet(width=2, key=jax.random.key(0))(jnp.zeros((4, 24, 24), jnp.float32)), "multiples of 16"),
-        (lambda: closure_of("diffusion").with_sampler("ddim", 0), "at least one step"),
+        (lambda: closure_of("diffusion").with_sampler("ddim", 0), "sampling_steps must be positive"),
     ],
 )
 def test_bad_settings_are_refused(make, message):
@@ -126,7 +129,7 @@ def test_bad_settings_are_refused(make, message):
 @pytest.mark.parametrize("solenoidal", [False, True])
 def test_coloured_noise_has_the_sizes_that_it_is_told(solenoidal):
     grid = WorkingGrid(SpectralCutoff(2.5), 16, 16, 0, solenoidal, 1.0, 1.0)
-    colour = Colour(grid)
+    colour = ColouredNoise(grid)
     colour = eqx.tree_at(lambda c: c.slow_logarithms, colour, -jnp.arange(16, dtype=jnp.float32) / 20)
     keys = jax.random.split(jax.random.key(0), 2000)
     noise = jax.vmap(lambda key: colour.noise(grid, key=key))(keys)
@@ -160,7 +163,7 @@ MEAN, STD = 0.7, 0.3
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 @pytest.mark.parametrize("target", ["noise", "velocity"])
 def test_both_samplers_recover_a_gaussian_of_which_everything_is_known(schedule, target):
-    noising = Noising(1000, schedule, target)
+    noising = DiffusionProcess(1000, schedule, target)
 
     def answer(x, step):
         data_part, noise_part = noising.parts(step)
@@ -183,11 +186,11 @@ def test_both_samplers_recover_a_gaussian_of_which_everything_is_known(schedule,
 
 
 def test_steps_of_the_schedules_are_the_published_ones():
-    betas = Noising(1000, "linear").betas()
+    betas = DiffusionProcess(1000, "linear").betas()
     assert betas[0] == pytest.approx(1e-4)
     assert betas[-1] == pytest.approx(0.02)
-    assert Noising(1000, "linear").kept()[-1] == pytest.approx(4.036e-5, rel=1e-3)
-    cosine = Noising(1000, "cosine")
+    assert DiffusionProcess(1000, "linear").kept()[-1] == pytest.approx(4.036e-5, rel=1e-3)
+    cosine = DiffusionProcess(1000, "cosine")
     # cos(pi / 4)^2 half way
     assert cosine.kept()[499] == pytest.approx(0.5, abs=1e-9)
     assert cosine.betas().max() == 0.999
@@ -195,7 +198,7 @@ def test_steps_of_the_schedules_are_the_published_ones():
 
 @pytest.mark.parametrize("target", ["noise", "velocity"])
 def test_separating_undoes_mixing(target):
-    noising = Noising(1000, "linear", target)
+    noising = DiffusionProcess(1000, "linear", target)
     data, noise = jnp.asarray(frames(1)[0]), jnp.asarray(frames(1, seed=1)[0])
     x, right = noising.mix(data, noise, jnp.asarray(300))
     for found, true in zip(noising.separate(x, right, jnp.asarray(300)), (data, noise), strict=True):
@@ -245,7 +248,7 @@ def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
     mean = 0.5 * np.roll(filtered, 1, axis=2)
     residual = mean + 0.3 * rng.normal(size=filtered.shape).astype(np.float32)
     descent = DescentConfiguration(updates=250, batch=32, learning_rate=1e-2, warmup=20, average=0.98)
-    recipe = find(name).recipe(channels=16, layers=1, symmetries=False, descent=descent, **settings)
+    recipe = SAMPLERS.find(name).settings(channels=16, layers=1, symmetries=False, descent=descent, **settings)
     closure = recipe.fit(filtered[:-8], (filtered + residual)[:-8], key=jax.random.key(0), forcing=0)
     # Nyquist waves cannot be in a residual: they are a quarter of the modes of eight points.
     clean = np.asarray(jax.vmap(closure.grid.admissible)(jnp.asarray(mean[-8:])))
@@ -262,7 +265,7 @@ def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
 
 
 def test_published_networks_have_as_many_weights_as_published():
-    recipe = PublishedVariationalRecipe()
+    recipe = PublishedVariationalSettings()
     grid = grid_of(recipe, points=64)
     shapes = eqx.filter_eval_shape(lambda key: recipe.initial(grid, key=key), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(shapes, lambda x: hasattr(x, "dtype")))) == 8_743_642
@@ -271,13 +274,13 @@ def test_published_networks_have_as_many_weights_as_published():
 
 
 def test_published_training_is_the_published_one():
-    for recipe in (PublishedVariationalRecipe(), PublishedDiffusionRecipe()):
+    for recipe in (PublishedVariationalSettings(), PublishedDiffusionSettings()):
         assert recipe.descent == published_descent(40_000)
         assert not recipe.symmetries
     descent = published_descent(40_000)
     assert float(descent.rates()(0)) == pytest.approx(1e-5)
     assert float(descent.rates()(39_999)) == pytest.approx(1e-5)
-    assert (PublishedDiffusionRecipe().noise_steps, PublishedDiffusionRecipe().sampler) == (1000, "ancestral")
+    assert (PublishedDiffusionSettings().noise_steps, PublishedDiffusionSettings().sampler) == (1000, "ancestral")
 
 
 def test_published_closures_answer_with_whole_frames():

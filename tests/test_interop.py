@@ -28,9 +28,9 @@ from closura.io.published import PUBLISHED, content_hash, fetch_published, load_
 from closura.io.tensor_files import read_npz
 from closura.io.torch_files import TorchFileError, read_torch_file
 from closura.io.weights import WeightsError, load_weights, read_header, save_weights
+from closura.offline import load_sampler
+from closura.offline.stored import read_stored, write_stored
 from closura.problems.laws.methods import stencil_size
-from closura.reduced import load_reconstruction
-from closura.reduced.stored import read_stored, write_stored
 
 ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
@@ -428,10 +428,10 @@ def test_stored_models_of_wrong_types_are_refused(tmp_path: Path) -> None:
                    {"facts": "{"}, {"metadata": "3"}, {"format": "closura model"}, {}):  # fmt: skip
         packed_in_any_order(path, {**good, **change}, arrays)
         with pytest.raises(ValueError, match=r"m\.safetensors|unknown reconstruction"):
-            load_reconstruction(path)
+            load_sampler(path)
     packed_in_any_order(path, good, {"mean": np.asarray([1.0, np.nan])})
     with pytest.raises(ValueError, match=r"m\.safetensors: array mean holds 1 of 2 numbers that are not finite"):
-        load_reconstruction(path)
+        load_sampler(path)
 
 
 def test_a_flipped_bit_in_an_archive_is_refused_or_changes_nothing(tmp_path: Path) -> None:

@@ -172,8 +172,8 @@ def test_a_training_holds_its_folder_from_the_first_look_on(tmp_path: Path, monk
                 train(SMALL, tmp_path / "run", **flags)
             refused.append(flags)
 
-    set_up = training._set_up
-    monkeypatch.setattr(training, "_set_up", lambda *given: (another(), set_up(*given))[1])
+    set_up = training.TrainingTask
+    monkeypatch.setattr(training, "TrainingTask", lambda *given: (another(), set_up(*given))[1])
     train(SMALL, tmp_path / "run", report=lambda progress: another() if progress.done == 2 else None)
     assert len(refused) == 6
     assert [row["update"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [2, 4, 6]
@@ -197,7 +197,7 @@ def test_an_interrupt_in_set_up_leaves_a_run_that_can_be_begun(
         shutil.copytree(whole, folder)
     RunFolder(resumed).write_status("running")
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_set_up", asked)
+        patched.setattr(training, "TrainingTask", asked)
         with pytest.raises(Interrupted, match="before the first update; continue with --resume"):
             train(SMALL, new)
         with pytest.raises(Interrupted, match="as it was"):

@@ -12,6 +12,7 @@ from closura.closures import build
 from closura.environment import Environment
 from closura.learners import BPTTS, PPO, BPTTSConfiguration, PPOConfiguration, averaged
 from closura.numerics.fourier import coarsen, divergence_free, wavenumbers
+from closura.offline.symmetries import Symmetry
 from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_truth, with_store
 from closura.problems.kolmogorov import beginnings
 from closura.problems.kolmogorov.beginnings import KolmogorovDraw, developed_states, move
@@ -22,7 +23,6 @@ from closura.problems.kolmogorov.setup import pool_settings
 from closura.problems.kolmogorov.smagorinsky import SmagorinskyFlow, first_below, tune
 from closura.problems.kolmogorov.smagorinsky import vorticity_correlation as spectral_correlation
 from closura.problems.kolmogorov.time_steps import steps_needed
-from closura.reduced.symmetries import Symmetry
 from closura.runs.validation import prepare_validation, validation_error
 
 TINY = KolmogorovConfiguration(

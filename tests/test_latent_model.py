@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.learners.descent import Descent, DescentConfiguration
+from closura.offline.descent import Descent, DescentConfiguration
+from closura.offline.encoding import SpectralEncoding, random_move
+from closura.offline.filters import SpectralCutoff
+from closura.offline.latent_model import LatentModel, LatentModelSettings, encode_all
+from closura.offline.rom import load_model, rollout, save_model
+from closura.offline.symmetries import Symmetry, shift_along_x
+from closura.offline.transformer import Attention, Block, sinusoids
 from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.reduced.encoding import SpectralEncoding, random_move
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.latent_model import LatentModel, LatentRecipe
-from closura.reduced.model import load_model, rollout, save_model
-from closura.reduced.symmetries import Symmetry, shift_along_x
-from closura.reduced.transformer import Attention, Block, sinusoids
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +86,22 @@ def test_position_code():
     assert code[2, 2] == pytest.approx(np.sin(2 / 10000 ** (2 / 6)), abs=1e-6)
 
 
-RECIPE = LatentRecipe(
+RECIPE = LatentModelSettings(
     window=3, width=32, blocks=1, heads=2, noise=4, horizons=((0.0, 1), (0.5, 2)),
     descent=DescentConfiguration(updates=300, batch=16, learning_rate=3e-3, average=0.98),
 )  # fmt: skip
 
 
+def encoded(*parts):
+    """The encoding of frames, and their latent vectors."""
+    sample = np.concatenate([part[:: max(1, len(part) // 100)] for part in parts])
+    encoding = SpectralEncoding.fitted(sample, 3.0, forcing=4)
+    return encoding, [encode_all(encoding, part) for part in parts]
+
+
 @pytest.fixture(scope="module")
 def trained(frames):
-    encoding, latents = RECIPE.working_data([frames], cutoff=3.0, forcing=4)
+    encoding, latents = encoded(frames)
     model = RECIPE.initial(encoding, latents, 1, key=jax.random.key(0))
     turns = jnp.asarray(encoding.turns())
     descent = Descent(RECIPE.descent, lambda m, w, *, key: RECIPE.loss(m, w, turns, key=key))
@@ -138,7 +145,7 @@ def test_saving(trained, frames, tmp_path):
 
 
 def test_windows_grow_with_the_horizon_and_do_not_depend_on_what_came_before(frames):
-    encoding, latents = RECIPE.working_data([frames, frames[:50]], cutoff=3.0, forcing=4)
+    encoding, latents = encoded(frames, frames[:50])
     assert next(RECIPE.batches(latents, 2, seed=1)).shape == (16, 4, 28)
     late = RECIPE.batches(latents, 2, seed=1, first=150)
     assert next(late).shape == (16, 5, 28)

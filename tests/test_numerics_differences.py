@@ -20,7 +20,6 @@ from closura.numerics import (
     pad_all,
     second_derivative,
     spectral_derivative,
-    spectral_restriction,
     subsample,
 )
 
@@ -175,7 +174,7 @@ def test_restrictions(ratio, dimensions):
     field = np.random.default_rng(1).random((2, *fine.shape))
     field[1] = 3.0
     means = field.reshape(2, -1).mean(1)
-    for restrict in (subsample, block_mean, spectral_restriction):
+    for restrict in (subsample, block_mean):
         result = np.asarray(jax.jit(lambda q, restrict=restrict: restrict(q, ratio))(jnp.asarray(field)))
         assert result.shape == (2, *coarse.shape)
         np.testing.assert_allclose(result[1], 3.0, rtol=1e-14)  # constants stay, but for rounding
@@ -192,18 +191,6 @@ def test_block_mean_is_the_published_filter():
     np.testing.assert_allclose(block_mean(field, 5), filtered[:, 2::5, 2::5], rtol=1e-14)  # rounding
 
 
-@pytest.mark.parametrize("coarse_size", [7, 8])
-def test_spectral_restriction_keeps_resolved_waves(coarse_size):
-    fine = Grid((3 * coarse_size, 3 * coarse_size))
-    x, y = np.meshgrid(*[np.arange(n) / n for n in fine.shape], indexing="ij")
-    resolved, removed = (coarse_size - 1) // 2, coarse_size // 2 + (coarse_size % 2)
-    keep = np.cos(2 * np.pi * (resolved * x - 2 * y) + 0.4)[None]
-    drop = np.cos(2 * np.pi * (removed * x + y) + 0.4)[None]
-    result = jax.jit(lambda q: spectral_restriction(q, 3))(jnp.asarray(keep + drop))
-    # rounding of transforms of values of order one
-    np.testing.assert_allclose(result, keep[:, ::3, ::3], atol=1e-14)
-
-
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_dtype_is_preserved(dtype):
     grid = Grid((8, 6))
@@ -214,7 +201,7 @@ def test_dtype_is_preserved(dtype):
         yield from (advective_derivative(field, velocity, grid, name) for name in SCHEMES)
         yield from (derivative(field, 1, grid, name, velocity=velocity[1]) for name in SCHEMES)
         yield from (laplacian(field, grid), spectral_derivative(field, 0, grid, order=2))
-        yield from (restrict(field, 2) for restrict in (subsample, block_mean, spectral_restriction))
+        yield from (restrict(field, 2) for restrict in (subsample, block_mean))
         yield pad(field, 1, "outflow", 1)
 
     results = jax.eval_shape(lambda q, u: list(everything(q, u)), field, velocity)

@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from closura.learners.descent import DescentConfiguration
-from closura.reduced.model import load_model, rollout, save_model
-from closura.reduced.published_model import (
+from closura.offline.data import FilterSettings, SplitSettings
+from closura.offline.descent import DescentConfiguration
+from closura.offline.rom import load_model, rollout, save_model
+from closura.reproductions.dense_autoencoder import DenseAutoencoder
+from closura.reproductions.padded_windows import PaddedWindows, steps_of
+from closura.reproductions.published_model import (
     EPOCH,
     PublishedModel,
-    PublishedModelRecipe,
+    PublishedModelSettings,
     divergence,
     mean_energy,
     published_descent,
 )
-from closura.reduced.published_transformer import PublishedTransformer
-from closura.reduced.published_vae import DenseAutoencoder
+from closura.reproductions.published_transformer import PublishedTransformer
 from closura.reproductions.scale_separation_model import (
     error_by_shift,
     headline_scores,
@@ -32,19 +34,14 @@ from closura.reproductions.scale_separation_model import (
 )
 from closura.runs.configuration import to_plain
 from closura.runs.fitting.configuration import (
-    FilterConfiguration,
     ForecastJudgeConfiguration,
     ModelFitConfiguration,
-    SplitConfiguration,
-    model_fit_from_plain,
 )
-from closura.runs.fitting.model import fit_model
-from closura.runs.fitting.presets import model_preset
-from closura.runs.fitting.published_model import PaddedWindows, steps_of
+from closura.runs.fitting.fit import fit
 from closura.trajectories import FlowDescription, Segment, new_flow, open_flow
 from closura.trajectories.schema import VELOCITY_DIMENSIONS
 
-SMALL = PublishedModelRecipe(past=4, horizon=3, latent=8, widths=(16, 12), heads=2, blocks=1)
+SMALL = PublishedModelSettings(past=4, horizon=3, latent=8, widths=(16, 12), heads=2, blocks=1)
 
 
 def count(module):
@@ -299,7 +296,7 @@ def test_the_mean_path_has_no_noise_and_starts_from_copies_of_one_frame():
 
 
 def test_the_ensemble_path_encodes_a_window_of_decoded_fields_anew_at_every_step():
-    model = replace(model_of(), path="ensemble")
+    model = model_of(replace(SMALL, path="ensemble"))
     frame, key = normal(2, 8, 8), jax.random.key(3)
     carry = model.start(frame[None], key=key)
     np.testing.assert_array_equal(carry, jnp.repeat(frame[None], 4, axis=0))
@@ -314,7 +311,7 @@ def test_the_ensemble_path_encodes_a_window_of_decoded_fields_anew_at_every_step
 
 
 def test_a_warm_start_takes_a_whole_window():
-    model = replace(model_of(), warm=True)
+    model = model_of(replace(SMALL, warm=True))
     frames = normal(4, 2, 8, 8)
     assert model.window == 4
     np.testing.assert_allclose(
@@ -341,9 +338,9 @@ def test_a_saved_model_comes_back(tmp_path, changes):
     [
         (lambda: replace(SMALL, past=1), "past must be at least 2"),
         (lambda: replace(SMALL, heads=3), "multiple of the heads"),
-        (lambda: model_of(replace(SMALL, variant="huge")), "(unknown autoencoder 'huge'; valid: big, deep)|Literal"),
+        (lambda: model_of(replace(SMALL, variant="huge")), "variant must be one of big, deep|Literal"),
         (lambda: model_of(replace(SMALL, working_points=9)), "1 to 8 points"),
-        (lambda: replace(model_of(), path="median"), "(unknown path 'median'; valid: mean, ensemble)|Literal"),
+        (lambda: replace(SMALL, path="median"), "path must be one of mean, ensemble|Literal"),
     ],
 )
 def test_what_cannot_be_is_refused(make, words):
@@ -414,12 +411,12 @@ def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
         data=str(flow),
         model="vae",
         recipe=recipe,
-        filtering=FilterConfiguration(cutoff=3.0),
-        split=SplitConfiguration(by="interleaved", allow_leak=True),
+        filtering=FilterSettings(cutoff=3.0),
+        split=SplitSettings(by="interleaved", allow_leak=True),
         judge=ForecastJudgeConfiguration(starts=2, members=1, time=0.6, every=30),
         log_every=20,
     )
-    result = fit_model(configuration, tmp_path / "run")
+    result = fit(configuration, tmp_path / "run")
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert result.updates == 60
     assert np.isfinite(result.score)
@@ -433,16 +430,16 @@ def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
 
 
 def test_presets_are_those_of_the_publication_and_smaller():
-    paper = model_preset("vae", "paper")
-    assert paper.recipe == PublishedModelRecipe()
+    paper = ModelFitConfiguration.preset("vae", "paper")
+    assert paper.recipe == PublishedModelSettings()
     assert paper.every_frames == 2
     assert paper.split.by == "interleaved"
     assert paper.split.allow_leak
     for name in ("default", "quick"):
-        smaller = model_preset("vae", name)
+        smaller = ModelFitConfiguration.preset("vae", name)
         assert smaller.split.by == "trajectory"
         assert smaller.recipe.descent.updates < 10_000
-        assert model_fit_from_plain(json.loads(json.dumps(to_plain(smaller)))) == smaller
+        assert ModelFitConfiguration.from_plain(json.loads(json.dumps(to_plain(smaller)))) == smaller
 
 
 # Scores

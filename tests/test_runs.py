@@ -110,8 +110,8 @@ class Setting(NamedTuple):
 
 def set_up(configuration: TrainConfiguration) -> Setting:
     """What a training of this configuration begins with."""
-    setting, state = training._set_up(configuration, None, 0)
-    return Setting(setting.problem, setting.bank, setting.validation, state)
+    task = training.TrainingTask(configuration, None, 0)
+    return Setting(task.problem, task.bank, task.validation, task.initial)
 
 
 def without_times(path: Path) -> list[dict[str, float]]:

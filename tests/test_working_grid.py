@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from closura.numerics.fourier import divergence_free, wavenumbers
-from closura.reduced.filters import GaussianFilter, SpectralCutoff
-from closura.reduced.working_grid import WorkingGrid, prepare
+from closura.offline.filters import GaussianFilter, SpectralCutoff
+from closura.offline.working_grid import WorkingGrid, prepare
 
 
 def flows(count=6, points=32, reach=6, seed=0):

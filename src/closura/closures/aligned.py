@@ -26,11 +26,11 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.closures._checks import check_observation, count_parameters
 from closura.closures.dense import Perceptron
+from closura.closures.speed import SMALLEST_SPEED
 from closura.core import ClosureSpec
 
 WEIGHT_SCALE = 0.1
 """The network's output times this and the local speed is a weight, in units of the field per step."""
-SMALLEST_SPEED = 1e-4
 SMALLEST_DIFFERENCE = 1e-4
 """Added to what is divided by: far below any speed, and any difference of a field of size one, that matters."""
 

@@ -57,15 +57,12 @@ def convolve(
     x
         Field, channels last, without a batch axis (``jax.vmap`` adds it; the batch then joins the rows of the
         matrix products).
-    kernel
-        Weights; the size along each axis is odd.
-    bias
-        Added to each channel, or ``None``.
+    kernel, bias
+        Weights, of odd size along each axis, and what is added to each channel.
     dilation
         Distance between the kernel's points, in cells.
     boundary
-        What lies beyond the grid along each axis: ``"periodic"`` wraps around, ``"outflow"`` repeats the last
-        cell.
+        What lies beyond the grid along each axis: ``"periodic"`` wraps around, ``"outflow"`` repeats the last cell.
 
     Raises
     ------

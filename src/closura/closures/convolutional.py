@@ -1,6 +1,7 @@
 """A closure of convolutions: a backbone and a linear head, which answers with the action itself."""
 
 import math
+from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +16,50 @@ from closura.closures.networks import Convolution, ConvolutionStack
 from closura.core import ClosureSpec
 
 
-class ConvolutionalClosure(eqx.Module):
+class BackboneClosure(eqx.Module):
+    """A stack of convolutions and a head that answers; a subclass says what the head makes of features."""
+
+    backbone: ConvolutionStack
+    head: eqx.AbstractVar[Any]
+    spec: eqx.AbstractVar[ClosureSpec]
+
+    def features(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid width"]:
+        """What the backbone makes of an observation."""
+        return self.backbone(channels_last(observation, self.spec))
+
+    @abstractmethod
+    def respond(
+        self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
+    ) -> Float[Array, "a *grid"]:
+        """The action that belongs to features."""
+
+    @abstractmethod
+    def seen(self, features: int) -> int:
+        """Receptive field of the action, of that of the features."""
+
+    def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
+        """Action for an observation, in the units of the problem's action.
+
+        Raises
+        ------
+        ValueError
+            If the observation has other channels or axes than the specification says.
+        """
+        check_observation(observation, self.spec)
+        return apply_by_member(_act, self, observation)
+
+    def describe(self) -> dict[str, Any]:
+        """Number of parameters, channels, dilations and receptive field of each layer, head included."""
+        fields = self.backbone.receptive_field
+        return {
+            "kind": "closure",
+            "parameters": count_parameters(self),
+            **self.backbone.describe(),
+            "receptive_field": [*fields, self.seen(fields[-1])],
+        }
+
+
+class ConvolutionalClosure(BackboneClosure):
     """A backbone and a linear head, times the typical size of an action.
 
     Starts from "no closure": all actions are zero until the first update, because a random closure would first have to
@@ -33,7 +77,6 @@ class ConvolutionalClosure(eqx.Module):
         Multiply the head's output by the specification's scale.
     """
 
-    backbone: ConvolutionStack
     head: Convolution
     spec: ClosureSpec = eqx.field(static=True)
     scaled: bool = eqx.field(static=True)
@@ -46,14 +89,9 @@ class ConvolutionalClosure(eqx.Module):
             head = jax.tree.map(jnp.zeros_like, drawn)
         self.backbone, self.head, self.spec, self.scaled = backbone, head, spec, scaled
 
-    def features(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid width"]:
-        """What the backbone makes of an observation."""
-        return self.backbone(channels_last(observation, self.spec))
-
     def respond(
         self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
     ) -> Float[Array, "a *grid"]:
-        """The action that belongs to features."""
         action = self.head(features)
         if self.scaled:
             action = action * jnp.asarray(self.spec.scale, observation.dtype)
@@ -88,29 +126,11 @@ class ConvolutionalClosure(eqx.Module):
         closure = ConvolutionalClosure(self.spec, self.backbone, head=mean, scaled=False)
         return closure, spread, Convolution(width, 1, self.spec.boundary, key=critic_key)
 
-    def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
-        """Action for an observation, in the units of the problem's action.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
-        check_observation(observation, self.spec)
-        return apply_by_member(_act, self, observation)
-
-    def describe(self) -> dict[str, Any]:
-        """Number of parameters, channels, dilations and receptive field of each layer, head included."""
-        fields = self.backbone.receptive_field
-        return {
-            "kind": "closure",
-            "parameters": count_parameters(self),
-            **self.backbone.describe(),
-            "receptive_field": [*fields, fields[-1] + 2 * self.head.reach],
-        }
+    def seen(self, features: int) -> int:
+        return features + 2 * self.head.reach
 
 
-def _act(closure: ConvolutionalClosure, observation: Array) -> Array:
+def _act(closure: BackboneClosure, observation: Array) -> Array:
     return closure.respond(closure.features(observation), observation)
 
 

@@ -47,8 +47,6 @@ class Perceptron(eqx.Module):
         Start with an output of zero.
     dtype
         Type of the weights, and what the network computes in.
-    key
-        Random key.
 
     Raises
     ------

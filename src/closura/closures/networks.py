@@ -9,22 +9,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from closura.closures import dense
 from closura.closures.convolution import convolve
 from closura.grids import Boundary
 
 Activation = Literal["relu", "gelu", "silu", "tanh", "glu", "bilinear"]
 
-_POINTWISE: dict[str, Callable[[Array], Array]] = {
-    "relu": jax.nn.relu,
-    "gelu": jax.nn.gelu,
-    "silu": jax.nn.silu,
-    "tanh": jnp.tanh,
-}
 _GATED: dict[str, Callable[[Array, Array], Array]] = {
     "glu": lambda a, b: a * jax.nn.sigmoid(b),
     "bilinear": lambda a, b: a * b,
 }
-ACTIVATIONS: tuple[str, ...] = (*_POINTWISE, *_GATED)
+ACTIVATIONS: tuple[str, ...] = (*dense.ACTIVATIONS, *_GATED)
 
 
 class Convolution(eqx.Module):
@@ -38,11 +33,9 @@ class Convolution(eqx.Module):
     c_in, c_out
         Number of channels before and after.
     boundary
-        Boundary along each axis; its length is the number of axes.
-    size
-        Points of the kernel along each axis, odd.
-    dilation
-        Distance between the kernel's points, in cells.
+        Boundary along each axis.
+    size, dilation
+        Points of the kernel along each axis, odd, and the distance between them, in cells.
     key
         Random key.
 
@@ -98,14 +91,11 @@ class ConvolutionStack(eqx.Module):
     ----------
     c_in
         Number of channels that enter.
-    channels
-        Number of channels that leave each layer; its length is the number of layers.
+    channels, dilations, sizes
+        Of each layer: the channels that leave it, its dilation (default: 1), and the points of its kernel along each
+        axis, odd (default: 3); 1 mixes channels cell by cell.
     boundary
         Boundary of the grid along each axis.
-    dilations
-        Dilation of each layer (default: 1).
-    sizes
-        Points of each layer's kernel along each axis, odd (default: 3); 1 mixes channels cell by cell.
     activation
         ``"relu"``, ``"gelu"``, ``"silu"``, ``"tanh"``, or one that multiplies channels with each other:
         ``"glu"`` (``a * sigmoid(b)``) or ``"bilinear"`` (``a * b``), where the convolution gives the channels
@@ -187,25 +177,14 @@ class ConvolutionStack(eqx.Module):
                 a, b = jnp.split(x, 2, axis=-1)
                 x = _GATED[self.activation](a, b)
             else:
-                x = _POINTWISE[self.activation](x)
+                x = dense.ACTIVATIONS[self.activation](x)
         return x
 
 
 class ConvolutionNetwork(eqx.Module):
     """A stack of convolutions, the first of size 3 and the others of size 1, and a pointwise linear head.
 
-    Parameters
-    ----------
-    c_in
-        Number of channels that enter.
-    channels
-        Number of channels that leave each layer of the stack.
-    start
-        The answer before training, a number for each channel that leaves.
-    boundary
-        Boundary of the grid along each axis.
-    key
-        Random key.
+    Its answer before training is ``start``, a number for each channel that leaves.
     """
 
     backbone: ConvolutionStack

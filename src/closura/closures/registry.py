@@ -85,18 +85,8 @@ def closure(
             def __call__(self, observation):
                 ...
 
-    Parameters
-    ----------
-    name
-        Its name, and that of its group of options on the command line (``--linear.radius``).
-    where
-        Whether it acts in "cells" or at "interfaces".
-    settings
-        The class of its settings, a frozen dataclass (default: none).
-    zero_start
-        Whether its answer is zero before training.
-    sources
-        BibTeX of the publications behind it, which reports cite.
+    The name is also that of its group of options on the command line (``--linear.radius``); see :class:`ClosureKind`
+    for the rest.
     """
 
     def register(make: Make) -> Make:

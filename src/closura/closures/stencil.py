@@ -36,16 +36,7 @@ def apply_stencil(
 ) -> Float[Array, "*grid"]:
     """Weigh the differences between a cell's neighbours and itself.
 
-    Parameters
-    ----------
-    weights
-        One field per tap, in the order of ``itertools.product(range(-radius, radius + 1), repeat=axes)``.
-    field
-        What the stencil is applied to.
-    radius
-        Reach in cells.
-    boundary
-        What lies beyond the grid along each axis.
+    Weights are a field per tap, in the order of ``itertools.product(range(-radius, radius + 1), repeat=axes)``.
 
     Raises
     ------

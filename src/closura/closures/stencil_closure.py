@@ -7,15 +7,12 @@ faster (on advection, 200 updates against thousands). See :mod:`closura.closures
 its source.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.closures._checks import channels_last, count_parameters
-from closura.closures._members import apply_by_member
+from closura.closures.convolutional import BackboneClosure
 from closura.closures.networks import Convolution, ConvolutionStack
 from closura.closures.speed import local_speed, relative_to_speed
 from closura.closures.stencil import apply_stencil, stencil_size
@@ -68,7 +65,7 @@ class StencilHead(eqx.Module):
         ])  # fmt: skip
 
 
-class StencilClosure(eqx.Module):
+class StencilClosure(BackboneClosure):
     """A backbone of convolutions and a stencil head.
 
     Starts from "no closure": all weights are zero.
@@ -92,7 +89,6 @@ class StencilClosure(eqx.Module):
         If ``by_speed`` is asked for without observed velocities, or the radius is not positive.
     """
 
-    backbone: ConvolutionStack
     head: StencilHead
     spec: ClosureSpec = eqx.field(static=True)
 
@@ -103,39 +99,15 @@ class StencilClosure(eqx.Module):
         self.head = StencilHead(spec, backbone.channels[-1], radius=radius, by_speed=by_speed, key=key)
 
     def features(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid width"]:
-        """What the backbone makes of an observation."""
-        seen = channels_last(observation, self.spec)
-        if self.head.by_speed:
-            seen = jnp.moveaxis(relative_to_speed(observation, self.spec), 0, -1)
-        return self.backbone(seen)
+        if not self.head.by_speed:
+            return super().features(observation)
+        return self.backbone(jnp.moveaxis(relative_to_speed(observation, self.spec), 0, -1))
 
     def respond(
         self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
     ) -> Float[Array, "a *grid"]:
-        """The action that belongs to features."""
         return self.head(features, observation)
 
-    def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
-        """Action for an observation, in the units of the problem's action.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
-        return apply_by_member(_act, self, observation)
-
-    def describe(self) -> dict[str, Any]:
-        """Number of parameters, channels and receptive field of each layer, head included."""
-        fields = self.backbone.receptive_field
-        return {
-            "kind": "closure",
-            "parameters": count_parameters(self),
-            **self.backbone.describe(),
-            # The action sees the features of its own cell and the field under its stencil.
-            "receptive_field": [*fields, max(fields[-1], 2 * self.head.radius + 1)],
-        }
-
-
-def _act(closure: StencilClosure, observation: Array) -> Array:
-    return closure.respond(closure.features(observation), observation)
+    def seen(self, features: int) -> int:
+        # The action sees the features of its own cell and the field under its stencil.
+        return max(features, 2 * self.head.radius + 1)

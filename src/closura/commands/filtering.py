@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from closura.commands.console import console
 from closura.commands.options import Positional, argument, parse
 from closura.commands.results import Outputs
-from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, Rule, SpectralCutoff, cutoff_by_energy
-from closura.reduced.spectra import ModePower
+from closura.offline.filters import FILTERS, Filter, Rule, SpectralCutoff, cutoff_by_energy
+from closura.offline.spectra import ModePower
 from closura.reporting.style import figure_settings, new_figure, plain_log_axis, save_figure
 from closura.settings import Natural, Positive, Settings
 from closura.trajectories import FlowData, new_flow, open_flow
@@ -136,10 +136,8 @@ def _check_options(o: FilterOptions) -> None:
 
 
 def _filter_of(data: FlowData, o: FilterOptions) -> Filter:
-    if o.filter == "gaussian" and o.width is not None:
-        return GaussianFilter(o.width)
-    if o.filter == "box" and o.width is not None:
-        return BoxFilter(o.width)
+    if o.width is not None:
+        return FILTERS[o.filter](o.width)
     if o.cutoff is not None:
         return SpectralCutoff(o.cutoff)
     stop = data.frames

@@ -1,29 +1,20 @@
 """``closura train kolmogorov-closure`` and ``kolmogorov-rom``: what is fitted to data sets of flows."""
 
 import shlex
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, make_dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import Group, argument, given, parse_groups
-from closura.reduced.model import MODELS
 from closura.runs.configuration import Preset
-from closura.runs.fitting.closure import FitResult, fit_closure
-from closura.runs.fitting.configuration import (
-    ClosureFitConfiguration,
-    ModelFitConfiguration,
-    closure_fit_from_plain,
-    model_fit_from_plain,
-)
-from closura.runs.fitting.loop import CHECKPOINT_EVERY
-from closura.runs.fitting.model import ModelResult, fit_model
-from closura.runs.fitting.presets import CLOSURE_NAMES, PUBLISHED, closure_preset, model_preset
+from closura.runs.fitting.configuration import ClosureFitConfiguration, FitConfiguration, ModelFitConfiguration
+from closura.runs.fitting.fit import CHECKPOINT_EVERY, FitResult, fit
 from closura.runs.folder import RunFolder
 from closura.runs.presets import PRESETS
 from closura.runs.tracking import Tracker
-from closura.settings import Count, NotNegative, Seed, Settings
+from closura.settings import NotNegative, Settings
 
 
 @dataclass(frozen=True)
@@ -59,173 +50,82 @@ class FitOptions(Settings):
     trackers: tuple[Tracker, ...] = ()
 
 
-@dataclass(frozen=True)
-class _ClosureRest(Settings):
-    """Further settings.
-
-    Parameters
-    ----------
-    calibrate
-        Scale the members' distance from their mean so that 90 % intervals hold on validation frames.
-    seed
-        Seed of everything random.
-    log_every
-        Updates that are averaged into one row of metrics.
-    """
-
-    calibrate: bool = True
-    seed: Seed = 0
-    log_every: Count = 25
-
-
-@dataclass(frozen=True)
-class _ModelRest(Settings):
-    """Further settings.
-
-    Parameters
-    ----------
-    every_frames
-        Frames of the data per step of the model (published: 2).
-    seed
-        Seed of everything random.
-    log_every
-        Updates that are averaged into one row of metrics.
-    """
-
-    every_frames: Count = 2
-    seed: Seed = 0
-    log_every: Count = 50
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What is particular about a kind of fit.
-
-    ``choice`` is the option, and the setting, that names what is fitted; one of ``names``, which are ``noun``.
-    """
-
-    problem: str
-    description: str
-    choice: str
-    noun: str
-    names: tuple[str, ...]
-    usual: str
-    preset: Callable[[str, Preset], Any]
-    decode: Callable[[dict[str, Any]], Any]
-    rest: type[Any]
-
-
-_CLOSURE = _Kind(
-    problem="kolmogorov-closure",
-    description="Fit a closure: from filtered fields of a flow to a distribution over full ones.",
-    choice="closure",
-    noun="closure",
-    names=CLOSURE_NAMES,
-    usual="conv",
-    preset=closure_preset,
-    decode=closure_fit_from_plain,
-    rest=_ClosureRest,
-)
-_MODEL = _Kind(
-    problem="kolmogorov-rom",
-    description="Fit a reduced-order model: from the last filtered fields of a flow to those that follow.",
-    choice="model",
-    noun="reduced-order model",
-    names=tuple(MODELS),
-    usual="latent",
-    preset=model_preset,
-    decode=model_fit_from_plain,
-    rest=_ModelRest,
-)
+DESCRIPTIONS: dict[type[FitConfiguration], str] = {
+    ClosureFitConfiguration: "Fit a closure: from filtered fields of a flow to a distribution over full ones.",
+    ModelFitConfiguration: "Fit a reduced-order model: from the last filtered fields of a flow to those that follow.",
+}
+FURTHER = {ClosureFitConfiguration: ("calibrate", "seed", "log_every"),
+           ModelFitConfiguration: ("every_frames", "seed", "log_every")}  # fmt: skip
+"""Options that are in no group."""
 
 
 def run_train_closure(arguments: Sequence[str]) -> FitResult:
     """Parse the command's arguments and fit a closure."""
-    options, configuration = parse_train_closure(arguments)
-    folder = _folder(_CLOSURE, options, configuration)
-    result: FitResult = _fit(fit_closure, options, configuration, folder)
+    result, folder, data = _fit(ClosureFitConfiguration, arguments)
     spread = f", spread x {result.factor:.2f} by calibration" if result.factor != 1 else ""
     _say(
         f"validation score (CRPS) {result.score:.4g} (without a closure {result.uncorrected:.4g}){spread}", result,
-        ["kolmogorov-closure", "--closure", str(folder), "--data", str(configuration.data)],
+        ["kolmogorov-closure", "--closure", str(folder), "--data", data],
     )  # fmt: skip
     return result
 
 
-def run_train_model(arguments: Sequence[str]) -> ModelResult:
+def run_train_model(arguments: Sequence[str]) -> FitResult:
     """Parse the command's arguments and fit a reduced-order model."""
-    options, configuration = parse_train_model(arguments)
-    folder = _folder(_MODEL, options, configuration)
-    result: ModelResult = _fit(fit_model, options, configuration, folder)
+    result, folder, data = _fit(ModelFitConfiguration, arguments)
     _say(
         f"validation score (CRPS of forecasts) {result.score:.4g}", result,
-        ["kolmogorov-rom", "--rom", str(folder), "--data", str(configuration.data)],
+        ["kolmogorov-rom", "--rom", str(folder), "--data", data],
     )  # fmt: skip
     return result
 
 
-def parse_train_closure(arguments: Sequence[str]) -> tuple[FitOptions, ClosureFitConfiguration]:
+def parse_fit(kind: type[Any], arguments: Sequence[str]) -> tuple[FitOptions, Any]:
     """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
-    return _parse(_CLOSURE, arguments)
-
-
-def parse_train_model(arguments: Sequence[str]) -> tuple[FitOptions, ModelFitConfiguration]:
-    """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
-    return _parse(_MODEL, arguments)
-
-
-def _parse(kind: _Kind, arguments: Sequence[str]) -> tuple[FitOptions, Any]:
     default = _defaults(kind, arguments)
-    further = [f.name for f in fields(kind.rest)]
-    options, _, recipe, filtering, split, judge, rest = parse_groups(
+    options, _, recipe, filtering, split, judge, further = parse_groups(
         arguments,
         Group(FitOptions(data=Path(default.data) if default.data else None)),
         Group(
-            make_dataclass("Fit", [(kind.choice, Annotated[str, argument(f"the {kind.noun}")], "")], frozen=True),
-            choices={kind.choice: kind.names},
+            make_dataclass("Fit", [(kind.CHOICE, Annotated[str, argument(f"the {kind.NOUN}")], "")], frozen=True),
+            choices={kind.CHOICE: kind.names()},
         ),
         Group(default.recipe, "recipe"),
         Group(default.filtering, "filter"),
         Group(default.split, "split"),
         Group(default.judge, "judge"),
-        Group(kind.rest(**{name: getattr(default, name) for name in further})),
-        prog=f"closura train {kind.problem}",
-        description=kind.description,
+        Group(default, only=FURTHER[kind]),
+        prog=f"closura train {default.name}",
+        description=DESCRIPTIONS[kind],
     )
-    # What is fitted was settled with the defaults: a published recipe has a name of its own.
-    configuration = replace(
-        default, data="" if options.data is None else str(options.data.resolve()), recipe=recipe, filtering=filtering,
-        split=split, judge=judge, **{name: getattr(rest, name) for name in further},
-    )  # fmt: skip
-    return options, configuration
+    # What is fitted was settled with the defaults: a published variant has a name of its own.
+    data = "" if options.data is None else str(options.data.resolve())
+    return options, replace(further, data=data, recipe=recipe, filtering=filtering, split=split, judge=judge)
 
 
-def _defaults(kind: _Kind, arguments: Sequence[str]) -> Any:
+def _defaults(kind: type[Any], arguments: Sequence[str]) -> Any:
     """Settings of the preset, or of the run that goes on: they decide which options there are."""
-    known = given(arguments, "--preset", f"--{kind.choice}", "--run", "--resume")
-    asked, folder = known[f"--{kind.choice}"], known["--run"]
-    if asked is not None and asked not in kind.names:
-        raise ValueError(f"unknown {kind.noun} {asked!r}; valid: {', '.join(kind.names)}")
+    known = given(arguments, "--preset", f"--{kind.CHOICE}", "--run", "--resume")
+    asked, folder = known[f"--{kind.CHOICE}"], known["--run"]
+    if asked is not None and asked not in kind.names():
+        raise ValueError(f"unknown {kind.NOUN} {asked!r}; valid: {', '.join(kind.names())}")
     if known["--resume"] is not None and folder and RunFolder(folder).holds_run:
-        default = RunFolder(folder, decode=kind.decode).read_configuration()
-        has = getattr(default, kind.choice)
-        if asked not in (None, has) and PUBLISHED.get(asked) != has:
-            raise ValueError(f"{folder} is a run with {kind.noun} {has}; it cannot go on with {asked}")
+        default = RunFolder(folder, decode=kind.from_plain).read_configuration()
+        has = getattr(default, kind.CHOICE)
+        if asked not in (None, has) and kind.published(asked or "") != has:
+            raise ValueError(f"{folder} is a run with {kind.NOUN} {has}; it cannot go on with {asked}")
         return default
     preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
-    return kind.preset(asked or kind.usual, preset)
+    return kind.preset(asked or getattr(kind, kind.CHOICE), preset)
 
 
-def _folder(kind: _Kind, options: FitOptions, c: Any) -> Path:
-    name = f"{kind.problem}-{getattr(c, kind.choice)}-{Path(c.data).stem}-seed{c.seed}"
-    return options.run or Path("runs") / name
-
-
-def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folder: Path) -> Any:
+def _fit(kind: type[FitConfiguration], arguments: Sequence[str]) -> tuple[FitResult, Path, str]:
+    options, c = parse_fit(kind, arguments)
+    folder = options.run or Path("runs") / f"{c.name}-{getattr(c, kind.CHOICE)}-{Path(c.data).stem}-seed{c.seed}"
     console.print(f"run folder: {folder}", soft_wrap=True)
     with training_bar() as report:
-        return fit(
-            configuration,
+        result = fit(
+            c,
             folder,
             resume=options.resume,
             overwrite=options.overwrite,
@@ -233,9 +133,10 @@ def _fit(fit: Callable[..., Any], options: FitOptions, configuration: Any, folde
             trackers=options.trackers,
             report=report,
         )
+    return result, folder, str(c.data)
 
 
-def _say(found: str, result: FitResult | ModelResult, judge: Sequence[str]) -> None:
+def _say(found: str, result: FitResult, judge: Sequence[str]) -> None:
     """Say what was found, and in the last line what is wrong with it."""
     console.print(
         f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: "

@@ -28,7 +28,7 @@ from closura.evaluation.flows.closure_results import Scoring
 from closura.evaluation.flows.frames import spread_frames
 from closura.evaluation.flows.look import print_blocks
 from closura.evaluation.flows.subjects import check_fits, choose_stretches, common_filter, leaks, other_reynolds
-from closura.reduced.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
+from closura.offline.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
 from closura.settings import Count, Natural, Positive, Seed, Settings
 
 

@@ -9,7 +9,6 @@ from closura.commands.results import command_line
 from closura.evaluation.flows import ClosureSubject, load_closure_subject
 from closura.evaluation.flows.subjects import ROWS
 from closura.runs.environment import describe_environment
-from closura.runs.fitting import presets  # noqa: F401 - closures and models register themselves
 from closura.trajectories import FlowData, open_flow
 
 

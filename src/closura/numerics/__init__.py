@@ -14,7 +14,6 @@ from closura.numerics.integrators import get_integrator as get_integrator
 from closura.numerics.padding import pad as pad
 from closura.numerics.padding import pad_all as pad_all
 from closura.numerics.restriction import block_mean as block_mean
-from closura.numerics.restriction import spectral_restriction as spectral_restriction
 from closura.numerics.restriction import subsample as subsample
 from closura.numerics.spectral import SpectralScheme as SpectralScheme
 from closura.numerics.spectral import spectral_derivative as spectral_derivative

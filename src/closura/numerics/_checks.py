@@ -1,11 +1,23 @@
 """Checks that the functions of this folder share: on static shapes and dtypes, also while tracing."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from closura.grids import Grid
+
+Entry = TypeVar("Entry")
+
+
+def named(what: str, table: Mapping[str, Entry], entry: str | Entry) -> Entry:
+    """The entry of this name, or the entry itself; a ``ValueError`` for an unknown name lists the valid ones."""
+    if not isinstance(entry, str):
+        return entry
+    if entry not in table:
+        raise ValueError(f"unknown {what} {entry!r}; valid: {', '.join(table)}")
+    return table[entry]
 
 
 def check_field(field: Float[Array, "component *grid"], grid: Grid) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from closura.grids import Grid
-from closura.numerics._checks import check_axis, check_dtype, check_field, check_velocity
+from closura.numerics._checks import check_axis, check_dtype, check_field, check_velocity, named
 from closura.numerics.padding import pad
 from closura.numerics.spectral import SpectralScheme
 
@@ -126,18 +126,8 @@ _SECOND = {2: (1.0,), 4: (4 / 3, -1 / 12)}
 
 
 def get_scheme(scheme: str | AnyScheme) -> AnyScheme:
-    """The scheme of this name; a scheme is handed back as it is.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
-    """
-    if not isinstance(scheme, str):
-        return scheme
-    if scheme not in SCHEMES:
-        raise ValueError(f"unknown scheme {scheme!r}; valid: {', '.join(SCHEMES)}")
-    return SCHEMES[scheme]
+    """The scheme of this name; a scheme is handed back as it is."""
+    return named("scheme", SCHEMES, scheme)
 
 
 def derivative(
@@ -148,26 +138,10 @@ def derivative(
     *,
     velocity: Float[Array, "*grid"] | None = None,
 ) -> Float[Array, "component *grid"]:
-    """First derivative of a field along one axis.
+    """First derivative of a field along one axis (0 = x), by a scheme or its name.
 
-    Parameters
-    ----------
-    field
-        Field on the grid, ``(component, *grid)``.
-    axis
-        Axis of the grid, 0 = x.
-    grid
-        The grid: spacing and boundary.
-    scheme
-        A scheme or its name.
-    velocity
-        Velocity along ``axis``, ``(*grid)``, in the field's dtype: biased stencils lean to the left where it
-        is positive and to the right elsewhere (zero included). Centred schemes do not look at it.
-
-    Returns
-    -------
-    Array
-        The derivative, in the field's unit per length; the field's dtype.
+    By the ``velocity`` along ``axis`` biased stencils lean to the left where it is positive and to the right elsewhere
+    (zero included). Centred schemes do not look at it.
 
     Raises
     ------
@@ -194,25 +168,9 @@ def advective_derivative(
     grid: Grid,
     scheme: str | AnyScheme,
 ) -> Float[Array, "component *grid"]:
-    """The advective derivative ``sum_i u_i dq/dx_i``, in the non-conservative form.
+    """The advective derivative ``sum_i u_i dq/dx_i``, in the non-conservative form, by a scheme or its name.
 
-    Parameters
-    ----------
-    field
-        Advected field, ``(component, *grid)``.
-    velocity
-        Velocity, one component per axis of the grid, ``(dimension, *grid)``, in length per time and in the
-        field's dtype. For momentum, pass the same array twice.
-    grid
-        The grid: spacing and boundary.
-    scheme
-        A scheme or its name.
-
-    Returns
-    -------
-    Array
-        The advective derivative, in the field's unit per time; the field's dtype. The right-hand side of an
-        advection equation is its negative.
+    The right-hand side of an advection equation is its negative. For momentum, pass the same array twice.
 
     Raises
     ------
@@ -235,23 +193,7 @@ def advective_derivative(
 def second_derivative(
     field: Float[Array, "component *grid"], axis: int, grid: Grid, *, order: int = 2
 ) -> Float[Array, "component *grid"]:
-    """Second derivative of a field along one axis by the compact centred stencil of order 2 or 4.
-
-    Parameters
-    ----------
-    field
-        Field on the grid, ``(component, *grid)``.
-    axis
-        Axis of the grid, 0 = x.
-    grid
-        The grid: spacing and boundary.
-    order
-        Order of accuracy: 2 (three points) or 4 (five points).
-
-    Returns
-    -------
-    Array
-        The second derivative, in the field's unit per length squared; the field's dtype.
+    """Second derivative of a field along one axis (0 = x) by the centred stencil of order 2 (three points) or 4 (five).
 
     Raises
     ------

@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closura.numerics._checks import named
+
 State = TypeVar("State")  # a pytree of arrays of one dtype
 
 
@@ -81,7 +83,7 @@ class Integrator:
         return tuple(coefficients)
 
     def step(self, rhs: Callable[[State], State], state: State, dt: float | Float[Array, ""]) -> State:
-        """One time step.
+        """The state one time step later.
 
         Parameters
         ----------
@@ -92,11 +94,6 @@ class Integrator:
             A pytree of arrays of one dtype.
         dt
             Time step, in the time unit of ``rhs``; it takes the dtype of the state.
-
-        Returns
-        -------
-        State
-            The state at the end of the step, in the dtype of ``state``.
 
         Raises
         ------
@@ -175,15 +172,5 @@ INTEGRATORS: dict[str, Integrator] = {
 
 
 def get_integrator(integrator: str | Integrator) -> Integrator:
-    """The integrator of this name; an integrator is handed back as it is.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
-    """
-    if not isinstance(integrator, str):
-        return integrator
-    if integrator not in INTEGRATORS:
-        raise ValueError(f"unknown integrator {integrator!r}; valid: {', '.join(INTEGRATORS)}")
-    return INTEGRATORS[integrator]
+    """The integrator of this name; an integrator is handed back as it is."""
+    return named("integrator", INTEGRATORS, integrator)

@@ -18,23 +18,9 @@ _MODES = {"periodic": "wrap", "outflow": "edge"}
 def pad(
     field: Float[Array, "component *grid"], width: int, boundary: Boundary, axis: int
 ) -> Float[Array, "component *padded"]:
-    """Add ``width`` ghost points at both ends of one axis.
+    """Add ``width`` ghost points at both ends of one axis of the grid (0 = x); may be more than the axis has points.
 
-    Parameters
-    ----------
-    field
-        Field on a grid, ``(component, *grid)``, any unit.
-    width
-        Number of ghost points at each end; may exceed the size of the axis.
-    boundary
-        ``"periodic"`` (ghost points wrap around) or ``"outflow"`` (they repeat the end point).
-    axis
-        Axis of the grid, 0 = x.
-
-    Returns
-    -------
-    Array
-        The field, longer by ``2 width`` along ``axis``.
+    They wrap around (``"periodic"``) or repeat the end point (``"outflow"``).
 
     Raises
     ------

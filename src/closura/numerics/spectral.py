@@ -26,34 +26,15 @@ from closura.numerics._checks import check_axis, check_field
 def spectral_derivative(
     field: Float[Array, "component *grid"], axis: int, grid: Grid, *, order: int = 1
 ) -> Float[Array, "component *grid"]:
-    """Derivative of a field along one periodic axis, exact for the waves that the grid resolves.
+    """Derivative of a field along one periodic axis (0 = x), exact for the waves that the grid resolves.
 
-    Parameters
-    ----------
-    field
-        Field on the grid, ``(component, *grid)``.
-    axis
-        Axis of the grid, 0 = x.
-    grid
-        The grid; ``axis`` must be periodic.
-    order
-        Order of the derivative (default: first).
-
-    Returns
-    -------
-    Array
-        The derivative, in the field's unit per length to the power ``order``; the field's dtype.
+    With an even number of points the Nyquist mode is real: it stands for a cosine whose odd derivatives vanish at
+    every grid point, so it is set to zero when ``order`` is odd.
 
     Raises
     ------
     ValueError
-        If the axis is not periodic or not one of the grid, ``order`` is not positive, or the field does not
-        fit the grid.
-
-    Notes
-    -----
-    With an even number of points the Nyquist mode is real: it stands for a cosine whose odd derivatives
-    vanish at every grid point, so it is set to zero when ``order`` is odd.
+        If the axis is not periodic or not one of the grid, ``order`` is not positive, or the field does not fit.
     """
     check_field(field, grid)
     check_axis(axis, grid)

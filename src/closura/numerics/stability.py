@@ -34,21 +34,7 @@ _SMALLEST_LIMIT = 0.1
 def courant_number(
     velocity: Float[Array, "dimension *grid"] | Float[np.ndarray, "dimension *grid"], grid: Grid, dt: float
 ) -> float:
-    """The total Courant number ``sum_i max|u_i| dt / dx_i``.
-
-    Parameters
-    ----------
-    velocity
-        Velocity, one component per axis of the grid, ``(dimension, *grid)``; concrete, not traced.
-    grid
-        The grid: spacing.
-    dt
-        Time step, in the time unit of the velocity.
-
-    Returns
-    -------
-    float
-        The Courant number, dimensionless. The maxima may sit at different points.
+    """The total Courant number ``sum_i max|u_i| dt / dx_i`` of a concrete velocity; maxima may sit at different points.
 
     Raises
     ------
@@ -64,17 +50,7 @@ def courant_number(
 def courant_limit(scheme: str | AnyScheme, integrator: str | Integrator) -> float:
     """The largest total Courant number at which a linear advection scheme is stable in 1, 2 and 3 dimensions.
 
-    Parameters
-    ----------
-    scheme
-        A scheme or its name.
-    integrator
-        An integrator or its name.
-
-    Returns
-    -------
-    float
-        The limit; 0 for pairs that are unstable at every time step (such as central2 + forward-euler).
+    0 for pairs that are unstable at every time step (such as central2 + forward-euler).
 
     Raises
     ------
@@ -91,25 +67,7 @@ def check_time_step(
     scheme: str | AnyScheme,
     integrator: str | Integrator,
 ) -> float:
-    """The total Courant number, if the time step is stable for linear advection; an error otherwise.
-
-    Parameters
-    ----------
-    velocity
-        Velocity, ``(dimension, *grid)``; a concrete array: call this outside of ``jit``.
-    grid
-        The grid: spacing.
-    dt
-        Time step, in the time unit of the velocity.
-    scheme
-        A scheme or its name.
-    integrator
-        An integrator or its name.
-
-    Returns
-    -------
-    float
-        The Courant number (see ``courant_number``).
+    """The total Courant number (see ``courant_number``), if the time step is stable for linear advection.
 
     Raises
     ------

@@ -40,6 +40,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
+from closura.numerics._checks import named
 from closura.numerics.weno_tables import candidates, optimal_weights, smoothness_forms
 
 JS_EPSILON = 1e-16
@@ -223,13 +224,5 @@ WENO_SCHEMES: dict[str, Weno] = _schemes()
 
 
 def get_weno(name: str) -> Weno:
-    """The scheme of a name.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
-    """
-    if name not in WENO_SCHEMES:
-        raise ValueError(f"unknown method {name!r}; valid: {', '.join(WENO_SCHEMES)}")
-    return WENO_SCHEMES[name]
+    """The scheme of a name."""
+    return named("method", WENO_SCHEMES, name)

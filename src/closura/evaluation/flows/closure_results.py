@@ -8,7 +8,7 @@ import numpy as np
 
 from closura.evaluation.flows.subjects import Stretch
 from closura.metrics.ensembles import LEVELS, FlowSummary, Scores
-from closura.reduced.filters import Filter
+from closura.offline.filters import Filter
 from closura.reproductions.scale_separation_scores import PublishedScores
 from closura.trajectories import FlowData
 

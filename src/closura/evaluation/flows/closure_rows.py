@@ -13,8 +13,8 @@ from closura.evaluation.flows.frames import read_frames
 from closura.evaluation.flows.subjects import ClosureSubject
 from closura.evaluation.flows.traces import Trace
 from closura.metrics.ensembles import EnsembleScores, FlowStatistics, FlowSummary
-from closura.reduced.baselines import Persistence
-from closura.reduced.reconstruction import Reconstruction
+from closura.offline.baselines import Persistence
+from closura.offline.sampler import ConditionalSampler
 from closura.reproductions.scale_separation_scores import PublishedScoring, ensemble_mean_and_std
 from closura.seeds import key_of
 
@@ -65,7 +65,7 @@ def truth_of(
 def score_row(
     study: ClosureStudy,
     name: str,
-    closure: Reconstruction | None,
+    closure: ConditionalSampler | None,
     subject: ClosureSubject | None,
     parts: Sequence[Part],
     energies: tuple[float, float],
@@ -198,6 +198,6 @@ def _blocks(study: ClosureStudy, part: Part) -> Iterator[tuple[np.ndarray, np.nd
         yield numbers, read_frames(study.data, part.trajectory, numbers)
 
 
-def _whitened(closure: Reconstruction | None) -> Callable[..., tuple[Any, Any, Any]] | None:
+def _whitened(closure: ConditionalSampler | None) -> Callable[..., tuple[Any, Any, Any]] | None:
     """What gives truth, mean and deviation as the published scores of the Gaussian process take them."""
     return getattr(getattr(closure, "inner", closure), "whitened", None)

@@ -12,8 +12,8 @@ from closura.evaluation.flows.closure_results import ClosureEvaluation, ClosureS
 from closura.evaluation.flows.closure_rows import PARTS, parts_of, score_row, truth_of
 from closura.evaluation.flows.frames import energy_range
 from closura.evaluation.flows.subjects import ClosureSubject
-from closura.reduced.baselines import NoClosure
-from closura.reduced.reconstruction import Reconstruction
+from closura.offline.baselines import NoClosure
+from closura.offline.sampler import ConditionalSampler
 
 
 def run_closure_study(
@@ -48,7 +48,7 @@ def run_closure_study(
     energies = energy_range(study.data, [s.trajectory for s in study.stretches])
     truth, filtered, trace = truth_of(study, parts, energies)
     shape = (2, study.data.points, study.data.points)
-    plan: list[tuple[str, Reconstruction | None, ClosureSubject | None]] = [("none", NoClosure(shape), None)]
+    plan: list[tuple[str, ConditionalSampler | None, ClosureSubject | None]] = [("none", NoClosure(shape), None)]
     plan.append(("persistence", None, None))
     climate = next((s for s in subjects if s.climatology is not None), None)
     if climate is not None:

@@ -32,8 +32,8 @@ from closura.evaluation.flows.model_truth import (
 from closura.evaluation.flows.rollouts import GROUP, check_start, close, runs, start_frames, start_key, start_span
 from closura.evaluation.flows.subjects import ModelSubject, Stretch
 from closura.metrics.ensembles import FlowStatistics, FlowSummary
-from closura.reduced.model import rollout
-from closura.reduced.reconstruction import Reconstruction
+from closura.offline.rom import rollout
+from closura.offline.sampler import ConditionalSampler
 from closura.trajectories import FlowData
 
 CLOSED_EVERY = 10
@@ -338,7 +338,7 @@ class _RunTrace:
 
 
 def climate_frames(
-    subject: ModelSubject, fallback: Reconstruction | None, read: Callable[[ModelSubject], np.ndarray | None]
+    subject: ModelSubject, fallback: ConditionalSampler | None, read: Callable[[ModelSubject], np.ndarray | None]
 ) -> np.ndarray | None:
     """Full training frames for the climatology: those that the run keeps, of its data if they are there, or others."""
     for kept in (subject.climatology,):

@@ -27,7 +27,7 @@ from closura.evaluation.flows.subjects import (
     other_reynolds,
 )
 from closura.interruption import Interrupted, stop_requests
-from closura.reduced.model import rollout
+from closura.offline.rom import rollout
 from closura.seeds import check_seed, key_of
 from closura.trajectories import FlowData, FlowDescription, FlowWriter, new_flow, open_flow
 from closura.trajectories.store import check_free

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from closura.reduced import baselines, calibration  # noqa: F401 - they register themselves
-from closura.reduced.filters import Filter, from_plain
-from closura.reduced.model import ReducedModel, load_model
-from closura.reduced.reconstruction import Reconstruction, load_reconstruction
+from closura.offline import baselines, calibration  # noqa: F401 - they register themselves
+from closura.offline.filters import Filter, from_plain
+from closura.offline.rom import ReducedOrderModel, load_model
+from closura.offline.sampler import ConditionalSampler, load_sampler
 from closura.trajectories import FlowData, open_flow
 from closura.trajectories.split import holds_frames
 
@@ -78,9 +78,9 @@ class ClosureSubject(Fitted):
 
     name: str
     path: Path
-    closure: Reconstruction
+    closure: ConditionalSampler
     metadata: Mapping[str, Any]
-    climatology: Reconstruction | None = None
+    climatology: ConditionalSampler | None = None
     training_seconds: float | None = None
 
     @property
@@ -104,13 +104,13 @@ class ModelSubject(Fitted):
 
     name: str
     path: Path
-    model: ReducedModel
+    model: ReducedOrderModel
     metadata: Mapping[str, Any]
     every: int
     interval: float
     filter: Filter
     training_seconds: float | None = None
-    climatology: Reconstruction | None = field(default=None)
+    climatology: ConditionalSampler | None = field(default=None)
 
     @property
     def step(self) -> float:
@@ -135,11 +135,11 @@ def load_closure_subject(name: str, path: str | Path) -> ClosureSubject:
     """
     weights = weights_of(path)
     try:
-        closure, metadata = load_reconstruction(weights)
+        closure, metadata = load_sampler(weights)
     except (KeyError, TypeError) as error:
         raise ValueError(_other_version(weights, error)) from error
     climate = weights.parent / CLIMATOLOGY
-    climatology = load_reconstruction(climate)[0] if weights.name == WEIGHTS and climate.is_file() else None
+    climatology = load_sampler(climate)[0] if weights.name == WEIGHTS and climate.is_file() else None
     return ClosureSubject(name, weights, closure, metadata, climatology, training_seconds(weights))
 
 
@@ -164,7 +164,7 @@ def load_model_subject(name: str, path: str | Path) -> ModelSubject:
             f"{weights} does not say its {', '.join(missing)}: give a run that closura train kolmogorov-rom made"
         )
     climate = weights.parent / CLIMATOLOGY
-    climatology = load_reconstruction(climate)[0] if climate.is_file() else None
+    climatology = load_sampler(climate)[0] if climate.is_file() else None
     every = int(metadata.get("every_frames", 1))
     filtering = from_plain(metadata["filter"])
     return ModelSubject(

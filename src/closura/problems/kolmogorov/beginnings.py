@@ -7,7 +7,7 @@ their own, so that no trajectory is shared.
 
 Under shifts along x, under a shift by half a wave of the forcing along y with x mirrored, and under rotation by pi, a
 solution stays one (Chandler and Kerswell 2013, doi 10.1017/jfm.2013.122, section 2.1): a beginning is a state of the
-pool, moved by a random element of that group. For fields see :mod:`closura.reduced.symmetries`.
+pool, moved by a random element of that group. For fields see :mod:`closura.offline.symmetries`.
 """
 
 import hashlib

@@ -14,9 +14,9 @@ import numpy as np
 
 from closura.interruption import Interrupted
 from closura.metrics.ensembles import wasserstein
-from closura.reduced.latent_model import LatentModel
-from closura.reduced.model import decode_all, latent_rollout
-from closura.runs.fitting.frames import FitData
+from closura.offline.data import FitData
+from closura.offline.latent_model import LatentModel
+from closura.offline.rom import decode_all, latent_rollout
 
 STARTS, MEMBERS = 8, 4
 FRAMES = 400

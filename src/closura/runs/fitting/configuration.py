@@ -1,93 +1,104 @@
-"""Settings of a fit to a data set of flows: which frames, which filter, what is fitted."""
+"""Settings of a fit to a data set of flows: which frames, which filter, what is fitted; and presets of them."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, ClassVar, Literal
 
-from closura.reduced.model import model_recipe
-from closura.reduced.reconstruction import find
+from closura.core.registry import Registry
+from closura.offline.data import FilterSettings, SplitSettings
+from closura.offline.rom import MODELS
+from closura.offline.sampler import SAMPLERS
+from closura.runs.configuration import Preset
 from closura.runs.folder import RunError
-from closura.settings import (
-    Count,
-    Natural,
-    NotNegative,
-    Positive,
-    Range,
-    Seed,
-    Settings,
-    Share,
-    build_part,
-    build_settings,
-)
-
-SplitBy = Literal["trajectory", "time", "interleaved"]
-FilterName = Literal["spectral", "gaussian", "box"]
-FilterRule = Literal["published", "crossing"]
+from closura.settings import Count, Positive, Seed, Settings, build_part, build_settings
 
 
 @dataclass(frozen=True)
-class FilterConfiguration(Settings):
-    """The low-pass filter between full and filtered fields.
+class FitConfiguration(Settings):
+    """Everything that decides the outcome of a fit.
 
     Parameters
     ----------
-    kind
-        "spectral" (sharp cut-off), "gaussian" or "box".
-    cutoff
-        Largest wavenumber that is kept (spectral); 0 finds it by ``energy``.
-    energy
-        Share of the training frames' energy that the cut-off is to keep.
-    rule
-        "published": centre of the shell that crosses that share (|k| <= 3.951 for the published flow, which cuts the
-        forcing's own wave); "crossing" keeps that shell (4).
-    width
-        Width of the Gaussian or box filter, in units of length (the box is 2 pi).
+    data
+        The data set, a zarr folder.
+    recipe
+        The settings of what is fitted.
+    filtering, split
+        Filter and split.
+    seed
+        Seed of everything random.
     """
 
-    kind: FilterName = "spectral"
-    cutoff: NotNegative = 0.0
-    energy: Annotated[float, Range(0, 1, above=True, below=True)] = 0.9
-    rule: FilterRule = "published"
-    width: Positive = 1.5
+    data: str = ""
+    recipe: Any = None
+    filtering: FilterSettings = field(default_factory=FilterSettings)
+    split: SplitSettings = field(default_factory=SplitSettings)
+    seed: Seed = 0
 
-
-@dataclass(frozen=True)
-class SplitConfiguration(Settings):
-    """Which frames are for training, for choosing, and held out.
-
-    Parameters
-    ----------
-    by
-        "trajectory" holds out whole trajectories; "time" the end of each; "interleaved" is the published split (even
-        frames for training, odd ones for the test), which leaks and needs ``allow_leak``.
-    held_out
-        Trajectories that training never sees ("trajectory").
-    validation
-        Trajectories that choose between checkpoints and calibrate intervals ("trajectory").
-    shares
-        Of the time of each trajectory, for training, validation, test ("time").
-    gap
-        Frames left out between the parts ("time").
-    only
-        Trajectories that are used at all (default: all of them; published closures know one).
-    allow_leak
-        Go on although held-out frames lie among training frames.
-    """
-
-    by: SplitBy = "trajectory"
-    held_out: tuple[Natural, ...] = (7,)
-    validation: tuple[Natural, ...] = (6,)
-    shares: tuple[Share, Share, Share] = (0.7, 0.1, 0.2)
-    gap: Natural = 100
-    only: tuple[Natural, ...] = ()
-    allow_leak: bool = False
+    CHOICE: ClassVar[str]
+    """The setting that names what is fitted."""
+    NOUN: ClassVar[str]
+    KINDS: ClassVar[Registry[Any]]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.by == "interleaved" and not self.allow_leak:
-            raise ValueError(
-                "interleaved frames leak: the test frames lie 0.1 % beside training frames. Hold out trajectories or "
-                "times with --split.by trajectory or time, or allow it by name with --split.allow-leak"
-            )
+        name = getattr(self, self.CHOICE)
+        wanted = self.KINDS.find(name).settings
+        if self.recipe is None:
+            object.__setattr__(self, "recipe", wanted())
+        if type(self.recipe) is not wanted:
+            raise ValueError(f"{self.CHOICE} {name!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """What can be fitted: all that has presets."""
+        return tuple(name for name, kind in cls.KINDS.all().items() if hasattr(kind.settings, "preset"))
+
+    @classmethod
+    def published(cls, name: str) -> str:
+        """The name of the published variant, which the preset "paper" takes; the same name where there is none."""
+        return f"{name}-published" if f"{name}-published" in cls.names() else name
+
+    @classmethod
+    def preset(cls, name: str, preset: Preset) -> Any:
+        """Settings that belong together: of what is fitted, with what it asks for.
+
+        Raises
+        ------
+        ValueError
+            If name or preset is unknown, or there is no such preset.
+        """
+        if name not in cls.names():
+            raise ValueError(f"unknown {cls.NOUN} {name!r}; valid: {', '.join(cls.names())}")
+        if preset == "paper":
+            name = cls.published(name)
+        try:
+            values = cls.KINDS.find(name).settings.preset(preset)
+        except KeyError:
+            words = "default, quick"
+            reason = f"was never published; valid presets: {words}" if preset == "paper" else f"has presets {words}"
+            raise ValueError(f"{cls.NOUN} {name!r} {reason}") from None
+        return build_settings(cls, {cls.CHOICE: name, **values})
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Any:
+        """The configuration that ``to_plain`` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a setting is unknown or a value is refused.
+        RunError
+            If they are settings of another kind of run.
+        """
+        try:
+            values = dict(plain)
+            if values["name"] != cls.name:  # type: ignore[attr-defined]
+                raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
+            settings = cls.KINDS.find(values[cls.CHOICE]).settings
+            values["recipe"] = build_part("recipe", settings, values["recipe"])
+            return build_settings(cls, values)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a configuration of a fit: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -110,71 +121,30 @@ class JudgeConfiguration(Settings):
 
 
 @dataclass(frozen=True)
-class ClosureFitConfiguration(Settings):
+class ClosureFitConfiguration(FitConfiguration):
     """Everything that decides the outcome of fitting a closure.
 
     Parameters
     ----------
     name
         The kind of run.
-    data
-        The data set, a zarr folder.
     closure
         The closure's name.
-    recipe
-        Its settings.
-    filtering, split, judge
-        Filter, split, and how checkpoints are judged.
+    judge
+        How checkpoints are judged.
     calibrate
         Scale the members' distance from their mean so that 90 % intervals hold on validation frames.
     log_every
         Updates that are averaged into one row of metrics.
-    seed
-        Seed of everything random.
     """
 
     name: Literal["kolmogorov-closure"] = "kolmogorov-closure"
-    data: str = ""
     closure: str = "conv"
-    recipe: Any = None
-    filtering: FilterConfiguration = field(default_factory=FilterConfiguration)
-    split: SplitConfiguration = field(default_factory=SplitConfiguration)
     judge: JudgeConfiguration = field(default_factory=JudgeConfiguration)
     calibrate: bool = True
     log_every: Count = 25
-    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        wanted = find(self.closure).recipe
-        if self.recipe is None:
-            object.__setattr__(self, "recipe", wanted())
-        if type(self.recipe) is not wanted:
-            raise ValueError(f"closure {self.closure!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-
-
-def closure_fit_from_plain(plain: dict[str, Any]) -> ClosureFitConfiguration:
-    """The configuration that ``to_plain`` wrote.
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown or a value is refused.
-    RunError
-        If they are settings of another kind of run.
-    """
-    try:
-        values = dict(plain)
-        _check_name(values, "kolmogorov-closure")
-        values["recipe"] = build_part("recipe", find(values["closure"]).recipe, values["recipe"])
-        return build_settings(ClosureFitConfiguration, values)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a configuration of a fit: {error}") from error
-
-
-def _check_name(values: dict[str, Any], name: str) -> None:
-    if values["name"] != name:
-        raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
+    CHOICE, NOUN, KINDS = "closure", "closure", SAMPLERS
 
 
 @dataclass(frozen=True)
@@ -200,63 +170,27 @@ class ForecastJudgeConfiguration(Settings):
 
 
 @dataclass(frozen=True)
-class ModelFitConfiguration(Settings):
+class ModelFitConfiguration(FitConfiguration):
     """Everything that decides the outcome of fitting a reduced-order model.
 
     Parameters
     ----------
     name
         The kind of run.
-    data
-        The data set, a zarr folder.
     model
         The model's name.
-    recipe
-        Its settings.
     every_frames
         Frames of the data per step of the model (published: 2).
-    filtering, split, judge
-        Filter, split, and how checkpoints are judged.
+    judge
+        How checkpoints are judged.
     log_every
         Updates that are averaged into one row of metrics.
-    seed
-        Seed of everything random.
     """
 
     name: Literal["kolmogorov-rom"] = "kolmogorov-rom"
-    data: str = ""
     model: str = "latent"
-    recipe: Any = None
     every_frames: Count = 2
-    filtering: FilterConfiguration = field(default_factory=FilterConfiguration)
-    split: SplitConfiguration = field(default_factory=SplitConfiguration)
     judge: ForecastJudgeConfiguration = field(default_factory=ForecastJudgeConfiguration)
     log_every: Count = 50
-    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        wanted = model_recipe(self.model)
-        if self.recipe is None:
-            object.__setattr__(self, "recipe", wanted())
-        if type(self.recipe) is not wanted:
-            raise ValueError(f"model {self.model!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
-
-
-def model_fit_from_plain(plain: dict[str, Any]) -> ModelFitConfiguration:
-    """The configuration that ``to_plain`` wrote.
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown or a value is refused.
-    RunError
-        If they are settings of another kind of run.
-    """
-    try:
-        values = dict(plain)
-        _check_name(values, "kolmogorov-rom")
-        values["recipe"] = build_part("recipe", model_recipe(values["model"]), values["recipe"])
-        return build_settings(ModelFitConfiguration, values)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"not a configuration of a fit: {error}") from error
+    CHOICE, NOUN, KINDS = "model", "reduced-order model", MODELS

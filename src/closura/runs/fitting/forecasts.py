@@ -1,6 +1,6 @@
 """How good a reduced-order model's forecasts are, on validation frames: what chooses between checkpoints."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -10,33 +10,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from closura.metrics.ensembles import crps_ensemble
-from closura.reduced.encoding import SpectralEncoding
-from closura.reduced.filters import SpectralCutoff
-from closura.reduced.latent_model import encode_all
-from closura.reduced.model import ReducedModel, latent_rollout
+from closura.offline.data import FitData, frames_apart
+from closura.offline.encoding import SpectralEncoding
+from closura.offline.filters import SpectralCutoff
+from closura.offline.latent_model import encode_all
+from closura.offline.rom import ReducedOrderModel, latent_rollout
 from closura.runs.fitting.configuration import ModelFitConfiguration
-from closura.runs.fitting.frames import FitData
-from closura.trajectories.split import Segment
 
 SMOOTH_CUTOFF = 8.0
 """Largest wavenumber that is judged where the filter has no sharp cut-off."""
-
-
-def frames_apart(every_frames: int, segments: Sequence[Segment]) -> int:
-    """How many of the segments' own frames make a step of ``every_frames`` frames of the data.
-
-    Raises
-    ------
-    ValueError
-        If a segment has no frames that far apart.
-    """
-    steps = {segment.step for segment in segments}
-    if len(steps) != 1 or every_frames % min(steps):
-        raise ValueError(
-            f"the split keeps every {sorted(steps)} frames, of which none are {every_frames} apart: choose a multiple "
-            "with --every-frames"
-        )
-    return every_frames // min(steps)
 
 
 def forecast_judge(c: ModelFitConfiguration, data: FitData, window: int) -> Callable[[Any], dict[str, float]]:
@@ -104,7 +86,7 @@ def _measure(data: FitData) -> SpectralEncoding:
 
 @eqx.filter_jit
 def _measured(
-    model: ReducedModel, measure: SpectralEncoding, latents: Float[Array, "member time latent"]
+    model: ReducedOrderModel, measure: SpectralEncoding, latents: Float[Array, "member time latent"]
 ) -> Float[Array, "member time number"]:
     """The numbers that frames of latent vectors are compared by."""
 

@@ -1,0 +1,209 @@
+"""What all samplers share that are fitted by gradient descent: a network, a working grid, and how they are stored."""
+
+import abc
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
+
+from closura.offline.data import QUICK_JUDGE, FitData, Training
+from closura.offline.descent import Descent, DescentConfiguration, Metrics
+from closura.offline.filters import Filter
+from closura.offline.sampler import SAMPLERS, ConditionalSampler, Frames, Members, check_pairs, check_question
+from closura.offline.stored import StoredSettings, in_blocks, with_arrays
+from closura.offline.symmetries import random_symmetry
+from closura.offline.working_grid import WorkingGrid, prepare
+from closura.settings import Natural
+
+FIELDS_PER_CALL = 64
+"""Fields that are drawn in one compiled call: bounds memory, and is enough to be efficient."""
+
+REPRESENTATIVES = 400
+"""Training frames from which sizes are taken."""
+
+
+@dataclass(frozen=True)
+class LearnedSettings(StoredSettings, abc.ABC):
+    """Settings of a sampler that is fitted by gradient descent.
+
+    Parameters
+    ----------
+    working_points
+        Points per side of the network's grid; 0: as few as the flow needs.
+    symmetries
+        Move training frames by random symmetries of the flow.
+    descent
+        How it is trained.
+    """
+
+    working_points: Natural = 0
+    symmetries: bool = True
+    descent: DescentConfiguration = field(default_factory=DescentConfiguration)
+
+    GRID: ClassVar[type[WorkingGrid]] = WorkingGrid
+
+    def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> Any:
+        """The untrained sampler."""
+        kind: Any = next(kind.sampler for kind in SAMPLERS.loaded().values() if kind.settings is type(self))
+        return kind.make(grid, self.of_network(), key=key)
+
+    @abstractmethod
+    def loss(
+        self,
+        closure: Any,
+        filtered: Float[Array, "batch 2 x y"],
+        residuals: Float[Array, "batch 2 X Y"],
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """What training makes small, for filtered frames and residuals on the working grid in units of their size."""
+
+    def descent_on(self, grid: WorkingGrid) -> Descent:
+        """The descent: batches are pairs of filtered and full frames, ``(batch, 2, component, x, y)``.
+
+        A random symmetry of the flow, where asked for, is part of the compiled update.
+        """
+
+        def loss(
+            closure: LearnedSampler, pairs: Float[Array, "batch 2 2 x y"], *, key: Key[Scalar, ""]
+        ) -> tuple[Float[Array, ""], Metrics]:
+            moves, draws = jax.random.split(key)
+            if self.symmetries and grid.forcing:
+                keys = jax.random.split(moves, pairs.shape[0])
+                pairs = jax.vmap(lambda p, k: random_symmetry(k, grid.points, forcing=grid.forcing)(p))(pairs, keys)
+            filtered, full = pairs[:, 0], pairs[:, 1]
+            return self.loss(closure, filtered, jax.vmap(grid.residual)(filtered, full), key=draws)
+
+        return Descent(self.descent, loss)
+
+    def working_grid(
+        self, filtered: Frames, full: Frames, *, forcing: int, filtering: Filter | None = None
+    ) -> WorkingGrid:
+        """The working grid that training frames ask for."""
+        chosen = np.linspace(0, len(full) - 1, min(len(full), REPRESENTATIVES)).astype(int)
+        return prepare(
+            np.asarray(filtered)[chosen],
+            np.asarray(full)[chosen],
+            forcing=forcing,
+            filtering=filtering,
+            working_points=self.working_points,
+        )
+
+    def training(self, data: FitData, *, seed: int, key: PRNGKeyArray) -> Training:
+        """A fit to a data set; ``key`` is that of the first weights."""
+        pairs = data.pairs(data.split.train, REPRESENTATIVES)
+        grid = self.working_grid(*pairs, forcing=data.flow.forcing, filtering=data.filtering)
+        batches = partial(data.batches, self.descent.batch, seed=seed)
+        return Training(self.descent_on(grid), self.initial(grid, key=key), lambda first: batches(first=first))
+
+    @classmethod
+    def preset(cls, preset: str) -> dict[str, Any]:
+        """Settings of a fit: these, and what goes with them; KeyError where there is no such preset."""
+        settings = cls()
+        updates = min(400, settings.descent.updates)
+        quick = replace(settings, descent=replace(settings.descent, updates=updates, warmup=min(50, updates // 2)))
+        known: dict[str, dict[str, Any]] = {
+            "default": {"recipe": settings},
+            "quick": {"recipe": quick, "judge": QUICK_JUDGE},
+        }
+        return known[preset]
+
+    def fit(
+        self,
+        filtered: Frames,
+        full: Frames,
+        *,
+        key: PRNGKeyArray,
+        forcing: int = 4,
+        filtering: Filter | None = None,
+    ) -> "LearnedSampler":
+        """Fit to pairs in memory, without a run folder; see :class:`~closura.offline.sampler.SamplerSettings`.
+
+        Raises
+        ------
+        ValueError
+            If the arrays are no pairs, or fewer than a batch.
+        """
+        check_pairs(filtered, full, least=self.descent.batch)
+        grid = self.working_grid(filtered, full, forcing=forcing, filtering=filtering)
+        begin, order, learn = jax.random.split(key, 3)
+        descent = self.descent_on(grid)
+        state = descent.init(self.initial(grid, key=begin), key=learn)
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(order)))
+        filtered, full = np.asarray(filtered, np.float32), np.asarray(full, np.float32)
+        for _ in range(self.descent.updates):
+            chosen = rng.integers(0, len(full), self.descent.batch)
+            state, _ = descent.update(state, jnp.asarray(np.stack([filtered[chosen], full[chosen]], axis=1)))
+        fitted: LearnedSampler = state.averaged
+        return fitted
+
+
+class LearnedSampler(ConditionalSampler):
+    """A network on a working grid whose answers, given random keys, are residuals.
+
+    A subclass gives :meth:`make` and :meth:`draw`.
+    """
+
+    grid: WorkingGrid
+    settings: Any = eqx.field(static=True)
+
+    @classmethod
+    @abstractmethod
+    def make(cls, grid: WorkingGrid, settings: Any, *, key: PRNGKeyArray) -> "LearnedSampler":
+        """The untrained sampler."""
+
+    @abstractmethod
+    def draw(self, filtered: Float[Array, "2 x y"], *, key: PRNGKeyArray) -> Float[Array, "2 X Y"]:
+        """One residual on the working grid, in units of its size; traceable."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of a frame."""
+        return 2, self.grid.points, self.grid.points
+
+    def sample(self, filtered: Frames, members: int, *, key: PRNGKeyArray) -> Members:
+        check_question(filtered, self.shape, members)
+        keys = jax.random.split(key, (filtered.shape[0], members))
+        block = min(max(1, FIELDS_PER_CALL // members), filtered.shape[0])
+        drawn = in_blocks(
+            lambda chosen: _members_of(self, jnp.asarray(filtered[chosen], jnp.float32), keys[chosen]),
+            filtered.shape[0],
+            block,
+        )
+        return np.moveaxis(drawn, 1, 0).astype(filtered.dtype)
+
+    def mean_and_std(self, filtered: Frames, members: int = 32) -> tuple[Frames, Frames]:
+        """Of an ensemble of ``members`` with a fixed key."""
+        check_question(filtered, self.shape)
+        mean, std = np.empty_like(np.asarray(filtered)), np.empty_like(np.asarray(filtered))
+        for i in range(filtered.shape[0]):
+            drawn = self.sample(filtered[i : i + 1], members, key=jax.random.key(i))[:, 0]
+            mean[i], std[i] = drawn.mean(axis=0), drawn.std(axis=0, ddof=1)
+        return mean, std
+
+    def facts(self) -> dict[str, Any]:
+        return {"grid": self.grid.plain(), **self.settings.facts()}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LearnedSampler":
+        kind: Any = next(kind.settings for kind in SAMPLERS.loaded().values() if kind.sampler is cls)
+        settings = kind.from_facts({name: value for name, value in facts.items() if name != "grid"})
+        grid = kind.GRID.from_plain(facts["grid"])
+        return with_arrays(eqx.filter_eval_shape(cls.make, grid, settings, key=jax.random.key(0)), arrays)
+
+
+@eqx.filter_jit
+def _members_of(
+    closure: LearnedSampler, filtered: Float[Array, "time 2 x y"], keys: Key[Array, "time member"]
+) -> Float[Array, "time member 2 x y"]:
+    def one(frame: Array, key: PRNGKeyArray) -> Array:
+        return closure.grid.close(frame, closure.draw(frame, key=key))
+
+    return jax.vmap(lambda frame, keys: jax.vmap(partial(one, frame))(keys))(filtered, keys)

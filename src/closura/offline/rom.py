@@ -1,0 +1,187 @@
+"""What a reduced-order model is: a stochastic map from the last filtered frames to those that follow."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
+
+from closura.core.registry import Registry
+from closura.offline.stored import arrays_of, in_blocks, read_stored, rebuilt, write_stored
+
+FORMAT = "closura reduced model"
+
+STEPS_PER_CALL = 100
+"""Steps of all members that are made in one compiled call: bounds memory."""
+
+
+class ReducedOrderModel(eqx.Module):
+    """Steps the filtered flow in a latent space.
+
+    A carry is whatever a member takes from one step to the next; its shapes never change, so that members and steps
+    run in one compiled loop.
+    """
+
+    @property
+    @abstractmethod
+    def window(self) -> int:
+        """Frames, one step apart, that a start consists of."""
+
+    @abstractmethod
+    def start(self, frames: Float[Array, "window 2 x y"], *, key: PRNGKeyArray) -> PyTree[Array]:
+        """The carry after some frames of the filtered flow."""
+
+    @abstractmethod
+    def step(self, carry: PyTree[Array], *, key: PRNGKeyArray) -> tuple[PyTree[Array], Float[Array, " latent"]]:
+        """The carry one step later, and the latent vector of that time."""
+
+    @abstractmethod
+    def decode(self, latent: Float[Array, " latent"]) -> Float[Array, "2 x y"]:
+        """The filtered frame of a latent vector."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All fitted arrays by name."""
+        return arrays_of(self)
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Everything else that :meth:`from_state` needs, as JSON knows it."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "ReducedOrderModel":
+        """Rebuild from :meth:`state` and :meth:`facts`."""
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """A registered reduced-order model: its name, its class, and the class of the settings that fit it."""
+
+    name: str
+    model: type[ReducedOrderModel]
+    settings: type[Any]
+
+
+MODELS: Registry[ModelKind] = Registry("reduced_model", ModelKind)
+"""Reduced-order models by name."""
+
+AnyModel = TypeVar("AnyModel", bound=type[ReducedOrderModel])
+
+
+def reduced_model(name: str, *, settings: type[Any]) -> Callable[[AnyModel], AnyModel]:
+    """Register a class of reduced-order models by a name, with the class of its settings."""
+
+    def register(kind: AnyModel) -> AnyModel:
+        MODELS.add(name, ModelKind(name, kind, settings), kind)
+        return kind
+
+    return register
+
+
+def rollout(
+    model: ReducedOrderModel,
+    start: Float[np.ndarray, "window 2 x y"],
+    steps: int,
+    members: int,
+    *,
+    key: PRNGKeyArray,
+    block: int = STEPS_PER_CALL,
+) -> Iterator[Float[np.ndarray, "member time 2 x y"]]:
+    """An ensemble of runs from one start, filtered frames one step of the model apart: a block of steps at a time.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many frames as the model's window, or a number is not positive.
+    """
+    if start.shape[0] != model.window:
+        raise ValueError(f"this model starts from {model.window} frames; got {start.shape[0]}")
+    if min(steps, members, block) < 1:
+        raise ValueError(f"expected positive numbers of steps, members and block; got {steps}, {members}, {block}")
+    first, later = jax.random.split(key)
+    frames = jnp.asarray(start, jnp.float32)
+    carry = _starts(model, frames, jax.random.split(first, members))
+    for begin in range(0, steps, block):
+        length = min(block, steps - begin)
+        # The last block is made whole too, so that nothing is compiled twice.
+        keys = jax.random.split(jax.random.fold_in(later, begin), (members, min(block, steps)))
+        carry, latents = _march(model, carry, keys)
+        yield decode_all(model, np.asarray(latents)[:, :length])
+
+
+def latent_rollout(
+    model: ReducedOrderModel, starts: Float[Array, "start window 2 x y"], steps: int, members: int, *, key: PRNGKeyArray
+) -> Float[np.ndarray, "start member time latent"]:
+    """Latent vectors of ensembles from several starts, in one compiled call."""
+    count = starts.shape[0]
+    first, later = jax.random.split(key)
+    frames = jnp.repeat(jnp.asarray(starts, jnp.float32), members, axis=0)
+    carry = eqx.filter_jit(jax.vmap(lambda f, k: model.start(f, key=k)))(
+        frames, jax.random.split(first, count * members)
+    )
+    _, latents = _march(model, carry, jax.random.split(later, (count * members, steps)))
+    return np.asarray(latents).reshape(count, members, steps, -1)
+
+
+def decode_all(
+    model: ReducedOrderModel, latents: Float[np.ndarray, "*lead latent"]
+) -> Float[np.ndarray, "*lead 2 x y"]:
+    """Frames of latent vectors with any leading axes, block by block."""
+    flat = latents.reshape(-1, latents.shape[-1])
+    frames = in_blocks(lambda chosen: _decode(model, jnp.asarray(flat[chosen])), len(flat), 512)
+    return frames.reshape(*latents.shape[:-1], *frames.shape[1:])
+
+
+@eqx.filter_jit
+def _starts(model: ReducedOrderModel, frames: Array, keys: Key[Array, " member"]) -> PyTree[Array]:
+    return jax.vmap(lambda k: model.start(frames, key=k))(keys)
+
+
+@eqx.filter_jit
+def _march(
+    model: ReducedOrderModel, carry: PyTree[Array], keys: Key[Array, "member steps"]
+) -> tuple[PyTree[Array], Array]:
+    def one(carry: PyTree[Array], keys: Array) -> tuple[PyTree[Array], Array]:
+        return jax.lax.scan(lambda c, k: model.step(c, key=k), carry, keys)
+
+    return jax.vmap(one)(carry, keys)
+
+
+@eqx.filter_jit
+def _decode(model: ReducedOrderModel, latents: Float[Array, "frame latent"]) -> Float[Array, "frame 2 x y"]:
+    return jax.vmap(model.decode)(latents)
+
+
+def save_model(path: str | Path, model: ReducedOrderModel, *, metadata: Mapping[str, Any] | None = None) -> Path:
+    """Write a fitted model to one safetensors file, replacing it atomically.
+
+    Raises
+    ------
+    ValueError
+        If its class is not registered.
+    """
+    names = [name for name, kind in MODELS.loaded().items() if kind.model is type(model)]
+    if not names:
+        raise ValueError(f"{type(model).__name__} is not registered: no name to find it by on loading")
+    return write_stored(path, FORMAT, names[0], model.state(), model.facts(), metadata)
+
+
+def load_model(path: str | Path) -> tuple[ReducedOrderModel, dict[str, Any]]:
+    """Read a fitted model and its metadata.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds something else, or the model's name is unknown.
+    FileNotFoundError
+        If there is no such file.
+    """
+    name, arrays, facts, metadata = read_stored(path, FORMAT)
+    kind = MODELS.find(name).model
+    return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata
