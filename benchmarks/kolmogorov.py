@@ -23,7 +23,7 @@ from timing import Case, measure
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.runs.environment import describe_environment
 from closura.trajectories.configuration import GenerationConfiguration
-from closura.trajectories.simulate import Simulation
+from closura.trajectories.generate import Simulation
 
 POINTS, REYNOLDS, STEP = 64, 34.0, 0.01
 

@@ -15,7 +15,7 @@ from closura.commands.problems import FITS
 from closura.core.transfer import trigonometric_interpolation
 from closura.environment import Environment
 from closura.grids import Grid
-from closura.initial import TRAIN2_SETS, PublishedTrain2Velocity, RandomWaves
+from closura.initial import TRAIN2_SETS, RandomWaves, make_velocity
 from closura.interpretation.collect import action_scale
 from closura.numerics import block_mean
 from closura.problems import (
@@ -262,7 +262,7 @@ def test_random_waves() -> None:
 
 def test_published_fields_tell_their_group() -> None:
     """The sum over a field's own modes has energy at its wavenumbers alone; frequencies as the code draws them."""
-    sampler = PublishedTrain2Velocity((32, 32), dtype=jnp.float64)
+    sampler = make_velocity("train2", (32, 32), published=True, dtype=jnp.float64)
     fields, groups = jax.jit(jax.vmap(sampler.grouped))(jax.random.split(jax.random.key(0), 400))
     # u = sum_k s_k sin(pi k x) cos(pi k y): project on each mode, on points that include both ends.
     x = np.linspace(0, 1, 32)[:-1]

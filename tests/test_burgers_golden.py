@@ -1,5 +1,6 @@
 """Vector Burgers against arrays that the published code made (float64, files are [row = y, column = x])."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import golden_files, network, read, steps_of
 
 from closura.environment import Environment, EnvironmentState
-from closura.io.published import load_published
+from closura.io.closures import load_closure
 from closura.problems import BurgersConfiguration, Draw, Problem, burgers
 
-FILES = ("burgers_train2_0", "burgers_train2_1")
+
+@pytest.fixture(scope="module", params=golden_files("closure-rl", "burgers_*.npz"))
+def data(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return read(request.param)
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
-    return burgers(burgers.published(BurgersConfiguration()), "test")
-
-
-@pytest.fixture(scope="module", params=FILES)
-def data(request: pytest.FixtureRequest, golden_folder: Path) -> dict[str, Any]:
-    with np.load(golden_folder / f"{request.param}.npz") as file:
-        return {"name": request.param, **{key: file[key] for key in file.files}}
+def problem(data: dict[str, Any]) -> Problem:
+    """With the sizes, steps and viscosity of the file."""
+    cells = data["obs_0"].shape[-1]
+    settings = replace(
+        burgers.published(BurgersConfiguration()),
+        cells=cells,
+        ratio=data["u_fine_ic"].shape[-1] // cells,
+        courant=float(data["dt_coarse"]) * cells,
+        fine_steps=round(float(data["dt_coarse"] / data["dt_fine"])),
+        viscosity=float(data["viscosity"]),
+    )
+    return burgers(settings, "test")
 
 
 def field(data: dict[str, Any], name: str) -> np.ndarray:
@@ -39,7 +48,10 @@ def both(array: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def episode(problem: Problem, data: dict[str, Any]) -> EnvironmentState:
-    draw = Draw(jnp.asarray(field(data, "fine_ic")), {"viscosity": jnp.asarray(0.003), "group": jnp.asarray(0)})
+    draw = Draw(
+        jnp.asarray(field(data, "fine_ic")),
+        {"viscosity": jnp.asarray(float(data["viscosity"])), "group": jnp.asarray(0)},
+    )
     state, parameters, target, quantities = eqx.filter_jit(problem.begin.from_draw)(draw)
     return EnvironmentState(state, parameters, target, jnp.zeros((), jnp.int32), quantities)
 
@@ -47,7 +59,9 @@ def episode(problem: Problem, data: dict[str, Any]) -> EnvironmentState:
 def test_constants(problem: Problem, data: dict[str, Any]) -> None:
     assert problem.time_step == pytest.approx(float(data["dt_coarse"]), rel=1e-14)
     assert problem.time_step / problem.target.solver.substeps == pytest.approx(float(data["dt_fine"]), rel=1e-14)
-    assert float(data["viscosity"]) == 0.003
+    usual = burgers(burgers.published(BurgersConfiguration()), "test")
+    if problem.grid == usual.grid:
+        assert problem.time_step == pytest.approx(usual.time_step, rel=1e-14)
 
 
 def test_beginning(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
@@ -56,7 +70,8 @@ def test_beginning(problem: Problem, episode: EnvironmentState, data: dict[str, 
 
 
 def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
-    """Coarse and fine runs to step 100: 1e-10, rounding with its growth; the first file diverges later."""
+    """Coarse and fine runs to the last step: 1e-10, rounding with its growth over the hundred steps of the files."""
+    steps = steps_of(data, "u_cgs")
 
     @eqx.filter_jit
     def run(problem: Problem, episode: EnvironmentState) -> tuple[Any, Any, Any]:
@@ -64,10 +79,10 @@ def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, An
             e, timestep = Environment(problem).step_asking(e, None)
             return e, (e.state, problem.target.observe(e.target), timestep.error)
 
-        return jax.lax.scan(step, episode, None, length=100)[1]
+        return jax.lax.scan(step, episode, None, length=steps[-1])[1]
 
     states, truths, errors = run(problem, episode)
-    for n in (1, 10, 50, 100):
+    for n in steps:
         np.testing.assert_allclose(states[n - 1], field(data, f"cgs_{n}"), rtol=0, atol=1e-10)
         np.testing.assert_allclose(truths[n - 1], field(data, f"fgs_{n}"), rtol=0, atol=1e-10)
         assert float(errors[n - 1]) == pytest.approx(float(data[f"err_cgs_{n}"]), rel=1e-10)
@@ -75,7 +90,7 @@ def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, An
 
 def test_network(problem: Problem, golden_folder: Path, data: dict[str, Any]) -> None:
     """Mean, spread and value of the published network for the first observation: 1e-6, float32."""
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
+    policy = load_closure(network(golden_folder, "burgers"), problem.spec)
     action, value = eqx.filter_jit(policy.evaluate)(jnp.asarray(both(data["obs_0"])))
     np.testing.assert_allclose(action.mean, both(data["action_mean_0"]), rtol=0, atol=1e-6)
     np.testing.assert_allclose(action.std, both(data["action_std_0"]), rtol=0, atol=1e-6)
@@ -84,7 +99,8 @@ def test_network(problem: Problem, golden_folder: Path, data: dict[str, Any]) ->
 
 def test_closure_run(problem: Problem, episode: EnvironmentState, golden_folder: Path, data: dict[str, Any]) -> None:
     """The published network in the loop: fields to 1e-7, where the flow does not blow rounding up."""
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
+    policy = load_closure(network(golden_folder, "burgers"), problem.spec)
+    steps = steps_of(data, "u_rl")
 
     @eqx.filter_jit
     def run(problem: Problem, policy: Any, episode: EnvironmentState) -> tuple[Any, Any, Any]:
@@ -92,11 +108,11 @@ def test_closure_run(problem: Problem, episode: EnvironmentState, golden_folder:
             e, timestep = Environment(problem).step_asking(e, policy)
             return e, (e.state, timestep.reward, timestep.error)
 
-        return jax.lax.scan(step, episode, None, length=100)[1]
+        return jax.lax.scan(step, episode, None, length=steps[-1])[1]
 
     states, rewards, errors = run(problem, policy, episode)
     np.testing.assert_allclose(rewards[0], both(data["reward_rl_1"]), rtol=0, atol=1e-7)
-    for n in (1, 10, 50, 100):
+    for n in steps:
         np.testing.assert_allclose(states[n - 1], field(data, f"rl_{n}"), rtol=0, atol=1e-7)
         assert float(errors[n - 1]) == pytest.approx(float(data[f"err_rl_{n}"]), rel=1e-6)
 

@@ -198,7 +198,7 @@ def test_closures_of_different_solvers_stand_side_by_side(runs: Path, tmp_path: 
     assert error["upwind5"] < 0.5 * error["CGS"]
     assert numbers["methods"]["fifth"]["worse_than_base"]["base"] == "upwind5"
     kept = load_simulations(saved)
-    assert kept.components == ("u", "v")
+    assert kept["component"].values.tolist() == ["u", "v"]
     # From the saved beginnings the same simulations come out.
     main(["evaluate", "burgers", "--closure", str(runs / "fifth"), "--start", str(saved), "--json", str(file),
           "--no-timing"])  # fmt: skip

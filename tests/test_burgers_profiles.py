@@ -3,16 +3,19 @@
 import numpy as np
 import pytest
 
-from closura.initial.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d, line_of_plane
-from closura.initial.burgers_profiles import (
+from closura.initial.burgers import (
     BURGERS_1D,
+    BURGERS_2D,
     EVALUATION_1D,
+    EVALUATION_2D,
+    RANDOM_BURGERS,
     SINE_AMPLITUDE,
     TRAINING_1D,
     burgers_1d,
+    burgers_2d,
     smooth_sine_shift,
 )
-from closura.initial.random_burgers import RANDOM_BURGERS, random_burgers
+from closura.initial.condition import line_of
 
 VALUES = {
     "smooth-sine": [(0.25, 1.591549430918953), (0.75, -1.591549430918953)],
@@ -91,9 +94,6 @@ def test_lists_and_lookup():
     assert {*TRAINING_1D, *EVALUATION_1D} <= set(BURGERS_1D)
     with pytest.raises(ValueError, match=r"unknown initial condition 'sod'.*valid: smooth-sine, "):
         burgers_1d("sod")
-    with pytest.raises(ValueError, match=r"unknown random family 'x'; valid: random, "):
-        random_burgers("x")
-    assert random_burgers("smooth_rare_random") is RANDOM_BURGERS["smooth-rare-random"]
 
 
 def test_shifts_of_the_sine():
@@ -157,8 +157,9 @@ def test_plane_along_an_axis():
     np.testing.assert_array_equal(condition(x, y), burgers_1d("smooth-sine")(y))
     assert burgers_2d("1d-shock-x").ends == ("outflow", "periodic")
     assert burgers_2d("1d-shock-y").ends == ("periodic", "outflow")
-    assert line_of_plane("1d-shock-y").direction == (0, 1)
-    assert line_of_plane("gaussian") is None
+    assert line_of(burgers_2d("1d-shock-y")) == (burgers_1d("shock"), (0, 1))
+    with pytest.raises(ValueError, match="gaussian"):
+        line_of(burgers_2d("gaussian"))
 
 
 def test_plane_sums():

@@ -14,7 +14,7 @@ from closura.cli import main
 from closura.commands import demo
 from closura.commands.training import parse_train
 from closura.reporting.formatting import short
-from closura.simulation.storage import open_simulations
+from closura.simulation.saved import open_simulations
 
 SMALL = ["--cells", "16", "--ratio", "2"]
 TRAIN = [

@@ -7,22 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import golden_files, network, read
 from scipy.stats import norm
 
 from closura.closures import ActorCritic, Normal, build, compact, ircnn
 from closura.closures.convolution import plain_convolutions
 from closura.closures.networks import ACTIVATIONS, ConvolutionStack
 from closura.core import ClosureSpec
-from closura.io.published import load_published
+from closura.io.closures import load_closure
 
 ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"))
 BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
-PUBLISHED = [
-    ("adv_mnist_train_0", "weights_advection_ep1499", ADVECTION),
-    ("adv_fashion_vortex_0", "weights_advection_ep1499", ADVECTION),
-    ("burgers_train2_0", "weights_burgers_ep1999", BURGERS),
-    ("burgers_train2_1", "weights_burgers_ep1999", BURGERS),
-]
 
 
 def normal(seed: int, shape: tuple[int, ...], dtype: type = np.float32) -> jax.Array:
@@ -41,10 +36,13 @@ def evaluate_plainly(policy: ActorCritic, x: jax.Array) -> tuple[Normal, jax.Arr
         return policy.evaluate(x)
 
 
-@pytest.mark.parametrize(("case", "weights", "spec"), PUBLISHED)
-def test_published_outputs(golden_folder: Path, case: str, weights: str, spec: ClosureSpec) -> None:
-    policy = load_published(golden_folder / f"{weights}.npz", spec)
-    data = np.load(golden_folder / f"{case}.npz")
+@pytest.mark.parametrize(
+    "file", [*golden_files("closure-rl", "adv_*.npz"), *golden_files("closure-rl", "burgers_*.npz")]
+)
+def test_published_outputs(file: Path) -> None:
+    problem, spec = ("advection", ADVECTION) if file.stem.startswith("adv_") else ("burgers", BURGERS)
+    policy = load_closure(network(file.parent, problem), spec)
+    data = read(file)
     observation = jnp.asarray(data["obs_0"].swapaxes(-1, -2))  # files are [y, x]
     # float32 sums of 576 terms through 7 layers in another order: some 1e-7 relative.
     for actions, value in (evaluate(policy, observation), evaluate_plainly(policy, observation)):
@@ -58,7 +56,7 @@ def test_published_outputs(golden_folder: Path, case: str, weights: str, spec: C
 
 
 def test_parts_of_the_evaluation_agree(golden_folder: Path) -> None:
-    policy = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
+    policy = load_closure(network(golden_folder, "advection"), ADVECTION)
     observation = normal(0, (3, 16, 16))
     actions, value = policy.evaluate(observation)
     np.testing.assert_array_equal(policy(observation), actions.mean)

@@ -1,11 +1,11 @@
 """Physics of velocity fields and distances of distributions: single waves, KolSol's numbers, SciPy."""
 
+import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from golden import golden_files, read
 from scipy import stats
 
 from closura.metrics.ensembles import (
@@ -27,19 +27,6 @@ from closura.metrics.ensembles import (
 )
 
 REYNOLDS = 34.0
-
-
-@pytest.fixture(scope="module")
-def kolsol():
-    root = os.environ.get("CLOSURA_GOLDEN")
-    folder = Path(root or "", "kolsol")
-    if not root or not folder.is_dir():
-        pytest.skip("CLOSURA_GOLDEN is not set or has no kolsol: no reference arrays to compare with")
-    return {name: np.load(folder / f"{name}.npz") for name in (DEVELOPED, COARSE)}
-
-
-DEVELOPED = "re34_nf4_nk32_euler_dt0.01_developed"
-COARSE = "re30_nf4_nk8_euler_dt0.01_random_ic"
 
 
 def grid(x=32, y=24):
@@ -99,29 +86,36 @@ def test_shells():
     np.testing.assert_array_equal(resolving_shell(np.stack([spectrum, spectrum[::-1]])), [3, 4])
 
 
-@pytest.mark.parametrize("frame", [0, 1, 10, 100, 1000])
-def test_kolsol(kolsol, frame):
-    data = kolsol[DEVELOPED]
-    velocity = np.moveaxis(data[f"u_phys_{frame}"], -1, 0)
-    # Sums of 4096 numbers; shells at the corner hold 1e-20 of the energy, where rounding is all there is.
-    expected = data[f"ek_{frame}"]
-    np.testing.assert_allclose(
-        energy_spectrum(velocity, normalisation="kolsol"), expected, rtol=1e-10, atol=1e-15 * expected.max()
-    )
-    assert float(dissipation(velocity, REYNOLDS)) == pytest.approx(float(data[f"dissip_{frame}"]), rel=1e-12)
-    assert kinetic_energy(velocity).mean() == pytest.approx(float(data[f"tke_{frame}"]), rel=1e-12)
-    hat = np.fft.ifftshift(data[f"w_hat_{frame}"])
-    # The stored coefficients keep the highest waves, as sine parts that the grid cannot show: 2e-7 of the largest.
-    assert np.abs(np.fft.fft2(vorticity(velocity)) - hat).max() < 1e-6 * np.abs(hat).max()
+@pytest.mark.parametrize("file", golden_files("kolsol", "*_developed.npz"))
+def test_kolsol(file):
+    data = read(file)
+    facts = json.loads(str(data["meta_json"]))
+    for frame in (0, *facts["steps"]):
+        velocity = np.moveaxis(data[f"u_phys_{frame}"], -1, 0)
+        # Sums of 4096 numbers; shells at the corner hold 1e-20 of the energy, where rounding is all there is.
+        expected = data[f"ek_{frame}"]
+        np.testing.assert_allclose(
+            energy_spectrum(velocity, normalisation="kolsol"), expected, rtol=1e-10, atol=1e-15 * expected.max()
+        )
+        assert float(dissipation(velocity, facts["re"])) == pytest.approx(float(data[f"dissip_{frame}"]), rel=1e-12)
+        assert kinetic_energy(velocity).mean() == pytest.approx(float(data[f"tke_{frame}"]), rel=1e-12)
+        hat = np.fft.ifftshift(data[f"w_hat_{frame}"])
+        # The stored coefficients keep the highest waves, as sine parts that the grid cannot show: 2e-7 of the largest.
+        assert np.abs(np.fft.fft2(vorticity(velocity)) - hat).max() < 1e-6 * np.abs(hat).max()
 
 
-def test_kolsol_where_waves_are_missing(kolsol):
-    data = kolsol[COARSE]
+@pytest.mark.parametrize("file", golden_files("kolsol", "*_random_ic.npz"))
+def test_kolsol_with_the_highest_waves(file):
+    data = read(file)
+    facts = json.loads(str(data["meta_json"]))
     velocity = np.moveaxis(data["u_phys_0"], -1, 0)
     expected = float(data["dissip_0"])
-    assert float(dissipation(velocity, 30.0, nyquist="kept")) == pytest.approx(expected, rel=1e-12)
-    assert float(dissipation(velocity, 30.0)) < 0.9 * expected  # 14 % of it sits in the highest waves
-    np.testing.assert_allclose(energy_spectrum(velocity, normalisation="kolsol"), data["ek_0"], rtol=1e-12)
+    assert float(dissipation(velocity, facts["re"], nyquist="kept")) == pytest.approx(expected, rel=1e-12)
+    if facts["nk"] <= 8:
+        assert float(dissipation(velocity, facts["re"])) < 0.9 * expected  # 14 % of it sits in the highest waves
+    np.testing.assert_allclose(
+        energy_spectrum(velocity, normalisation="kolsol"), data["ek_0"], rtol=1e-12, atol=1e-15 * data["ek_0"].max()
+    )
 
 
 def test_reynolds_stresses_of_known_fluctuations():

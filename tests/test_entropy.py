@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from closura.initial.burgers_plane import burgers_2d
-from closura.initial.burgers_profiles import BURGERS_1D, SINE_AMPLITUDE, accelerating_shock, burgers_1d, line_condition
-from closura.initial.initial import InitialCondition
-from closura.initial.random_burgers import RANDOM_BURGERS
+from closura.initial.burgers import (
+    BURGERS_1D,
+    RANDOM_BURGERS,
+    SINE_AMPLITUDE,
+    accelerating_shock,
+    burgers_1d,
+    burgers_2d,
+    line_condition,
+)
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.entropy import entropy_solution, plane_entropy_solution, shock_positions
 from closura.reproductions.bptts_references import FORMULA, IMPLICIT_REACH, published_reference
 

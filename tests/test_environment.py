@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import network, read
 
 from closura.closures import ActorCritic
 from closura.environment import Environment, EnvironmentState, Timestep
-from closura.io.published import load_published
+from closura.io.closures import load_closure
 from closura.problems import (
     AdvectionConfiguration,
     Beginning,
@@ -48,13 +49,13 @@ def step(environment: Environment, episode: EnvironmentState, action: jax.Array)
 def references(golden_folder: Path) -> list[dict[str, np.ndarray]]:
     files = sorted(golden_folder.glob("adv_*.npz"))
     assert files, f"no adv_*.npz in {golden_folder}"
-    return [dict(np.load(path)) for path in files]
+    return [read(path) for path in files]
 
 
 @pytest.fixture(scope="module")
 def policy(golden_folder: Path) -> ActorCritic:
     spec = advection(AdvectionConfiguration(), "test").spec
-    return load_published(golden_folder / "weights_advection_ep1499.npz", spec)
+    return load_closure(network(golden_folder, "advection"), spec)
 
 
 def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginning]:

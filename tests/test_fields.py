@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import golden_files, read
 
 from closura.initial import (
     VELOCITIES,
     ImageSampler,
-    PeriodicTrainVelocity,
     SyntheticImages,
+    TrainVelocity,
     VortexVelocity,
     load_images,
     make_velocity,
@@ -22,7 +23,7 @@ from closura.initial import (
     vortex_field,
 )
 
-DIGIT, GARMENT = "adv_mnist_train_0.npz", "adv_fashion_vortex_0.npz"
+ADVECTION = golden_files("closure-rl", "adv_*.npz")
 
 
 def many(sampler, n, seed=0):
@@ -31,19 +32,15 @@ def many(sampler, n, seed=0):
     return np.asarray(eqx.filter_jit(lambda draw, keys: jax.lax.map(draw, keys))(sampler, keys))
 
 
-@pytest.fixture(scope="module")
-def golden(golden_folder):
-    return {name: dict(np.load(golden_folder / name)) for name in (DIGIT, GARMENT)}
-
-
 @pytest.fixture
 def random_images():
     return np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
 
 
 class TestRotation:
-    def test_reference(self, golden):
-        arrays = golden[DIGIT]
+    @pytest.mark.parametrize("file", golden_files("closure-rl", "adv_mnist_*.npz"))
+    def test_reference(self, file):
+        arrays = read(file)
         image = jnp.asarray(arrays["raw_image"]).astype(jnp.float32) / jnp.float32(255)
         rotated = rotate_nearest(image, float(arrays["rotation_deg"]))
         # The same pixels must be picked; 1 / 255 may round in the last bit.
@@ -85,17 +82,18 @@ class TestResize:
 
 
 class TestImageSampler:
-    @pytest.mark.parametrize("name", [DIGIT, GARMENT])
-    def test_reference(self, golden, name):
-        arrays = golden[name]
+    @pytest.mark.parametrize("file", ADVECTION)
+    def test_reference(self, file):
+        arrays = read(file)
         degrees = float(arrays["rotation_deg"])
         raw = arrays["raw_image"]
-        sampler = ImageSampler(raw[None], (256, 256), rotate=False)
+        sampler = ImageSampler(raw[None], arrays["ic_fine"].shape, rotate=False)
         field = sampler.render(jnp.asarray(raw), None if np.isnan(degrees) else degrees)
         assert field.dtype == jnp.float32
         # float32 sums of four products: the reference agrees to a few units in the last place.
         np.testing.assert_allclose(field[0].T, arrays["ic_fine"], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(field[0, ::4, ::4].T, arrays["ic_coarse"], rtol=0, atol=1e-6)
+        ratio = int(arrays["subsample"])
+        np.testing.assert_allclose(field[0, ::ratio, ::ratio].T, arrays["ic_coarse"], rtol=0, atol=1e-6)
 
     def test_axes(self, random_images):
         sampler = ImageSampler(random_images, (56, 28), rotate=False)
@@ -146,28 +144,32 @@ def velocity_draws(name, published):
 
 
 class TestPublishedVelocities:
-    def test_train_reference(self, golden):
-        arrays = golden[DIGIT]
+    @pytest.mark.parametrize("file", golden_files("closure-rl", "adv_*_train_*.npz"))
+    def test_train_reference(self, file):
+        arrays = read(file)
         reference = np.stack([arrays["u_fine"].T, arrays["v_fine"].T])
         # The drawn modes first, then padding that does not count, as the sampler passes them.
-        wavenumbers = jnp.concatenate([jnp.asarray(arrays["vel_ks"]), jnp.asarray([1, 2])])
-        signs = jnp.concatenate([jnp.asarray(arrays["vel_signs"]), jnp.asarray([1, -1])])
+        drawn = len(arrays["vel_ks"])
+        wavenumbers, signs = (
+            jnp.concatenate([jnp.asarray(arrays[name]), jnp.asarray(padding[: 4 - drawn])])
+            for name, padding in (("vel_ks", [1, 2, 3]), ("vel_signs", [1, -1, 1]))
+        )
         for dtype, tolerance in ((jnp.float64, 1e-12), (jnp.float32, 1e-6)):  # 4 sines, each good to 2e-7
             field = train_field(
-                (256, 256),
+                reference.shape[1:],
                 wavenumbers,
                 signs,
                 translation=jnp.asarray(arrays["vel_translation"]),
-                active=jnp.asarray([1, 1, 0, 0]),
+                active=jnp.asarray([1, 1, 1, 1]) * (jnp.arange(4) < drawn),
                 endpoint=True,
                 dtype=dtype,
             )
             assert field.dtype == dtype
             np.testing.assert_allclose(field, reference, rtol=0, atol=tolerance)
 
-    @pytest.mark.parametrize("number", [0, 1])
-    def test_train2_reference(self, golden_folder, number):
-        arrays = np.load(golden_folder / f"burgers_train2_{number}.npz")
+    @pytest.mark.parametrize("file", golden_files("closure-rl", "burgers_train2_*.npz"))
+    def test_train2_reference(self, file):
+        arrays = read(file)
         field = train_field(
             arrays["u_fine_ic"].shape,
             jnp.asarray(arrays["vel_ks"]),
@@ -178,12 +180,13 @@ class TestPublishedVelocities:
         np.testing.assert_allclose(field[0].T, arrays["u_fine_ic"], rtol=0, atol=1e-12)
         np.testing.assert_allclose(field[1].T, arrays["v_fine_ic"], rtol=0, atol=1e-12)
 
-    def test_vortex_reference(self, golden):
-        arrays = golden[GARMENT]
+    @pytest.mark.parametrize("file", golden_files("closure-rl", "adv_*_vortex_*.npz"))
+    def test_vortex_reference(self, file):
+        arrays = read(file)
         reference = np.stack([arrays["u_fine"].T, arrays["v_fine"].T])
         amplitude = float(arrays["vel_signs"][0] * arrays["vel_amplitude"])
         for dtype in (jnp.float32, jnp.float64):  # the reference itself is float32
-            field = vortex_field((256, 256), amplitude, endpoint=True, dtype=dtype)
+            field = vortex_field(reference.shape[1:], amplitude, endpoint=True, dtype=dtype)
             assert field.dtype == dtype
             np.testing.assert_allclose(field, reference, rtol=0, atol=2e-7)
 
@@ -243,9 +246,9 @@ class TestOurVelocities:
         with pytest.raises(ValueError, match="unknown velocity 'shear'; valid: train, vortex, train2"):
             make_velocity("shear", (8, 8), published=False)
         with pytest.raises(ValueError, match=r"even positive wavenumbers; got \(2, 3\)"):
-            PeriodicTrainVelocity((8, 8), wavenumbers=(2, 3))
+            TrainVelocity((8, 8), wavenumbers=(2, 3))
         with pytest.raises(ValueError, match="fewest between 1 and 4, got 5"):
-            PeriodicTrainVelocity((8, 8), fewest=5)
+            TrainVelocity((8, 8), fewest=5)
 
 
 def statistics(fields):

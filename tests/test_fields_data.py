@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from closura.initial import DATASETS, ImageSampler, fetch, grey_values, load_images, read_idx
-from closura.initial import download as download_module
+from closura.io import download as download_module
 
 
 def idx_bytes(array: np.ndarray, code: int = 0x08) -> bytes:

@@ -24,7 +24,7 @@ from closura.trajectories import (
     open_flow,
     shared_trajectories,
 )
-from closura.trajectories.frame_samples import first_frame_name, same_simulation, sample
+from closura.trajectories.identity import first_frame_name, same_simulation, sample
 
 POINTS, FRAMES = 16, 60
 CHOSEN = FilterSettings(cutoff=3.0)

@@ -17,14 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import requests
 import safetensors.numpy
+from golden import network, read
 from safetensors import safe_open
 
 from closura.closures import build, compact
 from closura.core import ClosureSpec
 from closura.io import published as published_module
 from closura.io.closures import load_closure
-from closura.io.published import PUBLISHED, content_hash, fetch_published, load_published, read_arrays
+from closura.io.published import PUBLISHED, content_hash, fetch_published, read_arrays
 from closura.io.tensor_files import read_npz
 from closura.io.torch_files import TorchFileError, read_torch_file
 from closura.io.weights import WeightsError, load_weights, read_header, save_weights
@@ -100,9 +102,8 @@ def state_dictionary(
     return entries, storages
 
 
-def published_arrays(golden_folder: Path, name: str = "advection_ep1499") -> dict[str, np.ndarray]:
-    with np.load(golden_folder / f"weights_{name}.npz") as file:
-        return {key: file[key] for key in file.files}
+def published_arrays(golden_folder: Path) -> dict[str, np.ndarray]:
+    return read(network(golden_folder, "advection"))
 
 
 def same_weights(a: Any, b: Any) -> bool:
@@ -121,8 +122,7 @@ def test_torch_file_with_aliases(golden_folder: Path, tmp_path: Path, torch_name
     assert len(entries) == 56
     path = write_torch_file(tmp_path / "policy_ep1499.pt", entries, storages)
     assert content_hash(read_arrays(path)) == PUBLISHED["closure-rl-advection"].content
-    expected = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
-    assert same_weights(load_published(path, ADVECTION), expected)
+    expected = load_closure(network(golden_folder, "advection"), ADVECTION)
     assert same_weights(load_closure(path, ADVECTION), expected)
 
 
@@ -150,7 +150,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path, function: Any) 
     marker = tmp_path / "executed"
     path = write_torch_file(tmp_path / "x.pt", {"weight": Stub(function, f"touch {marker}")}, {})
     with pytest.raises(WeightsError, match=r"wants to use .*\."):
-        load_published(path, ADVECTION)
+        load_closure(path, ADVECTION)
     assert not marker.exists()
 
 
@@ -160,24 +160,24 @@ def test_other_torch_files(tmp_path: Path, golden_folder: Path, torch_names: typ
     assert len(arrays) == 14
     write_torch_file(path, *state_dictionary(arrays, torch_names))
     with pytest.raises(WeightsError, match="without its critic"):
-        load_published(path, ADVECTION)
+        load_closure(path, ADVECTION)
     path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2))  # how files before PyTorch 1.6 begin
     with pytest.raises(WeightsError, match="zip format"):
-        load_published(path, ADVECTION)
+        load_closure(path, ADVECTION)
     write_torch_file(path, {"epoch": 3}, {})
     with pytest.raises(WeightsError, match="dictionary of tensors"):
-        load_published(path, ADVECTION)
+        load_closure(path, ADVECTION)
     entries, storages = state_dictionary(arrays, torch_names)
     storages.pop("3")
     write_torch_file(path, entries, storages)
     with pytest.raises(WeightsError, match="damaged"):
-        load_published(path, ADVECTION)
+        load_closure(path, ADVECTION)
 
 
 def test_published_weights_that_do_not_fit(golden_folder: Path, tmp_path: Path) -> None:
-    burgers = golden_folder / "weights_burgers_ep1999.npz"
+    burgers = network(golden_folder, "burgers")
     with pytest.raises(WeightsError) as caught:
-        load_published(burgers, ADVECTION)
+        load_closure(burgers, ADVECTION)
     # Observed channels 3 against 2, actions 1 against 2: both are named with both shapes.
     for text in ("(3, 3, 3, 64), got (3, 3, 2, 64)", "(3, 3, 64, 1), got (3, 3, 64, 2)"):
         assert text in str(caught.value)
@@ -186,13 +186,13 @@ def test_published_weights_that_do_not_fit(golden_folder: Path, tmp_path: Path) 
     arrays["actor.extra.weight"] = np.zeros(3, np.float32)
     np.savez(tmp_path / "x.npz", allow_pickle=False, **arrays)
     with pytest.raises(WeightsError, match=r"missing closure.backbone.layers\[2\].bias.*unexpected actor.extra.weight"):
-        load_published(tmp_path / "x.npz", ADVECTION)
+        load_closure(tmp_path / "x.npz", ADVECTION)
     damaged = tmp_path / "damaged.npz"
     damaged.write_bytes(burgers.read_bytes()[:20_000])
     with pytest.raises(WeightsError, match="damaged"):
-        load_published(damaged, BURGERS)
+        load_closure(damaged, BURGERS)
     with pytest.raises(FileNotFoundError, match=r"nowhere\.npz"):
-        load_published(tmp_path / "nowhere.npz", BURGERS)
+        load_closure(tmp_path / "nowhere.npz", BURGERS)
 
 
 @pytest.mark.parametrize(
@@ -274,18 +274,18 @@ def test_fetching_published_weights(
     arrays = published_arrays(golden_folder)
     downloads = []
 
-    def download(url: str, folder: Path) -> Path:
-        downloads.append(url)
+    def download(file: str, checksum: None, *, mirrors: list[str], folder: Path, otherwise: str) -> Path:
+        downloads.append(mirrors[0] + file)
         return write_torch_file(folder / "policy_ep1499.pt", *state_dictionary(arrays, torch_names))
 
-    monkeypatch.setattr(published_module, "_download", download)
+    monkeypatch.setattr(published_module, "download_file", download)
     path = fetch_published("closure-rl-advection", cache=tmp_path)
     assert fetch_published("closure-rl-advection", cache=tmp_path) == path
     assert len(downloads) == 1
     assert ":" not in downloads[0].removeprefix("https:")  # percent-encoded
     assert "eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95" in downloads[0]
-    expected = load_published(golden_folder / "weights_advection_ep1499.npz", ADVECTION)
-    assert same_weights(load_published(path, ADVECTION), expected)
+    expected = load_closure(network(golden_folder, "advection"), ADVECTION)
+    assert same_weights(load_closure(path, ADVECTION), expected)
     notice = next(path.parent.glob("*LICENSE*")).read_text()
     assert "Copyright (c) 2025 Closure-RL authors" in notice
     path.unlink()
@@ -298,22 +298,20 @@ def test_fetching_published_weights(
 
 
 def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import pooch
-
     def unreachable(*_: Any, **__: Any) -> None:
-        raise ConnectionError("no route to host")
+        raise requests.exceptions.ConnectionError("no route to host")
 
-    monkeypatch.setattr(pooch, "retrieve", unreachable)
-    with pytest.raises(OSError, match=r"cannot download https://.*no route to host"):
+    monkeypatch.setattr("pooch.Pooch.fetch", unreachable)
+    with pytest.raises(OSError, match=r"could not download .*https://.*no route to host.*--closure FILE"):
         fetch_published("closure-rl-advection", cache=tmp_path)
 
 
 def test_published_network_keeps_the_action_unscaled(golden_folder: Path) -> None:
     """A problem's scale is for networks that start from "no closure", not for published weights."""
-    path = golden_folder / "weights_advection_ep1499.npz"
+    path = network(golden_folder, "advection")
     x = jax.random.uniform(jax.random.key(0), (3, 8, 8), jnp.float32)
     other = ClosureSpec(ADVECTION.observation, ADVECTION.action, ADVECTION.boundary, scale=1.0)
-    np.testing.assert_array_equal(load_published(path, ADVECTION)(x), load_published(path, other)(x))
+    np.testing.assert_array_equal(load_closure(path, ADVECTION)(x), load_closure(path, other)(x))
 
 
 def test_a_bad_download_is_not_kept(
@@ -323,13 +321,13 @@ def test_a_bad_download_is_not_kept(
     arrays = published_arrays(golden_folder)
     answers: list[bytes] = []
 
-    def retrieve(url: str, known_hash: None, fname: str, path: Path, progressbar: bool) -> str:
-        file = Path(path) / fname
+    def fetch(source: Any, name: str, downloader: Any) -> str:
+        file = Path(source.path) / name
         if not file.exists():  # as pooch does it where no hash is known
             file.write_bytes(answers.pop(0))
         return str(file)
 
-    monkeypatch.setattr("pooch.retrieve", retrieve)
+    monkeypatch.setattr("pooch.Pooch.fetch", fetch)
     good = write_torch_file(tmp_path / "good.pt", *state_dictionary(arrays, torch_names)).read_bytes()
     other = {**arrays, "actor.last_layer.bias": arrays["actor.last_layer.bias"] + np.float32(1)}
     changed = write_torch_file(tmp_path / "other.pt", *state_dictionary(other, torch_names)).read_bytes()

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import network
 from jaxtyping import Array
 
 from closura.cli import main
@@ -437,7 +438,7 @@ def test_published_network_on_one_family(golden_folder: Path, data_folder: Path)
     """Eight rollouts instead of 50: spreads of 0.03 and 0.01 leave 0.01 and 0.004 to the means."""
     configuration = advection.published(AdvectionConfiguration(images="mnist", velocity="vortex", ratio=8))
     problem = advection(configuration, "test", data_dir=data_folder)
-    closure = load_closure(golden_folder / "weights_advection_ep1499.npz", problem.spec)
+    closure = load_closure(network(golden_folder, "advection"), problem.spec)
     study = interpret(problem, closure, simulations=8, key=jax.random.key(0))
     found = {row["formula"]: row for row in study.numbers()["correlations"]}
     notebook, theory = PUBLISHED["mnist", "vortex"]
@@ -458,7 +459,7 @@ def test_table_6_is_reproduced(golden_folder: Path, data_folder: Path, tmp_path:
     file = tmp_path / "interpretation.json"
     command = [
         sys.executable, str(ROOT / "benchmarks" / "interpretation.py"), "--data-dir", str(data_folder),
-        "--weights", str(golden_folder / "weights_advection_ep1499.npz"), "--json", str(file), "--simulations", "50",
+        "--weights", str(network(golden_folder, "advection")), "--json", str(file), "--simulations", "50",
     ]  # fmt: skip
     subprocess.run(command, check=True)
     families = json.loads(file.read_text())["families"]

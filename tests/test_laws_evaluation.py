@@ -11,7 +11,7 @@ import pytest
 from law_results import named, value
 
 from closura.core import Results
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.metrics.comparison import paired_ratio
 from closura.metrics.statistics import geometric_mean, observed_order
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition, with_boundary

@@ -10,7 +10,7 @@ import pytest
 from law_results import value
 
 from closura.environment import Environment
-from closura.io.published_weno import load_weno_agent
+from closura.io.closures import load_closure
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.methods import classical, learned
@@ -45,7 +45,7 @@ def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: 
         euler_1d.published(Euler1DConfiguration(scheme=f"weno{2 * r - 1}-js")), components="separate"
     )
     problem = conservation_law(configuration)
-    agent = load_weno_agent(agents / f"agent_r{r}_64x64.npz", problem.spec)
+    agent = load_closure(agents / f"agent_r{r}_64x64.npz", problem.spec)
     environment = Environment(problem)
 
     def step(episode, _):

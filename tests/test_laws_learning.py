@@ -18,9 +18,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from closura.cli import main
 from closura.closures.weights import WeightsClosure
 from closura.environment import Environment
-from closura.initial.burgers_profiles import burgers_1d
-from closura.initial.gas_profiles import euler_1d
-from closura.initial.initial import ENDS
+from closura.initial.burgers import burgers_1d
+from closura.initial.condition import ENDS
+from closura.initial.gas import euler_1d
 from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration, averaged
 from closura.numerics.weno import interface_value, smoothness
 from closura.numerics.weno_tables import candidates, smoothness_forms

@@ -9,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import network
 
 from closura.closures import build
 from closura.environment import Environment
-from closura.io.published import convert, load_published
+from closura.io.published import convert, load_closure
 from closura.learners import (
     A2C,
     BPTTS,
@@ -77,7 +78,7 @@ def test_ppo_reproduces_a_published_update(golden_folder: Path) -> None:
     data = dict(np.load(golden_folder / "ppo_update.npz"))
     paper = train_preset("paper").learning
     spec = advection(AdvectionConfiguration(cells=16), "train").spec
-    policy = load_published(golden_folder / "weights_advection_ep1499.npz", spec)
+    policy = load_closure(network(golden_folder, "advection"), spec)
 
     def field(name: str) -> jax.Array:
         return jnp.asarray(np.moveaxis(data[name], -1, -2), jnp.float32)

@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden import network
 
 from closura.initial import TRAIN2_SETS, train_field
-from closura.io.published import load_published
+from closura.io.closures import load_closure
 from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
 from closura.simulation.evaluate import rollout
 
@@ -65,7 +66,7 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 def test_published_curves(golden_folder: Path) -> None:
     """Medians over all 72 fields, weighted as they are drawn, within 20 % of the published ones at each step."""
     problem = burgers(burgers.published(BurgersConfiguration()), "test")
-    policy = load_published(golden_folder / "weights_burgers_ep1999.npz", problem.spec)
+    policy = load_closure(network(golden_folder, "burgers"), problem.spec)
     fields, groups, weights = all_fields()
     assert len(fields) == 72
     assert weights.sum() == pytest.approx(1)

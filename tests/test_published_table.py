@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from golden import network
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,7 +20,7 @@ def test_table_1_is_reproduced(golden_folder: Path, data_folder: Path, tmp_path:
     file = tmp_path / "table1.json"
     command = [
         sys.executable, str(ROOT / "benchmarks" / "table1.py"), "--data-dir", str(data_folder), "--json", str(file),
-        "--weights", str(golden_folder / "weights_advection_ep1499.npz"),
+        "--weights", str(network(golden_folder, "advection")),
     ]  # fmt: skip
     subprocess.run(command, check=True)
     sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -34,9 +34,8 @@ from closura.trajectories import (
     schema,
 )
 from closura.trajectories.configuration import PUBLISHED_OFFSETS
+from closura.trajectories.generate import Simulation, largest_stable
 from closura.trajectories.resumption import STATE, GenerationState
-from closura.trajectories.simulate import Simulation
-from closura.trajectories.stability import largest_stable
 from closura.trajectories.statistics import energy_and_dissipation
 from closura.trajectories.store import check_free
 

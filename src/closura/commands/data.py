@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,7 +26,7 @@ from closura.trajectories import (
 from closura.trajectories.checks import shown
 from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
-from closura.trajectories.statistics import Moments, moments_of_trajectories, pooled
+from closura.trajectories.statistics import Moments, moments_of_trajectories
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ def run_show(arguments: Sequence[str]) -> None:
 
 def _say_what_there_is(data: FlowData, seconds: str) -> None:
     with console.status("reading it back"):
-        every = list(moments_of_trajectories(data))
-    u, v = pooled([each[1] for each in every]), pooled([each[2] for each in every])
+        _, u, v = (reduce(add, each) for each in zip(*moments_of_trajectories(data), strict=True))
 
     def words(name: str, m: Moments) -> str:
         return f"{name}: mean {_short(m.mean)} std {_short(m.std)} max {_short(max(m.maximum, -m.minimum))}"

@@ -31,7 +31,7 @@ from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.seeds import key_of
 from closura.settings import Count, Positive, Seed, Settings
-from closura.simulation.storage import check_replaceable
+from closura.simulation.saved import check_replaceable, configuration_of
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
 
 def _saved_problem(path: str, name: str) -> Any:
     try:
-        values = load_simulations(path).configuration["problem"]
+        values = configuration_of(load_simulations(path))["problem"]
         return family(name).settings(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not say which {name} problem it belongs to: {error}") from error

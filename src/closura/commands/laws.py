@@ -12,7 +12,7 @@ from closura.commands.console import console
 from closura.commands.options import Repeated, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
-from closura.initial.initial import End
+from closura.initial.condition import End
 from closura.numerics.integrators import INTEGRATORS
 from closura.numerics.weno import WENO_SCHEMES
 from closura.problems.laws.catalogue import LAW_PROBLEMS, LawProblem, find_condition

@@ -9,7 +9,7 @@ from closura.reporting.table import print_tables as print_tables
 from closura.reporting.tables import write_json as write_json
 from closura.simulation.evaluate import evaluate as evaluate
 from closura.simulation.evaluate import rollout as rollout
+from closura.simulation.saved import load_simulations as load_simulations
 from closura.simulation.saved import load_store as load_store
+from closura.simulation.saved import save_simulations as save_simulations
 from closura.simulation.saved import saver as saver
-from closura.simulation.storage import load_simulations as load_simulations
-from closura.simulation.storage import save_simulations as save_simulations

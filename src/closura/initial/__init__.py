@@ -18,9 +18,7 @@ from closura.initial.images import rotate_nearest as rotate_nearest
 from closura.initial.synthetic import SyntheticImages as SyntheticImages
 from closura.initial.velocities import TRAIN2_SETS as TRAIN2_SETS
 from closura.initial.velocities import VELOCITIES as VELOCITIES
-from closura.initial.velocities import PeriodicTrainVelocity as PeriodicTrainVelocity
-from closura.initial.velocities import PublishedTrain2Velocity as PublishedTrain2Velocity
-from closura.initial.velocities import PublishedTrainVelocity as PublishedTrainVelocity
+from closura.initial.velocities import TrainVelocity as TrainVelocity
 from closura.initial.velocities import VelocitySampler as VelocitySampler
 from closura.initial.velocities import VortexVelocity as VortexVelocity
 from closura.initial.velocities import make_velocity as make_velocity

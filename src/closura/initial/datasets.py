@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from closura.initial.download import download_file
 from closura.initial.idx import idx_shape, read_idx
 from closura.initial.images import grey_values
+from closura.io.download import cache_folder, download_file
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -148,8 +148,12 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     """
     dataset = find_dataset(name)
     folder = (Path(cache) if cache is not None else cache_folder()) / name
+    otherwise = (
+        f"put it into {folder}, or into a folder {name}/ anywhere and name the folder above it with --data-dir or the "
+        "environment variable CLOSURA_DATA"
+    )
     for file, md5 in dataset.checksums.items():
-        download_file(file, f"md5:{md5}", mirrors=dataset.mirrors, folder=folder)
+        download_file(file, f"md5:{md5}", mirrors=dataset.mirrors, folder=folder, otherwise=otherwise)
     return folder
 
 
@@ -205,13 +209,6 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
     images = grey_values(read_idx(file), str(file))[first:stop]
     which = f"images {first:,} to {stop - 1:,} ({stop - first:,} of {total:,}) of {file.name}"
     return ImageSet(images, f"{dataset.title} {split}: {which}")
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``CLOSURA_CACHE``, else the user's cache folder."""
-    import pooch  # imports requests: slow, and only needed here
-
-    return Path(os.environ.get("CLOSURA_CACHE") or pooch.os_cache("closura"))
 
 
 def _find_files(dataset: Dataset, data_dir: str | Path | None) -> tuple[list[Path], list[str]]:

@@ -17,8 +17,8 @@ from functools import lru_cache, partial
 import numpy as np
 from jaxtyping import Float64
 
-from closura.initial.gas_profiles import EULER_1D, GasState, Profile, piecewise, riemann_sides, tube
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
+from closura.initial.gas import EULER_1D, GasState, Profile, piecewise, riemann_sides, tube
 
 _GAMMA = 1.4
 _LONGEST = 0.2  # end time of the published shock tubes

@@ -17,8 +17,7 @@ The paper states another ``train`` family: ``u = t_u + sum_k s_k cos(k x) sin(k 
 ``v = t_v - sum_k s_k sin(k x) cos(k y)``, k in 1..6, without pi and without ``1 / (n + 1)``. It reaches ``|u|
 = 5``, where the published time step breaks the CFL condition; the code's family made the published numbers.
 
-Ours (the default) are periodic, on grid points ``i / N``: ``PeriodicTrainVelocity``, and the vortex on these
-points.
+Ours (the default) are periodic, on grid points ``i / N``.
 """
 
 import equinox as eqx
@@ -122,77 +121,88 @@ def _signs(key: PRNGKeyArray, n: int) -> Float[Array, "n"]:
     return 2.0 * jax.random.bernoulli(key, shape=(n,)).astype(jnp.float32) - 1.0
 
 
-def _translation(key: PRNGKeyArray) -> Float[Array, "2"]:
-    return jax.random.uniform(key, (2,), jnp.float32, -1.0, 1.0)
-
-
 def _active(key: PRNGKeyArray, fewest: int) -> Float[Array, "mode"]:
     count = jax.random.randint(key, (), fewest, _MODES + 1, dtype=jnp.int32)
     return (jnp.arange(_MODES, dtype=jnp.int32) < count).astype(jnp.float32)
 
 
-def _distinct(key: PRNGKeyArray, wavenumbers: tuple[int, ...]) -> Float[Array, "mode"]:
-    return jax.random.permutation(key, jnp.asarray(wavenumbers, jnp.float32))[:_MODES]
+class TrainVelocity(eqx.Module):
+    """The ``train`` families: those of Closure-RL's code, not periodic, and periodic relatives on points ``i / N``.
 
-
-class PublishedTrainVelocity(eqx.Module):
-    """The ``train`` family of Closure-RL's code: not periodic, points including both ends.
-
-    Parameters
-    ----------
-    shape
-        Number of points of the (fine) grid along x and y.
-    dtype
-        Type of the field. The published code works in float64. Parameters are drawn in float32, so that one
-        key draws the same field in any type.
-    """
-
-    shape: tuple[int, int] = eqx.field(static=True)
-    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
-
-    def __call__(self, key: PRNGKeyArray) -> Velocity:
-        """Draw a field ``(2, nx, ny)``."""
-        key_count, key_wavenumbers, key_signs, key_translation = jax.random.split(key, 4)
-        return train_field(
-            self.shape,
-            _distinct(key_wavenumbers, (1, 2, 3, 4, 5)),
-            _signs(key_signs, _MODES),
-            translation=_translation(key_translation),
-            active=_active(key_count, 1),
-            endpoint=True,
-            dtype=self.dtype,
-        )
-
-
-class PublishedTrain2Velocity(eqx.Module):
-    """The ``train2`` family of Closure-RL's code: one of 72 fields, points including both ends.
+    The relatives have the same formula, number of modes and amplitudes, with two changes. Wavenumbers are even, which
+    makes every field periodic; {2, 4} keeps the published ``train`` family's steepness (mean k^2 is 10, there 11; the
+    shortest wavelength 2 / k is 1/2, there 2/5). Every mode has a random phase in x and y and its wavenumber is drawn
+    independently, so that a field hardly ever comes twice where 72 (``train2``) or a few hundred sets of modes
+    (``train``) would: held-out fields are new ones. The phase makes the sign superfluous.
 
     Parameters
     ----------
     shape
         Number of points of the (fine) grid along x and y.
+    wavenumbers
+        k to draw from; even ones where the field is periodic.
+    fewest
+        Least number of modes (the largest is 4): 1 for ``train``, 2 for ``train2``.
+    translate
+        Whether to add the constant ``(t_u, t_v) / (n + 1)``.
+    published
+        The published points ``i / (N - 1)``, distinct wavenumbers and random signs without phases.
     dtype
-        Type of the field. The published code works in float64.
+        Type of the field. The published code works in float64. Parameters are drawn in float32, so that one key draws
+        the same field in any type.
+
+    Raises
+    ------
+    ValueError
+        If a wavenumber of a periodic family is not even and positive, or ``fewest`` is not 1 to 4.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
+    wavenumbers: tuple[int, ...] = eqx.field(static=True, kw_only=True, default=(2, 4))
+    fewest: int = eqx.field(static=True, kw_only=True, default=1)
+    translate: bool = eqx.field(static=True, kw_only=True, default=True)
+    published: bool = eqx.field(static=True, kw_only=True, default=False)
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __check_init__(self) -> None:
+        odd = any(k <= 0 or k % 2 for k in self.wavenumbers)
+        if not self.wavenumbers or (odd and not self.published):
+            raise ValueError(f"periodic fields need even positive wavenumbers; got {self.wavenumbers}")
+        if not 1 <= self.fewest <= _MODES:
+            raise ValueError(f"expected fewest between 1 and {_MODES}, got {self.fewest}")
 
     def __call__(self, key: PRNGKeyArray) -> Velocity:
         """Draw a field ``(2, nx, ny)``."""
         return self.grouped(key)[0]
 
     def grouped(self, key: PRNGKeyArray) -> tuple[Velocity, Int[Array, ""]]:
-        """Draw a field, and the index in :data:`TRAIN2_SETS` of its set of wavenumbers."""
-        key_count, key_wavenumbers, key_signs = jax.random.split(key, 3)
-        wavenumbers, active = _distinct(key_wavenumbers, (2, 4, 6, 8)), _active(key_count, 2)
-        signs = _signs(key_signs, _MODES)
-        field = train_field(self.shape, wavenumbers, signs, active=active, endpoint=True, dtype=self.dtype)
+        """Draw a field, and the index in :data:`TRAIN2_SETS` of its set of wavenumbers (0 in other families)."""
+        for_count, for_wavenumbers, for_modes, *rest = jax.random.split(key, 4 if self.translate else 3)
+        choices, active = jnp.asarray(self.wavenumbers, jnp.float32), _active(for_count, self.fewest)
+        if self.published:
+            wavenumbers = jax.random.permutation(for_wavenumbers, choices)[:_MODES]
+            signs, phase = _signs(for_modes, _MODES), None
+        else:
+            drawn = jax.random.randint(for_wavenumbers, (_MODES,), 0, len(self.wavenumbers), dtype=jnp.int32)
+            wavenumbers, signs = choices[drawn], jnp.ones((_MODES,), jnp.float32)
+            phase = jax.random.uniform(for_modes, (_MODES, 2), jnp.float32)
+        translation = jax.random.uniform(rest[0], (2,), jnp.float32, -1.0, 1.0) if rest else (0.0, 0.0)
+        field = train_field(
+            self.shape, wavenumbers, signs, translation=translation, active=active, phase=phase,
+            endpoint=self.published, dtype=self.dtype,
+        )  # fmt: skip
         bits = jnp.sum(active * 2.0 ** (wavenumbers / 2 - 1)).astype(jnp.int32)
-        place = [0] * 16
-        for index, found in enumerate(TRAIN2_SETS):
-            place[sum(1 << (k // 2 - 1) for k in found)] = index
-        return field, jnp.asarray(place, jnp.int32)[bits]
+        known = jnp.asarray([sum(1 << (k // 2 - 1) for k in found) for found in TRAIN2_SETS], jnp.int32)
+        return field, jnp.argmax(known == bits).astype(jnp.int32)
+
+
+TRAIN2_SETS: tuple[tuple[int, ...], ...] = tuple(
+    sorted(
+        (tuple(k for k in (2, 4, 6, 8) if bits >> (k // 2 - 1) & 1) for bits in range(16) if bits.bit_count() >= 2),
+        key=lambda found: (len(found), found),
+    )
+)
+"""The sets of wavenumbers that ``train2`` draws: six pairs (1/18 each), four triples (1/12 each), all (1/3)."""
 
 
 class VortexVelocity(eqx.Module):
@@ -219,72 +229,7 @@ class VortexVelocity(eqx.Module):
         return vortex_field(self.shape, _signs(key_sign, 1)[0] * amplitude, endpoint=self.endpoint, dtype=self.dtype)
 
 
-class PeriodicTrainVelocity(eqx.Module):
-    """A periodic relative of the published ``train`` families, on points ``i / N``.
-
-    The same formula, number of modes and amplitudes, with two changes. Wavenumbers are even, which makes
-    every field periodic; the default {2, 4} keeps the published ``train`` family's steepness (mean k^2 is 10,
-    there 11; the shortest wavelength 2 / k is 1/2, there 2/5). Every mode has a random phase in x and y and
-    its wavenumber is drawn independently, so that a field hardly ever comes twice where 72 (``train2``) or a
-    few hundred sets of modes (``train``) would: held-out fields are new ones. The phase makes the sign
-    superfluous.
-
-    Parameters
-    ----------
-    shape
-        Number of points of the (fine) grid along x and y.
-    wavenumbers
-        Even k to draw from; (2, 4, 6, 8) for the relative of ``train2``.
-    fewest
-        Least number of modes (the largest is 4): 1 for ``train``, 2 for ``train2``.
-    translate
-        Whether to add the constant ``(t_u, t_v) / (n + 1)``.
-    dtype
-        Type of the field. Parameters are drawn in float32, so that one key draws the same field in any type.
-
-    Raises
-    ------
-    ValueError
-        If a wavenumber is not even and positive, or ``fewest`` is not 1 to 4.
-    """
-
-    shape: tuple[int, int] = eqx.field(static=True)
-    wavenumbers: tuple[int, ...] = eqx.field(static=True, kw_only=True, default=(2, 4))
-    fewest: int = eqx.field(static=True, kw_only=True, default=1)
-    translate: bool = eqx.field(static=True, kw_only=True, default=True)
-    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
-
-    def __check_init__(self) -> None:
-        if not self.wavenumbers or any(k <= 0 or k % 2 for k in self.wavenumbers):
-            raise ValueError(f"periodic fields need even positive wavenumbers; got {self.wavenumbers}")
-        if not 1 <= self.fewest <= _MODES:
-            raise ValueError(f"expected fewest between 1 and {_MODES}, got {self.fewest}")
-
-    def __call__(self, key: PRNGKeyArray) -> Velocity:
-        """Draw a field ``(2, nx, ny)``."""
-        key_count, key_wavenumbers, key_phase, key_translation = jax.random.split(key, 4)
-        choices = jnp.asarray(self.wavenumbers, jnp.float32)
-        return train_field(
-            self.shape,
-            choices[jax.random.randint(key_wavenumbers, (_MODES,), 0, len(self.wavenumbers), dtype=jnp.int32)],
-            jnp.ones((_MODES,), jnp.float32),
-            translation=_translation(key_translation) if self.translate else (0.0, 0.0),
-            active=_active(key_count, self.fewest),
-            phase=jax.random.uniform(key_phase, (_MODES, 2), jnp.float32),
-            dtype=self.dtype,
-        )
-
-
-TRAIN2_SETS: tuple[tuple[int, ...], ...] = tuple(
-    sorted(
-        (tuple(k for k in (2, 4, 6, 8) if bits >> (k // 2 - 1) & 1) for bits in range(16) if bits.bit_count() >= 2),
-        key=lambda found: (len(found), found),
-    )
-)
-"""The sets of wavenumbers that ``train2`` draws: six pairs (1/18 each), four triples (1/12 each), all (1/3)."""
-
-
-VelocitySampler = PublishedTrainVelocity | PublishedTrain2Velocity | VortexVelocity | PeriodicTrainVelocity
+VelocitySampler = TrainVelocity | VortexVelocity
 VELOCITIES: tuple[str, ...] = ("train", "vortex", "train2")
 
 
@@ -313,9 +258,10 @@ def make_velocity(
     if name == "vortex":
         return VortexVelocity(shape, endpoint=published, dtype=dtype)
     if name == "train":
-        return PublishedTrainVelocity(shape, dtype=dtype) if published else PeriodicTrainVelocity(shape, dtype=dtype)
+        wavenumbers = (1, 2, 3, 4, 5) if published else (2, 4)
+        return TrainVelocity(shape, wavenumbers=wavenumbers, published=published, dtype=dtype)
     if name == "train2":
-        if published:
-            return PublishedTrain2Velocity(shape, dtype=dtype)
-        return PeriodicTrainVelocity(shape, wavenumbers=(2, 4, 6, 8), fewest=2, translate=False, dtype=dtype)
+        return TrainVelocity(
+            shape, wavenumbers=(2, 4, 6, 8), fewest=2, translate=False, published=published, dtype=dtype
+        )
     raise ValueError(f"unknown velocity {name!r}; valid: {', '.join(VELOCITIES)}")

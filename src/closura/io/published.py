@@ -14,11 +14,11 @@ import numpy as np
 
 from closura.closures import ActorCritic, ircnn
 from closura.core import ClosureSpec
-from closura.initial.datasets import cache_folder
+from closura.io.download import cache_folder, download_file
 from closura.io.earlier import todays_names
 from closura.io.files import write_atomically
 from closura.io.tensor_files import check_numbers, read_npz
-from closura.io.torch_files import TorchFileError, read_torch_file
+from closura.io.torch_files import read_torch_file
 from closura.io.weights import WeightsError, fill
 
 NOTICE = """\
@@ -28,53 +28,31 @@ licence. Copyright (c) 2025 Closure-RL authors.
 
 
 class _Source(NamedTuple):
-    url: str
+    """Where a file is, and the hash of what it holds (:func:`content_hash`); its own is not known."""
+
+    folder: str
+    file: str
     content: str
 
 
 _REPOSITORY = "https://raw.githubusercontent.com/cselab/Closure-RL/88cb91d/weights/policy_launch_platform/"
 PUBLISHED = {
     "closure-rl-advection": _Source(
-        _REPOSITORY
-        + "mnist_train_ppo_IRCNN_eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95_growing_ep_len_maxed"
-        + "/policy_ep1499.pt",
+        _REPOSITORY + "mnist_train_ppo_IRCNN_eplen%3A4_seed%3A0_subsample%3A4_discount%3A0.95_growing_ep_len_maxed/",
+        "policy_ep1499.pt",
         "de6fd23e0c7dd7cd94ef883dd044d158257fd8e012504df7881b578e65677646",
     )
 }
-
-
-def load_published(path: str | Path, spec: ClosureSpec) -> ActorCritic:
-    """Load published weights from the authors' ``.pt`` files, or from an ``.npz`` with the same names.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, lacks the critic, or belongs to another problem; the message says what
-        differs.
-    FileNotFoundError
-        If there is no such file.
-    """
-    path = Path(path)
-    return convert(read_arrays(path), spec, str(path))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file under the names of its parameters, each once."""
     if not path.exists():
         raise FileNotFoundError(f"there are no weights at {path}")
-    if path.suffix == ".pt":
-        try:
-            arrays = read_torch_file(path)
-        except TorchFileError as error:
-            raise WeightsError(str(error)) from error
-    else:
-        try:
-            arrays = read_npz(path)
-        except (ValueError, OSError) as error:
-            raise WeightsError(str(error)) from error
     try:
+        arrays = read_torch_file(path) if path.suffix == ".pt" else read_npz(path)
         check_numbers(arrays, str(path))
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise WeightsError(str(error)) from error
     for name, array in arrays.items():
         twin = name.replace("critic.", "actor.", 1)
@@ -154,18 +132,20 @@ def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
         return path
     folder.mkdir(parents=True, exist_ok=True)
     # What an earlier call left would be taken for the download.
-    (folder / _file_of(source.url)).unlink(missing_ok=True)
-    downloaded = _download(source.url, folder)
+    (folder / source.file).unlink(missing_ok=True)
+    otherwise = "name it instead: closura evaluate advection --closure FILE.pt"
+    downloaded = download_file(source.file, None, mirrors=[source.folder], folder=folder, otherwise=otherwise)
+    url = source.folder + source.file
     try:
         arrays = read_arrays(downloaded)
         found = content_hash(arrays)
     except WeightsError as error:
-        raise WeightsError(f"{source.url} is not what was published: {error}; try again later") from error
+        raise WeightsError(f"{url} is not what was published: {error}; try again later") from error
     finally:
         downloaded.unlink(missing_ok=True)
     if found != source.content:
         raise WeightsError(
-            f"{source.url} is not what was published: expected content {source.content}, got {found}; try again later"
+            f"{url} is not what was published: expected content {source.content}, got {found}; try again later"
         )
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
@@ -180,21 +160,3 @@ def _holds(path: Path, content: str) -> bool:
         return content_hash(read_arrays(path)) == content
     except WeightsError:
         return False
-
-
-def _file_of(url: str) -> str:
-    return url.rsplit("/", 1)[1]
-
-
-def _download(url: str, folder: Path) -> Path:
-    import pooch
-
-    file = _file_of(url)
-    try:
-        # The file's own hash is not known beforehand; what it holds is checked instead.
-        return Path(pooch.retrieve(url, known_hash=None, fname=file, path=folder, progressbar=False))
-    except Exception as error:  # requests raises its own family of errors
-        raise OSError(
-            f"cannot download {url}: {type(error).__name__}: {error}. With the file from elsewhere, name it "
-            "instead: closura evaluate advection --closure FILE.pt"
-        ) from error

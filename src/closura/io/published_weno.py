@@ -10,14 +10,12 @@ Source: Way, Kapilavai, Fu and Yu (arXiv:2203.08937), weights in side branches o
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 
 import jax
 import numpy as np
 
 from closura.closures import WeightsClosure
 from closura.core import ClosureSpec
-from closura.io.published import read_arrays
 from closura.io.weights import WeightsError, fill
 
 _NAME = re.compile(r"[Wb]\d+")
@@ -77,16 +75,3 @@ def convert_weno_agent(arrays: Mapping[str, np.ndarray], spec: ClosureSpec, sour
     renamed |= {f"network.layers[{i}].bias": arrays[f"b{i}"] for i in range(count)}
     filled: WeightsClosure = fill(network, renamed, source)
     return filled
-
-
-def load_weno_agent(path: str | Path, spec: ClosureSpec) -> WeightsClosure:
-    """Load a published agent from its ``.npz``.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, or as :func:`convert_weno_agent`.
-    FileNotFoundError
-        If there is no such file.
-    """
-    return convert_weno_agent(read_arrays(Path(path)), spec, str(path))

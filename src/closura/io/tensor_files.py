@@ -51,10 +51,7 @@ def _check(path: str | Path, header: Mapping[str, str]) -> None:
 def read_header_text(path: str | Path) -> dict[str, str]:
     """The header of a file, as text; the whole file is checked.
 
-    Raises
-    ------
-    ValueError
-        If the file is no safetensors file, or damaged.
+    ValueError if the file is no safetensors file, or damaged.
     """
     try:
         with safe_open(str(path), framework="numpy") as file:
@@ -68,10 +65,7 @@ def read_header_text(path: str | Path) -> dict[str, str]:
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """All arrays of a file.
 
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or an array is none of numbers or holds one that is not finite.
+    ValueError if the file is damaged, or an array is none of numbers or holds one that is not finite.
     """
     try:
         arrays: dict[str, np.ndarray] = safetensors.numpy.load_file(str(path))
@@ -103,10 +97,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
 def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:
     """Refuse weights that cannot be weights.
 
-    Raises
-    ------
-    ValueError
-        If an array is none of numbers, or holds one that is not finite.
+    ValueError if an array is none of numbers, or holds one that is not finite.
     """
     for name, array in arrays.items():
         if array.dtype.kind not in "biufc" and not np.can_cast(array.dtype, np.float32):
@@ -120,13 +111,7 @@ def check_numbers(arrays: Mapping[str, np.ndarray], source: str) -> None:
 
 
 def version_of(header: Mapping[str, str], path: str | Path, latest: int) -> int:
-    """The version of a format that a header states.
-
-    Raises
-    ------
-    ValueError
-        If it is no number, or a later one than ``latest``.
-    """
+    """The version of a format that a header states (ValueError if it is no number, or a later one than ``latest``)."""
     text = header.get("version", "0")
     if not text.isdecimal():
         raise ValueError(f"{path}: its header has version {text!r}, expected a number up to {latest}; it is damaged")
@@ -138,10 +123,7 @@ def version_of(header: Mapping[str, str], path: str | Path, latest: int) -> int:
 def facts_of(header: Mapping[str, str], key: str, path: str | Path) -> dict[str, Any]:
     """An entry of a header that is a JSON object.
 
-    Raises
-    ------
-    ValueError
-        If it is missing, no JSON, or something else than an object.
+    ValueError if it is missing, no JSON, or something else than an object.
     """
     try:
         found = json.loads(header[key])

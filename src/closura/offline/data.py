@@ -14,7 +14,7 @@ from closura.offline.filters import FILTERS, Filter, SpectralCutoff, cutoff_by_e
 from closura.offline.spectra import mode_power
 from closura.settings import Natural, NotNegative, Positive, Range, Settings, Share
 from closura.trajectories.flow_data import FlowData, open_flow
-from closura.trajectories.frame_samples import NUMBERS
+from closura.trajectories.identity import NUMBERS
 from closura.trajectories.split import (
     Segment,
     Split,

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Key, Scalar
 
-from closura.initial.datasets import cache_folder
+from closura.io.download import cache_folder
 from closura.io.files import write_atomically
 from closura.io.locks import BEAT, FolderInUse, lock_of, locked
 from closura.io.tensor_files import read_npz

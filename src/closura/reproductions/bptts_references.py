@@ -15,7 +15,7 @@ from jaxtyping import Float64
 from scipy.optimize import brentq
 
 from closura.arrays import real_numbers
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.entropy import entropy_solution
 
 Points = Float64[np.ndarray, " point"]

@@ -1,5 +1,13 @@
-"""Simulations on disk: saving those of an evaluation, and starting another one from them."""
+"""Simulations on disk: labelled arrays (xarray) in chunks (zarr), one chunk per method and simulation.
 
+The dimension of the methods is called ``solver``: ``sel(method=...)`` means something else to xarray. A hash of every
+array and of the attributes is kept with them: zarr reads an absent chunk as zeros and decodes a cut or altered one
+without a word. What is hashed is the content as read, not the files: a copy with other chunks or another compression is
+the same.
+"""
+
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -7,12 +15,230 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
+import zarr
+from jaxtyping import Float, Int, Shaped
 
+from closura import __version__
+from closura.io.files import replaced_folder
+from closura.plain import plain
 from closura.problems import Problem, TruthStore, measure
-from closura.simulation.storage import Simulations, load_simulations, save_simulations
 
+FORMAT = "closura simulations"
+FORMAT_VERSION = 2
+"""Since version 2 hashes of all arrays are among the attributes; version 1, without them, is still read."""
+AXES = ("x", "y", "z")
+CONVENTIONS = (
+    "state(solver, simulation, step, component, x, y, z): the axis after component is x; point i of an axis "
+    "with n cells and length L sits at i L / n; all fields are on the coarse grid"
+)
+HASHES = "checksums"
 ALONE = "velocity"
 """What parameters that are a single array are called in the file: so far they are advection's velocity."""
+_AGAIN = "copy it again from where it came, or evaluate again with --save"
+
+
+def labelled_simulations(
+    problem: str,
+    methods: Mapping[str, Float[np.ndarray, "simulation step component *grid"]],
+    *,
+    truth: Float[np.ndarray, "simulation step component *grid"] | None = None,
+    steps: Int[np.ndarray, " step"],
+    time_step: float,
+    extent: tuple[float, ...],
+    parameters: Mapping[str, Shaped[np.ndarray, "simulation ..."]],
+    components: tuple[str, ...],
+    configuration: Mapping[str, Any],
+    title: str = "",
+) -> xr.Dataset:
+    """Fields of several methods in several simulations, with what is needed to read them.
+
+    Parameters
+    ----------
+    problem
+        Name of the problem.
+    methods
+        Fields of each method.
+    truth
+        The reference on the coarse grid, or None.
+    steps
+        Which coarse steps were kept.
+    time_step, extent
+        Coarse time step, and length of the domain along each axis; without dimension.
+    parameters
+        What differs between simulations (velocity, viscosity).
+    components
+        Names of the components.
+    configuration
+        How to make it again; anything that JSON knows.
+    title
+        A line for people.
+
+    Raises
+    ------
+    ValueError
+        If there is no method or sizes disagree.
+    """
+    axes = AXES[: len(extent)]
+    dims = ("simulation", "step", "component", *axes)
+    state = np.stack(list(methods.values()))
+    variables: dict[str, Any] = {"state": (("solver", *dims), state, {"units": "1"})}
+    if truth is not None:
+        variables["truth"] = (dims, truth, {"units": "1"})
+    for name, array in parameters.items():
+        own = tuple(f"{name}_axis_{number}" for number in range(1, array.ndim))
+        variables[f"parameter_{name}"] = (("simulation", *own), array)
+    coordinates: dict[str, Any] = {
+        "solver": np.asarray(list(methods), np.str_),
+        "component": np.asarray(components, np.str_),
+        "step": ("step", np.asarray(steps), {"long_name": "coarse step"}),
+        "time": ("step", np.asarray(steps, np.float64) * time_step, {"units": "1"}),
+    }
+    for axis, length, size in zip(axes, extent, state.shape[4:], strict=True):
+        coordinates[axis] = (axis, np.arange(size, dtype=np.float64) * (length / size), {"units": "1"})
+    attributes = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "closura_version": __version__,
+        "conventions": CONVENTIONS,
+        "title": title,
+        "problem": problem,
+        "time_step": float(time_step),
+        "extent": json.dumps(list(extent)),
+        "configuration": json.dumps(plain(configuration), allow_nan=False),
+        "length_unit": "1",
+        "time_unit": "1",
+        "field_unit": "1",
+    }
+    return xr.Dataset(variables, coordinates, attributes)
+
+
+def save_simulations(path: str | Path, simulations: xr.Dataset, *, overwrite: bool = False) -> Path:
+    """Write :func:`labelled_simulations` as a zarr folder, which xarray and other tools can read.
+
+    Written beside ``path`` first and renamed at the end, so an interrupted call leaves nothing half-written
+    under the name. With ``overwrite`` an existing folder of simulations is replaced, never anything else.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there and ``overwrite`` is false, or it is not a folder of simulations.
+    """
+    path = Path(path)
+    check_replaceable(path, overwrite=overwrite)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # NaN in a field is a value, not a gap to be filled.
+    encoding: dict[Any, dict[str, Any]] = {
+        name: {"_FillValue": None} if array.dtype.kind == "f" else {} for name, array in simulations.variables.items()
+    }
+    for name, array in simulations.variables.items():
+        if array.ndim > 1:
+            single = ("solver", "simulation")
+            encoding[name]["chunks"] = tuple(1 if dim in single else size for dim, size in array.sizes.items())
+    whole = simulations.assign_attrs({HASHES: json.dumps(_content(simulations))})
+    with replaced_folder(path) as temporary:
+        # Format 2: fixed-length text and consolidated metadata are part of it, not extensions.
+        whole.to_zarr(temporary, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
+    return path
+
+
+def check_replaceable(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse what :func:`save_simulations` would refuse to replace (FileExistsError), before there is anything to save.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there and ``overwrite`` is false, or it is not a folder of simulations.
+    """
+    path = Path(path)
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
+    try:
+        open_simulations(path).close()
+    except (ValueError, FileNotFoundError) as error:
+        raise FileExistsError(f"{path} exists and is not a folder of simulations: {error}") from error
+
+
+def open_simulations(path: str | Path) -> xr.Dataset:
+    """The folder as an xarray dataset whose arrays are read when they are used; close it afterwards.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    ValueError
+        If it is not a folder of simulations, or one of another version.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"no simulations at {path}")
+    if not any((path / name).is_file() for name in (".zattrs", ".zmetadata", "zarr.json")):
+        raise ValueError(f"{path} is no folder written by save_simulations: it has no zarr attributes")
+    together = (path / ".zmetadata").is_file()
+    try:
+        _check_lengths(path)
+        # Steps and times stay numbers: "1" or "s" are units here, not calendars.
+        dataset = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=together, decode_times=False)
+    except Exception as error:  # a damaged description of an array can raise anything
+        raise _damaged(path, error) from error
+    if dataset.attrs.get("format") != FORMAT:
+        dataset.close()
+        raise ValueError(f"{path} is zarr, but not written by save_simulations (no format {FORMAT!r})")
+    found = dataset.attrs.get("format_version")
+    if found not in (1, FORMAT_VERSION):
+        writer = dataset.attrs.get("closura_version", "unknown")
+        dataset.close()
+        raise ValueError(
+            f"{path} has format version {found}, written by closura {writer}; this closura reads versions up to "
+            f"{FORMAT_VERSION}: install the closura that wrote it"
+        )
+    return dataset
+
+
+def load_simulations(path: str | Path) -> xr.Dataset:
+    """Read back all that :func:`save_simulations` wrote, into memory.
+
+    Every array and attribute is held to the hash that was recorded with it. A copy by xarray, with other chunks or
+    in another format of zarr, is the same; a part of one is refused. Folders of version 1 have no hashes: of them
+    chunks that are absent or cut are refused, and what cannot be decoded.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    ValueError
+        If it is not a folder of simulations, one of another version, or what is read is not what was written: an
+        array or a chunk is missing, cut or altered. The message names the folder and the array.
+    """
+    path = Path(path)
+    with open_simulations(path) as dataset:
+        missing = [name for name in ("state", "solver", "step", "component") if name not in dataset.variables]
+        if missing:
+            raise ValueError(f"{path} lacks {', '.join(missing)}: the folder is damaged, write it again")
+        for name, array in dataset.variables.items():
+            try:
+                array.load()
+            except Exception as error:  # a damaged chunk can raise anything
+                raise _damaged(path, error, f" in {name}") from error
+        try:
+            if dataset.attrs["format_version"] < 2:
+                _check_absent(path)
+            else:
+                _check_whole(path, dataset)
+            for name in ("extent", "configuration"):
+                json.loads(dataset.attrs[name])
+            float(dataset.attrs["time_step"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise _damaged(path, error) from error
+    return dataset
+
+
+def configuration_of(simulations: xr.Dataset) -> dict[str, Any]:
+    """How saved simulations were made."""
+    found: dict[str, Any] = json.loads(simulations.attrs["configuration"])
+    return found
 
 
 def saver(
@@ -24,13 +250,13 @@ def saver(
     """
 
     def save(store: TruthStore, fields: dict[str, np.ndarray]) -> None:
-        simulations = Simulations(
-            problem=problem.name,
-            methods={name: np.asarray(field) for name, field in fields.items()},
+        simulations = labelled_simulations(
+            problem.name,
+            {name: np.asarray(field) for name, field in fields.items()},
+            truth=np.asarray(store.truth),
             steps=np.arange(store.steps + 1),
             time_step=problem.time_step,
             extent=problem.grid.extent,
-            truth=np.asarray(store.truth),
             parameters={name: np.asarray(leaf) for name, leaf in _named(store.parameters).items()},
             components=problem.components,
             title=f"{problem.name}: {', '.join(fields)}",
@@ -42,55 +268,50 @@ def saver(
 
 
 def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str, str]]:
-    """Beginnings and truth of saved simulations, for other methods to start from, and their description.
+    """Initial states and references of saved simulations, for other methods to start from, and their description.
 
     Raises
     ------
     ValueError
         If the file holds another problem, another grid, components or time step, not every step, or not the
         parameters of the problem's simulations; if an initial state, a parameter or the truth is not finite; or if
-        what is read is not what was written (:func:`closura.evaluation.load_simulations`).
+        what is read is not what was written (:func:`load_simulations`).
     """
     found = load_simulations(path)
-    state = next(iter(found.methods.values()))[:, 0]
+    state = found["state"].isel(solver=0, step=0).values
     expected: dict[str, tuple[Any, Any]] = {
-        "problem": (problem.name, found.problem),
+        "problem": (problem.name, found.attrs.get("problem")),
         "grid": (problem.grid.shape, state.shape[2:]),
-        "components": (problem.components, found.components),
-        "time step": (round(problem.time_step, 12), round(found.time_step, 12)),
-        "steps": (list(range(len(found.steps))), [int(s) for s in found.steps]),
+        "components": (problem.components, tuple(str(name) for name in found["component"].values)),
+        "time step": (round(problem.time_step, 12), round(float(found.attrs["time_step"]), 12)),
+        "steps": (list(range(found.sizes["step"])), [int(s) for s in found["step"].values]),
     }
     wrong = [f"{name}: expected {want}, got {got}" for name, (want, got) in expected.items() if want != got]
     begins = jax.eval_shape(lambda key: problem.begin(key=key), jax.random.key(0))
     needed = _named(begins.parameters)
-    missing = [] if found.truth is not None else ["no truth"]
-    missing += [f"no {name}" for name in needed if name not in found.parameters]
-    if wrong or missing or found.truth is None:
-        raise ValueError(f"cannot start from {path}: {'; '.join([*wrong, *missing])}")
-    held = {"the initial state": state, "the truth": found.truth}
-    held |= {f"the parameter {name}": found.parameters[name] for name in needed}
+    wrong += [] if "truth" in found else ["no truth"]
+    wrong += [f"no {name}" for name in needed if f"parameter_{name}" not in found]
+    if wrong:
+        raise ValueError(f"cannot start from {path}: {'; '.join(wrong)}")
+    held = {"the initial state": state, "the truth": found["truth"].values}
+    held |= {f"the parameter {name}": found[f"parameter_{name}"].values for name in needed}
     for name, array in held.items():
-        lost = _not_finite(array)
+        lost = [index for index, each in enumerate(array) if not np.isfinite(each).all()]
         if lost:
             raise ValueError(
                 f"cannot start from {path}: {name} is not finite in {len(lost)} of {len(state)} simulations (first "
                 f"{lost[0]}, counted from 0), and no method can be judged from there; save others"
             )
     dtype = begins.state.dtype
-    leaves = [jnp.asarray(found.parameters[name], leaf.dtype) for name, leaf in needed.items()]
+    leaves = [jnp.asarray(held[f"the parameter {name}"], leaf.dtype) for name, leaf in needed.items()]
     begun = jnp.asarray(state, dtype)
     store = TruthStore(
         begun,
         jax.tree.unflatten(jax.tree.structure(begins.parameters), leaves),
-        jnp.asarray(found.truth, dtype),
+        jnp.asarray(held["the truth"], dtype),
         jax.vmap(lambda state: measure(problem.quantities, state))(begun),
     )
-    return store, {**found.configuration.get("description", {}), "start": f"saved simulations, {Path(path).name}"}
-
-
-def _not_finite(array: np.ndarray) -> list[int]:
-    """The simulations that hold a number that is not finite."""
-    return [index for index, each in enumerate(array) if not np.isfinite(each).all()]
+    return store, {**configuration_of(found).get("description", {}), "start": f"saved simulations, {Path(path).name}"}
 
 
 def _named(parameters: Any) -> dict[str, Any]:
@@ -102,3 +323,75 @@ def _named(parameters: Any) -> dict[str, Any]:
 def _name(path: tuple[Any, ...]) -> str:
     words = [str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path]
     return "_".join(words) or ALONE
+
+
+def _damaged(path: Path, error: Exception, where: str = "") -> ValueError:
+    """The error with the path in its message."""
+    if isinstance(error, ValueError) and str(path) in str(error):
+        return error
+    return ValueError(f"{path} is damaged{where}: {type(error).__name__}: {error}")
+
+
+def _content(dataset: xr.Dataset) -> dict[str, Any]:
+    """Sizes of all axes, SHA-256 of the attributes and of each array."""
+    rest: dict[str, Any] = {str(key): value for key, value in dataset.attrs.items() if key != HASHES}
+    text = json.dumps(rest, sort_keys=True, default=lambda value: value.tolist())
+    return {
+        "sizes": {str(dim): size for dim, size in dataset.sizes.items()},
+        "attributes": hashlib.sha256(text.encode()).hexdigest(),
+        "arrays": {str(name): _hash(array) for name, array in dataset.variables.items()},
+    }
+
+
+def _check_whole(path: Path, dataset: xr.Dataset) -> None:
+    """Hold simulations that are read to what was recorded when they were written."""
+    recorded = json.loads(dataset.attrs[HASHES])
+    found = _content(dataset)
+    missing = [name for name in recorded["arrays"] if name not in found["arrays"]]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}: it is damaged or was cut; {_AGAIN}")
+    sizes = {dim: (found["sizes"].get(dim, 0), size) for dim, size in recorded["sizes"].items()}
+    cut = ", ".join(f"{dim} {got} of {size}" for dim, (got, size) in sizes.items() if got != size)
+    if cut:
+        raise ValueError(f"{path} holds a part of what was written ({cut}): use the whole folder")
+    if found["attributes"] != recorded["attributes"]:
+        raise ValueError(f"{path}: its attributes are not those that were written; {_AGAIN}")
+    for name, digest in recorded["arrays"].items():
+        if found["arrays"][name] != digest:
+            raise ValueError(f"{path}: {name} is not what was written (a chunk is missing or altered); {_AGAIN}")
+
+
+def _check_lengths(path: Path) -> None:
+    """Hold each chunk of Blosc to the length that bytes 12 to 15 of it say."""
+    for name, array in zarr.open_group(path, mode="r").arrays():
+        if array.metadata.zarr_format == 2 and [getattr(c, "codec_id", "") for c in array.compressors] == ["blosc"]:
+            for chunk in sorted(path.joinpath(name).rglob("[0-9]*")):
+                if not chunk.is_file():
+                    continue
+                with chunk.open("rb") as file:
+                    head = file.read(16)
+                if len(head) < 16 or chunk.stat().st_size != int.from_bytes(head[12:], "little"):
+                    raise ValueError(f"{path}: chunk {chunk.relative_to(path)} is cut or damaged; {_AGAIN}")
+
+
+def _check_absent(path: Path) -> None:
+    """Refuse simulations without hashes of which a chunk is absent: it would be read as zeros."""
+    for name, array in zarr.open_group(path, mode="r").arrays():
+        absent = array.nchunks - array.nchunks_initialized
+        if absent:
+            raise ValueError(
+                f"{path}: {absent} of {array.nchunks} chunks of {name} are absent: lost, or nothing but zeros, which "
+                f"cannot be told apart in a folder of an earlier closura; {_AGAIN}"
+            )
+
+
+def _hash(variable: xr.Variable) -> str:
+    """SHA-256 of names of axes, type, shape and content."""
+    values = np.asarray(variable.values)
+    head = json.dumps([list(map(str, variable.dims)), values.shape])
+    if values.dtype.kind in "OSUT":  # text has several types that mean the same
+        return hashlib.sha256((head + json.dumps(values.astype(str).tolist())).encode()).hexdigest()
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    digest = hashlib.sha256(f"{head}{values.dtype.str}".encode())
+    digest.update(values.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -17,13 +17,7 @@ DIVERGENT, DIVERGENCE_FREE = 0.1, 1e-2
 
 
 def check_positions(where: str, name: str, positions: Float[np.ndarray, " points"], expected: int) -> None:
-    """Refuse all but the points 2 pi i / N.
-
-    Raises
-    ------
-    ValueError
-        Says which points there are.
-    """
+    """Refuse all but the points 2 pi i / N (ValueError says which points there are)."""
     n = len(positions)
     if positions.ndim != 1 or n != expected or n < 2:
         raise ValueError(f"{where}: {name} has {positions.shape} positions for {expected} points")
@@ -49,13 +43,7 @@ def check_positions(where: str, name: str, positions: Float[np.ndarray, " points
 
 
 def check_times(where: str, times: Float[np.ndarray, " time"], frames: int) -> None:
-    """Refuse times that are not uniform.
-
-    Raises
-    ------
-    ValueError
-        Names the first gap.
-    """
+    """Refuse times that are not uniform (ValueError names the first gap)."""
     if times.shape != (frames,):
         raise ValueError(f"{where}: {times.shape} times for {frames} frames")
     if frames == 1:
@@ -78,10 +66,7 @@ def interval_of(where: str, times: Float[np.ndarray, " time"], attributes: Mappi
 
     The attribute goes on saying what it did of a data set of ours whose frames xarray has thinned out.
 
-    Raises
-    ------
-    ValueError
-        If neither says, or they contradict each other.
+    ValueError if neither says, or they contradict each other.
     """
     said = attributes.get("interval")
     said = None if said is None else number_of(where, "interval", said)
@@ -101,13 +86,7 @@ def interval_of(where: str, times: Float[np.ndarray, " time"], attributes: Mappi
 
 
 def number_of(where: str, name: str, value: Any) -> float:
-    """An attribute that must be a finite number.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
+    """An attribute that must be a finite number (ValueError if it is none)."""
     try:
         number = float(value)
     except (ValueError, TypeError) as error:
@@ -123,10 +102,7 @@ def check_order(where: str, frame: Float[np.ndarray, "2 x y"]) -> None:
     Flows of these data sets are incompressible, so that u and v, or x and y, in the wrong order show. A frame that is
     divergent in every order is accepted: the beginnings of the published data are.
 
-    Raises
-    ------
-    ValueError
-        Says which order it would be.
+    ValueError says which order it would be.
     """
     if not np.isfinite(frame).all() or _divergence(frame) <= DIVERGENT:
         return

@@ -11,7 +11,7 @@ import numpy as np
 
 from closura.trajectories.checks import check_order
 from closura.trajectories.flow_data import FlowData, open_flow
-from closura.trajectories.frame_samples import NAMED, name_of_frames, spread
+from closura.trajectories.identity import NAMED, name_of_frames, spread
 from closura.trajectories.readers import Layout, open_source
 from closura.trajectories.schema import FlowDescription, Precision
 from closura.trajectories.sources import Source

@@ -10,16 +10,17 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from closura.trajectories.checks import check_positions, check_times, interval_of, number_of, shown
-from closura.trajectories.frame_samples import (
+from closura.trajectories.identity import (
     NAMED,
     NUMBERS,
+    Names,
     first_frame_name,
     frame_checks,
+    kept_names,
     name_of_frames,
     sample,
     spread,
 )
-from closura.trajectories.naming import Names, kept_names
 from closura.trajectories.schema import (
     CHUNK_BYTES,
     FORMAT,
@@ -136,7 +137,7 @@ class FlowData:
     def samples(
         self, trajectory: int, numbers: Int[np.ndarray, " chosen"], points: int
     ) -> Float[np.ndarray, "chosen 32"]:
-        """Samples of some frames (see ``frame_samples.sample``), read chunk by chunk, one in memory at a time; kept."""
+        """Samples of some frames (see ``identity.sample``), read chunk by chunk, one in memory at a time; kept."""
         key, step = (trajectory, points, numbers.tobytes()), self.chunk_frames
         if key not in self._sampled:
             parts = [np.empty((0, NUMBERS), np.float32)]

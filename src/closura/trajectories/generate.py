@@ -1,17 +1,32 @@
-"""Making a data set of Kolmogorov flows: a run that can be killed at any moment and goes on bit for bit."""
+"""Making a data set of Kolmogorov flows: a run that can be killed at any moment and goes on bit for bit.
 
+All trajectories are advanced together in float64. On the processor every trajectory is a call of one compiled program,
+and threads hand the calls over side by side: a batch of fields in one program (``vmap``) leaves the cache and takes a
+third longer, and one trajectory after the other (``lax.map``) leaves cores idle. A trajectory so does not depend on how
+many others there are, bit for bit. On other devices the batch is one program.
+"""
+
+import math
+import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Complex, Float
 
 from closura.interruption import Interrupted, stop_requests
 from closura.io.locks import locked
+from closura.numerics.fourier import coarsen, resolved, vorticity, weights_of_modes
+from closura.problems.kolmogorov.flow import FlowIntegrator, KolmogorovFlow
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
 from closura.trajectories.resumption import (
@@ -23,9 +38,148 @@ from closura.trajectories.resumption import (
     resumable,
 )
 from closura.trajectories.schema import FlowDescription
-from closura.trajectories.simulate import Simulation
-from closura.trajectories.stability import check_time_step
 from closura.trajectories.store import FlowWriter, refuse_link
+
+
+def amplification(rate: complex, integrator: FlowIntegrator) -> float:
+    """Growth in one step of a wave that the equation changes at ``rate`` (times the time step)."""
+    if integrator == "euler":
+        return abs(1 + rate)
+    return abs(1 + rate + rate**2 / 2 + rate**3 / 6 + rate**4 / 24)
+
+
+def largest_stable(points: int, reynolds: float, speed: float, integrator: FlowIntegrator) -> float:
+    """The largest time step at which no wave in the corner of the spectrum grows.
+
+    The corner has ``k^2 = 2 (points / 2)^2``; it decays at the rate k^2 / Re and is carried along at ``speed``, the
+    largest |u| + |v|. Necessary, not sufficient: for forward Euler 2 Re / k^2 without a speed.
+    """
+    half = points / 2
+    rate = complex(-2 * half**2 / reynolds, half * speed)
+    low, high = 0.0, 4.0 / abs(rate)
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if amplification(middle * rate, integrator) <= 1 else (low, middle)
+    return low
+
+
+def check_time_step(configuration: GenerationConfiguration, speed: float) -> None:
+    """Refuse a time step at which the shortest waves grow, by viscosity or by a speed that is already there.
+
+    ValueError names the largest time step that could do.
+    """
+    c = configuration
+    for reynolds in c.reynolds:
+        limit = largest_stable(c.grid, reynolds, speed, c.integrator)
+        if c.dt > limit:
+            raise ValueError(
+                f"dt {c.dt:g} is unstable at Reynolds number {reynolds:g} on {c.grid} points with {c.integrator}: it "
+                f"must not exceed {_down(limit):g}"
+            )
+
+
+def _down(value: float) -> float:
+    """Rounded down to two digits."""
+    if value < 1e-300:
+        return 0.0
+    unit = 10.0 ** (math.floor(math.log10(value)) - 1)
+    return math.floor(value / unit) * unit
+
+
+@lru_cache(maxsize=8)
+def _programs(
+    flow: KolmogorovFlow, time_step: float, integrator: FlowIntegrator, points: int
+) -> tuple[Callable[[Array, Array, Array], Array], Callable[[Array, Array], tuple[Array, Array, Array]]]:
+    """One trajectory, ahead by some steps, and looked at on ``points`` per side; compiled once per process."""
+
+    @jax.jit
+    def march(spectrum: Array, reynolds: Array, steps: Array) -> Array:
+        return jax.lax.fori_loop(0, steps, lambda _, s: flow.step(s, reynolds, time_step, integrator), spectrum)
+
+    @jax.jit
+    def observe(spectrum: Array, reynolds: Array) -> tuple[Array, Array, Array]:
+        weights = jnp.asarray(weights_of_modes(flow.points) / flow.points**4)
+        energy = 0.5 * jnp.sum(weights * jnp.abs(spectrum) ** 2)
+        dissipation = jnp.sum(weights * jnp.abs(vorticity(spectrum)) ** 2) / reynolds
+        if points != flow.points:
+            spectrum = coarsen(spectrum, points) * jnp.asarray(resolved(points), jnp.float64)
+        return jnp.fft.irfft2(spectrum, s=(points, points)), energy, dissipation
+
+    return march, observe
+
+
+class Simulation:
+    """The trajectories of a configuration at one moment.
+
+    Use it within ``jax.enable_x64(True)``, and close it.
+
+    Parameters
+    ----------
+    configuration
+        Which trajectories, and how.
+    spectra
+        Where they stand, ``(trajectory, 2, grid, grid/2 + 1)``, complex128.
+    """
+
+    def __init__(
+        self, configuration: GenerationConfiguration, spectra: Complex[np.ndarray, "trajectory 2 kx ky"]
+    ) -> None:
+        c = configuration
+        march, observe = _programs(c.flow(), c.dt, c.integrator, c.points)
+        reynolds = np.asarray([each for each, _ in c.members()], np.float64)
+        self._threads: ThreadPoolExecutor | None = None
+        if jax.default_backend() == "cpu":
+            self._threads = ThreadPoolExecutor(min(c.total, os.cpu_count() or 1))
+            self._march, self._observe = march, observe
+            self._reynolds: list[Array] = [jnp.asarray(each) for each in reynolds]
+            self._state: list[Array] = [jnp.asarray(each) for each in spectra]
+        else:
+            self._march = jax.jit(jax.vmap(march, in_axes=(0, 0, None)))
+            self._observe = jax.jit(jax.vmap(observe))
+            self._reynolds, self._state = [jnp.asarray(reynolds)], [jnp.asarray(spectra)]
+
+    def advance(self, steps: int) -> None:
+        """Take a number of time steps; how many at once does not change the result."""
+        count = jnp.asarray(steps, jnp.int64)
+        self._state = self._each(lambda s, r: self._march(s, r, count).block_until_ready())
+
+    def observe(
+        self,
+    ) -> tuple[
+        Float[np.ndarray, "trajectory 2 x y"], Float[np.ndarray, " trajectory"], Float[np.ndarray, " trajectory"]
+    ]:
+        """Velocity on the points that are kept, energy and dissipation of the whole simulation; float64."""
+        parts = self._each(lambda s, r: tuple(np.asarray(each) for each in self._observe(s, r)))
+        gather = np.stack if self._threads else np.concatenate
+        velocity, energy, dissipation = (gather(each) for each in zip(*parts, strict=True))
+        return velocity, energy, dissipation
+
+    def spectra(self) -> Complex[np.ndarray, "trajectory 2 kx ky"]:
+        """Where the trajectories stand."""
+        gather = np.stack if self._threads else np.concatenate
+        return gather([np.asarray(each) for each in self._state])
+
+    def diverged(self) -> int | None:
+        """The first trajectory that is not finite, or None."""
+        finite = np.isfinite(self.spectra()).all(axis=(1, 2, 3))
+        return None if finite.all() else int(np.argmin(finite))
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._threads:
+            self._threads.shutdown()
+
+    def _each(self, call: Callable[[Array, Array], Any]) -> list[Any]:
+        if self._threads is None:
+            return [call(s, r) for s, r in zip(self._state, self._reynolds, strict=True)]
+
+        def one(pair: tuple[Array, Array]) -> Any:
+            # The precision of JAX is a setting of each thread.
+            with jax.enable_x64(True):
+                return call(*pair)
+
+        return list(self._threads.map(one, zip(self._state, self._reynolds, strict=True)))
+
 
 # Steps between looks at signals, the clock and blow-up are chosen to take about so long.
 BLOCK_SECONDS = 0.5

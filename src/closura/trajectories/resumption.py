@@ -52,10 +52,7 @@ class GenerationState:
 
         States that had a checksum of the spectra alone (format 1) are read too: all states must fit the configuration.
 
-        Raises
-        ------
-        ValueError
-            If it is damaged, or of another generation.
+        ValueError if it is damaged, or of another generation.
         """
         file, c = store / STATE, configuration
         try:

@@ -81,13 +81,7 @@ class Stored:
         self._check_written()
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """Decoded values; those that are missing are NaN.
-
-        Raises
-        ------
-        ValueError
-            If they cannot be read.
-        """
+        """Decoded values; those that are missing are NaN (ValueError if they cannot be read)."""
         try:
             values = np.asarray(self._array[index])
         except OSError as error:
@@ -108,13 +102,7 @@ class Stored:
         return None if value is None else bool(np.all(value))
 
     def check_axes(self, expected: Sequence[str]) -> None:
-        """Refuse axes whose labels, where there are any, are those of others.
-
-        Raises
-        ------
-        ValueError
-            Says what the labels are.
-        """
+        """Refuse axes whose labels, where there are any, are those of others (ValueError says what the labels are)."""
         labels = [each.label or next(iter(each.keys()), "") for each in self._array.dims]
         labels = [str(label).rsplit("/", 1)[-1] for label in labels]
         if any(label in expected and label != own for label, own in zip(labels, expected, strict=False)):
@@ -172,10 +160,7 @@ def numbers_of(
 ) -> tuple[float, ...]:
     """A fact of each trajectory, from a number, a number for each, or either of them repeated for each frame.
 
-    Raises
-    ------
-    ValueError
-        If the value is not numeric, not finite, changes in time, or is not for these trajectories.
+    ValueError if the value is not numeric, not finite, changes in time, or is not for these trajectories.
     """
     try:
         values = np.asarray(value, np.float64)
@@ -207,13 +192,7 @@ def numbers_of(
 
 
 def whole(path: Path, name: str, value: Any) -> int:
-    """A single whole number.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
+    """A single whole number (ValueError if it is something else)."""
     (number,) = numbers_of(path, name, value)
     if number != round(number):
         raise ValueError(f"{path}: {name} must be a whole number; got {number:g}")

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from closura.trajectories.flow_data import FlowData
-from closura.trajectories.frame_samples import enough, same_simulation, spread
+from closura.trajectories.identity import enough, same_simulation, spread
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def holds_frames(
 ) -> bool:
     """Whether a trajectory holds known frames: samples of consecutive ones, ``interval`` apart, on ``points`` per side.
 
-    A beginning that both have in common, before they part, does not count: see ``frame_samples.same_simulation``.
+    A beginning that both have in common, before they part, does not count: see ``identity.same_simulation``.
     """
     if not len(known):
         return False

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,69 +38,59 @@ def energy_and_dissipation(
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean, standard deviation, largest and smallest value over all points and frames that were added."""
+    """Mean, standard deviation, largest and smallest of values that were added up in float64.
 
-    mean: float
-    std: float
+    Parameters
+    ----------
+    count, total, squares
+        Number of values, their sum, and that of their squares.
+    maximum, minimum
+        The largest and the smallest.
+    """
+
+    count: int
+    total: float
+    squares: float
     maximum: float
     minimum: float
 
-
-class Accumulator:
-    """Adds up frames, in float64, to their :class:`Moments`."""
-
-    def __init__(self) -> None:
-        self._count, self._sum, self._squares = 0, 0.0, 0.0
-        self._maximum, self._minimum = -np.inf, np.inf
-
-    def add(self, values: Float[np.ndarray, "..."]) -> None:
-        """Add values of any shape; ValueError if some are masked."""
+    @classmethod
+    def of(cls, values: Float[np.ndarray, "..."]) -> "Moments":
+        """Those of an array of any shape (ValueError if a value is masked)."""
         values = check_unmasked(values, "values")
-        self._count += values.size
-        self._sum += float(np.sum(values, dtype=np.float64))
-        self._squares += float(np.sum(np.square(values, dtype=np.float64)))
-        self._maximum = max(self._maximum, float(np.max(values)))
-        self._minimum = min(self._minimum, float(np.min(values)))
+        total, squares = (
+            float(np.sum(each, dtype=np.float64)) for each in (values, np.square(values, dtype=np.float64))
+        )
+        return cls(values.size, total, squares, float(np.max(values)), float(np.min(values)))
 
-    def moments(self) -> Moments:
-        """The moments so far.
+    def __add__(self, other: "Moments") -> "Moments":
+        """Those of the values of both."""
+        return Moments(
+            self.count + other.count,
+            self.total + other.total,
+            self.squares + other.squares,
+            max(self.maximum, other.maximum),
+            min(self.minimum, other.minimum),
+        )
 
-        Raises
-        ------
-        ValueError
-            If nothing was added.
-        """
-        if not self._count:
-            raise ValueError("no values were added: there are no moments")
-        mean = self._sum / self._count
-        variance = max(self._squares / self._count - mean**2, 0.0)
-        return Moments(mean, variance**0.5, self._maximum, self._minimum)
+    @property
+    def mean(self) -> float:
+        """Mean."""
+        return self.total / self.count
+
+    @property
+    def std(self) -> float:
+        """Standard deviation."""
+        return max(self.squares / self.count - self.mean**2, 0.0) ** 0.5
 
 
 def moments_of_trajectories(data: "FlowData") -> Iterator[tuple[Moments, Moments, Moments]]:
     """Moments of both components together, of u and of v, one trajectory after the other, read chunk by chunk."""
+    step = data.chunk_frames
     for trajectory in range(data.trajectories):
-        together, u, v = Accumulator(), Accumulator(), Accumulator()
-        for start in range(0, data.frames, data.chunk_frames):
-            frames = data.read(trajectory, start, min(start + data.chunk_frames, data.frames))
-            together.add(frames)
-            u.add(frames[:, 0])
-            v.add(frames[:, 1])
-        yield together.moments(), u.moments(), v.moments()
-
-
-def pooled(moments: list[Moments]) -> Moments:
-    """Moments of equally many values each, taken together.
-
-    Raises
-    ------
-    ValueError
-        If the list is empty.
-    """
-    if not moments:
-        raise ValueError("expected the moments of at least one trajectory; got none")
-    mean = float(np.mean([each.mean for each in moments]))
-    square = float(np.mean([each.std**2 + each.mean**2 for each in moments]))
-    return Moments(
-        mean, max(square - mean**2, 0.0) ** 0.5, max(e.maximum for e in moments), min(e.minimum for e in moments)
-    )
+        found: list[tuple[Moments, ...]] = []
+        for start in range(0, data.frames, step):
+            frames = data.read(trajectory, start, min(start + step, data.frames))
+            found.append(tuple(Moments.of(each) for each in (frames, frames[:, 0], frames[:, 1])))
+        together, u, v = (reduce(add, each) for each in zip(*found, strict=True))
+        yield together, u, v

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import numpy as np
 import zarr
 from jaxtyping import Bool, Float
 
+from closura import __version__
 from closura.arrays import Values, real_numbers
 from closura.io.files import replaced_folder
 from closura.io.locks import locked
-from closura.trajectories.frame_samples import frame_checks, parameter_check
+from closura.trajectories.identity import frame_checks, parameter_check
 from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT, VARIABLES, FlowDescription
 from closura.trajectories.statistics import energy_and_dissipation
 
@@ -52,7 +52,7 @@ class FlowWriter:
         if path.exists() or path.is_symlink():
             raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
         path.parent.mkdir(parents=True, exist_ok=True)
-        attributes = {"closura_version": _version(), "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        attributes = {"closura_version": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         group = zarr.create_group(
             path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": False}
         )
@@ -300,10 +300,3 @@ def holds_flows(path: Path) -> bool:
         return zarr.open_group(path, mode="r", use_consolidated=False).attrs.get("format") == FORMAT
     except Exception:
         return False
-
-
-def _version() -> str:
-    try:
-        return version("closura")
-    except PackageNotFoundError:
-        return "unknown"

@@ -163,10 +163,7 @@ def plain_attributes(attributes: Any) -> dict[str, Any]:
 def decoded_times(where: str, variable: xr.Variable) -> Float[np.ndarray, " time"]:
     """Times as numbers: as they are if they have no unit, in seconds if they do, since the first if they are dates.
 
-    Raises
-    ------
-    ValueError
-        If the unit is not understood, or a value is no number.
+    ValueError if the unit is not understood, or a value is no number.
     """
     values = variable.values
     if values.dtype.kind == "M":
@@ -184,10 +181,7 @@ def decoded_times(where: str, variable: xr.Variable) -> Float[np.ndarray, " time
 def decoded_positions(where: str, name: str, variable: xr.Variable) -> Float[np.ndarray, " points"]:
     """Positions as numbers; angles in radians, lengths in metres.
 
-    Raises
-    ------
-    ValueError
-        If the unit is not understood, or a value is no number.
+    ValueError if the unit is not understood, or a value is no number.
     """
     values = variable.values
     _check_numbers(where, name, values)
@@ -195,23 +189,14 @@ def decoded_positions(where: str, name: str, variable: xr.Variable) -> Float[np.
 
 
 def check_plain(where: str, name: str, variable: xr.Variable, *, speed: bool = False) -> None:
-    """Refuse an array with a unit, but for metres per second where it is a speed.
-
-    Raises
-    ------
-    ValueError
-        Names the unit.
-    """
+    """Refuse an array with a unit, but for metres per second where it is a speed (ValueError names the unit)."""
     _factor(where, name, _unit(variable), SPEEDS if speed else {}, "metres per second" if speed else None)
 
 
 def component_order(where: str, variable: xr.Variable | None) -> Int[np.ndarray, " 2"]:
     """Where u and v are along the axis ``component``; u first if nothing names them.
 
-    Raises
-    ------
-    ValueError
-        If they have other names.
+    ValueError if they have other names.
     """
     if variable is None:
         return np.arange(2)

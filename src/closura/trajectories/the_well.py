@@ -19,10 +19,7 @@ VELOCITY = "t1_fields/velocity"
 def read_the_well(path: Path, file: Any) -> Source:
     """A file of The Well that has a velocity in two dimensions.
 
-    Raises
-    ------
-    ValueError
-        If it does not follow the format, or says of itself what a data set of flows cannot be.
+    ValueError if it does not follow the format, or says of itself what a data set of flows cannot be.
     """
     missing = [name for name in (VELOCITY, "dimensions/time", "dimensions/x", "dimensions/y", "boundary_conditions")
                if name not in file]  # fmt: skip

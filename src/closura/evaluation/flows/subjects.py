@@ -36,7 +36,7 @@ class Fitted:
 
     @cached_property
     def samples(self) -> list[Float[np.ndarray, "known 32"]] | None:
-        """Samples of the frames of each segment (see ``frame_samples.sample``), or None where they are not known.
+        """Samples of the frames of each segment (see ``identity.sample``), or None where they are not known.
 
         Weights of earlier versions kept none: they are taken from the training data, if they are where they were.
         """

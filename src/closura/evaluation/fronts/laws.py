@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from closura.core import Metric, Role
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.catalogue import LawProblem
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.march import courant_step, largest_courant, place, stacked

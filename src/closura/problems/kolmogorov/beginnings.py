@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Key, Scalar
 from rich.console import Console
 
-from closura.initial.datasets import cache_folder
+from closura.io.download import cache_folder
 from closura.numerics.fourier import refine, wavenumbers
 from closura.problems.kept import kept_arrays
 from closura.problems.kolmogorov.flow import KolmogorovFlow

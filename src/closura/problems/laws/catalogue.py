@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from closura.initial.burgers_plane import BURGERS_2D, EVALUATION_2D, burgers_2d
-from closura.initial.burgers_profiles import BURGERS_1D, EVALUATION_1D, burgers_1d
-from closura.initial.gas_plane import EULER_2D, euler_2d
-from closura.initial.gas_profiles import EULER_1D, euler_1d
-from closura.initial.initial import ENDS, End, InitialCondition
+from closura.initial.burgers import BURGERS_1D, BURGERS_2D, EVALUATION_1D, EVALUATION_2D, burgers_1d, burgers_2d
+from closura.initial.condition import ENDS, End, InitialCondition
+from closura.initial.gas import EULER_1D, EULER_2D, euler_1d, euler_2d
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Scalar
 
-from closura.initial.initial import ENDS
+from closura.initial.condition import ENDS
 from closura.initial.random_profiles import RandomProfile
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.problem import Draw

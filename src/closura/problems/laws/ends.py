@@ -1,6 +1,6 @@
 """Ghost cells whose kind is an array: simulations with several boundaries run in one batch.
 
-Every kind of :data:`closura.initial.initial.End` gives ghost cells that are linear in the cells near the two ends, so
+Every kind of :data:`closura.initial.condition.End` gives ghost cells that are linear in the cells near the two ends, so
 a kind is a small matrix; choosing it by an index leaves one compiled program for all.
 """
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from closura.initial.initial import ENDS, End
+from closura.initial.condition import ENDS, End
 
 
 def end_index(ends: Sequence[End]) -> Int[np.ndarray, " axis"]:
@@ -61,7 +61,7 @@ def pad_ends(
     width
         Ghost cells per end.
     end
-        Index of the kind in :data:`~closura.initial.initial.ENDS`.
+        Index of the kind in :data:`~closura.initial.condition.ENDS`.
     mirror
         Signs of the components beyond a reflecting end.
 

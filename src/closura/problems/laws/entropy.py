@@ -9,13 +9,14 @@ Minima inside smooth stretches are feet of characteristics, ``y + t u0(y) = x``,
 jumps are the fans. All feet are bracketed on a fine grid of the initial condition, found to rounding, and compared.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float64
 from scipy.optimize.elementwise import find_root
 
 from closura.arrays import real_numbers
-from closura.initial.burgers_plane import line_of_plane
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition, line_of
 
 Points = Float64[np.ndarray, " point"]
 
@@ -75,24 +76,18 @@ def plane_entropy_solution(
     Raises
     ------
     ValueError
-        If the condition (read by its name) is not ``jsz7``, ``1d-<name>-x`` or ``1d-<name>-y``.
+        If the condition is not ``jsz7``, ``1d-<name>-x`` or ``1d-<name>-y``.
     """
-    known = line_of_plane(condition.name)
-    if known is None:
-        raise ValueError(
-            f"{condition.name} does not depend on one coordinate alone: valid are jsz7, 1d-NAME-x and 1d-NAME-y; "
-            "simulate on a finer grid instead"
-        )
-    a, b = known.direction
+    line, (a, b) = line_of(replace(condition, shift=()))
     shift_x, shift_y = condition.shift or (0.0, 0.0)
     x, y = (real_numbers(points, "the points", finite=False).astype(np.float64) for points in (x, y))
     s = a * (x - shift_x) + b * (y - shift_y)
-    if known.line.ends == ("periodic",):
+    if line.ends == ("periodic",):
         # Periods apart, the solution is the same, and one period keeps the range of feet short.
-        s = known.line.lower[0] + np.mod(s - known.line.lower[0], known.line.extent[0])
+        s = line.lower[0] + np.mod(s - line.lower[0], line.extent[0])
     # Points on one line of equal s often agree to the bit: solve once for each.
     distinct, where = np.unique(s.ravel(), return_inverse=True)
-    return entropy_solution(known.line, distinct, (a + b) * t)[:, where.ravel()].reshape(1, *s.shape)
+    return entropy_solution(line, distinct, (a + b) * t)[:, where.ravel()].reshape(1, *s.shape)
 
 
 def shock_positions(condition: InitialCondition, t: float, *, smallest: float = 1e-3) -> tuple[Points, Points]:

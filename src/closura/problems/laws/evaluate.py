@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from closura.core import MethodResult, Results, Role
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.catalogue import LawProblem
 from closura.problems.laws.march import positivity_limit
 from closura.problems.laws.methods import Method, comparison_of

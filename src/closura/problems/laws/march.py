@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.numerics import get_integrator
 from closura.numerics.integrators import INTEGRATORS
 from closura.numerics.stability import symbol_limit

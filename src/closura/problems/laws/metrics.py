@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.core.metric import Metric
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.simulations import Simulated
 
 Field = Float64[np.ndarray, "*grid"]

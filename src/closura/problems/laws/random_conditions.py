@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from closura.core import Results
-from closura.initial.initial import InitialCondition
-from closura.initial.random_burgers import RANDOM_BURGERS
+from closura.initial.burgers import RANDOM_BURGERS
+from closura.initial.condition import InitialCondition
 from closura.initial.random_gas import random_tube
 from closura.metrics.statistics import geometric_mean
 from closura.problems.laws.evaluate import Study, solution_of

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.entropy import entropy_solution, plane_entropy_solution
 from closura.problems.laws.entropy import shock_positions as entropy_shocks

@@ -31,7 +31,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from closura.initial.initial import ENDS
+from closura.initial.condition import ENDS
 from closura.numerics.weno import global_smoothness, smoothness
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.ends import pad_ends

@@ -22,9 +22,8 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy.optimize import brentq
 
-from closura.initial.gas_plane import line_of
-from closura.initial.gas_profiles import riemann_sides
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition, line_of
+from closura.initial.gas import riemann_sides
 
 _LARGEST_LOG = math.log(sys.float_info.max)
 
@@ -317,7 +316,7 @@ def exact_riemann_plane(
     gamma: float = 1.4,
 ) -> Float64[np.ndarray, "4 *grid"]:
     """The same of a Riemann problem laid in a plane, as ``1d-sod-x``: ``(rho, v_x, v_y, p)``."""
-    line, axis = line_of(condition)
+    line, (_, axis) = line_of(condition)
     rho, v, p = exact_riemann(line, y if axis else x, t, gamma)
     still = np.zeros_like(v)
     return np.stack([rho, still, v, p] if axis else [rho, v, still, p])

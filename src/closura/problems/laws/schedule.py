@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Scalar
 
-from closura.initial.burgers_plane import burgers_2d
-from closura.initial.burgers_profiles import burgers_1d
-from closura.initial.gas_plane import euler_2d
-from closura.initial.gas_profiles import euler_1d
-from closura.initial.initial import InitialCondition
+from closura.initial.burgers import burgers_1d, burgers_2d
+from closura.initial.condition import InitialCondition
+from closura.initial.gas import euler_1d, euler_2d
 from closura.problems.laws.dynamics import Parameters
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.laws.march import check_courant, place, stacked

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, PyTree
 
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.dynamics import Parameters
 from closura.problems.laws.march import March, begin, check_courant, check_positivity, march_to, place, stacked
 from closura.problems.laws.methods import Method, smallest_grid

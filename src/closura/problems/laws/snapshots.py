@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.core import Results
-from closura.initial.initial import InitialCondition
+from closura.initial.condition import InitialCondition
 from closura.problems.laws.evaluate import Study
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.laws.methods import Method

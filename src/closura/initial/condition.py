@@ -4,8 +4,9 @@ Values are computed on the host in float64: an initial condition is evaluated on
 compared with it to the last digits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -134,3 +135,101 @@ class InitialCondition:
         shift = tuple(a + b for a, b in zip(before, distances, strict=True))
         jumps = tuple(x + distances[0] for x in self.jumps)
         return replace(self, shift=shift, jumps=jumps)
+
+
+def look_up(name: str, conditions: Mapping[str, InitialCondition], what: str, others: str = "") -> InitialCondition:
+    """The condition of that name; underscores stand for hyphens.
+
+    Parameters
+    ----------
+    name
+        What is looked for.
+    conditions
+        What there is.
+    what, others
+        Whose conditions they are, and more valid names, in words, for the error.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name; the message lists the names.
+    """
+    known = conditions.get(name.replace("_", "-"))
+    if known is None:
+        raise ValueError(f"unknown initial condition {name!r} of {what}; valid: {', '.join(conditions)}{others}")
+    return known
+
+
+def in_plane(
+    x: Float64[np.ndarray, "*grid"],
+    y: Float64[np.ndarray, "*grid"],
+    *,
+    line: InitialCondition,
+    direction: tuple[int, int],
+) -> Float64[np.ndarray, "component *grid"]:
+    """Values ``line(a x + b y)`` with ``direction = (a, b)``; a gas flows along the axis, and rests along the other."""
+    a, b = direction
+    values = line(a * x + b * y)
+    if len(values) == 1:
+        return values
+    rho, v, p = values
+    still = np.zeros_like(v)
+    return np.stack([rho, still, v, p] if b else [rho, v, still, p])
+
+
+@lru_cache  # the same object for the same name: references from finer grids are kept by condition
+def extended(line: InitialCondition, axis: int) -> InitialCondition:
+    """A condition on a line laid along axis 0 (x) or 1 (y) of a square, constant and periodic along the other.
+
+    The square has the line's length along both axes, so that cells are square where the grid is.
+
+    Raises
+    ------
+    ValueError
+        If the condition is not one of a line, or the axis is neither 0 nor 1.
+    """
+    if line.dimensions != 1:
+        raise ValueError(f"expected a condition on a line; {line.name!r} has {line.dimensions} dimensions")
+    if axis not in (0, 1):
+        raise ValueError(f"axis: expected 0 (x) or 1 (y); got {axis}")
+    (end,) = line.ends
+    speed = line.translation[0] if line.translation else 0.0
+    return InitialCondition(
+        f"1d-{line.name}-{'xy'[axis]}",
+        partial(in_plane, line=line, direction=(1 - axis, axis)),
+        lower=line.lower * 2,
+        upper=line.upper * 2,
+        ends=("periodic", end) if axis else (end, "periodic"),
+        time=line.time,
+        reference=line.reference,
+        translation=((0.0, speed) if axis else (speed, 0.0)) if line.translation else (),
+        note=f"along {'xy'[axis]}: {line.note}",
+    )
+
+
+def along_an_axis(name: str, lines: Mapping[str, InitialCondition]) -> InitialCondition | None:
+    """The condition of a name ``1d-NAME-x`` or ``1d-NAME-y``; None for other names."""
+    plain = name.replace("_", "-")
+    if plain.startswith("1d-") and plain[-2:] in ("-x", "-y") and plain[3:-2] in lines:
+        return extended(lines[plain[3:-2]], "xy".index(plain[-1]))
+    return None
+
+
+def line_of(condition: InitialCondition) -> tuple[InitialCondition, tuple[int, int]]:
+    """The condition on a line that one of the plane is made of, and its direction: ``u(x, y) = line(a x + b y)``.
+
+    Raises
+    ------
+    ValueError
+        If the condition does not depend on one coordinate alone.
+    """
+    values = condition.values
+    if not isinstance(values, partial) or values.func is not in_plane:
+        raise ValueError(
+            f"{condition.name!r} does not depend on one coordinate alone, as jsz7, 1d-NAME-x and 1d-NAME-y do (such as "
+            "1d-sod-x): simulate on a finer grid instead"
+        )
+    line, direction = values.keywords["line"], values.keywords["direction"]
+    if condition.shift:
+        line = line.shifted(sum(a * s for a, s in zip(direction, condition.shift, strict=True)))
+    return line, direction

@@ -1,5 +1,6 @@
 """Downloads that are checked, retried and explained."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,14 @@ class _Bar:
         self.progress.stop()
 
 
-def download_file(file: str, checksum: str, *, mirrors: Sequence[str], folder: Path) -> Path:
+def cache_folder() -> Path:
+    """Where downloads are kept: ``CLOSURA_CACHE``, else the user's cache folder."""
+    import pooch  # imports requests: slow, and only needed here
+
+    return Path(os.environ.get("CLOSURA_CACHE") or pooch.os_cache("closura"))
+
+
+def download_file(file: str, checksum: str | None, *, mirrors: Sequence[str], folder: Path, otherwise: str) -> Path:
     """Download one file, unless a copy with the right checksum is there already.
 
     Parameters
@@ -37,12 +45,14 @@ def download_file(file: str, checksum: str, *, mirrors: Sequence[str], folder: P
     file
         Name of the file.
     checksum
-        ``"algorithm:hexadecimal"``.
+        ``"algorithm:hexadecimal"``, or None where it is not known: then any copy that is there is taken.
     mirrors
         Addresses of folders that hold the file, tried in order.
     folder
         Where to put it (made if missing). A file there with another checksum is replaced, once a good one has
         been downloaded.
+    otherwise
+        What to do without a network, for the error.
 
     Raises
     ------
@@ -70,7 +80,6 @@ def download_file(file: str, checksum: str, *, mirrors: Sequence[str], folder: P
         finally:
             bar.close()
     raise ConnectionError(
-        f"could not download {file}. Tried: {'; '.join(tried)}. Without a network: copy the file from "
-        f"elsewhere to {folder}, or put it into a folder {folder.name}/ anywhere and name the folder above "
-        f"it with --data-dir or the environment variable CLOSURA_DATA"
+        f"could not download {file}. Tried: {'; '.join(tried)}. Without a network: copy the file from elsewhere, and "
+        f"{otherwise}"
     )
