@@ -40,7 +40,7 @@ NAMES_ELSEWHERE: dict[str, str] = {
     "evaluation.fronts.benchmarks": "to be found by the registry",
     "evaluation.fronts.flow_stepping": "to be found by the registry",
     "evaluation.fronts.flows": "to be found by the registry",
-    "initial.gas_profiles": "advection of a density wave, a case of its own",
+    "initial.gas": "advection of a density wave, a case of its own",
     "reproductions.closure_rl_figures": "repeats publications on these problems",
     "trajectories.schema": "the kind of flow that a data set says it holds",
 }
@@ -51,7 +51,6 @@ UPWARD: set[str] = {
     "io.closures -> closures",
     "io.earlier -> closures",
     "io.published -> closures",
-    "io.published -> initial",
     "io.published_weno -> closures",
     "io.weights -> closures",
     "problems.kolmogorov.evaluation -> simulation",

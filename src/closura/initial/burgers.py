@@ -36,7 +36,7 @@ def line_condition(
     Parameters
     ----------
     name, jumps, note
-        As in :class:`closura.initial.initial.InitialCondition`; a periodic profile that jumps from 1 to 0 has a jump
+        As in :class:`closura.initial.condition.InitialCondition`; a periodic profile that jumps from 1 to 0 has a jump
         at 0.
     profile
         ``u0(x)`` on [0, 1], an array like x.
