@@ -178,7 +178,7 @@ def test_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
             assert f"closura data {action}" in text
     assert "unknown action 'delete'; valid: fetch, generate" in refused(capsys, "data", "delete")
     assert refused(capsys, "data", "show", str(tmp_path / "no.zarr")) == f"error: no data set at {tmp_path}/no.zarr"
-    assert "is no zarr store of flows" in refused(capsys, "data", "show", str(tmp_path))
+    assert "is no zarr store" in refused(capsys, "data", "show", str(tmp_path))
     monkeypatch.setattr(downloads, "fetch", lambda name: tmp_path / name)
     assert printed(capsys, "data", "fetch", "mnist") == f"mnist: {tmp_path / 'mnist'}\n"
     # Filtering lives in another room: only the way there is ours.

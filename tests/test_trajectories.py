@@ -243,7 +243,7 @@ def test_what_is_no_store(tmp_path: Path) -> None:
         open_flow(tmp_path / "nothing.zarr")
     (tmp_path / "file").write_text("text")
     for path in (tmp_path, tmp_path / "file"):
-        with pytest.raises(ValueError, match="is no zarr store of flows"):
+        with pytest.raises(ValueError, match="is no zarr store"):
             open_flow(path)
 
 

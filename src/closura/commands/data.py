@@ -23,7 +23,7 @@ from closura.trajectories import (
     generate,
     open_flow,
 )
-from closura.trajectories.checks import shown
+from closura.trajectories.coordinates import shown
 from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
 from closura.trajectories.statistics import Moments, moments_of_trajectories

@@ -1,12 +1,8 @@
 """Simulations on disk: labelled arrays (xarray) in chunks (zarr), one chunk per method and simulation.
 
-The dimension of the methods is called ``solver``: ``sel(method=...)`` means something else to xarray. A hash of every
-array and of the attributes is kept with them: zarr reads an absent chunk as zeros and decodes a cut or altered one
-without a word. What is hashed is the content as read, not the files: a copy with other chunks or another compression is
-the same.
+The dimension of the methods is called ``solver``: ``sel(method=...)`` means something else to xarray.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-import zarr
 from jaxtyping import Float, Int, Shaped
 
 from closura import __version__
 from closura.io.files import replaced_folder
+from closura.io.stores import CHECKSUMS, check_absent, check_lengths, check_whole, checksums, open_arrays
 from closura.plain import plain
 from closura.problems import Problem, TruthStore, measure
 
@@ -32,7 +28,6 @@ CONVENTIONS = (
     "state(solver, simulation, step, component, x, y, z): the axis after component is x; point i of an axis "
     "with n cells and length L sits at i L / n; all fields are on the coarse grid"
 )
-HASHES = "checksums"
 ALONE = "velocity"
 """What parameters that are a single array are called in the file: so far they are advection's velocity."""
 _AGAIN = "copy it again from where it came, or evaluate again with --save"
@@ -135,7 +130,7 @@ def save_simulations(path: str | Path, simulations: xr.Dataset, *, overwrite: bo
         if array.ndim > 1:
             single = ("solver", "simulation")
             encoding[name]["chunks"] = tuple(1 if dim in single else size for dim, size in array.sizes.items())
-    whole = simulations.assign_attrs({HASHES: json.dumps(_content(simulations))})
+    whole = simulations.assign_attrs({CHECKSUMS: json.dumps(checksums(simulations))})
     with replaced_folder(path) as temporary:
         # Format 2: fixed-length text and consolidated metadata are part of it, not extensions.
         whole.to_zarr(temporary, mode="w-", zarr_format=2, consolidated=True, encoding=encoding)
@@ -176,11 +171,9 @@ def open_simulations(path: str | Path) -> xr.Dataset:
         raise FileNotFoundError(f"no simulations at {path}")
     if not any((path / name).is_file() for name in (".zattrs", ".zmetadata", "zarr.json")):
         raise ValueError(f"{path} is no folder written by save_simulations: it has no zarr attributes")
-    together = (path / ".zmetadata").is_file()
     try:
-        _check_lengths(path)
-        # Steps and times stay numbers: "1" or "s" are units here, not calendars.
-        dataset = xr.open_dataset(path, engine="zarr", chunks=None, consolidated=together, decode_times=False)
+        check_lengths(path, _AGAIN)
+        dataset = open_arrays(path).dataset
     except Exception as error:  # a damaged description of an array can raise anything
         raise _damaged(path, error) from error
     if dataset.attrs.get("format") != FORMAT:
@@ -224,9 +217,9 @@ def load_simulations(path: str | Path) -> xr.Dataset:
                 raise _damaged(path, error, f" in {name}") from error
         try:
             if dataset.attrs["format_version"] < 2:
-                _check_absent(path)
+                check_absent(path, _AGAIN)
             else:
-                _check_whole(path, dataset)
+                check_whole(path, dataset, _AGAIN)
             for name in ("extent", "configuration"):
                 json.loads(dataset.attrs[name])
             float(dataset.attrs["time_step"])
@@ -330,68 +323,3 @@ def _damaged(path: Path, error: Exception, where: str = "") -> ValueError:
     if isinstance(error, ValueError) and str(path) in str(error):
         return error
     return ValueError(f"{path} is damaged{where}: {type(error).__name__}: {error}")
-
-
-def _content(dataset: xr.Dataset) -> dict[str, Any]:
-    """Sizes of all axes, SHA-256 of the attributes and of each array."""
-    rest: dict[str, Any] = {str(key): value for key, value in dataset.attrs.items() if key != HASHES}
-    text = json.dumps(rest, sort_keys=True, default=lambda value: value.tolist())
-    return {
-        "sizes": {str(dim): size for dim, size in dataset.sizes.items()},
-        "attributes": hashlib.sha256(text.encode()).hexdigest(),
-        "arrays": {str(name): _hash(array) for name, array in dataset.variables.items()},
-    }
-
-
-def _check_whole(path: Path, dataset: xr.Dataset) -> None:
-    """Hold simulations that are read to what was recorded when they were written."""
-    recorded = json.loads(dataset.attrs[HASHES])
-    found = _content(dataset)
-    missing = [name for name in recorded["arrays"] if name not in found["arrays"]]
-    if missing:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: it is damaged or was cut; {_AGAIN}")
-    sizes = {dim: (found["sizes"].get(dim, 0), size) for dim, size in recorded["sizes"].items()}
-    cut = ", ".join(f"{dim} {got} of {size}" for dim, (got, size) in sizes.items() if got != size)
-    if cut:
-        raise ValueError(f"{path} holds a part of what was written ({cut}): use the whole folder")
-    if found["attributes"] != recorded["attributes"]:
-        raise ValueError(f"{path}: its attributes are not those that were written; {_AGAIN}")
-    for name, digest in recorded["arrays"].items():
-        if found["arrays"][name] != digest:
-            raise ValueError(f"{path}: {name} is not what was written (a chunk is missing or altered); {_AGAIN}")
-
-
-def _check_lengths(path: Path) -> None:
-    """Hold each chunk of Blosc to the length that bytes 12 to 15 of it say."""
-    for name, array in zarr.open_group(path, mode="r").arrays():
-        if array.metadata.zarr_format == 2 and [getattr(c, "codec_id", "") for c in array.compressors] == ["blosc"]:
-            for chunk in sorted(path.joinpath(name).rglob("[0-9]*")):
-                if not chunk.is_file():
-                    continue
-                with chunk.open("rb") as file:
-                    head = file.read(16)
-                if len(head) < 16 or chunk.stat().st_size != int.from_bytes(head[12:], "little"):
-                    raise ValueError(f"{path}: chunk {chunk.relative_to(path)} is cut or damaged; {_AGAIN}")
-
-
-def _check_absent(path: Path) -> None:
-    """Refuse simulations without hashes of which a chunk is absent: it would be read as zeros."""
-    for name, array in zarr.open_group(path, mode="r").arrays():
-        absent = array.nchunks - array.nchunks_initialized
-        if absent:
-            raise ValueError(
-                f"{path}: {absent} of {array.nchunks} chunks of {name} are absent: lost, or nothing but zeros, which "
-                f"cannot be told apart in a folder of an earlier closura; {_AGAIN}"
-            )
-
-
-def _hash(variable: xr.Variable) -> str:
-    """SHA-256 of names of axes, type, shape and content."""
-    values = np.asarray(variable.values)
-    head = json.dumps([list(map(str, variable.dims)), values.shape])
-    if values.dtype.kind in "OSUT":  # text has several types that mean the same
-        return hashlib.sha256((head + json.dumps(values.astype(str).tolist())).encode()).hexdigest()
-    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    digest = hashlib.sha256(f"{head}{values.dtype.str}".encode())
-    digest.update(values.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from closura.trajectories.checks import check_order
+from closura.trajectories.coordinates import check_order
 from closura.trajectories.flow_data import FlowData, open_flow
 from closura.trajectories.identity import NAMED, name_of_frames, spread
 from closura.trajectories.readers import Layout, open_source

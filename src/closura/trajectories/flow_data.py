@@ -9,7 +9,19 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from closura.trajectories.checks import check_positions, check_times, interval_of, number_of, shown
+from closura.io.stores import Arrays, open_arrays, plain_attributes
+from closura.trajectories.coordinates import (
+    BESIDE,
+    check_plain,
+    check_positions,
+    check_times,
+    component_order,
+    decoded_positions,
+    decoded_times,
+    interval_of,
+    number_of,
+    shown,
+)
 from closura.trajectories.identity import (
     NAMED,
     NUMBERS,
@@ -29,15 +41,6 @@ from closura.trajectories.schema import (
     UNKNOWN_SEED,
     VELOCITY_DIMENSIONS,
     FlowDescription,
-)
-from closura.trajectories.stored_arrays import (
-    Arrays,
-    check_plain,
-    component_order,
-    decoded_positions,
-    decoded_times,
-    open_arrays,
-    plain_attributes,
 )
 
 # Attributes that say how a store was written, not what is in it, or that cuts by xarray make untrue.
@@ -281,7 +284,7 @@ def open_flow(path: str | Path) -> FlowData:
         or the frames are not on a periodic, uniform, square grid of [0, 2 pi)^2 at uniform times.
     """
     path = Path(path)
-    arrays = open_arrays(path)
+    arrays = open_arrays(path, BESIDE)
     try:
         return _checked(path, arrays)
     except ValueError as error:

@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from closura.trajectories.checks import check_times
+from closura.trajectories.coordinates import check_times
 from closura.trajectories.sources import Source, Stored, as_floats, numbers_of, spacing, whole
 from closura.trajectories.the_well import read_the_well
 

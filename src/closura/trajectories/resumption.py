@@ -14,8 +14,8 @@ import zarr
 from jaxtyping import Complex
 
 from closura.io.files import write_atomically
-from closura.trajectories.checks import shown
 from closura.trajectories.configuration import GenerationConfiguration
+from closura.trajectories.coordinates import shown
 from closura.trajectories.store import holds_flows, refuse_link
 
 STATE = "generation.state"

@@ -13,16 +13,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from closura.trajectories.checks import shown
+from closura.trajectories.coordinates import LENGTHS, SECONDS, SPEEDS, factor_of, shown
 
 ENCODINGS = ("scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned")
-PLAIN_UNITS = ("", "1", "-", "none", "dimensionless", "non-dimensional", "nondimensional", "unitless")
-UNITS = {
-    "time": ("s", "sec", "second", "seconds"),
-    "position": ("m", "meter", "meters", "metre", "metres", "rad", "radian", "radians"),
-    "velocity": ("m/s", "m s-1", "m s**-1", "m s^-1", "m.s-1"),
-}
-"""Units without a factor before them: numbers in them may be taken as they are."""
+UNITS = {"time": SECONDS, "position": LENGTHS, "velocity": SPEEDS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +107,7 @@ class Stored:
 
     def _check_units(self, kind: str) -> None:
         units = text(self.attributes.get("units", "")).strip().lower()
-        if units not in (*PLAIN_UNITS, *UNITS.get(kind, ())):
+        if factor_of(units, UNITS.get(kind, {})) != 1:
             raise ValueError(
                 f"{self.path}: {self.name} has the units {units!r}; expected plain, non-dimensional numbers: rescale it"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from closura.trajectories.checks import check_positions, check_times, shown
+from closura.trajectories.coordinates import check_positions, check_times, shown
 from closura.trajectories.sources import Source, Stored, numbers_of, spacing, text, texts, whole
 
 VELOCITY = "t1_fields/velocity"

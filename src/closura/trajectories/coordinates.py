@@ -1,12 +1,18 @@
-"""What positions, times, orders and texts of a data set must be like."""
+"""What positions, times, orders and texts of a data set must be like, and their units.
 
+Lengths and times are without dimension here; a store that gives them with a unit is read in metres and seconds. What
+is not understood is refused by name.
+"""
+
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
+from jaxtyping import Float, Int
 
-from closura.trajectories.schema import FORMAT
+from closura.trajectories.schema import COMPONENTS, COORDINATES, FORMAT
 
 # Coordinates may be kept in single precision.
 POSITION_TOLERANCE = 1e-5
@@ -14,6 +20,105 @@ TIME_TOLERANCE = 1e-3
 
 # Of the divergence over the gradients: fields in single precision reach 1e-5, and in half precision 1e-2.
 DIVERGENT, DIVERGENCE_FREE = 0.1, 1e-2
+
+# All but the fields and their statistics: small arrays.
+BESIDE = (*COORDINATES, "frame_check")
+
+SECONDS = {
+    "ns": 1e-9, "nanosecond": 1e-9, "us": 1e-6, "microsecond": 1e-6, "ms": 1e-3, "msec": 1e-3, "millisecond": 1e-3,
+    "s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "h": 3600.0, "hr": 3600.0, "hour": 3600.0,
+    "d": 86400.0, "day": 86400.0, "week": 604800.0,
+}  # fmt: skip
+LENGTHS = {
+    "rad": 1.0, "radian": 1.0, "m": 1.0, "meter": 1.0, "metre": 1.0, "cm": 1e-2, "mm": 1e-3, "km": 1e3,
+    "deg": np.pi / 180, "degree": np.pi / 180,
+}  # fmt: skip
+# Of which a capital M makes millions: Ms is no ms.
+MILLI = ("ms", "msec", "mm")
+SPEEDS = {"m/s": 1.0, "m s-1": 1.0, "m s^-1": 1.0, "m s**-1": 1.0, "m.s-1": 1.0}
+PLAIN_UNITS = ("", "1", "-", "none", "dimensionless", "non-dimensional", "nondimensional", "unitless")
+
+
+def decoded_times(where: str, variable: xr.Variable) -> Float[np.ndarray, " time"]:
+    """Times as numbers: as they are if they have no unit, in seconds if they do, since the first if they are dates.
+
+    ValueError if the unit is not understood, or a value is no number.
+    """
+    values = variable.values
+    if values.dtype.kind == "M":
+        values = values - values[:1]
+    if values.dtype.kind == "m":
+        return np.where(np.isnat(values), np.nan, values / np.timedelta64(1, "s"))
+    _check_numbers(where, "time", values)
+    unit, since, _ = _unit(variable).partition(" since ")
+    if since:
+        # Whole numbers are subtracted as such: nanoseconds since 1970 have no digits to spare.
+        values = values - values[:1]
+    return _scaled(values, _factor(where, "time", unit, SECONDS, "seconds"))
+
+
+def decoded_positions(where: str, name: str, variable: xr.Variable) -> Float[np.ndarray, " points"]:
+    """Positions as numbers; angles in radians, lengths in metres.
+
+    ValueError if the unit is not understood, or a value is no number.
+    """
+    values = variable.values
+    _check_numbers(where, name, values)
+    return _scaled(values, _factor(where, name, _unit(variable), LENGTHS, "radians"))
+
+
+def check_plain(where: str, name: str, variable: xr.Variable, *, speed: bool = False) -> None:
+    """Refuse an array with a unit, but for metres per second where it is a speed (ValueError names the unit)."""
+    _factor(where, name, _unit(variable), SPEEDS if speed else {}, "metres per second" if speed else None)
+
+
+def component_order(where: str, variable: xr.Variable | None) -> Int[np.ndarray, " 2"]:
+    """Where u and v are along the axis ``component``; u first if nothing names them.
+
+    ValueError if they have other names.
+    """
+    if variable is None:
+        return np.arange(2)
+    names = [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in variable.values.flat]
+    found = [name.strip().lower() for name in names]
+    if sorted(found) != list(COMPONENTS):
+        raise ValueError(f"{where}: the components of the velocity must be called u (along x) and v; got {names}")
+    return np.array([found.index(name) for name in COMPONENTS])
+
+
+def _check_numbers(where: str, name: str, values: np.ndarray) -> None:
+    if values.dtype.kind not in "fiu":
+        raise ValueError(f"{where}: {name} must be numbers; got {values.dtype}")
+
+
+def _unit(variable: xr.Variable) -> str:
+    return re.sub(r"\s+", " ", str(variable.attrs.get("units", ""))).strip()
+
+
+def factor_of(unit: str, known: Mapping[str, float]) -> float | None:
+    """What numbers of a unit are multiplied by; None if it is not among the known ones, or their plurals."""
+    if unit.lower() in PLAIN_UNITS:
+        return 1.0
+    short = unit if unit in known else unit.lower()
+    # Plurals are those of words: ds are no days.
+    short = short.removesuffix("s") if short not in known and len(short) > 2 else short
+    return None if unit.startswith("M") and short in MILLI else known.get(short)
+
+
+def _factor(where: str, name: str, unit: str, known: Mapping[str, float], example: str | None) -> float:
+    found = factor_of(unit, known)
+    if found is None:
+        valid = "without dimension (unit 1)" + (f", or in {example}" if example else "")
+        raise ValueError(f"{where}: {name} has the unit {unit!r}, which is not understood: give it {valid}")
+    return found
+
+
+def _scaled(values: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return values
+    values = values.astype(np.float64)
+    # 250 ms are 0.25 s to the last digit.
+    return values * factor if factor > 1 else values / round(1 / factor, 9)
 
 
 def check_positions(where: str, name: str, positions: Float[np.ndarray, " points"], expected: int) -> None:
