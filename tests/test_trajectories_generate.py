@@ -538,7 +538,7 @@ def test_unstable_steps_are_refused_beforehand(tmp_path: Path) -> None:
         ({"forcing": 8}, "resolve forcing"),
         ({"restrict": 16}, "restrict must be even"),
         ({"restrict": 8}, "restrict must be even, resolve the forcing"),
-        ({"trajectories": 9, "start": "published"}, "there are 8 published beginnings; got 9"),
+        ({"trajectories": 9, "start": "published"}, "there are 8 published initial fields; got 9"),
     ],
 )
 def test_settings_that_cannot_be(change: dict[str, object], message: str) -> None:

@@ -19,7 +19,7 @@ from closura.trajectories.schema import FlowDescription, Precision
 Start = Literal["random", "published"]
 STARTS: tuple[Start, ...] = get_args(Start)
 
-# Minus the centre of the spectrum of the eight published beginnings, in the order of their files.
+# Minus the centre of the spectrum of the eight published initial fields, in the order of their files.
 PUBLISHED_OFFSETS = ((0, 0), (0, 1), (1, 0), (0, 2), (2, 0), (1, 1), (2, 2), (0, 3))
 
 
@@ -56,7 +56,7 @@ class GenerationConfiguration(Settings):
     nyquist
         Rule for Nyquist waves: "zero", or "kolsol" to repeat KolSol.
     start
-        "random": divergence-free random beginnings; "published": the eight offsets of the published data, not
+        "random": divergence-free random fields; "published": the eight offsets of the published data, not
         divergence-free and with a mean velocity, for at most eight trajectories.
     restrict
         Keep frames on that many points per side: the waves of a coarser grid alone (default: all).
@@ -96,7 +96,7 @@ class GenerationConfiguration(Settings):
         whole("duration", self.duration, "interval", self.interval)
         if self.start == "published" and self.total > len(PUBLISHED_OFFSETS):
             raise ValueError(
-                f"there are {len(PUBLISHED_OFFSETS)} published beginnings; got {self.total} trajectories: ask for "
+                f"there are {len(PUBLISHED_OFFSETS)} published initial fields; got {self.total} trajectories: ask for "
                 "fewer, or --start random"
             )
         last = self.seed + self.total - 1
@@ -158,7 +158,7 @@ class GenerationConfiguration(Settings):
         ]
 
     def starts(self) -> np.ndarray:
-        """Spectra at the beginning, ``(trajectory, 2, grid, grid/2 + 1)``, complex128."""
+        """Initial spectra, ``(trajectory, 2, grid, grid/2 + 1)``, complex128."""
         flow = self.flow()
         if self.start == "published":
             return np.stack([

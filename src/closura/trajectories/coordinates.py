@@ -205,7 +205,7 @@ def check_order(where: str, frame: Float[np.ndarray, "2 x y"]) -> None:
     """Refuse a frame that has no divergence only if its numbers are read in another order.
 
     Flows of these data sets are incompressible, so that u and v, or x and y, in the wrong order show. A frame that is
-    divergent in every order is accepted: the beginnings of the published data are.
+    divergent in every order is accepted: the initial fields of the published data are.
 
     ValueError says which order it would be.
     """

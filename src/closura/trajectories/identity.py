@@ -68,7 +68,7 @@ def same_simulation(
     known: Float[np.ndarray, "known 32"],
     interval: float,
 ) -> bool:
-    """Whether frames are among known ones, more than a beginning that two simulations have in common.
+    """Whether frames are among known ones, more than the first part that two simulations have in common.
 
     Flows that begin with one field, or at rest, and then part are different ones: of the frames that both have at the
     same time since a common one, more than half must agree, or more than half of all. Frames at rest say nothing.
@@ -107,7 +107,7 @@ def same_simulation(
 
 
 def enough(frames: int, interval: float, known: int, known_interval: float) -> int:
-    """How many frames of a trajectory to look up, so that some lie within a stretch of known ones."""
+    """How many frames of a trajectory to look up, so that some lie within a time window of known ones."""
     return max(FEWEST, int(np.ceil(4 * frames * interval / (known * known_interval))))
 
 

@@ -35,7 +35,7 @@ COORDINATES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "component": (("component",), {"long_name": "component of the velocity, along x and y"}),
     "x": (("x",), {"units": "1", "long_name": "position along x; the box has the length 2 pi"}),
     "y": (("y",), {"units": "1", "long_name": "position along y; the box has the length 2 pi"}),
-    "seed": (("trajectory",), {"long_name": f"seed of the random beginning; {UNKNOWN_SEED} where unknown"}),
+    "seed": (("trajectory",), {"long_name": f"seed of the random initial field; {UNKNOWN_SEED} where unknown"}),
     "reynolds": (("trajectory",), {"units": "1", "long_name": "Reynolds number, the inverse of the viscosity"}),
     "identity": (("trajectory",), {"long_name": "name of the simulation"}),
     "check": (("trajectory",), {"long_name": "checksum of identity, seed, Reynolds number and forcing"}),

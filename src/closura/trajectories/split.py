@@ -93,7 +93,7 @@ def by_trajectory(
 def by_time(
     data: FlowData, shares: tuple[float, float, float] = (0.7, 0.1, 0.2), *, gap: int = 0, step: int = 1
 ) -> Split:
-    """Cut every trajectory into a beginning for training, a middle for validation, and an end for the test.
+    """Cut every trajectory into a first part for training, a middle for validation, and an end for the test.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ def holds_frames(
 ) -> bool:
     """Whether a trajectory holds known frames: samples of consecutive ones, ``interval`` apart, on ``points`` per side.
 
-    A beginning that both have in common, before they part, does not count: see ``identity.same_simulation``.
+    A first part that both have in common, before they differ, does not count: see ``identity.same_simulation``.
     """
     if not len(known):
         return False

@@ -6,6 +6,7 @@ chunks and one batch, however many windows there are.
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -27,7 +28,7 @@ class Windows:
     length
         Frames per window.
     stride
-        Frames, of the segment, from one window's beginning to the next.
+        Frames, of the segment, from the start of one window to that of the next.
     cache_bytes
         Bytes of decoded chunks that are kept (default 256 MiB); at least one chunk is.
 
@@ -102,7 +103,7 @@ class Windows:
         chosen = np.empty(size, np.int64)
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            chosen[here] = self._shuffled(int(epoch), seed)[within[here]]
+            chosen[here] = _shuffled(int(epoch), seed, len(self))[within[here]]
         return chosen
 
     def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[Float[np.ndarray, "size length 2 x y"]]:
@@ -137,13 +138,6 @@ class Windows:
             yield out
             number += 1
 
-    def _shuffled(self, epoch: int, seed: int) -> np.ndarray:
-        kept = getattr(self, "_permutation", None)
-        if kept is None or kept[0] != (epoch, seed):
-            order = generator_of(seed, epoch).permutation(len(self))
-            self._permutation = kept = ((epoch, seed), order)
-        return kept[1]
-
     def _fill(self, out: np.ndarray, window: int) -> None:
         trajectory, frames = self.frames_of(window)
         chunk = self.data.chunk_frames
@@ -167,3 +161,8 @@ class Windows:
         self._cache[key] = frames
         self._held += frames.nbytes
         return frames
+
+
+@lru_cache(maxsize=1)
+def _shuffled(epoch: int, seed: int, count: int) -> Int[np.ndarray, " count"]:
+    return generator_of(seed, epoch).permutation(count)
