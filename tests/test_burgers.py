@@ -15,7 +15,8 @@ from closura.commands.problems import FITS
 from closura.core.transfer import trigonometric_interpolation
 from closura.environment import Environment
 from closura.grids import Grid
-from closura.initial import TRAIN2_SETS, RandomWaves, make_velocity
+from closura.initial.velocities import TRAIN2_SETS, make_velocity
+from closura.initial.waves import RandomWaves
 from closura.interpretation.collect import action_scale
 from closura.numerics import block_mean
 from closura.problems import (

@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from golden import golden_files, read
 
-from closura.initial import (
+from closura.initial.datasets import load_images
+from closura.initial.images import ImageSampler, resize_matrix, rotate_nearest
+from closura.initial.synthetic import SyntheticImages
+from closura.initial.velocities import (
     VELOCITIES,
-    ImageSampler,
-    SyntheticImages,
     TrainVelocity,
     VortexVelocity,
-    load_images,
     make_velocity,
-    resize_matrix,
-    rotate_nearest,
     train_field,
     vortex_field,
 )

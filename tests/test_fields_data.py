@@ -12,7 +12,9 @@ import jax
 import numpy as np
 import pytest
 
-from closura.initial import DATASETS, ImageSampler, fetch, grey_values, load_images, read_idx
+from closura.initial.datasets import DATASETS, fetch, load_images
+from closura.initial.idx import read_idx
+from closura.initial.images import ImageSampler, grey_values
 from closura.io import download as download_module
 
 

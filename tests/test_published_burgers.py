@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from golden import network
 
-from closura.initial import TRAIN2_SETS, train_field
+from closura.initial.velocities import TRAIN2_SETS, train_field
 from closura.io.closures import load_closure
 from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
 from closura.simulation.evaluate import rollout

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from closura.commands.console import console
 from closura.commands.options import HELP, Positional, argument, parse
 from closura.commands.problems import ACTIONS
-from closura.initial import fetch
+from closura.initial.datasets import fetch
 from closura.io.published import fetch_published
 
 DATA = """\

@@ -185,7 +185,7 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
     ------
     ValueError
         If the name or the split is unknown, a file is damaged, the files are ambiguous, there are too few images
-        for this split, or the scale of grey is not known (:func:`closura.initial.grey_values`).
+        for this split, or the scale of grey is not known (:func:`closura.initial.images.grey_values`).
     FileNotFoundError
         If the set is nowhere: where was looked, and how to get it.
     ConnectionError
