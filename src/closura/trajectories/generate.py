@@ -22,10 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
+from numpy.polynomial.polynomial import polyval
 
 from closura.interruption import Interrupted, stop_requests
 from closura.io.locks import locked
 from closura.numerics.fourier import coarsen, resolved, vorticity, weights_of_modes
+from closura.numerics.integrators import get_integrator
 from closura.problems.kolmogorov.flow import FlowIntegrator, KolmogorovFlow
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.flow_data import FlowData, open_flow
@@ -41,25 +43,20 @@ from closura.trajectories.schema import FlowDescription
 from closura.trajectories.store import FlowWriter, refuse_link
 
 
-def amplification(rate: complex, integrator: FlowIntegrator) -> float:
-    """Growth in one step of a wave that the equation changes at ``rate`` (times the time step)."""
-    if integrator == "euler":
-        return abs(1 + rate)
-    return abs(1 + rate + rate**2 / 2 + rate**3 / 6 + rate**4 / 24)
-
-
 def largest_stable(points: int, reynolds: float, speed: float, integrator: FlowIntegrator) -> float:
     """The largest time step at which no wave in the corner of the spectrum grows.
 
     The corner has ``k^2 = 2 (points / 2)^2``; it decays at the rate k^2 / Re and is carried along at ``speed``, the
     largest |u| + |v|. Necessary, not sufficient: for forward Euler 2 Re / k^2 without a speed.
     """
+    polynomial = get_integrator("forward-euler" if integrator == "euler" else integrator).stability_polynomial
     half = points / 2
     rate = complex(-2 * half**2 / reynolds, half * speed)
     low, high = 0.0, 4.0 / abs(rate)
     for _ in range(60):
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if amplification(middle * rate, integrator) <= 1 else (low, middle)
+        stable = abs(polyval(middle * rate, polynomial)) <= 1
+        low, high = (middle, high) if stable else (low, middle)
     return low
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
+from scipy.spatial import KDTree
 
 from closura.trajectories.configuration import GenerationConfiguration
 from closura.trajectories.schema import FORMAT, UNKNOWN_SEED
@@ -144,19 +145,10 @@ def _signed(number: int) -> int:
 
 
 def _nearest(ours: Float[np.ndarray, "time n"], theirs: Float[np.ndarray, "known n"]) -> Int[np.ndarray, " time"]:
-    best, place = np.full(len(ours), np.inf), np.zeros(len(ours), int)
-    sizes = np.square(ours).sum(axis=1)
-    for first in range(0, len(theirs), 2**14):
-        block = theirs[first : first + 2**14]
-        lost = ~np.isfinite(block).all(axis=1)
-        block = np.where(lost[:, None], 0.0, block)
-        distance = sizes[:, None] + np.square(block).sum(axis=1) - 2 * ours @ block.T
-        distance[:, lost] = np.inf
-        here = np.argmin(distance, axis=1)
-        value = distance[np.arange(len(ours)), here]
-        place = np.where(value < best, first + here, place)
-        best = np.minimum(value, best)
-    return place
+    finite = np.flatnonzero(np.isfinite(theirs).all(axis=1))
+    if not len(finite):
+        return np.zeros(len(ours), int)
+    return finite[KDTree(theirs[finite]).query(ours)[1]]
 
 
 def _agree(ours: Float[np.ndarray, "time n"], theirs: Float[np.ndarray, "time n"]) -> Bool[np.ndarray, " time"]:

@@ -117,23 +117,16 @@ def by_time(
     usable = data.frames - gap * (len(parts) - 1)
     if usable < len(parts):
         raise ValueError(f"{data.frames} frames leave nothing beside gaps of {gap}")
-    bounds, start, done = [], 0, 0.0
-    for share in shares:
-        if share == 0:
-            bounds.append((0, 0))
-            continue
-        begin = round(done * usable)
-        done += share
-        end = round(done * usable)
-        bounds.append((start, start + end - begin))
-        start += end - begin + gap
-    if any(share > 0 and low >= high for share, (low, high) in zip(shares, bounds, strict=True)):
+    edges = np.round(np.cumsum((0.0, *shares)) * usable).astype(int)
+    starts = edges[:-1] + gap * np.cumsum([0, *(share > 0 for share in shares[:-1])])
+    sizes = np.diff(edges)
+    if any(share > 0 and size < 1 for share, size in zip(shares, sizes, strict=True)):
         raise ValueError(f"shares {shares} of {usable} frames leave a part without a frame")
 
-    def part(bound: tuple[int, int]) -> tuple[Segment, ...]:
-        return tuple(Segment(i, *bound, step) for i in range(data.trajectories)) if bound[1] else ()
+    def part(share: float, start: int, size: int) -> tuple[Segment, ...]:
+        return tuple(Segment(i, start, start + size, step) for i in range(data.trajectories)) if share else ()
 
-    return Split(*(part(bound) for bound in bounds))
+    return Split(*(part(*each) for each in zip(shares, starts.tolist(), sizes.tolist(), strict=True)))
 
 
 def interleaved(data: FlowData) -> Split:
