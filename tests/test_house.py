@@ -51,7 +51,6 @@ UPWARD: set[str] = {
     "io.closures -> closures",
     "io.earlier -> closures",
     "io.published -> closures",
-    "io.published_weno -> closures",
     "io.weights -> closures",
     "problems.kolmogorov.evaluation -> simulation",
     "problems.laws.simulations -> simulation",

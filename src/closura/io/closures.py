@@ -4,8 +4,7 @@ from pathlib import Path
 
 from closura.closures import AnyClosure
 from closura.core import ClosureSpec
-from closura.io.published import convert, read_arrays
-from closura.io.published_weno import convert_weno_agent, holds_weno_agent
+from closura.io.published import convert, convert_weno_agent, holds_weno_agent, read_arrays
 from closura.io.weights import WeightsError, load_weights
 
 ACCEPTED = (
