@@ -49,10 +49,7 @@ def masked_numbers(
 
     What lies under the mask may be anything, NaN too.
 
-    Raises
-    ------
-    ValueError
-        If numbers are not real, or one that is not masked is not finite, or all are masked.
+    ValueError if numbers are not real, or one that is not masked is not finite, or all are masked.
     """
     given = _stacked(values) if _holds_mask(values) else np.asanyarray(values)
     mask = np.ma.getmaskarray(given) if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given) else None
@@ -65,10 +62,7 @@ def masked_numbers(
 def numbers_together(*given: tuple[Values, str]) -> tuple[list[np.ndarray], np.ndarray | None]:
     """Arrays of one shape, each with its name in messages, and the points that are masked in any of them.
 
-    Raises
-    ------
-    ValueError
-        If shapes differ, numbers are not real, or not finite where no array is masked.
+    ValueError if shapes differ, numbers are not real, or not finite where no array is masked.
     """
     found = [masked_numbers(values, name, finite=False) for values, name in given]
     for (array, _), (_, name) in zip(found[1:], given[1:], strict=True):
@@ -86,10 +80,7 @@ def either(*masks: np.ndarray | None) -> np.ndarray | None:
 def unmasked(array: np.ndarray, mask: np.ndarray | None, name: str) -> np.ndarray:
     """The array with 0 where masked, if all else is finite.
 
-    Raises
-    ------
-    ValueError
-        If there are no numbers, all are masked, or one that is not is not finite.
+    ValueError if there are no numbers, all are masked, or one that is not is not finite.
     """
     if array.size == 0:
         raise ValueError(f"{name} is empty: shape {array.shape}")
@@ -114,10 +105,7 @@ def with_mask(array: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
 def check_unmasked(values: Array, name: str) -> Array:
     """The array, without a mask that hides nothing: for functions that leave its type and NaN as they are.
 
-    Raises
-    ------
-    ValueError
-        If anything is masked.
+    ValueError if anything is masked.
     """
     given: Any = values
     if np.ma.is_masked(given):
@@ -133,10 +121,7 @@ def check_unmasked(values: Array, name: str) -> Array:
 def check_finite_frames(frames: Values, name: str, *, at_once: int = 256) -> None:
     """Refuse frames ``(time, ...)`` of which one is not finite: fits would be NaN everywhere.
 
-    Raises
-    ------
-    ValueError
-        With the index of the first such frame.
+    ValueError with the index of the first such frame.
     """
     for start in range(0, len(frames), at_once):
         block = np.asarray(frames[start : start + at_once])

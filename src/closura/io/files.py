@@ -16,10 +16,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> Path:
     A symbolic link stays, and the file that it names is replaced; what has the old file's permissions keeps them. A
     pipe is written to, if somebody reads from it.
 
-    Raises
-    ------
-    OSError
-        If the file cannot be written, or ``path`` is a folder, a device or a socket.
+    OSError if the file cannot be written, or ``path`` is a folder, a device or a socket.
     """
     target = _target(path)
     data = content.encode() if isinstance(content, str) else content
@@ -47,10 +44,7 @@ def check_file(path: str | Path | None) -> None:
 
     None is no file, and fine.
 
-    Raises
-    ------
-    OSError
-        If ``path`` is a folder, a device or a socket, or nothing can be written there.
+    OSError if ``path`` is a folder, a device or a socket, or nothing can be written there.
     """
     if path is None:
         return
@@ -67,10 +61,7 @@ def check_folder(path: str | Path | None) -> None:
 
     It need not exist. None is no folder, and fine.
 
-    Raises
-    ------
-    OSError
-        If ``path``, or what stands above it, is no folder, or nothing can be written there.
+    OSError if ``path``, or what stands above it, is no folder, or nothing can be written there.
     """
     if path is None:
         return
