@@ -1,12 +1,14 @@
 """The agents that the authors of BPTTS released, against their own logs and an independent implementation."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
+from golden import golden_files, read
 from law_results import value
 
 from closura.environment import Environment
@@ -23,29 +25,39 @@ FOUR_DIGITS = 5.5e-4
 
 
 @pytest.fixture(scope="session")
-def agents() -> Path:
-    """The folder of the released agents, or a skip with the reason."""
+def agents() -> dict[int, Path]:
+    """The released agents by their r, or a skip with the reason."""
     root = os.environ.get("CLOSURA_GOLDEN")
     folder = Path(root or ".") / "bptts"
-    if not root or not (folder / "agent_r3_64x64.npz").exists():
-        pytest.skip("CLOSURA_GOLDEN is not set, or holds no bptts/agent_r3_64x64.npz: no released agents to run")
-    return folder
+    if not root or not folder.is_dir():
+        pytest.skip("CLOSURA_GOLDEN is not set, or has no folder bptts: no released agents to run")
+    found = {sub_stencils(file): file for file in sorted(folder.glob("agent_*.npz"))}
+    assert found, f"no agent_*.npz in {folder}"
+    return found
 
 
-@pytest.mark.parametrize(
-    ("r", "reward", "last"), [(3, -0.752519934983, 3.2613240e-6), (2, -0.069860147108, 1.52436004e-7)]
-)
-def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: float, last: float) -> None:
+def sub_stencils(file: Path) -> int:
+    """An agent's r: it answers with two sets of r logits."""
+    arrays = read(file)
+    return len(arrays[f"b{len(arrays) // 2 - 1}"]) // 2
+
+
+@pytest.mark.parametrize("file", golden_files("bptts", "agent_*.npz"))
+def test_released_agents_get_their_logged_rewards(file: Path) -> None:
     """Sod, 1000 steps of forward Euler: the components' rewards apart, and the last step's distance from WENO's.
 
     To eight digits of the logs: sums of 400,000 arcus tangents differ by less than 1e-10 of themselves, and the
     difference of two states by 1e-16 of values of about one, 1e-9 of the smaller distance.
     """
+    r, notes = sub_stencils(file), (file.parent / "README.md").read_text()
+    logged = re.search(rf"r={r}: reward (\S+), last-step one-step L2\D* (\d\.\d+e-\d+)", notes)
+    assert logged, f"README.md beside {file} gives no check values for r={r}"
+    reward, last = map(float, logged.groups())
     configuration = replace(
         euler_1d.published(Euler1DConfiguration(scheme=f"weno{2 * r - 1}-js")), components="separate"
     )
     problem = conservation_law(configuration)
-    agent = load_closure(agents / f"agent_r{r}_64x64.npz", problem.spec)
+    agent = load_closure(file, problem.spec)
     environment = Environment(problem)
 
     def step(episode, _):
@@ -67,13 +79,13 @@ def test_released_agents_get_their_logged_rewards(agents: Path, r: int, reward: 
 
 
 def errors_of(
-    agents: Path, problem_name: str, r: int, names: tuple[str, ...], cells: tuple[int, ...], *, time=None
+    agents: dict[int, Path], problem_name: str, r: int, names: tuple[str, ...], cells: tuple[int, ...], *, time=None
 ) -> tuple[dict, dict]:
     """``{(initial, cells): {norm: error}}`` of the released agent and of WENO-JS of the same r."""
     problem = LAW_PROBLEMS[problem_name]
     how = {"integrator": problem.integrator, "splitting": problem.splitting, "projection": "component"}
     methods = {
-        "agent": learned("agent", agents / f"agent_r{r}_64x64.npz", problem.law, **how),
+        "agent": learned("agent", agents[r], problem.law, **how),
         "weno": classical(f"weno{2 * r - 1}-js", problem.law, **how),
     }
     initial = {name: find_condition(problem, name) for name in names}
@@ -106,7 +118,7 @@ EULER_TABLE = {
 
 
 @pytest.mark.parametrize("r", [3, 2])
-def test_released_agents_on_shock_tubes(agents: Path, r: int) -> None:
+def test_released_agents_on_shock_tubes(agents: dict[int, Path], r: int) -> None:
     ours, weno = errors_of(agents, "euler-1d", r, tuple(EULER_TABLE[r]), (128,))
     for name, quoted in EULER_TABLE[r].items():
         got = [error for score in (ours[name, 128], weno[name, 128]) for error in (score["l1"], score["l2"])]
@@ -114,7 +126,7 @@ def test_released_agents_on_shock_tubes(agents: Path, r: int) -> None:
 
 
 @pytest.mark.slow
-def test_released_agent_on_other_grids(agents: Path) -> None:
+def test_released_agent_on_other_grids(agents: dict[int, Path]) -> None:
     quoted = {64: (1.033e-2, 1.046e-2), 256: (2.649e-3, 2.645e-3), 512: (1.451e-3, 1.425e-3)}
     ours, weno = errors_of(agents, "euler-1d", 3, ("sod",), tuple(quoted))
     for cells, pair in quoted.items():
@@ -132,20 +144,20 @@ BURGERS_TABLE = {
 """L2 at T = 0.2 of the agent with r = 3 and of WENO5-JS, N = 128, RK4, C = 0.1, against the entropy solution."""
 
 
-def test_an_agent_trained_on_euler_runs_on_burgers(agents: Path) -> None:
+def test_an_agent_trained_on_euler_runs_on_burgers(agents: dict[int, Path]) -> None:
     ours, weno = errors_of(agents, "burgers-1d", 3, tuple(BURGERS_TABLE), (128,), time=0.2)
     for name, pair in BURGERS_TABLE.items():
         assert (ours[name, 128]["l2"], weno[name, 128]["l2"]) == pytest.approx(pair, rel=FOUR_DIGITS), name
 
 
 @pytest.mark.slow
-def test_an_agent_with_two_sub_stencils_runs_on_burgers_as_weno_does(agents: Path) -> None:
+def test_an_agent_with_two_sub_stencils_runs_on_burgers_as_weno_does(agents: dict[int, Path]) -> None:
     ours, weno = errors_of(agents, "burgers-1d", 2, tuple(BURGERS_TABLE), (128,), time=0.2)
     for name in BURGERS_TABLE:
         assert ours[name, 128]["l2"] == pytest.approx(weno[name, 128]["l2"], rel=5e-3), name
 
 
-def test_a_released_agent_loses_the_order_on_smooth_flow(agents: Path) -> None:
+def test_a_released_agent_loses_the_order_on_smooth_flow(agents: dict[int, Path]) -> None:
     """Before the shock forms: about third order where WENO5-JS has the fifth."""
     ours, weno = errors_of(agents, "burgers-1d", 3, ("smooth-sine",), (64, 128, 256), time=0.05)
     got = [(ours["smooth-sine", n]["l2"], weno["smooth-sine", n]["l2"]) for n in (64, 128, 256)]
