@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.initial.images import OFFSET, image_to_field
+from closura.initial.images import image_to_field
 from closura.initial.synthetic import PIXELS, SyntheticImages
 
 DEEPEST_GRAIN = 0.7
@@ -35,7 +35,7 @@ class Collages(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
         """Draw a collage and enlarge it."""
-        return image_to_field(self.draw(key).astype(self.dtype), self.shape, offset=OFFSET)
+        return image_to_field(self.draw(key).astype(self.dtype), self.shape)
 
     def draw(self, key: PRNGKeyArray) -> Float[Array, "row column"]:
         """Draw a collage ``(28, 28)``, ``[row, column]``, values in [0, 1], float32."""

@@ -126,10 +126,8 @@ def resize_matrix(n_in: int, n_out: int, dtype: jnp.dtype | type = jnp.float32) 
     return jnp.asarray(weights / weights.sum(axis=1, keepdims=True), dtype)
 
 
-def image_to_field(
-    image: Float[Array, "row column"], shape: tuple[int, int], *, offset: float = OFFSET
-) -> Float[Array, "1 x y"]:
-    """Resize an image to ``shape = (nx, ny)`` grid points, add ``offset``, turn it to ``[component, x, y]``.
+def image_to_field(image: Float[Array, "row column"], shape: tuple[int, int]) -> Float[Array, "1 x y"]:
+    """Resize an image to ``shape = (nx, ny)`` grid points, add 1e-6, turn it to ``[component, x, y]``.
 
     The type of the image is the type of the field. An image of another aspect is stretched. Values stay between the
     image's smallest and largest, plus the offset; NaN and infinity spread to their neighbours.
@@ -150,7 +148,7 @@ def image_to_field(
     # Accelerators multiply float32 matrices in shorter types unless told not to: 1e-3 errors in the field.
     with jax.default_matmul_precision("highest"):
         field = along_x @ image.T @ along_y.T
-    return (field + jnp.asarray(offset, image.dtype))[None]
+    return (field + jnp.asarray(OFFSET, image.dtype))[None]
 
 
 def _on_device(images: Any) -> Array:
@@ -170,8 +168,6 @@ class ImageSampler(eqx.Module):
     rotate
         Whether to rotate each image by an angle from U(-90, 90) degrees: published for MNIST, in training and
         in test; never for Fashion-MNIST.
-    offset
-        Added to all values.
     dtype
         Type of the field; float32 is the published pipeline. The same key draws the same image and angle in
         any type.
@@ -185,7 +181,6 @@ class ImageSampler(eqx.Module):
     images: UInt8[Array, "n row column"] | Float[Array, "n row column"] = eqx.field(converter=_on_device)
     shape: tuple[int, int] = eqx.field(static=True)
     rotate: bool = eqx.field(static=True, kw_only=True)
-    offset: float = eqx.field(static=True, kw_only=True, default=OFFSET)
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
@@ -214,4 +209,4 @@ class ImageSampler(eqx.Module):
             raise ValueError(f"expected an image of bytes or of fractions in [0, 1]; got {image.dtype}")
         if degrees is not None:
             values = rotate_nearest(values, degrees)
-        return image_to_field(values, self.shape, offset=self.offset)
+        return image_to_field(values, self.shape)

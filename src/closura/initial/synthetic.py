@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from closura.initial.images import LARGEST_ANGLE, OFFSET, image_to_field, rotate_nearest
+from closura.initial.images import LARGEST_ANGLE, image_to_field, rotate_nearest
 
 PIXELS = 28
 _SYMBOL_BOX = 20.0  # pixels that a symbol may cover along an axis before it is rotated, as MNIST's digits do
@@ -174,8 +174,6 @@ class SyntheticImages(eqx.Module):
         Number of points of the (fine) grid along x and y.
     garments
         Share of garments (like Fashion-MNIST); the others are symbols (like MNIST).
-    offset
-        Added to all values.
     dtype
         Type of the field. Images are drawn in float32, so that one key draws the same image in any type.
 
@@ -187,7 +185,6 @@ class SyntheticImages(eqx.Module):
 
     shape: tuple[int, int] = eqx.field(static=True)
     garments: float = eqx.field(static=True, kw_only=True, default=0.4)
-    offset: float = eqx.field(static=True, kw_only=True, default=OFFSET)
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
 
     def __check_init__(self) -> None:
@@ -196,7 +193,7 @@ class SyntheticImages(eqx.Module):
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
         """Draw an image and enlarge it."""
-        return image_to_field(self.draw(key).astype(self.dtype), self.shape, offset=self.offset)
+        return image_to_field(self.draw(key).astype(self.dtype), self.shape)
 
     def draw(self, key: PRNGKeyArray) -> Image:
         """Draw an image ``(28, 28)``, ``[row, column]``, values in [0, 1], float32."""
