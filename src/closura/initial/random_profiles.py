@@ -16,6 +16,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+WAVES, KNOTS, FRONTS = 3, 3, 2
+"""Numbers of each that are drawn."""
+LARGEST_WAVE = 5
+STEEPEST = 60.0
+"""Largest wave number, and largest ``s`` of a front."""
+
 
 class RandomProfile(eqx.Module):
     """Draws a profile with values between about -1 and 1.
@@ -24,20 +30,9 @@ class RandomProfile(eqx.Module):
     ----------
     cells
         Number of points, at ``(i + 1/2) / cells``.
-    waves, knots, fronts
-        Largest number of each.
-    largest_wave
-        Largest wave number.
-    steepest
-        Largest ``s`` of a front.
     """
 
     cells: int = eqx.field(static=True)
-    waves: int = eqx.field(static=True, default=3)
-    knots: int = eqx.field(static=True, default=3)
-    fronts: int = eqx.field(static=True, default=2)
-    largest_wave: int = eqx.field(static=True, default=5)
-    steepest: float = eqx.field(static=True, default=60.0)
 
     def __call__(self, *, margin: Float[Array, ""] | float = 0.0, key: PRNGKeyArray) -> Float[Array, " x"]:
         """The profile, float64; constant within ``margin`` of the ends.
@@ -47,23 +42,23 @@ class RandomProfile(eqx.Module):
         f64 = jnp.float64
         keys = iter(jax.random.split(key, 12))
         x = jnp.clip((jnp.arange(self.cells, dtype=f64) + 0.5) / self.cells, margin, 1 - margin)
-        wave = jax.random.randint(next(keys), (self.waves,), 1, self.largest_wave + 1, dtype=jnp.int32).astype(f64)
-        phase = jax.random.uniform(next(keys), (self.waves,), f64)
-        size = jax.random.normal(next(keys), (self.waves,), f64) / jnp.sqrt(wave)
+        wave = jax.random.randint(next(keys), (WAVES,), 1, LARGEST_WAVE + 1, dtype=jnp.int32).astype(f64)
+        phase = jax.random.uniform(next(keys), (WAVES,), f64)
+        size = jax.random.normal(next(keys), (WAVES,), f64) / jnp.sqrt(wave)
         smooth = jnp.sum(size[:, None] * jnp.sin(2 * jnp.pi * (wave[:, None] * x + phase[:, None])), axis=0)
 
-        knot = jax.random.uniform(next(keys), (self.knots,), f64)
-        jump = jax.random.normal(next(keys), (self.knots,), f64)
-        slope = 3 * jax.random.normal(next(keys), (self.knots + 1,), f64)
+        knot = jax.random.uniform(next(keys), (KNOTS,), f64)
+        jump = jax.random.normal(next(keys), (KNOTS,), f64)
+        slope = 3 * jax.random.normal(next(keys), (KNOTS + 1,), f64)
         beyond = jnp.maximum(x - knot[:, None], 0)
         # Half of the broken lines are steps: constant between their knots.
         flat = jax.random.bernoulli(next(keys), 0.5)
         ramps = slope[0] * x + jnp.sum(slope[1:, None] * beyond, axis=0)
         broken = jnp.sum(jnp.where(beyond > 0, jump[:, None], 0), axis=0) + jnp.where(flat, 0, ramps)
 
-        where = jax.random.uniform(next(keys), (self.fronts,), f64, 0.1, 0.9)
-        steep = 5 * (self.steepest / 5) ** jax.random.uniform(next(keys), (self.fronts,), f64)
-        height = jax.random.normal(next(keys), (self.fronts,), f64)
+        where = jax.random.uniform(next(keys), (FRONTS,), f64, 0.1, 0.9)
+        steep = 5 * (STEEPEST / 5) ** jax.random.uniform(next(keys), (FRONTS,), f64)
+        height = jax.random.normal(next(keys), (FRONTS,), f64)
         front = jnp.sum(height[:, None] * jnp.tanh(steep[:, None] * (x - where[:, None])), axis=0)
 
         parts = jnp.stack([smooth, broken, front])
