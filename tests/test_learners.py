@@ -13,7 +13,8 @@ from golden import network
 
 from closura.closures import build
 from closura.environment import Environment
-from closura.io.published import convert, load_closure
+from closura.io.closures import load_closure
+from closura.io.published import convert
 from closura.learners import (
     A2C,
     BPTTS,
