@@ -184,7 +184,7 @@ def test_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
     # Filtering lives in another room: only the way there is ours.
     module = ModuleType("closura.commands.filtering")
     seen: list[object] = []
-    module.run_filter = seen.append  # type: ignore[attr-defined]
+    module.run_filter = lambda arguments: seen.append(arguments)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "closura.commands.filtering", module)
     main(["data", "filter", "flow.zarr", "--cutoff", "4"])
     assert seen == [["flow.zarr", "--cutoff", "4"]]

@@ -224,7 +224,7 @@ def test_missing_agent_of_the_package_is_named(capsys, monkeypatch, tmp_path):
 
 
 def test_help_names_the_problems_at_length(capsys):
-    main(["--help"])
+    main(["list", "problems"])
     text = capsys.readouterr().out
     assert "two-dimensional viscous vector Burgers (Closure-RL)" in text
     assert "scalar inviscid Burgers in two dimensions (BPTTS)" in text

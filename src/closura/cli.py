@@ -33,7 +33,7 @@ closura: learn what a coarse simulation grid cannot resolve
   closura models get NAME               download published weights (closure-rl-advection)
   closura --version
 
-Problems: {", ".join(ENTRIES["closura.problems"])}
+Problems (closura list problems says what they are): {", ".join(ENTRIES["closura.problems"])}
 Fitted to data sets of flows: {", ".join(ENTRIES["closura.fits"])}
 
 PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, with any command, adds the metrics,
