@@ -84,7 +84,7 @@ def test_what_advective_solvers_conserve() -> None:
     changes = drift(periodic, make_draw(periodic, 0), 50)
     assert changes["coarse"] > 1e-4
     assert changes["fine"] < ROUND_OFF
-    published = replace(advection(paper(SMALL), "test"), rivals={})
+    published = replace(advection(advection.published(SMALL), "test"), rivals={})
     changes = drift(published, make_draw(published, 0), 50)
     assert min(changes["coarse"], changes["fine"]) > 1e-4
 
@@ -165,7 +165,7 @@ def test_flux_form_refuses_what_would_not_conserve() -> None:
         with pytest.raises(ValueError, match="seam"):
             advection(replace(SMALL, form="flux", **{option: True}), "test")
     with pytest.raises(ValueError, match="seam"):
-        advection(paper(replace(SMALL, form="flux")), "test")
+        advection(advection.published(replace(SMALL, form="flux")), "test")
     with pytest.raises(ValueError, match="periodic"):
         FluxFormSolver(Grid((8, 8), boundary=("outflow", "periodic")), "upwind1", "rk4", 0.1)
     with pytest.raises(ValueError, match="periodic along every axis"):

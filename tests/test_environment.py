@@ -63,7 +63,7 @@ def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginni
     configuration = AdvectionConfiguration(
         cells=cells, ratio=int(data["subsample"]), courant=float(data["dt_coarse"]) * cells, precision=precision
     )
-    problem = advection(paper(configuration), "test")
+    problem = advection(advection.published(configuration), "test")
     initial = jnp.asarray(data["ic_fine"].T[None], DTYPE[precision])
     velocity = jnp.asarray(np.stack([data["u_fine"].T, data["v_fine"].T]), DTYPE[precision])
     beginning = from_draw(problem, Draw(initial, velocity))

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from itertools import groupby, takewhile
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import jax
 from rich.console import Console
@@ -17,6 +16,8 @@ from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
+
+from closura.commands.words import is_union, metavar, read, wanted
 
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]
@@ -100,7 +101,7 @@ class _Option:
     @property
     def count(self) -> int | None:
         """Values that it takes; None for any number."""
-        hints = [h for h in get_args(self.hint) if h is not NoneType] if _is_union(self.hint) else [self.hint]
+        hints = [h for h in get_args(self.hint) if h is not NoneType] if is_union(self.hint) else [self.hint]
         if "repeated" in self.marks or get_origin(hints[0]) is not tuple:
             return 1
         parts = get_args(hints[0])
@@ -118,8 +119,8 @@ class _Option:
 
     def read(self, words: Sequence[str]) -> Any:
         if self.choices:
-            return _read(Literal[self.choices], words)
-        return _read(self.hint, words)
+            return read(Literal[self.choices], words)
+        return read(self.hint, words)
 
     @property
     def owner(self) -> type[Any]:
@@ -135,7 +136,7 @@ class _Option:
 
     def shown(self) -> str:
         """Its name and values as help shows them."""
-        values = "{" + ",".join(self.choices) + "}" if self.choices else _metavar(self.hint)
+        values = "{" + ",".join(self.choices) + "}" if self.choices else metavar(self.hint)
         if self.positional:
             return values
         return f"{self.name}, {self.negative}" if self.flag else f"{self.name} {values}"
@@ -175,7 +176,7 @@ def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, descriptio
     found, places = _values(arguments, options, every)
     missing = [o for o in options if o.default is MISSING and o.key not in found]
     if missing:
-        names = [" or ".join(_metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
+        names = [" or ".join(metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
         raise ValueError(f"{', '.join(names)} must be given; {every}")
     made = []
     for number, group in enumerate(groups):
@@ -275,10 +276,10 @@ def _values(
         rest = rest if equals else rest[len(values) :]
         if "" in values and name != "--title":
             raise ValueError(f"{name} is empty: give a value, or leave it out; {every}")
-        quoted = isinstance(held, str) and _metavar(option.hint) in ("INT", "FLOAT")
+        quoted = isinstance(held, str) and metavar(option.hint) in ("INT", "FLOAT")
         if quoted or isinstance(held, bool) or not option.takes(len(values)):
             got = repr(held) if place else " ".join(values) or "nothing"
-            raise ValueError(f"{place or name}: expected {_wanted(option.hint)}; got {got}")
+            raise ValueError(f"{place or name}: expected {wanted(option.hint)}; got {got}")
         adds = "repeated" in option.marks and filed.get(key) == bool(place)  # typed ones replace those of a file
         words[key], filed[key] = [*words[key], *values] if adds else values, bool(place)
         try:
@@ -295,10 +296,6 @@ def _values(
     return found, places
 
 
-def _is_union(hint: Any) -> bool:
-    return get_origin(hint) in (Union, UnionType)
-
-
 def is_option(word: str) -> bool:
     """Whether a word is an option, and no value."""
     return word.startswith("-") and word != "-" and not re.match(r"-\.?\d|-inf|-nan", word)
@@ -311,59 +308,6 @@ def _unknown(name: str, known: Sequence[str], place: str, every: str) -> str:
         return f"{place}: unknown key{guess} {every}"
     guess = f"did you mean {near[0]}? " if near else ""
     return f"unknown option {name}; {guess}{every}"
-
-
-def _read(hint: Any, words: Sequence[str]) -> Any:
-    """The value that words stand for.
-
-    Raises
-    ------
-    ValueError
-        With what was expected and what was got.
-    """
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return _read(parts[0], words)
-    if _is_union(hint):
-        if NoneType in parts and list(words) == ["None"]:
-            return None
-        return _read(next(part for part in parts if part is not NoneType), words)
-    if origin is tuple:
-        if parts[-1] is not Ellipsis:
-            return tuple(_read(part, [word]) for part, word in zip(parts, words, strict=True))
-        size = len(get_args(parts[0])) if get_origin(parts[0]) is tuple else 1
-        if len(words) % size:
-            raise ValueError(f"expected {_metavar(hint)}; got {' '.join(words)}")
-        return tuple(_read(parts[0], words[i : i + size]) for i in range(0, len(words), size))
-    word = words[0]
-    if origin is Literal:
-        for part in parts:
-            if str(part) == word:
-                return part
-        near = difflib.get_close_matches(word, [str(part) for part in parts], 1)
-        guess = f", did you mean {near[0]}?" if near else ";"
-        raise ValueError(f"unknown {str(word)!r}{guess} valid: {', '.join(map(str, parts))}")
-    try:
-        return (Path if hint is Path else hint)(str(word))
-    except (ValueError, TypeError):
-        raise ValueError(f"expected {_wanted(hint)}; got {str(word)!r}") from None
-
-
-def _wanted(hint: Any) -> str:
-    return {int: "a whole number", float: "a number"}.get(hint, _metavar(hint))
-
-
-def _metavar(hint: Any) -> str:
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        return _metavar(parts[0])
-    if _is_union(hint):
-        return "|".join(_metavar(part) for part in parts if part is not NoneType)
-    if origin is Literal:
-        return "{" + ",".join(map(str, parts)) + "}"
-    if origin is tuple:
-        return f"[{_metavar(parts[0])} ...]" if parts[-1] is Ellipsis else " ".join(map(_metavar, parts))
-    return str(getattr(hint, "__name__", hint)).upper()
 
 
 def documented(kind: type[Any]) -> dict[str, str]:
