@@ -314,5 +314,5 @@ def test_settings_that_make_no_sense(name: str, value: float | str) -> None:
 
 def test_learners_that_explore_refuse_orientations_at_once():
     usual = train_preset("quick", problem="burgers", learner="ppo")
-    with pytest.raises(ValueError, match=r"2 orientations ask as often: set orientations to 1, or learn by bptts"):
+    with pytest.raises(ValueError, match=r"2 orientations ask as often: set orientations to 1, or learn by gradients"):
         replace(usual, problem=replace(usual.problem, orientations=2))
