@@ -12,6 +12,8 @@ import pytest
 
 from closura.cli import main
 from closura.commands import demo
+from closura.commands.configuration import expanded
+from closura.commands.evaluation import parse_evaluate
 from closura.commands.training import parse_train
 from closura.reporting.formatting import short
 from closura.simulation.saved import open_simulations
@@ -100,6 +102,10 @@ def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys:
         assert (method["relative_mae"]["mean"] == 0) is (name == "FGS")
     for name in ("table.json", "table.csv", "report.html", "figures/error_curves.png", "figures/animation.gif"):
         assert (out / name).stat().st_size > 0, name
+
+    # What was asked for can be asked again.
+    options, problem = parse_evaluate(expanded(["--config", str(out / "configuration.toml")]))
+    assert (options.closure, options.simulations, problem.cells) == ((str(run),), 3, 16)
 
     # The saved fields hold the same errors, and another evaluation can start from them.
     data = open_simulations(saved)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.commands.closures import default_settings, load_closures, named_closures
+from closura.commands.closures import command_tables, default_settings, load_closures, named_closures
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
@@ -134,6 +134,7 @@ def run_benchmark_command(arguments: Sequence[str]) -> Results:
             "--out": partial(publish_benchmark, found, title=f"{found.problem}: error against cost"),
         },
         partial(print_fronts, found, console),
+        configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
     if options.out:
         console.print(f"tables and figures: {options.out}", soft_wrap=True)

@@ -14,7 +14,7 @@ from closura.io.weights import read_header
 from closura.problems import Problem, as_trained, build_problem, judged_on
 from closura.problems.laws.methods import shipped
 from closura.runs import RunFolder, TrainConfiguration
-from closura.runs.configuration import from_plain
+from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import problem_preset
 
 LONGEST = 255
@@ -172,6 +172,21 @@ def load_closures(
             own[name] = own_problem(settings)
         closures[name] = load_closure(path, own.get(name, problem).spec)
     return closures, own
+
+
+def command_tables(options: Any, settings: Any = None, arguments: Sequence[str] = (), **names: str) -> dict[str, Any]:
+    """What a command was asked for, as ``--config`` takes it back, but for the places of its results.
+
+    Settings that belong to closures are kept where the command line named them: otherwise each closure has its own.
+    """
+    asked = {name: value for name, value in to_plain(options).items() if name not in ("out", "json", "save")}
+    tables = {} if settings is None else definition_of(settings).tables(to_plain(settings))
+    named = given_settings(arguments)
+    kept = {
+        group: {n: v for n, v in values.items() if n not in asked and (group != "correction" or n in named)}
+        for group, values in tables.items()
+    }
+    return {**names, "options": asked, **kept}
 
 
 def own_problem(settings: Any) -> Problem:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import jax
 
-from closura.commands.closures import default_settings, load_closures, named_closure, physics_of
+from closura.commands.closures import command_tables, default_settings, load_closures, named_closure, physics_of
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
 from closura.commands.problems import EVALUATIONS, FITS, named_problem
@@ -145,6 +145,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             "--save": lambda path: saver(path, problem, settings, overwrite=options.overwrite)(*fields[0]),
         },
         partial(print_tables, result, console=console),
+        configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
     return result
 

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.commands.closures import named_closure, trained_settings
+from closura.commands.closures import command_tables, named_closure, trained_settings
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, given, parse_groups, use_precision
@@ -94,6 +94,7 @@ def run_interpret(arguments: Sequence[str]) -> Study:
     outputs.deliver(
         {"--out": lambda out: written.extend(publish_study(study, out, settings, title=title))},
         partial(print_study, study),
+        configuration=command_tables(options, configuration, arguments),
     )
     if written:
         console.print("written: " + ", ".join(str(p) for p in written), soft_wrap=True)

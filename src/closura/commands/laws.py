@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from closura.commands.closures import named_closure
+from closura.commands.closures import command_tables, named_closure
 from closura.commands.console import console
 from closura.commands.options import Repeated, parse, use_precision
 from closura.commands.results import Outputs, command_line
@@ -136,6 +136,7 @@ def run_evaluate_law(arguments: Sequence[str]) -> Results:
             "--out": lambda out: publish(results, out, title=title, runs=_trainings(options.closure)),
         },
         partial(show_law, results),
+        configuration=command_tables(options, problem=problem.name),
     )
     return results
 

@@ -289,7 +289,7 @@ def _values(
     for option in (o for o in options if o.positional):
         taken = loose if option.count is None else loose[: option.count]
         loose = loose[len(taken) :]
-        if taken:
+        if taken or option.count is None:
             found[option.key] = option.read(taken)
     if loose:
         raise ValueError(f"unknown argument {loose[0]}; {every}")

@@ -2,13 +2,15 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from closura.commands.console import console
-from closura.io.files import check_file, check_folder
+from closura.io.files import check_file, check_folder, write_atomically
 from closura.parts import Parts
+from closura.plain import to_toml
 
 KEPT = ("table.json", "fronts.json")
 """Files of a folder of results whose names ``--json`` may have: they hold the same numbers."""
@@ -18,6 +20,7 @@ WORK = (".safetensors", ".checkpoint", ".jsonl", ".npz", ".pt", ".state")
 """Endings of files of weights and runs, which no table or page replaces."""
 
 PAGE = "report.html"
+CONFIGURATION = "configuration.toml"
 
 
 class _Place(NamedTuple):
@@ -84,6 +87,7 @@ class Outputs:
         show: Callable[[], object] = lambda: None,
         *,
         page: str = "report:",
+        configuration: Mapping[str, Any] | None = None,
     ) -> None:
         """Write everything, then print: what fails costs nothing else, and is told last.
 
@@ -95,6 +99,8 @@ class Outputs:
             Prints the results.
         page
             What stands before the page to open.
+        configuration
+            Tables for ``configuration.toml`` in folders of results, as ``--config`` takes them.
 
         Raises
         ------
@@ -107,6 +113,9 @@ class Outputs:
                 continue
             with console.status(f"writing {place.said}"):
                 found = parts.write(place.said, place.path, writers[place.option])
+            if configuration is not None and place.kind == "folder" and place.path.is_dir():
+                content = to_toml(configuration)
+                parts.write(CONFIGURATION, place.path / CONFIGURATION, partial(write_atomically, content=content))
             if isinstance(getattr(found, "report", None), Path):
                 parts.written[PAGE] = found.report
             elif (place.option, place.kind) == ("--out", "file") and place.said in parts.written:
@@ -156,4 +165,5 @@ def _taken(inner: _Place, folder: _Place) -> bool:
     first = inner.path.resolve().relative_to(folder.path.resolve()).parts[0]
     if inner.kind == "file" and first in KEPT:
         return False
-    return first in (*KEPT, "figures", "run") or Path(first).suffix in (".html", ".csv", ".nc", ".npz", ".md")
+    endings = (".html", ".csv", ".nc", ".npz", ".md", ".toml")
+    return first in (*KEPT, "figures", "run") or Path(first).suffix in endings

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from closura.commands.closures import check_closures, default_settings, load_closures
+from closura.commands.closures import check_closures, command_tables, default_settings, load_closures
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import Group, Repeated, parse_groups, use_precision
@@ -131,6 +131,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
             "--out": lambda out: publish(results, out, title=title, training=training, notes=(INTRODUCTION,)),
         },
         partial(_show, results),
+        configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
     return results
 
