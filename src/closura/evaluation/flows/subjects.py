@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from closura.offline import baselines, calibration  # noqa: F401 - they register themselves
 from closura.offline.filters import Filter, from_plain
 from closura.offline.rom import ReducedOrderModel, load_model
 from closura.offline.sampler import ConditionalSampler, load_sampler
