@@ -36,7 +36,6 @@ NAMES_ELSEWHERE: dict[str, str] = {
     "commands.data": "the flow that a data set is generated of",
     "commands.demo": "a demonstration of one problem",
     "commands.demo_flow": "a demonstration of one problem",
-    "commands.laws": "to be found by the registry",
     "evaluation.fronts.benchmarks": "to be found by the registry",
     "evaluation.fronts.flow_stepping": "to be found by the registry",
     "evaluation.fronts.flows": "to be found by the registry",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from closura.commands.closures import command_tables, named_closure
 from closura.commands.console import console
@@ -33,7 +33,6 @@ from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.settings import Count, Natural, Positive, Seed, Settings
 
-LawProblemName = Literal["burgers-1d", "burgers-2d", "euler-1d", "euler-2d"]
 METHODS = "weno3-js,weno5-js,weno5-z,teno5"
 
 
@@ -240,7 +239,7 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
     integrator = options.integrator or problem.integrator
     if integrator not in INTEGRATORS:
         raise ValueError(f"unknown integrator {integrator!r}; valid: {', '.join(INTEGRATORS)}")
-    if options.projection != "component" and problem.name.startswith("burgers"):
+    if options.projection != "component" and len(problem.law.components) == 1:
         raise ValueError(
             f"--projection {options.projection} is for systems of equations, and {problem.name} is one equation: leave "
             f"it out (valid for Euler: {', '.join(PROJECTIONS)})"
@@ -301,6 +300,3 @@ def _cells(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise ValueError(f"--cells takes positive whole numbers with commas between them; got {text!r}")
     return int(text)
-
-
-assert set(get_args(LawProblemName)) == set(LAW_PROBLEMS)
