@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +13,12 @@ from closura.commands.evaluation import parse_evaluate
 from closura.commands.fitting import parse_fit
 from closura.commands.interpret import parse_interpret
 from closura.commands.training import parse_train
-from closura.core.definition import PROBLEMS
+from closura.core.definition import PROBLEMS, problem
 from closura.plain import to_toml
 from closura.runs import RunFolder
 from closura.runs.fitting.configuration import ClosureFitConfiguration, ModelFitConfiguration
 from closura.runs.presets import train_preset
+from closura.settings import Count, Settings
 
 
 @pytest.mark.parametrize("learner", ["bptts", "ppo"])
@@ -123,3 +124,23 @@ def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     if kind not in ("metrics", "baselines"):
         assert len(found) >= 3
         assert all(found.values())
+
+
+@dataclass(frozen=True)
+class Physics(Settings):
+    cells: Count = 64
+
+
+def test_presets_of_a_plug_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROBLEMS, "_entries", dict(PROBLEMS._entries))
+    tables = {
+        "quick": {"physics": {"cells": 8}, "learning": {"bptts": {"updates": 100}}},
+        "paper": "none was published",
+    }
+    problem("made-up", physics=Physics, presets=tables)(lambda settings, split: None)
+    quick = train_preset("quick", problem="made-up")
+    assert (quick.problem.cells, quick.learning.updates) == (8, 100)
+    default = train_preset("default", problem="made-up", learner="ppo")
+    assert (default.problem.cells, default.learner) == (64, "ppo")
+    with pytest.raises(ValueError, match="none was published: choose preset quick"):
+        train_preset("paper", problem="made-up")
