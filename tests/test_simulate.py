@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from closura.core import Case, Method, Metric, Role, Solver, StepRule
+from closura.core.case import stacked
 from closura.grids import Grid
 from closura.simulation.march import schedule
-from closura.simulation.simulate import simulate, stacked
+from closura.simulation.simulate import simulate
+from closura.simulation.stored import stored_reference
 
 SPEED = 1.0
 
@@ -193,3 +195,20 @@ def test_ends_of_cases_whole_steps_and_failures_with_step_and_cell(rule):
     assert (failure["case"], failure["step"], failure["cell"], failure["what"]) == (1, 2, [2], "negative")
     assert "time" not in found.data.coords
     assert found.data["points"].sel({"method": "one"}) == 4
+
+
+def test_stored_fields_are_a_reference():
+    grid = Grid((4,))
+    start = [np.full((1, 4), value) for value in (1.0, 2.0)]
+    cases = stacked([Case(jnp.asarray(each), {"number": jnp.asarray(k, jnp.int32)}) for k, each in enumerate(start)])
+    fields = np.stack([np.stack([each, each - 0.5, each - 0.75]) for each in start])
+    methods = {"falls": Method(Filling(grid), Role.BASELINE, StepRule(courant=0.5)),
+               "known": stored_reference(grid, fields)}  # fmt: skip
+    off = Metric("off", lambda f, g: jnp.max(jnp.abs(f - g)))
+    found = simulate(
+        "fall", methods, cases, reference="known", times=[0.5, 1.0], grid=grid, metrics=(off,), error="off", batch=2
+    )
+    # The solver falls by 1 in unit time, the stored fields by less; the first case has nothing left at the end.
+    assert found.errors("falls")[1] == pytest.approx([0, 0, 0.25])
+    assert found.diverged_at("falls").tolist() == [2, -1]
+    assert found.diverged("known") == 0

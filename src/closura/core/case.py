@@ -1,8 +1,11 @@
 """One simulation, before any solver has seen it."""
 
 import abc
+from collections.abc import Sequence
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 
@@ -27,6 +30,12 @@ class Case(eqx.Module):
     parameters: PyTree[Array] = None
     group: Int[Array, ""] | None = None
     end: Float[Array, ""] | None = None
+
+
+def stacked(cases: Sequence[Case]) -> Case:
+    """Cases with a leading axis."""
+    found: Case = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
+    return found
 
 
 class CaseSampler(eqx.Module):

@@ -185,8 +185,10 @@ def _checked(solver: Solver, now: _Now) -> _Now:
     if valid is None:
         return now
     cell = jnp.argmax(~valid.reshape(-1)).astype(jnp.int32)
-    values = [leaf.reshape(leaf.shape[0], -1)[:, cell] for leaf in jax.tree.leaves(now.state)]
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(v)) for v in values]))
+    fields = [leaf for leaf in jax.tree.leaves(now.state) if leaf.shape[1:] == valid.shape]
+    finite = jnp.zeros((), bool)
+    if fields:
+        finite = jnp.all(jnp.isfinite(jnp.concatenate([leaf.reshape(leaf.shape[0], -1)[:, cell] for leaf in fields])))
     first = ~jnp.all(valid) & (now.failure.step < 0)
     found = Failure(now.steps, cell, finite)
     return now._replace(failure=jax.tree.map(lambda a, b: jnp.where(first, a, b), found, now.failure))

@@ -1,14 +1,14 @@
 """Methods x cases x times x metrics: the one driver of comparisons."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, PyTree
+from jaxtyping import Array, Float64
 
 from closura.closures import count_parameters
 from closura.core import MethodResult, Results
@@ -20,6 +20,9 @@ from closura.core.solver import Closure, Solver
 from closura.grids import Grid
 from closura.simulation.march import Marched, Schedule, march, schedule
 from closura.simulation.timing import milliseconds_per_step
+
+PARTS = 4
+"""Threads that share the simulations of a method on a CPU."""
 
 
 def simulate(
@@ -153,10 +156,16 @@ def _all(
 def run(method: Method, times: Sequence[float], grid: Grid, cases: Case, *, batch: int | None = None) -> Marched:
     """One method in all cases, as NumPy arrays with a leading axis of cases; see :func:`simulate`."""
     plan = schedule(method.step, times)
-    if batch is None and jax.default_backend() != "cpu":
-        batch = 8
-    found = _all(method.solver, method.closure, plan, grid, cases, batch)
-    return jax.tree.map(np.asarray, found)
+    if batch is not None or jax.default_backend() != "cpu":
+        found = _all(method.solver, method.closure, plan, grid, cases, batch or 8)
+        return jax.tree.map(np.asarray, found)
+    # Calls from one thread wait for each other, and a single field is too small to keep several cores busy.
+    members = jax.tree.leaves(cases)[0].shape[0]
+    size = -(-members // min(PARTS, members))
+    parts = [jax.tree.map(lambda x, i=i: x[i : i + size], cases) for i in range(0, members, size)]
+    with ThreadPoolExecutor(len(parts)) as threads:
+        done = threads.map(lambda part: _all(method.solver, method.closure, plan, grid, part, None), parts)
+        return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *done)
 
 
 @eqx.filter_jit
@@ -186,16 +195,6 @@ def _result(
             values[metric.name] = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
     failed = np.asarray(run.failed)
     over_time = any(np.ndim(array) > 1 for array in values.values())
-    cost = float("nan")
-    if timing:
-        state, parameters = method.solver.init(jax.tree.map(lambda x: x[0], cases))
-        dt: Any = method.step.dt
-        if dt is None:
-            # A hundredth of a usual step: the cost is the same, and the state stays close to the initial one.
-            rate = method.solver.rate(state, parameters)
-            dt = jnp.where(rate > 0, 0.01 * (method.step.courant or 0) / jnp.where(rate > 0, rate, 1), 0)
-        advance = partial(method.solver.step, parameters=parameters, dt=dt, closure=method.closure)
-        cost = milliseconds_per_step(lambda state: advance(state), state)
     closure: Any = method.closure
     kept = None
     if fields:
@@ -204,7 +203,7 @@ def _result(
         method.role,
         values,
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if over_time else None,
-        milliseconds_per_step=cost,
+        milliseconds_per_step=step_cost(method, cases) if timing else float("nan"),
         parameters=None if closure is None else count_parameters(closure) if isinstance(closure, eqx.Module) else 0,
         corrects=method.corrects,
         fields=kept,
@@ -212,15 +211,20 @@ def _result(
     )
 
 
+def step_cost(method: Method, cases: Case) -> float:
+    """Milliseconds of one step of a method from the first of cases."""
+    state, parameters = method.solver.init(jax.tree.map(lambda x: x[0], cases))
+    dt: Any = method.step.dt
+    if dt is None:
+        # A hundredth of a usual step: the cost is the same, and the state stays close to the initial one.
+        rate = method.solver.rate(state, parameters)
+        dt = jnp.where(rate > 0, 0.01 * (method.step.courant or 0) / jnp.where(rate > 0, rate, 1), 0)
+    advance = eqx.Partial(method.solver.step, parameters=parameters, dt=dt, closure=method.closure)
+    return milliseconds_per_step(advance, state)
+
+
 def measured_runs(metric: Metric, run: Marched, true: Marched, cases: Case) -> Float64[np.ndarray, "case *time"]:
     """A metric of whole runs in all cases."""
     trees = jax.tree.map(np.asarray, (run, true, cases))
     members = (jax.tree.map(lambda x, m=m: x[m], trees) for m in range(len(run.steps)))
     return np.asarray([metric.of(*member) for member in members], np.float64)
-
-
-def stacked(cases: Sequence[Case]) -> Case:
-    """Cases with a leading axis."""
-    tree: PyTree[Array] = jax.tree.map(lambda *leaves: jnp.stack(leaves), *cases)
-    found: Case = tree
-    return found

@@ -89,19 +89,6 @@ LAW_PROBLEMS: dict[str, LawProblem] = {
 }  # fmt: skip
 
 
-def law_problem(name: str) -> LawProblem:
-    """The problem of a name.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
-    """
-    if name not in LAW_PROBLEMS:
-        raise ValueError(f"unknown problem {name!r}; valid: {', '.join(LAW_PROBLEMS)}")
-    return LAW_PROBLEMS[name]
-
-
 def find_condition(problem: LawProblem, name: str, boundary: End | None = None) -> InitialCondition:
     """An initial condition of a problem, with another boundary on request.
 
