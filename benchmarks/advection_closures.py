@@ -27,7 +27,6 @@ import numpy as np
 from closura.commands.closures import named_closure, trained_settings
 from closura.commands.evaluation import evaluation_key
 from closura.core import Results
-from closura.evaluation import evaluate
 from closura.grids import Grid
 from closura.io.closures import load_closure
 from closura.metrics.statistics import mean_interval
@@ -37,6 +36,7 @@ from closura.problems import AdvectionConfiguration, Problem, advection, as_trai
 from closura.problems.advection import AdvectionSolver
 from closura.problems.characteristics import bilinear, cubic
 from closura.runs.environment import describe_environment
+from closura.simulation.evaluate import evaluate
 
 CELLS = [("mnist", "train"), ("mnist", "vortex"), ("fashion-mnist", "train"), ("fashion-mnist", "vortex")]
 STEPS = (25, 50, 100, 200, 400)

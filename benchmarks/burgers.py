@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from closura.commands.evaluation import evaluation_key
-from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.problems import build_problem, judged_on
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
+from closura.simulation.evaluate import evaluate
 
 TIMES = {50: 25, 100: 50, 200: 100, 400: 200, 800: 400}
 """Our steps, and the published steps at the same time."""

@@ -24,7 +24,6 @@ import numpy as np
 
 from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
-from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Dynamics, Problem, TruthStore, advection, simulate_truth
@@ -33,6 +32,7 @@ from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.environment import describe_environment
 from closura.runs.presets import train_preset
+from closura.simulation.evaluate import evaluate
 
 STEPS = 50
 # The published runs use 0, and no other weight is on record; below one, nothing is to be seen.

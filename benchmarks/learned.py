@@ -19,7 +19,6 @@ import numpy as np
 
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import use_precision
-from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import BurgersConfiguration, build_problem
@@ -27,6 +26,7 @@ from closura.problems.burgers_setup import burgers
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
+from closura.simulation.evaluate import evaluate
 
 STEPS = (10, 50, 200, 400)
 SETTINGS: dict[str, dict[str, Any]] = {

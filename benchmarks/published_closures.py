@@ -19,9 +19,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from closura.metrics.ensembles.published import PublishedScoring
 from closura.offline import GaussianProcessSettings, PublishedGaussianProcessSettings, SpectralCutoff, mode_power
 from closura.offline.filters import cutoff_by_energy
-from closura.reproductions.scale_separation_scores import PublishedScoring
 from closura.runs.environment import describe_environment
 from closura.trajectories import open_flow
 

@@ -14,11 +14,13 @@ from typing import Any
 from closura.commands.closures import named_closure
 from closura.commands.evaluation import evaluation_key
 from closura.core import Results
-from closura.evaluation import evaluate, paired_difference, summary
 from closura.io.closures import load_closure
+from closura.metrics.comparison import paired_difference
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, advection
+from closura.reporting.numbers import summary
 from closura.runs.environment import describe_environment
+from closura.simulation.evaluate import evaluate
 
 CELLS = [("mnist", "train"), ("mnist", "vortex"), ("fashion-mnist", "train"), ("fashion-mnist", "vortex")]
 # Mean and standard deviation in percent at step 50, table 1 of arXiv:2402.00972.

@@ -14,10 +14,10 @@ from closura.closures import AlignedClosure, build, compact
 from closura.closures.aligned import turn_of, turned_neighbours
 from closura.commands.closures import named_closure, trained_settings
 from closura.core import ClosureSpec
-from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, advection, as_trained
+from closura.simulation.evaluate import evaluate
 
 PERIODIC = ClosureSpec(("psi", "u", "v"), ("psi",), ("periodic", "periodic"), velocity=(1, 2))
 

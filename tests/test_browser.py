@@ -13,7 +13,7 @@ import pytest
 from made_results import method, results
 
 from closura.core import Results, Role
-from closura.evaluation import publish
+from closura.reporting.publish import publish
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"),

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from closura.simulation.storage import load_simulations
 
 from closura.cli import main
 from closura.closures import build
 from closura.closures.speed import local_speed, relative_to_speed
-from closura.evaluation import load_simulations
 from closura.learners import BPTTS, BPTTSConfiguration
 from closura.learners.bptts import SMALLEST_ERROR
 from closura.problems import BurgersConfiguration, Problem, TruthStore, burgers, simulate_truth, with_store

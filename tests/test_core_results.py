@@ -13,13 +13,13 @@ from rich.console import Console
 
 from closura.core import MethodResult, Metric, Results, Role
 from closura.core.results_file import FILE
-from closura.evaluation import publish, summary
 from closura.metrics.comparison import improvement_on, paired_difference, worse_than_corrected
 from closura.metrics.statistics import spread
 from closura.plain import plain
 from closura.reporting.figure import FIGURES, figure, figures_of
 from closura.reporting.findings import best_baseline, findings
-from closura.reporting.numbers import CONSERVATION
+from closura.reporting.numbers import CONSERVATION, summary
+from closura.reporting.publish import publish
 from closura.reporting.table import TABLES, Table, print_tables, table
 from closura.reporting.tables import summary_table, write_csv
 from closura.simulation.earlier import read_evaluation

@@ -9,11 +9,8 @@ import pytest
 
 from closura.metrics.ensembles import (
     correlation_time,
-    exponent_from_separation,
     leading_exponent,
-    pattern_correlation,
     relative_l2_series,
-    separation,
     valid_prediction_time,
     vorticity_correlation,
 )
@@ -63,10 +60,7 @@ def test_errors_and_correlations_of_fields():
     rest *= np.sqrt((truth**2).sum(axes, keepdims=True) / (rest**2).sum(axes, keepdims=True))
     prediction = np.stack([truth + 0.75 * rest, -2 * truth])
     np.testing.assert_allclose(relative_l2_series(prediction, truth), [[0.75] * 4, [3.0] * 4], rtol=1e-12)
-    # orthogonal parts of 1 and 3/4: correlation 1 / sqrt(1 + 9/16) = 4/5; neither size nor mean matters
-    np.testing.assert_allclose(pattern_correlation(prediction + 3, truth - 1), [[0.8] * 4, [-1.0] * 4], rtol=1e-12)
     np.testing.assert_allclose(vorticity_correlation(3 * truth + 1, truth), 1.0, rtol=1e-12)
-    np.testing.assert_array_equal(pattern_correlation(np.full_like(truth, 0.1), truth), 0.0)
     x = 2 * np.pi * np.arange(16) / 16
     waves = np.zeros((1, 2, 16, 16))
     waves[0, 1] = np.cos(x)[:, None]
@@ -131,21 +125,6 @@ def test_exponent_of_lorenz(dtype):
     assert step(state).dtype == dtype
 
 
-def test_exponent_from_two_runs():
-    time = 0.1 * np.arange(200)
-    distance = 1 / (1 + 1e6 * np.exp(-0.9 * time))
-    distance[:5] = 3e-7  # before it has turned to the fastest direction
-    fit = exponent_from_separation(distance, 0.1, lower=2e-6, upper=1e-2)
-    # The logistic curve bends by 1 % at the upper bound.
-    assert fit.exponent == pytest.approx(0.9, rel=5e-3)
-    assert fit.standard_error < 1e-2
-    exact = exponent_from_separation(1e-8 * np.exp(0.3 * time), 0.1)
-    assert exact.exponent == pytest.approx(0.3, rel=1e-10)
-    first = np.zeros((3, 2, 4, 4))
-    second = first + np.array([1.0, 2.0, 3.0])[:, None, None, None]
-    np.testing.assert_allclose(separation(first, second), [1, 2, 3])
-
-
 def test_misuse_is_told():
     with pytest.raises(ValueError, match="positive exponent"):
         valid_prediction_time(np.ones(3), 0.1, lyapunov_exponent=0.0)
@@ -155,8 +134,6 @@ def test_misuse_is_told():
         valid_prediction_time(np.ones((3, 2)), 0.1)
     with pytest.raises(ValueError, match="each prediction and truth need the same shape"):
         relative_l2_series(np.zeros((3, 2, 4, 4)), np.zeros((4, 2, 4, 4)))
-    with pytest.raises(ValueError, match="at least 3 are needed"):
-        exponent_from_separation(np.array([1e-3, 1.0, 1.0]), 0.1)
     with pytest.raises(ValueError, match="diverged or became equal"):
         leading_exponent(lambda s: 0 * s, np.ones(2), time_step=1.0, steps=1, renormalisations=2)
     with pytest.raises(ValueError, match="perturbation needs shape"):

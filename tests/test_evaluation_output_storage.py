@@ -10,15 +10,16 @@ import pytest
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from closura.evaluation import load_store, saver
 from closura.problems import TruthStore, advection
 from closura.problems.advection_setup import AdvectionConfiguration
 from closura.simulation.saved import (
     configuration_of,
     labelled_simulations,
     load_simulations,
+    load_store,
     open_simulations,
     save_simulations,
+    saver,
 )
 
 

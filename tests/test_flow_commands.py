@@ -13,7 +13,11 @@ from closura.cli import main
 from closura.commands import demo_flow
 from closura.commands.demo_flow import run_demo_flow
 from closura.commands.fitting import parse_fit
-from closura.commands.flows import FilterOptions, one_each, run_evaluate_closure, run_evaluate_model, run_rollout
+from closura.commands.flow_closures import FilterOptions, run_evaluate_closure
+from closura.commands.flow_inputs import one_each
+from closura.commands.flow_models import run_evaluate_model
+from closura.commands.flow_rollouts import run_rollout
+from closura.offline.numbers import study_of
 from closura.runs.fitting.configuration import ModelFitConfiguration
 from closura.trajectories import open_flow
 
@@ -59,7 +63,7 @@ def test_leaks_need_a_word(world, tmp_path, capsys):
     words = ["evaluate", "kolmogorov-closure", "--closure", world["closure"], "--data", world["data"], "--trajectories"]
     assert "allow-leak" in fails(capsys, [*words, "2"])
     result = run_evaluate_closure([*words[2:], "2", "--allow-leak", "--members", "4", "--frames", "3"])
-    assert result.notes == ("LEAK: trajectories 2 were seen in training or validation.",)
+    assert study_of(result)["notes"] == ["LEAK: trajectories 2 were seen in training or validation."]
 
 
 def test_a_bare_file_needs_a_filter(world, tmp_path, capsys):
@@ -68,9 +72,10 @@ def test_a_bare_file_needs_a_filter(world, tmp_path, capsys):
     words = ["--closure", f"bare={bare}", "--data", world["data"], "--members", "4", "--frames", "3"]
     assert "--filter.kind" in fails(capsys, ["evaluate", "kolmogorov-closure", *words])
     result = run_evaluate_closure([*words, "--filter.cutoff", "3"])
-    assert result.study.filter.plain() == {"filter": "spectral", "cutoff": 3.0}
-    assert len(result.study.stretches) == 5
-    assert "does not say which simulations it has seen" in result.notes[0]
+    study = study_of(result)
+    assert study["filter"] == {"filter": "spectral", "cutoff": 3.0}
+    assert len(study["trajectories"]) == 5
+    assert "does not say which simulations it has seen" in study["notes"][0]
 
 
 def test_filter_options():
@@ -154,7 +159,7 @@ def test_evaluate_models(world, tmp_path):
     assert found["closure"] == "toy"
     assert [start["trajectory"] for start in found["starts"]] == [4, 4]
     # The climatology was found in the training data.
-    assert list(result.rows) == ["persistence", "climatology", "rom"]
+    assert result.methods == ("persistence", "climatology", "rom", "truth")
 
 
 def test_rollout_command(world, tmp_path, capsys):

@@ -9,36 +9,35 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation.flows import (
-    ClosureStudy,
-    ModelStudy,
-    choose_starts,
-    closure_tables,
-    load_closure_subject,
-    load_model_subject,
-    model_tables,
-    publish_closures,
-    publish_models,
-    run_closure_study,
-    run_model_study,
-    write_rollout,
-)
-from closura.evaluation.flows.frames import spread_frames
-from closura.evaluation.flows.long_runs import fates
-from closura.evaluation.flows.model_truth import reference_trajectories
-from closura.evaluation.flows.rollouts import _write, close
-from closura.evaluation.flows.subjects import Stretch, choose_stretches, common_filter
+from closura.core import Results
 from closura.io.locks import FolderInUse, locked
 from closura.offline.baselines import Climatology, Persistence
+from closura.offline.closure_comparison import ClosureComparison
+from closura.offline.closure_scoring import score_closures
+from closura.offline.ensembles import _write, close, write_rollout
 from closura.offline.filters import SpectralCutoff
+from closura.offline.fitted import load_fitted_closure, load_fitted_model
+from closura.offline.frames import spread_frames
 from closura.offline.gaussian_process import GaussianProcessSampler, GaussianProcessSettings
+from closura.offline.held_out import TimeWindow, choose_windows, common_filter
+from closura.offline.long_runs import fates
+from closura.offline.model_reference import ModelComparison, choose_starts, reference_trajectories
+from closura.offline.model_scoring import score_models
+from closura.offline.numbers import closure_entry, study_of
 from closura.offline.rom import ReducedOrderModel, reduced_model, save_model
 from closura.offline.sampler import load_sampler, save_sampler
+from closura.offline.variables import scores_of
 from closura.plain import plain
+from closura.reporting.figure import figures_of
+from closura.reporting.numbers import all_numbers
+from closura.reporting.publish import publish
+from closura.reporting.table import tables_of
+from closura.reporting.tables import write_json
 from closura.trajectories import FlowDescription, new_flow, open_flow
 
 POINTS, FRAMES, INTERVAL, WINDOW = 16, 60, 0.1, 2
 FILTER = SpectralCutoff(3.0)
+CHOSEN = spread_frames(TimeWindow(4, range(FRAMES)), 12, None)
 
 
 @reduced_model("toy", settings=dict)
@@ -149,31 +148,31 @@ def world(tmp_path_factory):
 
 def closure_study(world, **changes):
     data = world["data"]
-    stretches = (Stretch(4, range(FRAMES)),)
-    frames = tuple(spread_frames(s, 12, None) for s in stretches)
+    windows = (TimeWindow(4, range(FRAMES)),)
+    frames = tuple(spread_frames(s, 12, None) for s in windows)
     settings = {"members": 20, "seed": 3, **changes}
-    return ClosureStudy(data, FILTER, stretches, frames, **settings)
+    return ClosureComparison(data, FILTER, windows, frames, **settings)
 
 
 @pytest.fixture(scope="module")
 def closures(world):
-    subject = load_closure_subject("toy", world["closure"])
-    return run_closure_study(closure_study(world), [subject])
+    subject = load_fitted_closure("toy", world["closure"])
+    return score_closures(closure_study(world), [subject])
 
 
 def test_frames_lie_in_the_middle_of_equal_parts():
-    assert spread_frames(Stretch(0, range(10, 20)), 2, None).tolist() == [12, 17]
-    assert spread_frames(Stretch(0, range(10, 20)), None, 4).tolist() == [10, 14, 18]
+    assert spread_frames(TimeWindow(0, range(10, 20)), 2, None).tolist() == [12, 17]
+    assert spread_frames(TimeWindow(0, range(10, 20)), None, 4).tolist() == [10, 14, 18]
     with pytest.raises(ValueError, match="--frames or --every"):
-        spread_frames(Stretch(0, range(10)), 2, 2)
+        spread_frames(TimeWindow(0, range(10)), 2, 2)
 
 
 def test_rows_that_every_table_has_are_those_of_hand_calculation(world, closures):
-    chosen = closures.study.frames[0]
+    chosen = CHOSEN
     full = world["data"].read(4).astype(np.float64)[chosen]
     first = world["data"].read(4, 0, 1)[0].astype(np.float64)
     for name, prediction in (("none", FILTER(full)), ("persistence", np.broadcast_to(first, full.shape))):
-        found = closure_tables.method_numbers(closures, name)
+        found = closure_entry(closures, name)
         error = np.abs(prediction - full)
         # Fields are single precision, sums double.
         assert found["relative_l1"] == pytest.approx(error.sum() / np.abs(full).sum(), rel=1e-5)
@@ -186,22 +185,22 @@ def test_rows_that_every_table_has_are_those_of_hand_calculation(world, closures
 def test_climatology_is_the_one_of_the_run(world, closures):
     data = world["data"]
     train = np.concatenate([data.read(i) for i in (0, 1, 2)]).astype(np.float64)
-    full = data.read(4).astype(np.float64)[closures.study.frames[0]]
+    full = data.read(4).astype(np.float64)[CHOSEN]
     # The mean of 20 draws scatters about the climate's: error^2 = (y - m)^2 + s^2 / 20 in expectation.
     expected = np.sqrt((np.square(full - train.mean(0)) + train.var(0) / 20).sum() / np.square(full).sum())
-    found = closure_tables.method_numbers(closures, "climatology")
+    found = closure_entry(closures, "climatology")
     assert found["relative_l2"] == pytest.approx(expected, rel=0.03)
 
 
 def test_the_same_seed_and_frames_for_all_rows(closures):
     # The toy closure is the climatology of the same frames: with the same keys both draw the same samples.
-    climate, toy = (closures.rows[name].scores for name in ("climatology", "toy"))
+    climate, toy = (scores_of(closures, name) for name in ("climatology", "toy"))
     assert climate.crps == toy.crps
     assert np.array_equal(climate.histogram, toy.histogram)
 
 
 def test_json_layout(closures, tmp_path):
-    found = json.loads(closure_tables.write_json(closures, tmp_path / "c.json").read_text())
+    found = json.loads(write_json(closures, tmp_path / "c.json").read_text())
     assert list(found["methods"]) == ["none", "persistence", "climatology", "toy"]
     for entry in found["methods"].values():
         assert set(entry["coverage"]) == {"50", "68", "90", "95"}
@@ -218,14 +217,14 @@ def test_a_perfect_closure_scores_perfectly(world, tmp_path):
     data = world["data"]
     frame = data.read(4, 7, 8)[0]
     save_sampler(tmp_path / "held.safetensors", Persistence(frame), metadata=facts(data))
-    study = ClosureStudy(data, FILTER, (Stretch(4, range(FRAMES)),), (np.array([7]),), 20)
-    result = run_closure_study(study, [load_closure_subject("held", tmp_path / "held.safetensors")])
-    found = closure_tables.method_numbers(result, "held")
+    study = ClosureComparison(data, FILTER, (TimeWindow(4, range(FRAMES)),), (np.array([7]),), 20)
+    result = score_closures(study, [load_fitted_closure("held", tmp_path / "held.safetensors")])
+    found = closure_entry(result, "held")
     assert found["relative_l2"] == 0
     assert found["flow"]["spectrum_ratio"]["largest_deviation"] == pytest.approx(0, abs=1e-12)
     assert found["flow"]["energy_distance"] == pytest.approx(0, abs=1e-15)  # differences of means within bins
-    assert "climatology" not in result.rows
-    assert "that row is missing" in result.notes[0]
+    assert "climatology" not in result.methods
+    assert "that row is missing" in study_of(result)["notes"][0]
 
 
 def test_samples_that_are_not_finite_are_counted_and_spoil_the_score(world, tmp_path):
@@ -236,40 +235,40 @@ def test_samples_that_are_not_finite_are_counted_and_spoil_the_score(world, tmp_
     lost = Climatology(broken.mean, broken.std, frames)
     save_sampler(tmp_path / "lost.safetensors", broken, metadata=facts(data))
     # No file holds such a closure: what is not finite is refused when it is read.
-    subject = replace(load_closure_subject("lost", tmp_path / "lost.safetensors"), closure=lost)
-    result = run_closure_study(closure_study(world), [subject])
-    entry = plain(closure_tables.method_numbers(result, "lost"))
+    subject = replace(load_fitted_closure("lost", tmp_path / "lost.safetensors"), closure=lost)
+    result = score_closures(closure_study(world), [subject])
+    entry = plain(closure_entry(result, "lost"))
     assert entry["diverged_samples"] > 0
     assert entry["frames_left_out"] > 0
     assert entry["crps"] is None
     assert entry["coverage"] == {"50": None, "68": None, "90": None, "95": None}
     if entry["frames_left_out"] < 12:
         assert entry["of_finite_frames"]["crps"] > 0
-    assert "∞" in closure_tables.blocks(result)[0].rows[-1][1][0]
+    assert "∞" in dict(tables_of(result)[0].rows)["lost"][0]
 
 
 def test_published_scoring_is_labelled_everywhere(world, tmp_path):
-    result = run_closure_study(
-        closure_study(world, scoring="published"), [load_closure_subject("toy", world["closure"])]
-    )
-    found = json.loads(closure_tables.write_json(result, tmp_path / "p.json").read_text())
+    result = score_closures(closure_study(world, scoring="published"), [load_fitted_closure("toy", world["closure"])])
+    found = json.loads(write_json(result, tmp_path / "p.json").read_text())
     assert found["scoring"] == "published"
     entry = found["methods"]["none"]
     scores = [key for key in entry if "crps" in key or "l1" in key or "l2" in key or "picp" in key]
     assert scores
     assert all(key.startswith("published_") for key in scores)
-    full = world["data"].read(4).astype(np.float64)[result.study.frames[0]]
+    full = world["data"].read(4).astype(np.float64)[CHOSEN]
     expected = 100 * np.linalg.norm(FILTER(full) - full) / np.linalg.norm(full)
     assert entry["published_relative_l2_percent"] == pytest.approx(expected, rel=1e-5)
     assert "coverage" not in entry
-    published = publish_closures(result, tmp_path / "out")
+    published = publish(result, tmp_path / "out", title="published")
     assert "Published scoring" in published.report.read_text()
 
 
 def test_report_of_closures(closures, tmp_path):
-    published = publish_closures(closures, tmp_path / "out")
+    published = publish(closures, tmp_path / "out", title="closures")
     text = published.report.read_text()
-    assert text.count("<figure>") == len(published.figures) == 7
+    expected = {"groups", "cost", "series", "samples", "calibration", "energies", "flow_spectra", "space_time"}
+    assert set(published.figures) == expected
+    assert text.count("<figure>") == len(expected)
     assert "http://" not in text.split("Sources")[0]
     lines = published.csv.read_text().splitlines()
     assert lines[0].startswith("method,scoring,relative_l1")
@@ -277,26 +276,26 @@ def test_report_of_closures(closures, tmp_path):
 
 
 def test_trajectories_that_were_seen_are_refused(world):
-    subject = load_closure_subject("toy", world["closure"])
+    subject = load_fitted_closure("toy", world["closure"])
     data = world["data"]
-    assert choose_stretches([subject], data) == (Stretch(4, range(FRAMES)),)
+    assert choose_windows([subject], data) == (TimeWindow(4, range(FRAMES)),)
     for seen in (1, 3):
         with pytest.raises(
             ValueError, match=f"trajectory {seen} was seen in training or validation by toy.*allow-leak"
         ):
-            choose_stretches([subject], data, (seen,))
-    assert choose_stretches([subject], data, (1,), allow_leak=True)[0].trajectory == 1
+            choose_windows([subject], data, (seen,))
+    assert choose_windows([subject], data, (1,), allow_leak=True)[0].trajectory == 1
     with pytest.raises(ValueError, match="trajectories 0 to 4; got 9"):
-        choose_stretches([subject], data, (9,))
+        choose_windows([subject], data, (9,))
 
 
 def test_identities_tell_leaks_in_other_files_too(world, tmp_path):
-    subject = load_closure_subject("toy", world["closure"])
+    subject = load_fitted_closure("toy", world["closure"])
     other = write_flow(tmp_path / "other.zarr", seeds=(7, 2, 8))
-    assert [s.trajectory for s in choose_stretches([subject], other)] == [0, 2]
+    assert [s.trajectory for s in choose_windows([subject], other)] == [0, 2]
     only = write_flow(tmp_path / "only.zarr", seeds=(1, 2))
     with pytest.raises(ValueError, match="every trajectory"):
-        choose_stretches([subject], only)
+        choose_windows([subject], only)
 
 
 def test_a_split_in_time_leaves_its_test_frames(world, tmp_path):
@@ -308,22 +307,22 @@ def test_a_split_in_time_leaves_its_test_frames(world, tmp_path):
             {"simulation": data.identities[i], "trajectory": i, "start": start, "stop": stop, "step": 1}
             for i in range(5)
         ]
-    subject = load_closure_subject("timed", closure_run(tmp_path / "timed", data, metadata=own))
-    assert choose_stretches([subject], data) == tuple(Stretch(i, range(45, 60)) for i in range(5))
+    subject = load_fitted_closure("timed", closure_run(tmp_path / "timed", data, metadata=own))
+    assert choose_windows([subject], data) == tuple(TimeWindow(i, range(45, 60)) for i in range(5))
     # Interleaved frames are no held-out ones.
     for i, name in enumerate(("train", "test")):
         own[name] = [{**segment, "start": i, "stop": 60, "step": 2} for segment in own[name]]
-    subject = load_closure_subject("woven", closure_run(tmp_path / "woven", data, metadata=own))
+    subject = load_fitted_closure("woven", closure_run(tmp_path / "woven", data, metadata=own))
     with pytest.raises(ValueError, match="every trajectory"):
-        choose_stretches([subject], data)
+        choose_windows([subject], data)
 
 
 def test_closures_must_share_a_filter(world, tmp_path):
     data = world["data"]
     own = {**facts(data), "filter": {"filter": "gaussian", "width": 1.0}}
     both = [
-        load_closure_subject("toy", world["closure"]),
-        load_closure_subject("wide", closure_run(tmp_path / "wide", data, metadata=own)),
+        load_fitted_closure("toy", world["closure"]),
+        load_fitted_closure("wide", closure_run(tmp_path / "wide", data, metadata=own)),
     ]
     with pytest.raises(ValueError, match=r"filters differ: toy has spectral \(cutoff 3\), wide has gaussian"):
         common_filter(both, POINTS)
@@ -335,53 +334,55 @@ def test_closures_must_share_a_filter(world, tmp_path):
 
 
 def run_models(world, *, closure=None, folder=None, **changes):
-    model = load_model_subject("rom", folder or world["model"])
-    stretches = (Stretch(4, range(FRAMES)),)
-    starts = choose_starts([model], world["data"], stretches, 2, 12)
+    model = load_fitted_model("rom", folder or world["model"])
+    windows = (TimeWindow(4, range(FRAMES)),)
+    starts = choose_starts([model], world["data"], windows, 2, 12)
     settings = {"steps": 40, "members": 6, "slice_steps": 10, "lyapunov": 0.068, **changes}
-    study = ModelStudy(world["data"], stretches, starts, closure=closure, **settings)
-    return run_model_study(study, [model], climate=world["data"].read(0))
+    study = ModelComparison(world["data"], windows, starts, closure=closure, **settings)
+    return score_models(study, [model], climate=world["data"].read(0))
 
 
 @pytest.fixture(scope="module")
 def models(world):
-    return run_models(world, closure=load_closure_subject("toy", world["closure"]))
+    return run_models(world, closure=load_fitted_closure("toy", world["closure"]))
 
 
 def test_starts_are_spread_over_the_first_half(world):
-    model = load_model_subject("rom", world["model"])
+    model = load_fitted_model("rom", world["model"])
     # A window of 2 steps of 2 frames spans 3 frames; a step takes 2 more: 55 of 60 are left to move in.
-    assert choose_starts([model], world["data"], [Stretch(4, range(FRAMES))], 3, 10) == ((0, 13, 27),)
-    assert choose_starts([model], world["data"], [Stretch(4, range(20, 60))], 1, 10) == ((20,),)
+    assert choose_starts([model], world["data"], [TimeWindow(4, range(FRAMES))], 3, 10) == ((0, 13, 27),)
+    assert choose_starts([model], world["data"], [TimeWindow(4, range(20, 60))], 1, 10) == ((20,),)
     with pytest.raises(ValueError, match="do not fit"):
-        choose_starts([model], world["data"], [Stretch(4, range(56, 60))], 1, 10)
+        choose_starts([model], world["data"], [TimeWindow(4, range(56, 60))], 1, 10)
 
 
 def test_persistence_forecast_by_hand(world, models):
     data = world["data"]
     frames = FILTER(data.read(4)).astype(np.float64)
-    first = models.study.starts[0][0]
-    held, truth = frames[first + 2], frames[first + 4 :: 2][: len(models.leads)]
+    first = study_of(models)["starts"][0]["first_frame"]
+    held, truth = frames[first + 2], frames[first + 4 :: 2][: len(models.times[1:])]
     expected = np.linalg.norm((held - truth).reshape(len(truth), -1), axis=1)
     expected /= np.linalg.norm(truth.reshape(len(truth), -1), axis=1)
-    found = models.rows["persistence"].forecast
-    np.testing.assert_allclose(found.relative_l2[0], expected, rtol=1e-5)  # single precision fields
+    np.testing.assert_allclose(
+        models.of("relative_l2", "persistence")[0, 1:], expected, rtol=1e-5
+    )  # single precision fields
     failed = expected > 0.5
-    valid = models.leads[np.argmax(failed)] if failed.any() else models.leads[-1]
-    assert found.horizons[0].time == pytest.approx(valid)
-    assert found.horizons[0].censored != failed.any()
-    assert found.horizons[0].lyapunov_times == pytest.approx(valid * 0.068)
-    np.testing.assert_allclose(models.leads, 0.2 * np.arange(1, len(models.leads) + 1))
+    valid = models.times[1:][np.argmax(failed)] if failed.any() else models.times[1:][-1]
+    assert models.of("valid_time", "persistence")[0] == pytest.approx(valid)
+    assert bool(models.of("valid_time_censored", "persistence")[0]) != failed.any()
+    entry = all_numbers(models)["methods"]["persistence"]["valid_time"]
+    assert entry["lyapunov_times"] == pytest.approx(entry["mean"] * 0.068)
+    np.testing.assert_allclose(models.times[1:], 0.2 * np.arange(1, len(models.times[1:]) + 1))
 
 
 def test_leads_end_with_the_truth(models):
     # The later start is at frame 27: its window ends at 29, and 15 steps of 2 frames fit into 59.
-    assert models.study.starts == ((0, 27),)
-    assert len(models.leads) == 15
+    assert [start["first_frame"] for start in study_of(models)["starts"]] == [0, 27]
+    assert len(models.times[1:]) == 15
 
 
 def test_model_numbers(models, tmp_path):
-    found = json.loads(model_tables.write_json(models, tmp_path / "m.json").read_text())
+    found = json.loads(write_json(models, tmp_path / "m.json").read_text())
     assert list(found["methods"]) == ["persistence", "climatology", "rom"]
     entry = found["methods"]["rom"]
     assert entry["runs"] == 12
@@ -414,18 +415,21 @@ def test_the_reference_has_the_reynolds_numbers_that_are_judged(tmp_path):
 def test_slices_and_bar_of_the_reference_are_of_one_reynolds_number(world, tmp_path):
     data = write_flow(tmp_path / "mixed.zarr", reynolds=(34.0, 34.0, 60.0, 60.0, 34.0))
     result = run_models({**world, "data": data})
-    assert result.reference == "the 3 trajectories of the data set at Reynolds number 34"
+    assert study_of(result)["reference"] == "the 3 trajectories of the data set at Reynolds number 34"
     # Three full slices of 10 steps of each of three trajectories.
-    assert result.rows["rom"].filtered.truths.size == 9
+    assert int(result.data["distance_bar_from"].sel(kind="filtered")) == 9
 
 
 def test_a_model_that_stands_still_is_persistence(world, tmp_path):
     still = model_run(tmp_path / "still", world["data"], noise=0.0)
     result = run_models(world, folder=still)
-    rom, persistence = (result.rows[name].forecast for name in ("rom", "persistence"))
-    np.testing.assert_allclose(rom.relative_l2, persistence.relative_l2, rtol=1e-5)
-    np.testing.assert_allclose(rom.crps, persistence.crps, rtol=1e-5)
-    assert result.rows["rom"].lost == {"not_finite": 0, "blown_up": 0, "collapsed": 0}
+    for score in ("relative_l2", "crps"):
+        np.testing.assert_allclose(result.of(score, "rom"), result.of(score, "persistence"), rtol=1e-5)
+    assert lost_members(result) == {"not_finite": 0, "blown_up": 0, "collapsed": 0}
+
+
+def lost_members(result):
+    return {key: result.data[key].sel({"method": "rom"}).item() for key in ("not_finite", "blown_up", "collapsed")}
 
 
 @pytest.mark.parametrize(("growth", "fate"), [(1.2, "blown_up"), (0.8, "collapsed"), (1e6, "not_finite")])
@@ -433,12 +437,12 @@ def test_lost_members_are_counted(world, tmp_path, growth, fate):
     folder = model_run(tmp_path / "wild", world["data"], growth=growth)
     result = run_models(world, folder=folder)
     expected = {"not_finite": 0, "blown_up": 0, "collapsed": 0, fate: 12}
-    assert result.rows["rom"].lost == expected
-    text = json.loads(model_tables.write_json(result, tmp_path / "m.json").read_text())
+    assert lost_members(result) == expected
+    text = json.loads(write_json(result, tmp_path / "m.json").read_text())
     last = text["methods"]["rom"]["lead_time"]["relative_l2"][-1]
     assert (last is None) == (fate == "not_finite")
     if fate == "not_finite":  # nothing to draw is no reason to fail
-        publish_models(result, tmp_path / "out")
+        publish(result, tmp_path / "out", title="models")
 
 
 def test_fates_are_exclusive():
@@ -450,16 +454,27 @@ def test_fates_are_exclusive():
 
 
 def test_report_of_models(models, tmp_path):
-    published = publish_models(models, tmp_path / "out")
-    assert published.report.read_text().count("<figure>") == len(published.figures) == 8
+    published = publish(models, tmp_path / "out", title="models")
+    assert {"lead_time", "energy_distances", "flow_spectra", "error_curves"} <= set(published.figures)
+    assert published.report.read_text().count("<figure>") == len(published.figures)
     assert len(published.csv.read_text().splitlines()) == 1 + 3 * 15
+
+
+@pytest.mark.parametrize("which", ["closures", "models"])
+def test_saved_results_open_with_all_that_is_told(which, request, tmp_path):
+    made = request.getfixturevalue(which)
+    made.save(tmp_path)
+    opened = Results.open(tmp_path)
+    assert all_numbers(opened) == all_numbers(made)
+    assert [each.rows for each in tables_of(opened)] == [each.rows for each in tables_of(made)]
+    assert [kind.name for kind in figures_of(opened)] == [kind.name for kind in figures_of(made)]
 
 
 # Rollouts
 
 
 def roll(world, path, **changes):
-    model = load_model_subject("rom", changes.pop("folder", world["model"]))
+    model = load_fitted_model("rom", changes.pop("folder", world["model"]))
     settings = {"trajectories": (4,), "steps": 7, "members": 3, **changes}
     return write_rollout(
         model, changes.get("data", world["data"]), path, **{k: v for k, v in settings.items() if k != "data"}
@@ -527,7 +542,7 @@ def test_members_do_not_depend_on_how_many_starts_there_are(world, tmp_path):
 
 
 def test_closed_rollouts_hold_samples_of_the_closure(world, tmp_path):
-    closure = load_closure_subject("toy", world["closure"])
+    closure = load_fitted_closure("toy", world["closure"])
     roll(world, tmp_path / "closed.zarr", closure=closure)
     data = open_flow(tmp_path / "closed.zarr")
     assert data.attributes["closed"] is True
@@ -547,7 +562,7 @@ class Joint(Climatology):
 
 def test_members_are_closed_independently_of_each_other(world):
     inner = climatology_of(world["data"], (0,))
-    subject = replace(load_closure_subject("toy", world["closure"]), closure=Joint(inner.mean, inner.std, inner.frames))
+    subject = replace(load_fitted_closure("toy", world["closure"]), closure=Joint(inner.mean, inner.std, inner.frames))
     filtered = np.zeros((3, 4, 2, POINTS, POINTS), np.float32)
     filtered[2, 1:] = np.nan
     closed = close(subject, filtered, key=jax.random.key(0))
@@ -570,7 +585,7 @@ def test_a_gaussian_process_closes_like_members_independently(world):
     arrays = fitted.state()
     arrays |= {name: np.zeros_like(arrays[name]) for name in ("extras", "remainders")} | {"scales": np.ones(4)}
     process = GaussianProcessSampler.from_state(arrays, {**fitted.facts(), "length": 0.01, "noise": 1e-9})
-    subject = replace(load_closure_subject("toy", world["closure"]), closure=process)
+    subject = replace(load_fitted_closure("toy", world["closure"]), closure=process)
     frame = FILTER(world["data"].read(4, 7, 8))[0]
     drawn = close(subject, np.broadcast_to(frame, (2, 3, *frame.shape)).copy(), key=jax.random.key(1))
     size = drawn.astype(np.float64).std()
@@ -645,9 +660,9 @@ def test_an_interrupted_rollout_leaves_nothing(world, tmp_path):
 
 def test_files_that_are_no_models(world, tmp_path):
     with pytest.raises(FileNotFoundError, match="no run folder and no file"):
-        load_model_subject("none", tmp_path / "none")
+        load_fitted_model("none", tmp_path / "none")
     with pytest.raises(ValueError, match="expected a closura reduced model"):
-        load_model_subject("toy", world["closure"])
+        load_fitted_model("toy", world["closure"])
     bare = model_run(tmp_path / "bare", world["data"], metadata={})
     with pytest.raises(ValueError, match="does not say its filter, interval, points, forcing"):
-        load_model_subject("bare", bare)
+        load_fitted_model("bare", bare)

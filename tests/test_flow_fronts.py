@@ -12,7 +12,6 @@ import pytest
 from closura.cli import main
 from closura.closures import build
 from closura.core import Role
-from closura.evaluation import evaluate
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, scheme_of, seen, solver
 from closura.evaluation.fronts.flows import WATCHES, usual_grids
@@ -24,6 +23,7 @@ from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.cells import held_out_draws
+from closura.simulation.evaluate import evaluate
 from closura.simulation.stepping import by_courant, by_step, run
 from closura.simulation.sweep import Sweep
 

@@ -10,10 +10,11 @@ import pytest
 import xarray as xr
 import zarr
 
-from closura.evaluation.flows.subjects import ClosureSubject, choose_stretches, load_closure_subject, seen_segments
 from closura.offline.baselines import Persistence
 from closura.offline.data import FilterSettings, FitData, SplitSettings, check_same_simulations, fit_data
 from closura.offline.filters import SpectralCutoff
+from closura.offline.fitted import FittedClosure, load_fitted_closure
+from closura.offline.held_out import choose_windows
 from closura.offline.sampler import save_sampler
 from closura.trajectories import (
     FlowData,
@@ -84,16 +85,16 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> FlowData:
 
 
 @pytest.fixture(scope="module")
-def trained(flow: FlowData, tmp_path_factory: pytest.TempPathFactory) -> ClosureSubject:
+def trained(flow: FlowData, tmp_path_factory: pytest.TempPathFactory) -> FittedClosure:
     """A closure of trajectories 0 and 1, chosen on 2; 3 is held out."""
     data = FitData(flow, by_trajectory(flow, (3,), (2,)), SpectralCutoff(3.0))
     file = tmp_path_factory.mktemp("run") / "weights.safetensors"
     save_sampler(file, Persistence(waves(0)[0]), metadata=data.record())
-    return load_closure_subject("held", file)
+    return load_fitted_closure("held", file)
 
 
-def seen(subject: ClosureSubject, data: FlowData) -> list[int]:
-    return [i for i in range(data.trajectories) if seen_segments(subject, data, i)]
+def seen(subject: FittedClosure, data: FlowData) -> list[int]:
+    return [i for i in range(data.trajectories) if subject.seen(data, i)]
 
 
 def bare(d: xr.Dataset) -> xr.Dataset:
@@ -142,16 +143,16 @@ CUTS: dict[str, tuple[Callable[[xr.Dataset], xr.Dataset], list[int]]] = {
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_what_was_trained_on_is_known_again(name: str, flow: FlowData, trained: ClosureSubject, tmp_path: Path) -> None:
+def test_what_was_trained_on_is_known_again(name: str, flow: FlowData, trained: FittedClosure, tmp_path: Path) -> None:
     change, expected = CUTS[name]
     data = open_flow(rewritten(flow.path, change, tmp_path / "cut.zarr"))
     assert seen(trained, data) == expected
     free = [i for i in range(data.trajectories) if i not in expected]
     if free:
-        assert [s.trajectory for s in choose_stretches([trained], data)] == free
+        assert [s.trajectory for s in choose_windows([trained], data)] == free
     else:
         with pytest.raises(ValueError, match=r"every trajectory of .*cut\.zarr was seen in training or validation"):
-            choose_stretches([trained], data)
+            choose_windows([trained], data)
 
 
 def test_names_go_where_the_trajectories_go(flow: FlowData, tmp_path: Path) -> None:
@@ -189,7 +190,7 @@ def test_checksums_of_frames_along_other_axes_are_refused_by_name(flow: FlowData
 
 
 def test_weights_of_earlier_versions_know_names_and_data(
-    flow: FlowData, trained: ClosureSubject, tmp_path: Path
+    flow: FlowData, trained: FittedClosure, tmp_path: Path
 ) -> None:
     """Without samples of frames they are taken from the data; without these, all names in doubt count."""
     metadata = {key: value for key, value in trained.metadata.items() if key != "seen"}
@@ -277,7 +278,7 @@ def test_flows_from_one_beginning_are_different_ones(
     # A closure of one of them is judged on the others.
     file = tmp_path / "weights.safetensors"
     save_sampler(file, Persistence(flows[0, 9]), metadata=data.record())
-    assert seen(load_closure_subject("swept", file), data.flow) == [0, 1]
+    assert seen(load_fitted_closure("swept", file), data.flow) == [0, 1]
 
 
 def test_the_same_flow_twice_is_refused(tmp_path: Path) -> None:
@@ -306,8 +307,8 @@ def test_a_part_of_a_trajectory_that_was_split_in_time(flow: FlowData, tmp_path:
     data = fit_data(str(flow.path), CHOSEN, c)
     file = tmp_path / "weights.safetensors"
     save_sampler(file, Persistence(waves(0)[0]), metadata=data.record())
-    subject = load_closure_subject("timed", file)
-    assert choose_stretches([subject], flow)[0].frames == range(35, 60)
+    subject = load_fitted_closure("timed", file)
+    assert choose_windows([subject], flow)[0].frames == range(35, 60)
     # Elsewhere a cut is free only if nothing of it was seen: 0 to 24 were.
     for first, expected in ((20, [0, 1, 2, 3]), (25, []), (40, [])):
         cut = rewritten(flow.path, lambda d, n=first: bare(d.isel(time=slice(n, None))), tmp_path / f"{first}.zarr")

@@ -10,7 +10,6 @@ from law_results import value
 
 from closura.core import Metric, Role
 from closura.core.transfer import interpolation
-from closura.evaluation import evaluate
 from closura.evaluation.fronts.advection import AdvectionStepper
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
 from closura.evaluation.fronts.burgers import BurgersStepper
@@ -32,6 +31,7 @@ from closura.problems.problem import Draw
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.reporting.benchmark.tables import important, write_csv
 from closura.simulation.benchmark import run_benchmark
+from closura.simulation.evaluate import evaluate
 from closura.simulation.stepping import by_courant, by_step, run
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 

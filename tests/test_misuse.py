@@ -13,7 +13,6 @@ from closura.commands.closures import physics_of, trained_settings
 from closura.commands.evaluation import parse_evaluate, run_evaluate
 from closura.commands.interpret import parse_interpret
 from closura.commands.training import parse_train
-from closura.evaluation import evaluate
 from closura.io.weights import save_weights
 from closura.problems import build_problem
 from closura.reporting.publish import remove_stale, trained_steps
@@ -21,6 +20,7 @@ from closura.runs import RunError, RunFolder, TrainConfiguration, train
 from closura.runs.configuration import to_plain
 from closura.runs.presets import problem_preset, train_preset
 from closura.simulation.earlier import read_evaluation
+from closura.simulation.evaluate import evaluate
 
 SMALL = ["--cells", "12", "--ratio", "1", "--simulations", "2", "--steps", "2", "--no-timing"]
 

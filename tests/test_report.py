@@ -19,7 +19,6 @@ from closura.commands import report
 from closura.commands.report import judged_on, training_arguments
 from closura.commands.training import parse_train
 from closura.core import MethodResult, Results, Role
-from closura.evaluation import evaluate, summary
 from closura.metrics.comparison import improvement_per_simulation, worse_since, worse_than_corrected
 from closura.problems import AdvectionConfiguration, advection
 from closura.problems.burgers_setup import BurgersConfiguration, burgers
@@ -30,11 +29,13 @@ from closura.reporting.figures.improvement import improvement_curves
 from closura.reporting.figures.violins import steps_below_threshold_violins
 from closura.reporting.findings import findings
 from closura.reporting.moments import errors_at, group_names, steps_shown
+from closura.reporting.numbers import summary
 from closura.reporting.published_curves import STEPS, published_curves
 from closura.reporting.scales import colour_scales
 from closura.reporting.table import print_tables, tables_of
 from closura.reporting.tables import footnotes, summary_table, write_breakdown_csv, write_csv
 from closura.reproductions.closure_rl_figures import ADVECTION, BURGERS
+from closura.simulation.evaluate import evaluate
 from closura.simulation.saved import load_store, saver
 
 N = 25

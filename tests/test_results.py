@@ -22,7 +22,7 @@ from closura.commands.report import ReportOptions, kept_figures
 from closura.commands.results import Outputs, command_line
 from closura.parts import NotAllWritten, Parts, file_name
 from closura.reporting.figure import FIGURES
-from closura.reporting.page import page
+from closura.reporting.report import write_report
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
 TINY = ["evaluate", "advection", "--cells", "8", "--ratio", "2", "--simulations", "2", "--steps", "2", "--no-timing"]
@@ -253,8 +253,9 @@ class TestFigures:
         assert kept_figures(tmp_path / "link", Parts()) == {}
         assert kept_figures(tmp_path / "none", Parts()) == {}
 
-    def test_a_page_holds_no_control_characters(self) -> None:
-        text = page("a\x1bb", ["<p>c\x00\u202ed</p>\n"])
+    def test_a_page_holds_no_control_characters(self, tmp_path: Path) -> None:
+        path = write_report(tmp_path / "r.html", title="a\x1bb", comparisons={}, figures={}, notes=["c\x00\u202ed"])
+        text = path.read_text()
         assert not {*"\x1b\x00\u202e"} & {*text}
 
 

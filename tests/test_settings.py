@@ -12,8 +12,8 @@ import pytest
 
 from closura.commands.evaluation import evaluation_key
 from closura.entries import ENTRIES
-from closura.evaluation.flows.rollouts import start_key
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
+from closura.offline.ensembles import start_key
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.fitting.configuration import ClosureFitConfiguration, ModelFitConfiguration
 from closura.runs.presets import train_preset

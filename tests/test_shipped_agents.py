@@ -17,7 +17,6 @@ import pytest
 
 from closura.commands.closures import named_closure, trained_settings
 from closura.commands.laws import run_evaluate_law
-from closura.evaluation import evaluate
 from closura.io.closures import load_closure
 from closura.io.weights import read_header
 from closura.problems import (
@@ -30,6 +29,7 @@ from closura.problems import (
 )
 from closura.problems.laws.methods import AGENTS
 from closura.problems.laws.setup import RANDOM
+from closura.simulation.evaluate import evaluate
 
 SIX = ("smooth-sine", "rarefaction", "accelshock", "other-sine", "gaussian", "tophat")
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.evaluation import evaluate
 from closura.numerics.fourier import coarsen, refine, resolved
 from closura.problems import (
     KolmogorovConfiguration,
@@ -27,6 +26,7 @@ from closura.problems.kolmogorov.staggered import StaggeredFlow
 from closura.problems.kolmogorov.target import in_points
 from closura.problems.kolmogorov.time_steps import steps_needed, typical_speed
 from closura.reporting.numbers import error_key
+from closura.simulation.evaluate import evaluate
 
 RE = jnp.float64(100.0)
 

@@ -13,12 +13,12 @@ from made_results import method, read_csv, results
 from closura.commands.demo_flow import FlowDemoOptions, steps
 from closura.commands.laws import run_evaluate_law
 from closura.core import MethodResult, Results, Role
-from closura.evaluation import summary
 from closura.metrics.statistics import geometric_mean
 from closura.problems.laws.march import check_courant, check_positivity, positivity_limit
 from closura.reporting.citations import sources_of
 from closura.reporting.figures.curves import error_curves
 from closura.reporting.findings import best_baseline, findings, verdict
+from closura.reporting.numbers import summary
 from closura.reporting.report import write_report
 from closura.reporting.scales import symmetric_scales
 from closura.reporting.style import styles_of

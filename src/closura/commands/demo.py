@@ -9,13 +9,15 @@ from closura.commands.evaluation import evaluation_key, training_of
 from closura.commands.options import parse
 from closura.commands.results import Outputs
 from closura.core import Results
-from closura.evaluation import evaluate, print_tables, publish
 from closura.learners import BPTTSConfiguration
 from closura.problems import build_problem
 from closura.reporting.findings import verdict
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
 from closura.settings import Count, Settings
+from closura.simulation.evaluate import evaluate
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,9 @@ from closura.commands.console import console
 from closura.commands.data import run_generate
 from closura.commands.filtering import run_filter
 from closura.commands.fitting import run_train_closure, run_train_model
-from closura.commands.flows import run_evaluate_closure, run_evaluate_model, run_rollout
+from closura.commands.flow_closures import run_evaluate_closure
+from closura.commands.flow_models import run_evaluate_model
+from closura.commands.flow_rollouts import run_rollout
 from closura.commands.options import parse
 from closura.commands.results import Outputs
 from closura.io.files import write_atomically

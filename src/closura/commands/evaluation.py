@@ -14,24 +14,19 @@ from closura.commands.options import Group, Repeated, given, parse_groups, use_p
 from closura.commands.problems import EVALUATIONS, FITS, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.core.metric import METRICS
-from closura.evaluation import (
-    evaluate,
-    load_simulations,
-    load_store,
-    print_tables,
-    publish,
-    saver,
-    write_json,
-)
 from closura.io.files import own_file
 from closura.problems import PROBLEMS, build_problem, family
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
+from closura.reporting.tables import write_json
 from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.seeds import key_of
 from closura.settings import Count, Positive, Seed, Settings
-from closura.simulation.saved import check_replaceable, configuration_of
+from closura.simulation.evaluate import evaluate
+from closura.simulation.saved import check_replaceable, configuration_of, load_simulations, load_store, saver
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from closura.commands.console import console, work_bar
+from closura.commands.console import work_bar
 from closura.commands.flow_inputs import (
+    deliver,
     flow_data,
     leak_note,
     named_runs,
@@ -16,20 +16,19 @@ from closura.commands.flow_inputs import (
 )
 from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
-from closura.evaluation.flows import (
-    ClosureEvaluation,
-    ClosureStudy,
-    closure_tables,
-    load_closure_subject,
-    publish_closures,
-    run_closure_study,
-)
-from closura.evaluation.flows.closure_results import Scoring
-from closura.evaluation.flows.frames import spread_frames
-from closura.evaluation.flows.look import print_blocks
-from closura.evaluation.flows.subjects import check_fits, choose_stretches, common_filter, leaks, other_reynolds
+from closura.core import Results
+from closura.offline.closure_comparison import ClosureComparison, Scoring
+from closura.offline.closure_scoring import score_closures
 from closura.offline.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
+from closura.offline.fitted import load_fitted_closure
+from closura.offline.frames import spread_frames
+from closura.offline.held_out import check_fits, choose_windows, common_filter, leaks, other_reynolds
 from closura.settings import Count, Natural, Positive, Seed, Settings
+
+CLOSURE_WORDS = (
+    "Closures give a distribution over full velocity fields for every filtered one. All methods answer for the same "
+    "filtered frames; answers are compared with the full frames at every point."
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class ClosureOptions(Settings):
     seed: Seed = 0
 
 
-def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
+def run_evaluate_closure(arguments: Sequence[str]) -> Results:
     """Parse the command's arguments, score closures beside the rows that all tables have, and write what was asked for.
 
     Raises
@@ -140,25 +139,23 @@ def run_evaluate_closure(arguments: Sequence[str]) -> ClosureEvaluation:
     data = flow_data(options.data)
     if options.members < 2:
         raise ValueError(f"need at least 2 members; got {options.members}")
-    subjects = [load_closure_subject(name, path) for name, path in named_runs(options.closure)]
+    closures = [load_fitted_closure(name, path) for name, path in named_runs(options.closure)]
     notes = []
-    for subject in subjects:
-        check_fits(subject.name, subject.metadata, data)
-        if not subject.metadata.get("train"):
-            notes.append(f"{subject.name} does not say which simulations it has seen: whether frames leak is unknown.")
-    filtering = common_filter(subjects, data.points, options.filter.filter())
-    stretches = choose_stretches(subjects, data, options.trajectories or None, allow_leak=options.allow_leak)
-    for subject in subjects:
-        told = other_reynolds(subject.metadata, data, [s.trajectory for s in stretches])
-        notes += [f"{subject.name} was {told}."] if told else []
-    notes += leak_note(leaks(subjects, data, stretches))
-    frames = tuple(spread_frames(stretch, options.frames, options.every) for stretch in stretches)
-    study = ClosureStudy(data, filtering, stretches, frames, options.members, options.seed, options.scoring)
-    settings = settings_of("kolmogorov-closure", arguments)
+    for closure in closures:
+        check_fits(closure.name, closure.metadata, data)
+        if not closure.metadata.get("train"):
+            notes.append(f"{closure.name} does not say which simulations it has seen: whether frames leak is unknown.")
+    filtering = common_filter(closures, data.points, options.filter.filter())
+    windows = choose_windows(closures, data, options.trajectories or None, allow_leak=options.allow_leak)
+    for closure in closures:
+        told = other_reynolds(closure.metadata, data, [window.trajectory for window in windows])
+        notes += [f"{closure.name} was {told}."] if told else []
+    notes += leak_note(leaks(closures, data, windows))
+    frames = tuple(spread_frames(window, options.frames, options.every) for window in windows)
+    comparison = ClosureComparison(data, filtering, windows, frames, options.members, options.seed, options.scoring)
     with work_bar("scoring", "frames") as report:
-        evaluation = run_closure_study(study, subjects, notes=notes, settings=settings, report=report)
-    outputs.deliver(
-        {"--json": partial(closure_tables.write_json, evaluation), "--out": partial(publish_closures, evaluation)},
-        lambda: print_blocks(closure_tables.blocks(evaluation), evaluation.closures, console),
-    )
-    return evaluation
+        results = score_closures(
+            comparison, closures, notes=notes, provenance=settings_of("kolmogorov-closure", arguments), report=report
+        )
+    title = "Closures of Kolmogorov flow" + (", published scoring" if options.scoring == "published" else "")
+    return deliver(outputs, results, title, CLOSURE_WORDS)

@@ -1,15 +1,25 @@
-"""What the commands that judge and run fits to flows have in common: how they read what they are given."""
+"""What the commands that evaluate and run fits to flows have in common: their inputs and outputs."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from closura.commands.closures import named_closure
-from closura.commands.results import command_line
-from closura.evaluation.flows import ClosureSubject, load_closure_subject
-from closura.evaluation.flows.subjects import ROWS
+from closura.commands.console import console
+from closura.commands.results import Outputs, command_line
+from closura.core import Results
+from closura.offline.fitted import FittedClosure, load_fitted_closure
+from closura.offline.numbers import study_of
+from closura.offline.variables import TRUTH
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
+from closura.reporting.tables import write_json
 from closura.runs.environment import describe_environment
 from closura.trajectories import FlowData, open_flow
+
+ROWS = ("none", "persistence", "climatology", TRUTH)
+"""Methods that every table has."""
 
 
 def one_each(arguments: Sequence[str], option: str) -> list[str]:
@@ -46,9 +56,9 @@ def named_runs(texts: Sequence[str]) -> list[tuple[str, Path]]:
     return pairs
 
 
-def load_closure(text: str) -> ClosureSubject:
+def load_closure(text: str) -> FittedClosure:
     """The closure at PATH or NAME=PATH."""
-    return load_closure_subject(*named_closure(text))
+    return load_fitted_closure(*named_closure(text))
 
 
 def flow_data(path: Path | None, option: str = "--data") -> FlowData:
@@ -74,3 +84,13 @@ def leak_note(trajectories: Sequence[int]) -> list[str]:
 def settings_of(name: str, arguments: Sequence[str]) -> dict[str, Any]:
     """Command and environment, for the record."""
     return {"command": command_line("evaluate", [name, *arguments]), "environment": describe_environment()}
+
+
+def deliver(outputs: Outputs, results: Results, title: str, introduction: str) -> Results:
+    """Write what was asked for, and print the tables."""
+    notes = (introduction, *study_of(results)["notes"])
+    outputs.deliver(
+        {"--json": partial(write_json, results), "--out": lambda out: publish(results, out, title=title, notes=notes)},
+        partial(print_tables, results, console=console),
+    )
+    return results

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from closura.commands.console import console, work_bar
+from closura.commands.console import work_bar
 from closura.commands.flow_inputs import (
+    deliver,
     flow_data,
     leak_note,
     load_closure,
@@ -19,26 +18,24 @@ from closura.commands.flow_inputs import (
 )
 from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
-from closura.evaluation.flows import (
-    ModelEvaluation,
-    ModelStudy,
-    ModelSubject,
-    choose_starts,
-    load_model_subject,
-    model_tables,
-    publish_models,
-    run_model_study,
-)
-from closura.evaluation.flows.frames import read_frames
-from closura.evaluation.flows.look import print_blocks
-from closura.evaluation.flows.model_study import LYAPUNOV, climate_frames
-from closura.evaluation.flows.rollouts import check_closure
-from closura.evaluation.flows.subjects import check_fits, choose_stretches, leaks
+from closura.core import Results
+from closura.offline.ensembles import check_closure
+from closura.offline.fitted import Fitted, FittedModel, load_fitted_model
+from closura.offline.frames import read_frames
+from closura.offline.held_out import check_fits, choose_windows, leaks
+from closura.offline.model_reference import ModelComparison, choose_starts
+from closura.offline.model_scoring import LYAPUNOV, climate_frames, score_models
 from closura.settings import Count, Natural, NotNegative, Seed, Settings
 from closura.trajectories import open_flow
 
 CLIMATE = 200
 """Training frames of the climatology row."""
+
+
+MODEL_WORDS = (
+    "Reduced-order models step the filtered flow; ensembles of them are compared as forecasts, and, run for long, by "
+    "what the flow looks like, before and after a closure gives back the missing scales."
+)
 
 
 @dataclass(frozen=True)
@@ -91,7 +88,7 @@ class ModelOptions(Settings):
     seed: Seed = 0
 
 
-def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
+def run_evaluate_model(arguments: Sequence[str]) -> Results:
     """Parse the command's arguments, judge reduced-order models, and write what was asked for.
 
     Raises
@@ -120,34 +117,31 @@ def run_evaluate_model(arguments: Sequence[str]) -> ModelEvaluation:
             f"--slice {options.slice} is longer than the runs of --steps {options.steps}: give --slice "
             f"{options.steps} or less, or more --steps"
         )
-    models = [load_model_subject(name, path) for name, path in named_runs(options.rom)]
+    models = [load_fitted_model(name, path) for name, path in named_runs(options.rom)]
     for model in models:
         check_fits(model.name, model.metadata, data)
     closure = None if options.closure is None else load_closure(options.closure)
-    judged: list[Any] = [*models, *([closure] if closure is not None else [])]
+    fitted: list[Fitted] = [*models, *([closure] if closure is not None else [])]
     if closure is not None:
         check_closure(models[0], closure, data)
-    stretches = choose_stretches(judged, data, options.trajectories or None, allow_leak=options.allow_leak)
-    starts = choose_starts(models, data, stretches, options.starts, options.steps)
-    reynolds = {float(data.reynolds[s.trajectory]) for s in stretches}
+    windows = choose_windows(fitted, data, options.trajectories or None, allow_leak=options.allow_leak)
+    starts = choose_starts(models, data, windows, options.starts, options.steps)
+    reynolds = {float(data.reynolds[window.trajectory]) for window in windows}
     known = LYAPUNOV.get(reynolds.pop()) if len(reynolds) == 1 and data.forcing == 4 else None
     lyapunov = known if options.lyapunov is None else options.lyapunov or None
-    study = ModelStudy(
-        data, stretches, starts, options.steps, options.members, options.slice, closure, lyapunov, options.seed
+    comparison = ModelComparison(
+        data, windows, starts, options.steps, options.members, options.slice, closure, lyapunov, options.seed
     )
-    notes = leak_note(leaks(judged, data, stretches))
-    climate = climate_frames(models[0], closure.climatology if closure else None, _training_frames)
-    settings = settings_of("kolmogorov-rom", arguments)
     with work_bar("running", "steps") as report:
-        evaluation = run_model_study(study, models, climate=climate, notes=notes, settings=settings, report=report)
-    outputs.deliver(
-        {"--json": partial(model_tables.write_json, evaluation), "--out": partial(publish_models, evaluation)},
-        lambda: print_blocks(model_tables.blocks(evaluation), evaluation.models, console),
-    )
-    return evaluation
+        results = score_models(
+            comparison, models, climate=climate_frames(models[0], closure, _training_frames),
+            notes=leak_note(leaks(fitted, data, windows)), provenance=settings_of("kolmogorov-rom", arguments),
+            report=report,
+        )  # fmt: skip
+    return deliver(outputs, results, "Reduced-order models of Kolmogorov flow", MODEL_WORDS)
 
 
-def _training_frames(model: ModelSubject) -> np.ndarray | None:
+def _training_frames(model: FittedModel) -> np.ndarray | None:
     """Some full training frames of a model, if its data are still where they were."""
     try:
         data = open_flow(str(model.metadata.get("data", "")))

@@ -8,7 +8,8 @@ from closura.commands.console import console, work_bar
 from closura.commands.flow_inputs import flow_data, load_closure
 from closura.commands.options import Positional, parse
 from closura.commands.results import Outputs
-from closura.evaluation.flows import Rollout, load_model_subject, write_rollout
+from closura.offline.ensembles import Rollout, write_rollout
+from closura.offline.fitted import load_fitted_model
 from closura.settings import Count, Natural, Seed, Settings
 
 
@@ -77,7 +78,7 @@ def run_rollout(arguments: Sequence[str]) -> Rollout:
         raise ValueError("one start or several: give --trajectory or --trajectories")
     trajectories = options.trajectories or (options.trajectory if options.trajectory is not None else 0,)
     Outputs(stores={"--out": options.out}, inputs={"RUN": options.run, "--start": options.start})
-    model = load_model_subject(options.run.resolve().name, options.run)
+    model = load_fitted_model(options.run.resolve().name, options.run)
     closure = None if options.closure is None else load_closure(options.closure)
     with work_bar("running", "frames") as report:
         result = write_rollout(

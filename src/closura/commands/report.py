@@ -17,7 +17,6 @@ from closura.commands.options import Group, Positional, argument, parse_groups, 
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
 from closura.core.results_file import FILE
-from closura.evaluation import evaluate, write_report
 from closura.io.closures import load_closure
 from closura.io.files import own_file
 from closura.parts import Parts
@@ -26,12 +25,14 @@ from closura.reporting.figure import write_figures
 from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.picture import small
 from closura.reporting.publish import shading, trained_steps
+from closura.reporting.report import write_report
 from closura.runs import RunFolder
 from closura.runs.configuration import TrainConfiguration, to_plain, to_tables
 from closura.runs.environment import describe_environment
 from closura.runs.tracking import read_metrics
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation import earlier
+from closura.simulation.evaluate import evaluate
 
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "

@@ -175,8 +175,8 @@ class Results:
         """The metric that counts."""
         return self.metrics[str(self.data.attrs["error"])]
 
-    def of(self, metric: str, name: str) -> Float64[np.ndarray, "case *time"]:
-        """The values of a metric for one method, ``(case,)`` or ``(case, time)``."""
+    def of(self, metric: str, name: str) -> Float64[np.ndarray, "*shape"]:
+        """Values of one method: of a metric, ``(case,)`` or ``(case, time)``, or of any variable along ``method``."""
         return np.asarray(self.data[metric].sel({"method": self.check(name)}).values, np.float64)
 
     def counting(self, metric: str) -> "Results":
@@ -264,7 +264,7 @@ class Results:
     def moment(self, index: int) -> str:
         """A time of the series with its step, for people."""
         if np.isnan(self.times[index]):
-            return "the end"
+            return str(self.attribute("end", "the end"))
         return f"step {int(self.data['step'].values[index])}, t = {self.times[index]:.3g}"
 
     def relative_to_initial(self, name: str) -> Float64[np.ndarray, "case time"] | None:

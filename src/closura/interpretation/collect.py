@@ -72,7 +72,7 @@ def collect(
     simulations, times
         How many simulations, and of how many states in succession the actions are kept.
     key
-        Random key of the beginnings: the same as in :func:`closura.evaluation.evaluate`.
+        Random key of the beginnings: the same as in :func:`closura.simulation.evaluate.evaluate`.
     scale
         The problem's :func:`action_scale`, where it is known already.
     part

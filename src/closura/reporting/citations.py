@@ -54,6 +54,7 @@ def sources_of(evaluations: Iterable[Results], trainings: Iterable[Mapping[str, 
     for results in evaluations:
         if results.problem in PROBLEMS:
             found.extend(PROBLEMS.find(results.problem).sources)
+        found += [results.attribute("sources")] if results.attribute("sources") else []
         schemes = results.data["scheme"].values.tolist() if "scheme" in results.data.coords else []
         found += [text for part, text in SCHEMES.items() if any(part in name for name in schemes)]
     for training in trainings:

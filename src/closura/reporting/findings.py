@@ -213,4 +213,4 @@ def _cost(results: Results, name: str, rival: str) -> list[str]:
         if math.isfinite(theirs) and theirs > 0:
             parts.append(times(own, theirs, other))
     compared = f": {', '.join(parts)}" if parts else ""
-    return [f"A step costs {own:.3g} ms{compared}."]
+    return [f"A {results.attribute('cost', 'step')} costs {own:.3g} ms{compared}."]

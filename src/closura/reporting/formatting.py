@@ -48,6 +48,17 @@ def bounded(value: float | int | None, form: str) -> str:
     return text if len(text) <= WIDEST else format(value, f"{'+' if form.startswith('+') else ''}.2e")
 
 
+def duration(seconds: float | None) -> str:
+    """A wall time with its unit; a dash for what does not exist."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 1e-3:
+        return f"{1e6 * seconds:.3g} µs"
+    if seconds < 1:
+        return f"{1e3 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
 def count(number: int, what: str, several: str | None = None) -> str:
     """A number of things."""
     return f"{number} {what if number == 1 else several or what + 's'}"

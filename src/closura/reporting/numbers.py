@@ -29,6 +29,8 @@ class NumbersKind:
     of: Callable[[Results], dict[str, Any]]
     needs: tuple[str, ...]
     replaces: bool = False
+    whole: bool = False
+    rows: Callable[[Results], list[dict[str, Any]]] | None = None
 
     def suits(self, results: Results) -> bool:
         """Whether the results have what it needs."""
@@ -39,14 +41,20 @@ NUMBERS: Registry[NumbersKind] = Registry("number", NumbersKind)
 
 
 def numbers(
-    name: str, *, needs: Iterable[str], replaces: bool = False
+    name: str,
+    *,
+    needs: Iterable[str],
+    replaces: bool = False,
+    whole: bool = False,
+    rows: Callable[[Results], list[dict[str, Any]]] | None = None,
 ) -> Callable[[Callable[[Results], dict[str, Any]]], NumbersKind]:
     """Register a function that gives further numbers for the JSON of results with the variables of ``needs``.
 
     Those under ``methods`` join the numbers of each method; all others stand beside them. With ``replaces`` they take
-    the place of entries of the same names, in files alone.
+    the place of entries of the same names, in files alone, or with ``whole`` of all of them. ``rows`` gives the rows of
+    ``table.csv`` in place of those that all results have, one for each method.
     """
-    return lambda of: NUMBERS.add(name, NumbersKind(name, of, tuple(needs), replaces))
+    return lambda of: NUMBERS.add(name, NumbersKind(name, of, tuple(needs), replaces or whole, whole, rows))
 
 
 CONSERVATION = "conservation_error"
@@ -214,6 +222,9 @@ def _infinite(values: np.ndarray) -> np.ndarray:
 
 def all_numbers(results: Results, *, reference: str | None = None, published: bool = False) -> dict[str, Any]:
     """:func:`summary` as a problem's JSON has it: with the entries that take the place of others."""
+    for kind in NUMBERS.all().values():
+        if kind.whole and kind.suits(results):
+            return {"problem": results.problem, **plain(kind.of(results))}
     found = summary(results, reference=reference, published=published)
     for kind in NUMBERS.all().values():
         if kind.replaces and kind.suits(results):

@@ -43,7 +43,7 @@ _COLOURS = {
     Role.CLOSURE: ("#0077BB", "#33BBEE", "#224488", "#6699CC", "#004466"),
     Role.BASELINE: ("#EE7733", "#882299", "#555555", "#BB77CC", "#8A8A8A", "#552266", "#333333"),
     Role.FINE_BASELINE: ("#8A8A8A", "#333333", "#AAAAAA", "#555555"),
-    Role.NAIVE: ("#000000",),
+    Role.NAIVE: ("#000000", "#8A8A8A"),
 }
 _DASHED, _DOT_DASHED = (0, (6.0, 2.0)), (0, (5.0, 1.5, 1.0, 1.5))
 _LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (

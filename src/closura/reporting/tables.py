@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from closura.core import Metric, Results
+from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
-from closura.reporting.numbers import CONSERVATION, all_numbers, error_key, summary
+from closura.reporting.numbers import CONSERVATION, NUMBERS, all_numbers, error_key, summary
 from closura.reporting.table import Table, table
 
 
@@ -102,13 +102,20 @@ def _columns(results: Results, published: bool) -> list[_Column]:
             mean = ", geometric mean" if metric.aggregate == "geometric" else ""
             columns.append(_Column(f"{metric.title}{shown}{mean}", 1, other(metric)))
     columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
-    if results.closures and results.steps > 0:
+    if _harmful(results):
         columns.append(_Column("ever worse than base", 1, harm))
-    columns.append(_Column("ms per step", 1, lambda _, e: short(e["milliseconds_per_step"])))
+    columns.append(
+        _Column(f"ms per {results.attribute('cost', 'step')}", 1, lambda _, e: short(e["milliseconds_per_step"]))
+    )
     if results.steps > 0:
         columns.append(_Column("ms per simulation", 1, lambda _, e: short(e["milliseconds_per_simulation"])))
     columns.append(_Column("parameters", 1, lambda _, e: "–" if e["parameters"] is None else f"{e['parameters']:,}"))
     return columns
+
+
+def _harmful(results: Results) -> bool:
+    """Whether closures correct a solver at several times, so that they may make it worse at one."""
+    return bool(results.closures and results.steps > 0 and results.named(Role.UNCORRECTED, Role.BASELINE))
 
 
 def _mean(values: dict[str, Any], percent: bool) -> str:
@@ -145,7 +152,7 @@ def footnotes(results: Results) -> list[str]:
     if results.error.aggregate != "geometric":
         better = f"; “on {results.family(results.uncorrected)}”: relative improvement of the mean, positive is better"
     lines = [
-        f"n = {n}{how_long}, from the same initial states for all methods. "
+        f"n = {n}{how_long}, {results.attribute('same', 'from the same initial states for all methods')}. "
         f"mean ± population standard deviation over {results.sample}s{better}.",
         results.description.get("split", "No statement was given on how evaluation data were held out."),
     ]
@@ -155,7 +162,7 @@ def footnotes(results: Results) -> list[str]:
             "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
             f"true field at the beginning, of which at the end {short(100 * left)} % are left on average."
         )
-    if results.closures and results.steps > 0:
+    if _harmful(results):
         lines.append(
             "“Ever worse than base”: simulations in which the error is larger than that of the solver which the "
             "closure corrects, at any step."
@@ -239,8 +246,12 @@ _PLAIN = ("diverged", "milliseconds_per_step", "milliseconds_per_simulation", "p
 def write_csv(results: Results, path: str | Path, *, published: bool = False) -> Path:
     """Write one row for each method; empty cells where a number does not exist or is not finite.
 
-    Columns of shares end with ``_percent``; every further metric has its spread in columns of its own.
+    Columns of shares end with ``_percent``; every further metric has its spread in columns of its own. Results whose
+    numbers (:func:`closura.reporting.numbers.numbers`) give rows of their own have those.
     """
+    for kind in NUMBERS.all().values():
+        if kind.rows is not None and kind.suits(results):
+            return write_rows(kind.rows(results), path)
     numbers, called = summary(results, published=published), error_key(results)
     further = [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
     rows = []

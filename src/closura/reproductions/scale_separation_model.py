@@ -18,13 +18,8 @@ from closura.arrays import Values, same_shape
 from closura.metrics.ensembles._checks import members_of, velocity_of
 from closura.metrics.ensembles.distributions import wasserstein
 from closura.metrics.ensembles.predictability import Horizon, valid_prediction_time
-from closura.reproductions.scale_separation_scores import (
-    PublishedScores,
-    PublishedScoring,
-    ensemble_mean_and_std,
-    prediction_limit_error,
-    trajectory_table_errors,
-)
+from closura.metrics.ensembles.published import PublishedScores, PublishedScoring, ensemble_mean_and_std
+from closura.reproductions.scale_separation_scores import prediction_limit_error, trajectory_table_errors
 
 PHASE_SHIFT = 20
 """Steps by which the published headline shifts the truth."""

@@ -237,7 +237,7 @@ def configuration_of(simulations: xr.Dataset) -> dict[str, Any]:
 def saver(
     path: str | Path, problem: Problem, configuration: Mapping[str, Any], *, overwrite: bool = False
 ) -> Callable[[TruthStore, dict[str, np.ndarray]], None]:
-    """What :func:`closura.evaluation.evaluate` calls to keep all fields of all methods in a zarr folder.
+    """What :func:`closura.simulation.evaluate.evaluate` calls to keep all fields of all methods in a zarr folder.
 
     Fields keep their precision, so that an evaluation that starts from them repeats this one.
     """

@@ -16,7 +16,7 @@ from closura.metrics.ensembles.flow_statistics import (
     relative_divergence,
     resolving_shell,
 )
-from closura.metrics.ensembles.reynolds_stresses import Profiles, ReynoldsStresses, stress_errors
+from closura.metrics.ensembles.reynolds_stresses import Profiles, profiles_of, stress_errors, sums_of
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,13 @@ class FlowStatistics:
         if not reynolds > 0:
             raise ValueError(f"the Reynolds number must be positive; got {reynolds}")
         self.reynolds = reynolds
-        self._stresses = ReynoldsStresses()
+        self._sums = np.zeros(())
         self._energies = Histogram(*energy_range, bins)
         self._energy: list[np.ndarray] = []
         self._dissipation: list[np.ndarray] = []
         self._spectrum: np.ndarray | None = None
         self._divergence = 0.0
+        self._grid: tuple[int, ...] | None = None
 
     def add(self, velocity: Values) -> None:
         """Take frames ``(..., component=2, x, y)``: of one member or all of them.
@@ -86,19 +87,20 @@ class FlowStatistics:
         field = velocity_of(velocity)
         field = field.reshape(-1, *field.shape[-3:])
         energy, spectrum = kinetic_energy(field), energy_spectrum(field).sum(axis=0)
-        if self._spectrum is not None and self._spectrum.shape != spectrum.shape:
-            raise ValueError("all blocks need the same grid; use one accumulator for each")
-        self._stresses.add(field)
+        if self._grid not in (None, field.shape[-2:]):
+            raise ValueError(f"all blocks need the same grid; got {field.shape[-2:]} after {self._grid}")
+        self._sums = self._sums + sums_of(field)
         self._spectrum = spectrum if self._spectrum is None else self._spectrum + spectrum
         self._energies.add(energy)
+        self._grid = field.shape[-2:]
         self._energy.append(energy.mean(axis=(-2, -1)))
         self._dissipation.append(dissipation(field, self.reynolds))
         self._divergence = max(self._divergence, float(relative_divergence(field).max()))
 
     def result(self) -> FlowSummary:
         """Statistics over everything that was added; ValueError if that is nothing."""
-        profiles = self._stresses.result()
-        assert self._spectrum is not None
+        if self._spectrum is None or self._grid is None:
+            raise ValueError("nothing was added yet: call add(velocity) before asking for the result")
         energy = np.concatenate(self._energy)
         spectrum = self._spectrum / energy.size
         return FlowSummary(
@@ -108,7 +110,7 @@ class FlowStatistics:
             spectrum=spectrum,
             resolving_shell=int(resolving_shell(spectrum)),
             divergence=self._divergence,
-            profiles=profiles,
+            profiles=profiles_of(self._sums, energy.size * self._grid[0]),
             # A copy: what is added later belongs to later results.
             energies=Histogram(self._energies.lower, self._energies.upper, self._energies.bins).merge(self._energies),
         )

@@ -1,4 +1,4 @@
-"""Central prediction intervals of ensembles, and of normal distributions.
+"""Central prediction intervals of ensembles.
 
 **Which interval.** If truth and M members are exchangeable (drawn independently from one distribution), the truth
 falls below the i-th smallest member with probability ``i / (M + 1)``, whatever the distribution. So the interval
@@ -18,7 +18,6 @@ and 90 %, and NumPy's default quantiles 8 % too little for 20.)
 import math
 
 import numpy as np
-from scipy.special import ndtri
 
 LEVELS = (0.50, 0.68, 0.90, 0.95)
 """Nominal coverages that are reported."""
@@ -36,11 +35,6 @@ def check_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
 def members_needed(level: float) -> int:
     """The smallest ensemble that has a central interval of this level."""
     return math.ceil(2 / (1 - level) - 1 - _ROUNDING)
-
-
-def normal_quantile(level: float) -> float:
-    """Half the width of the central interval of a normal distribution, in standard deviations: 1.96 for 95 %."""
-    return float(ndtri((1 + level) / 2))
 
 
 def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:

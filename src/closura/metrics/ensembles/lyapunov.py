@@ -2,7 +2,7 @@ r"""The leading Lyapunov exponent: how fast two close states of a flow part, ``|
 
 Its inverse is the Lyapunov time, the unit in which the length of a forecast of a chaotic flow means something.
 :func:`leading_exponent` follows two runs and brings them back together again and again (Benettin et al. 1980,
-Meccanica 15, 9); :func:`exponent_from_separation` fits the growth between two runs that are there already.
+Meccanica 15, 9).
 """
 
 from collections.abc import Callable
@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
-
-from closura.arrays import Values, numbers_together, real_numbers
-from closura.metrics.ensembles._sums import ratios
 
 
 @dataclass(frozen=True)
@@ -25,8 +21,7 @@ class LyapunovExponent:
     exponent
         Per time unit.
     standard_error
-        From the scatter of the growth over renormalisations, taken as independent, or of the fit's residuals, which
-        are not: too small for a fit to one pair of runs. NaN where there are too few of them.
+        From the scatter of the growth over renormalisations, taken as independent; NaN where there are too few.
     time
         Time that the growth was followed for.
     """
@@ -138,65 +133,3 @@ def _beside(state: Any, direction: np.ndarray, distance: float) -> Any:
     """The state at a distance, in the state's own precision (NumPy; a JAX step takes that too)."""
     array = np.asarray(state)
     return (array + direction * (distance / _norm(direction))).astype(array.dtype)
-
-
-def separation(first: Values, second: Values) -> Float64[np.ndarray, "time"]:
-    """Root mean square distance of two runs ``(time, component, x, y)`` at every time.
-
-    Points that are masked (``numpy.ma``) in one of them are left out; NaN for a time at which all are.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, or a number is not real, or not finite at points that are not masked.
-    """
-    (one, two), mask = numbers_together((first, "the first run"), (second, "the second run"))
-    axes = tuple(range(1, one.ndim))
-    squared = np.square(np.subtract(one, two, dtype=np.float64))
-    if mask is None:
-        return np.sqrt(squared.mean(axis=axes))
-    return np.sqrt(ratios(squared.sum(axis=axes), (~mask).sum(axis=axes)))
-
-
-def exponent_from_separation(
-    distance: Values, time_step: float, *, lower: float = 0.0, upper: float | None = None
-) -> LyapunovExponent:
-    """Slope of a straight line through ``log(distance)`` while the distance lies between two bounds.
-
-    Parameters
-    ----------
-    distance
-        ``(time,)``, of :func:`separation`.
-    time_step
-        Time between frames.
-    lower
-        The line begins with the first frame that is above: past the time in which the perturbation turns to the
-        fastest direction.
-    upper
-        The line ends before the first frame that is above, before the growth saturates; by default a tenth of the
-        largest distance.
-
-    Raises
-    ------
-    ValueError
-        If fewer than three frames lie between the bounds, a number is masked, not real or not finite, or the time step
-        is not positive.
-    """
-    series = real_numbers(distance, "the distance").astype(np.float64)
-    if series.ndim != 1 or not time_step > 0:
-        raise ValueError(f"needed: a distance (time,) and a positive time step; got {series.shape} and {time_step}")
-    ceiling = float(series.max()) / 10 if upper is None else upper
-    above = series > ceiling
-    end = int(np.argmax(above)) if above.any() else len(series)
-    started = series > max(lower, 0.0)
-    begin = int(np.argmax(started)) if started.any() else end
-    if end - begin < 3 or not (series[begin:end] > 0).all():
-        raise ValueError(
-            f"only {max(end - begin, 0)} usable frames have a distance between {lower:.3g} and {ceiling:.3g}; at "
-            "least 3 are needed: widen the bounds or start the runs closer together"
-        )
-    times = np.arange(begin, end) * time_step
-    from scipy.stats import linregress  # a second to import
-
-    line = linregress(times, np.log(series[begin:end]))
-    return LyapunovExponent(float(line.slope), float(line.stderr), float(times[-1] - times[0]))

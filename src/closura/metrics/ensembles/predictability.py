@@ -56,16 +56,6 @@ def relative_l2_series(prediction: Values, truth: Values) -> Float64[np.ndarray,
     return np.sqrt(ratios(error, np.broadcast_to(size, error.shape)))
 
 
-def pattern_correlation(prediction: Values, truth: Values) -> Float64[np.ndarray, "*member time"]:
-    """Correlation over components and points at every time, of the departures from each component's spatial mean.
-
-    Arguments as in :func:`relative_l2_series`. 0 where one of the two is constant in space: nothing is predicted.
-    """
-    predicted, actual, mask = _pair(prediction, truth)
-    found = _correlation(_departure(predicted, mask), _departure(actual, mask), (-3, -2, -1))
-    return found if mask is None else np.where(mask.all(axis=(-3, -2, -1)), np.nan, found)
-
-
 def vorticity_correlation(prediction: Values, truth: Values) -> Float64[np.ndarray, "*member time"]:
     """Correlation of the vorticities over points at every time.
 
@@ -93,19 +83,6 @@ def _pair(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np
     if mask is not None:
         actual, mask = np.broadcast_to(actual, predicted.shape), np.broadcast_to(mask, predicted.shape)
     return unmasked(predicted, mask, "predictions"), unmasked(actual, mask, "truth"), mask
-
-
-def _departure(field: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    wide = field.astype(np.float64)
-    if mask is None:
-        mean = wide.mean(axis=(-2, -1), keepdims=True)
-        departure = wide - mean
-    else:
-        number = (~mask).sum(axis=(-2, -1), keepdims=True)
-        mean = wide.sum(axis=(-2, -1), keepdims=True) / np.maximum(number, 1)
-        departure = np.where(mask, 0.0, wide - mean)
-    # The mean of equal numbers is theirs only to rounding; what is left of a constant field is no pattern.
-    return np.where(np.abs(departure) <= 8 * np.finfo(np.float64).eps * np.abs(mean), 0.0, departure)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

@@ -11,9 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from closura.arrays import Values
-from closura.metrics.ensembles._checks import velocity_of
-
 STRESSES = ("uu", "uv", "vv")
 """Names of the stresses, in the order of their profiles."""
 
@@ -34,48 +31,17 @@ class Profiles:
     stresses: Float64[np.ndarray, "stress=3 y"]
 
 
-class ReynoldsStresses:
-    """Accumulates :class:`Profiles` over blocks of frames."""
+def sums_of(velocity: Float64[np.ndarray, "frame component=2 x y"]) -> Float64[np.ndarray, "sum=5 y"]:
+    """Sums over frames and x that profiles are made of; those of blocks add up."""
+    u, v = velocity[:, 0], velocity[:, 1]
+    # Sums of products lose digits where a mean flow dwarfs its fluctuations: of 16, twice those of the ratio.
+    return np.stack([part.sum(axis=(0, 1)) for part in (u, v, u * u, u * v, v * v)])
 
-    def __init__(self) -> None:
-        self._sums: np.ndarray | None = None
-        self._number = 0
 
-    def add(self, velocity: Values) -> None:
-        """Take frames ``(..., component=2, x, y)``: of one member or all of them.
-
-        Raises
-        ------
-        ValueError
-            If the shape is no velocity's or not that of earlier blocks, or a number is not finite.
-        """
-        field = velocity_of(velocity)
-        field = field.reshape(-1, *field.shape[-3:])
-        u, v = field[:, 0], field[:, 1]
-        # Sums of products lose digits where a mean flow dwarfs its fluctuations: of 16, twice those of the ratio.
-        sums = np.stack([part.sum(axis=(0, 1)) for part in (u, v, u * u, u * v, v * v)])
-        self._take(sums, field.shape[0] * field.shape[2])
-
-    def _take(self, sums: np.ndarray, number: int) -> None:
-        if self._sums is not None and self._sums.shape != sums.shape:
-            raise ValueError(
-                f"all blocks need the same number of points along y; got {sums.shape[1]} after {self._sums.shape[1]}"
-            )
-        self._sums = sums if self._sums is None else self._sums + sums
-        self._number += number
-
-    def merge(self, other: "ReynoldsStresses") -> "ReynoldsStresses":
-        """Take over what another one has seen, or raise ValueError if the points along y differ."""
-        if other._sums is not None:
-            self._take(other._sums, other._number)
-        return self
-
-    def result(self) -> Profiles:
-        """Profiles over everything that was added; ValueError if that is nothing."""
-        if self._sums is None:
-            raise ValueError("nothing was added yet: call add(velocity) before asking for the result")
-        u, v, uu, uv, vv = self._sums / self._number
-        return Profiles(np.stack([u, v]), np.stack([uu - u * u, uv - u * v, vv - v * v]))
+def profiles_of(sums: Float64[np.ndarray, "sum=5 y"], number: int) -> Profiles:
+    """Profiles of sums over so many values at each y."""
+    u, v, uu, uv, vv = sums / number
+    return Profiles(np.stack([u, v]), np.stack([uu - u * u, uv - u * v, vv - v * v]))
 
 
 def stress_errors(prediction: Profiles, truth: Profiles) -> dict[str, float]:

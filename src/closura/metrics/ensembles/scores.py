@@ -9,7 +9,7 @@ With truth ``y``, mean of the prediction ``m``, all sums over points, frames and
 The variance has the divisor M - 1; the factor ``(M + 1) / M`` accounts for the error of a mean of M members
 (Fortin et al. 2014, J. Hydrometeorol. 15, 1708). Beside these: CRPS (:mod:`.crps`), coverage and mean width of
 central intervals (:mod:`.intervals`), and the histogram of the truth's rank among the members, flat for a calibrated
-ensemble (Hamill 2001, Mon. Weather Rev. 129, 550), or of ``Phi((y - m) / s)`` for normal predictions.
+ensemble (Hamill 2001, Mon. Weather Rev. 129, 550).
 
 Points that are masked (``numpy.ma``) in the truth, or in the prediction, are left out of all sums and counts.
 
@@ -25,18 +25,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.special import ndtr
 
 from closura.arrays import Values
 from closura.metrics.ensembles._checks import ensemble_of
 from closura.metrics.ensembles._sums import FrameSums, ratio, ratios
-from closura.metrics.ensembles.crps import (
-    checked_normal,
-    crps_of_normal,
-    crps_of_ordered,
-    in_order,
-)
-from closura.metrics.ensembles.intervals import LEVELS, check_levels, ensemble_interval, normal_quantile
+from closura.metrics.ensembles.crps import crps_of_ordered, in_order
+from closura.metrics.ensembles.intervals import LEVELS, check_levels, ensemble_interval
 
 _AT_ONCE = 4_000_000
 """Numbers of an ensemble that are worked on at a time, at least one frame: 32 MB in double precision."""
@@ -49,7 +43,7 @@ class Scores:
     Parameters
     ----------
     members
-        Size of the ensemble; None for normal predictions.
+        Size of the ensemble.
     frames
         Frames that were scored.
     relative_l1, relative_l2
@@ -57,9 +51,9 @@ class Scores:
     component_l1, component_l2
         The same for each component by itself.
     crps
-        Fair CRPS of an ensemble, CRPS of normal predictions; the absolute error of a single member.
+        Fair CRPS; the absolute error of a single member.
     crps_plain
-        CRPS of the empirical distribution of the members; None for normal predictions.
+        CRPS of the empirical distribution of the members.
     levels
         Nominal coverages, fractions.
     coverage, width
@@ -72,18 +66,18 @@ class Scores:
     spread_skill
         Their ratio; NaN without error.
     histogram
-        Counts of the truth's rank, ``(members + 1,)``, or of 20 equal bins of its probability. Neighbouring points
-        and frames are no independent draws: a chi-square test of these counts would be far too strict.
+        Counts of the truth's rank, ``(members + 1,)``. Neighbouring points and frames are no independent draws:
+        a chi-square test of these counts would be far too strict.
     """
 
-    members: int | None
+    members: int
     frames: int
     relative_l1: float
     relative_l2: float
     component_l1: tuple[float, ...]
     component_l2: tuple[float, ...]
     crps: float
-    crps_plain: float | None
+    crps_plain: float
     levels: tuple[float, ...]
     coverage: tuple[float, ...]
     width: tuple[float, ...]
@@ -93,102 +87,10 @@ class Scores:
     histogram: np.ndarray
 
 
-class _Accumulator:
-    """What both kinds of predictions share."""
-
-    def __init__(self, levels: tuple[float, ...]) -> None:
-        self.levels = check_levels(levels)
-        self._sums = FrameSums()
-        self._counts: np.ndarray | None = None
-
-    def _add_mean(self, mean: np.ndarray, variance: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> None:
-        error = np.subtract(mean, truth, dtype=np.float64)
-        self._sums.begin(truth.shape, mask)
-        self._sums.add("absolute error", np.abs(error), mask)
-        self._sums.add("squared error", error**2, mask)
-        self._sums.add("absolute truth", np.abs(truth), mask)
-        self._sums.add("squared truth", np.square(truth, dtype=np.float64), mask)
-        self._sums.add("variance", variance, mask)
-
-    def _add_interval(self, level: float, inside: np.ndarray, width: np.ndarray, mask: np.ndarray | None) -> None:
-        self._sums.add(f"inside {level}", inside, mask)
-        self._sums.add(f"width {level}", width, mask)
-
-    def _count(self, bins: np.ndarray, number: int, mask: np.ndarray | None) -> None:
-        counts = np.bincount(bins.ravel() if mask is None else bins[~mask], minlength=number)
-        self._counts = counts if self._counts is None else self._counts + counts
-
-    def _merge(self, other: "_Accumulator") -> None:
-        if self.levels != other.levels:
-            raise ValueError(f"only scores of the same levels can be merged; got {self.levels} and {other.levels}")
-        self._sums.merge(other._sums)
-        if other._counts is not None:
-            self._counts = other._counts.copy() if self._counts is None else self._counts + other._counts
-
-    def _result(self, members: int | None) -> Scores:
-        sums = self._sums
-        absolute, squared, variance = (sums[name].sum(0) for name in ("absolute error", "squared error", "variance"))
-        truth_absolute, truth_squared = sums["absolute truth"].sum(0), sums["squared truth"].sum(0)
-        number = sums["number"].sum()
-
-        def mean(name: str) -> float:
-            return float(sums[name].sum() / number)
-
-        skill, spread = float(np.sqrt(squared.sum() / number)), float(np.sqrt(variance.sum() / number))
-        assert self._counts is not None  # there is something in the sums, so something was counted
-        return Scores(
-            members=members,
-            frames=sums.frames,
-            relative_l1=ratio(absolute.sum(), truth_absolute.sum()),
-            relative_l2=float(np.sqrt(ratio(squared.sum(), truth_squared.sum()))),
-            component_l1=tuple(ratios(absolute, truth_absolute).tolist()),
-            component_l2=tuple(np.sqrt(ratios(squared, truth_squared)).tolist()),
-            crps=mean("crps"),
-            crps_plain=mean("plain crps") if members is not None else None,
-            levels=self.levels,
-            coverage=tuple(mean(f"inside {level}") for level in self.levels),
-            width=tuple(mean(f"width {level}") for level in self.levels),
-            skill=skill,
-            spread=spread,
-            spread_skill=ratio(spread, skill),
-            histogram=self._counts.copy(),
-        )
-
-    def result(self) -> Scores:
-        """Scores over everything that was added.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added yet.
-        """
-        return self._result(None)
-
-    def series(self) -> dict[str, Float64[np.ndarray, "frame"]]:
-        """One number per frame: ``relative_l1``, ``relative_l2``, ``crps``, ``skill``, ``spread`` (see above).
-
-        Frames stand in the order in which they were added or merged; NaN for one that is masked altogether.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added yet.
-        """
-        total = {name: self._sums[name].sum(axis=1) for name in _PER_FRAME}
-        number = self._sums["number"].sum(axis=1)
-        return {
-            "relative_l1": ratios(total["absolute error"], total["absolute truth"]),
-            "relative_l2": np.sqrt(ratios(total["squared error"], total["squared truth"])),
-            "crps": ratios(total["crps"], number),
-            "skill": np.sqrt(ratios(total["squared error"], number)),
-            "spread": np.sqrt(ratios(total["variance"], number)),
-        }
-
-
 _PER_FRAME = ("absolute error", "squared error", "absolute truth", "squared truth", "variance", "crps")
 
 
-class EnsembleScores(_Accumulator):
+class EnsembleScores:
     """Scores of an ensemble.
 
     Parameters
@@ -205,7 +107,9 @@ class EnsembleScores(_Accumulator):
     """
 
     def __init__(self, *, levels: tuple[float, ...] = LEVELS, generator: np.random.Generator | None = None) -> None:
-        super().__init__(levels)
+        self.levels = check_levels(levels)
+        self._sums = FrameSums()
+        self._counts: np.ndarray | None = None
         self._generator = generator if generator is not None else np.random.default_rng(0)
         self._members: int | None = None
 
@@ -237,17 +141,26 @@ class EnsembleScores(_Accumulator):
         members = ordered.shape[-1]
         mean = ordered.mean(axis=-1, dtype=np.float64)
         variance = np.square(ordered - mean[..., None]).sum(axis=-1) * (members + 1) / (members * max(members - 1, 1))
-        self._add_mean(mean, variance, truth, mask)
+        error = np.subtract(mean, truth, dtype=np.float64)
+        self._sums.begin(truth.shape, mask)
+        self._sums.add("absolute error", np.abs(error), mask)
+        self._sums.add("squared error", error**2, mask)
+        self._sums.add("absolute truth", np.abs(truth), mask)
+        self._sums.add("squared truth", np.square(truth, dtype=np.float64), mask)
+        self._sums.add("variance", variance, mask)
         fair, plain = crps_of_ordered(ordered, truth)
         self._sums.add("crps", fair, mask)
         self._sums.add("plain crps", plain, mask)
         for level in self.levels:
-            self._add_interval(level, *ensemble_interval(ordered, truth, level), mask)
+            inside, width = ensemble_interval(ordered, truth, level)
+            self._sums.add(f"inside {level}", inside, mask)
+            self._sums.add(f"width {level}", width, mask)
         below = (ordered < truth[..., None]).sum(axis=-1)
         ties = (ordered <= truth[..., None]).sum(axis=-1) - below
         if ties.any():
             below = below + self._generator.integers(0, ties + 1)
-        self._count(below, members + 1, mask)
+        counts = np.bincount(below.ravel() if mask is None else below[~mask], minlength=members + 1)
+        self._counts = counts if self._counts is None else self._counts + counts
 
     def _expect(self, members: int) -> None:
         if self._members is None:
@@ -268,62 +181,66 @@ class EnsembleScores(_Accumulator):
         """
         if other._members is not None:
             self._expect(other._members)
-        self._merge(other)
+        if self.levels != other.levels:
+            raise ValueError(f"only scores of the same levels can be merged; got {self.levels} and {other.levels}")
+        self._sums.merge(other._sums)
+        if other._counts is not None:
+            self._counts = other._counts.copy() if self._counts is None else self._counts + other._counts
         return self
 
     def result(self) -> Scores:
-        return self._result(self._members)
-
-
-class NormalScores(_Accumulator):
-    """Scores of predictions that are a mean and a standard deviation at each point.
-
-    Intervals are ``mean +- z std`` with z of a normal distribution. ``spread`` is the root mean square of the
-    standard deviations as given.
-
-    Parameters
-    ----------
-    levels
-        Nominal coverages of the central intervals, fractions.
-    """
-
-    BINS = 20
-    """Bins of the histogram of probabilities."""
-
-    def __init__(self, *, levels: tuple[float, ...] = LEVELS) -> None:
-        super().__init__(levels)
-
-    def add(self, mean: Values, std: Values, truth: Values) -> None:
-        """Score a block of frames, ``(time, component, *grid)`` each.
+        """Scores over everything that was added.
 
         Raises
         ------
         ValueError
-            If shapes differ from each other or earlier blocks, a number is not real, or not finite at points that are
-            not masked, or a deviation is negative. Nothing of the block is counted then.
+            If nothing was added yet.
         """
-        centre, spread, actual, mask = checked_normal(mean, std, truth)
-        self._sums.expect(actual.shape)
-        deviation = spread.astype(np.float64)
-        self._add_mean(centre, deviation**2, actual, mask)
-        self._sums.add("crps", crps_of_normal(centre, spread, actual), mask)
-        for level in self.levels:
-            half = normal_quantile(level) * deviation
-            # A point that the truth happens to hit covers nothing, as for a single member.
-            inside = (np.abs(np.subtract(actual, centre, dtype=np.float64)) <= half) & (half > 0)
-            self._add_interval(level, inside, 2 * half, mask)
-        error = np.subtract(actual, centre, dtype=np.float64)
-        z = np.divide(error, deviation, out=40 * np.sign(error), where=deviation > 0)
-        bins = np.minimum((ndtr(z) * self.BINS).astype(np.int64), self.BINS - 1)
-        self._count(bins, self.BINS, mask)
+        sums = self._sums
+        absolute, squared, variance = (sums[name].sum(0) for name in ("absolute error", "squared error", "variance"))
+        truth_absolute, truth_squared = sums["absolute truth"].sum(0), sums["squared truth"].sum(0)
+        number = sums["number"].sum()
 
-    def merge(self, other: "NormalScores") -> "NormalScores":
-        """Take over what another one has seen, its frames after one's own; gives itself back.
+        def mean(name: str) -> float:
+            return float(sums[name].sum() / number)
+
+        skill, spread = float(np.sqrt(squared.sum() / number)), float(np.sqrt(variance.sum() / number))
+        assert self._members is not None
+        assert self._counts is not None  # there is something in the sums, so something was counted
+        return Scores(
+            members=self._members,
+            frames=sums.frames,
+            relative_l1=ratio(absolute.sum(), truth_absolute.sum()),
+            relative_l2=float(np.sqrt(ratio(squared.sum(), truth_squared.sum()))),
+            component_l1=tuple(ratios(absolute, truth_absolute).tolist()),
+            component_l2=tuple(np.sqrt(ratios(squared, truth_squared)).tolist()),
+            crps=mean("crps"),
+            crps_plain=mean("plain crps"),
+            levels=self.levels,
+            coverage=tuple(mean(f"inside {level}") for level in self.levels),
+            width=tuple(mean(f"width {level}") for level in self.levels),
+            skill=skill,
+            spread=spread,
+            spread_skill=ratio(spread, skill),
+            histogram=self._counts.copy(),
+        )
+
+    def series(self) -> dict[str, Float64[np.ndarray, "frame"]]:
+        """One number per frame: ``relative_l1``, ``relative_l2``, ``crps``, ``skill``, ``spread`` (see above).
+
+        Frames stand in the order in which they were added or merged; NaN for one that is masked altogether.
 
         Raises
         ------
         ValueError
-            If levels, components or grid differ.
+            If nothing was added yet.
         """
-        self._merge(other)
-        return self
+        total = {name: self._sums[name].sum(axis=1) for name in _PER_FRAME}
+        number = self._sums["number"].sum(axis=1)
+        return {
+            "relative_l1": ratios(total["absolute error"], total["absolute truth"]),
+            "relative_l2": np.sqrt(ratios(total["squared error"], total["squared truth"])),
+            "crps": ratios(total["crps"], number),
+            "skill": np.sqrt(ratios(total["squared error"], number)),
+            "spread": np.sqrt(ratios(total["variance"], number)),
+        }

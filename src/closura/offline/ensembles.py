@@ -18,15 +18,9 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.evaluation.flows.subjects import (
-    ClosureSubject,
-    ModelSubject,
-    check_fits,
-    common_filter,
-    digest,
-    other_reynolds,
-)
 from closura.interruption import Interrupted, stop_requests
+from closura.offline.fitted import FittedClosure, FittedModel, digest
+from closura.offline.held_out import check_fits, common_filter, other_reynolds
 from closura.offline.rom import rollout
 from closura.seeds import check_seed, key_of
 from closura.trajectories import FlowData, FlowDescription, FlowWriter, new_flow, open_flow
@@ -62,7 +56,7 @@ class Rollout:
     notes: tuple[str, ...]
 
 
-def check_start(model: ModelSubject, data: FlowData, trajectories: Sequence[int], first_frame: int) -> list[str]:
+def check_start(model: FittedModel, data: FlowData, trajectories: Sequence[int], first_frame: int) -> list[str]:
     """Refuse frames that a model cannot start from; returns what has to be said all the same.
 
     Raises
@@ -89,7 +83,7 @@ def check_start(model: ModelSubject, data: FlowData, trajectories: Sequence[int]
     return [f"{model.name} was {told}."] if told else []
 
 
-def frames_per_step(model: ModelSubject, data: FlowData) -> int:
+def frames_per_step(model: FittedModel, data: FlowData) -> int:
     """Frames of a data set per step of a model.
 
     Raises
@@ -106,14 +100,12 @@ def frames_per_step(model: ModelSubject, data: FlowData) -> int:
     return every
 
 
-def start_span(model: ModelSubject, data: FlowData) -> int:
+def start_span(model: FittedModel, data: FlowData) -> int:
     """Frames from the first of a window to its last, both counted."""
     return (model.model.window - 1) * frames_per_step(model, data) + 1
 
 
-def start_frames(
-    model: ModelSubject, data: FlowData, trajectory: int, first_frame: int
-) -> Float[np.ndarray, "w 2 x y"]:
+def start_frames(model: FittedModel, data: FlowData, trajectory: int, first_frame: int) -> Float[np.ndarray, "w 2 x y"]:
     """The filtered frames that a model starts from, float32."""
     span, every = start_span(model, data), frames_per_step(model, data)
     full = data.read(trajectory, first_frame, first_frame + span)[::every]
@@ -126,7 +118,7 @@ def start_key(seed: int, trajectory: int, first_frame: int) -> PRNGKeyArray:
 
 
 def close(
-    closure: ClosureSubject, filtered: Float[np.ndarray, "member time 2 x y"], *, key: Array
+    closure: FittedClosure, filtered: Float[np.ndarray, "member time 2 x y"], *, key: Array
 ) -> Float[np.ndarray, "member time 2 x y"]:
     """One sample of a closure for each frame of each member; frames that are not finite stay so.
 
@@ -144,7 +136,7 @@ def close(
 
 
 def runs(
-    model: ModelSubject,
+    model: FittedModel,
     data: FlowData,
     trajectory: int,
     first_frame: int,
@@ -165,7 +157,7 @@ def runs(
 
 
 def write_rollout(
-    model: ModelSubject,
+    model: FittedModel,
     data: FlowData,
     path: str | Path,
     *,
@@ -173,7 +165,7 @@ def write_rollout(
     first_frame: int = 0,
     steps: int = 1600,
     members: int = 50,
-    closure: ClosureSubject | None = None,
+    closure: FittedClosure | None = None,
     seed: int = 0,
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -249,7 +241,7 @@ def write_rollout(
     return Rollout(open_flow(path), members, len(trajectories), steps, diverged, tuple(notes))
 
 
-def check_closure(model: ModelSubject, closure: ClosureSubject, data: FlowData) -> None:
+def check_closure(model: FittedModel, closure: FittedClosure, data: FlowData) -> None:
     """Refuse a closure of another grid, forcing or filter than the model's.
 
     Raises
@@ -276,13 +268,13 @@ def _write(writer: FlowWriter, place: int, step: int, frames: np.ndarray) -> int
 
 
 def _description(
-    model: ModelSubject,
+    model: FittedModel,
     data: FlowData,
     trajectories: Sequence[int],
     first_frame: int,
     steps: int,
     members: int,
-    closure: ClosureSubject | None,
+    closure: FittedClosure | None,
     seed: int,
 ) -> FlowDescription:
     facts: dict[str, Any] = {

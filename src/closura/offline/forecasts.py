@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from closura.evaluation.flows.closure_results import DIAGRAM_LEVELS
-from closura.evaluation.flows.look import nothing_is_nan
 from closura.metrics.ensembles import EnsembleScores, Scores, relative_l2_series, valid_prediction_time
 from closura.metrics.ensembles.predictability import Horizon
+from closura.offline.closure_comparison import DIAGRAM_LEVELS
 
 THRESHOLD = 0.5
 """Relative L2 error of a prediction that is still valid."""
@@ -25,23 +24,16 @@ class Forecast:
     crps: np.ndarray
     skill: np.ndarray
     spread: np.ndarray
-    member_l2: np.ndarray | None
     horizons: tuple[Horizon, ...]
     member_horizons: tuple[Horizon, ...]
     total: Scores | None
-
-    @property
-    def spread_skill(self) -> np.ndarray:
-        """Of all starts together, ``(lead,)``."""
-        with nothing_is_nan():
-            return np.sqrt(np.nanmean(self.spread**2, axis=0) / np.nanmean(self.skill**2, axis=0))
 
 
 class Forecasts:
     """Scores against lead time, block by block."""
 
-    def __init__(self, step: float, lyapunov: float | None) -> None:
-        self.step, self.lyapunov = step, lyapunov
+    def __init__(self, step: float) -> None:
+        self.step = step
         self.total = EnsembleScores(levels=DIAGRAM_LEVELS)
         self.scored = False
         self.starts: list[dict[str, list[np.ndarray]]] = []
@@ -81,12 +73,10 @@ class Forecasts:
         relative, member_l2 = joined("relative_l2"), joined("member_l2")
 
         def horizon(series: np.ndarray) -> Horizon:
-            return valid_prediction_time(
-                series, self.step, threshold=THRESHOLD, start=self.step, lyapunov_exponent=self.lyapunov
-            )
+            return valid_prediction_time(series, self.step, threshold=THRESHOLD, start=self.step)
 
         return Forecast(
-            relative, joined("crps"), joined("skill"), joined("spread"), member_l2 if members else None,
+            relative, joined("crps"), joined("skill"), joined("spread"),
             tuple(horizon(s) for s in relative),
             tuple(horizon(s) for start in member_l2 for s in start) if members else (),
             self.total.result() if self.scored else None,

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from closura.evaluation.flows.subjects import Stretch
 from closura.metrics.ensembles import kinetic_energy
+from closura.offline.held_out import TimeWindow
 from closura.trajectories import FlowData
 
 
-def spread_frames(stretch: Stretch, count: int | None, every: int | None) -> np.ndarray:
+def spread_frames(window: TimeWindow, count: int | None, every: int | None) -> np.ndarray:
     """Numbers of the judged frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on.
 
     Raises
@@ -22,7 +22,7 @@ def spread_frames(stretch: Stretch, count: int | None, every: int | None) -> np.
     given = count if count is not None else every
     if given is not None and given < 1:
         raise ValueError(f"--frames and --every must be positive; got {given}")
-    available = np.asarray(stretch.frames)
+    available = np.asarray(window.frames)
     if every is not None:
         return available[::every]
     wanted = min(100 if count is None else count, len(available))

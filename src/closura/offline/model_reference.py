@@ -1,0 +1,183 @@
+"""What reduced-order models are compared with: frames after each start, statistics, slices and their bars."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from closura.metrics.ensembles import FlowStatistics, Histogram, SlicedHistograms, kinetic_energy, reference_bar
+from closura.offline.ensembles import frames_per_step, start_span
+from closura.offline.fitted import FittedClosure, FittedModel
+from closura.offline.frames import energy_range, read_frames
+from closura.offline.held_out import TimeWindow
+from closura.offline.traces import Trace
+from closura.offline.variables import TRUTH, Kept
+from closura.trajectories import FlowData
+
+STATISTICS_EVERY = 5
+"""Steps between the frames that long statistics are taken of: neighbours are all but copies."""
+
+
+@dataclass(frozen=True, eq=False)
+class ModelComparison:
+    """What is judged, and from where.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    windows
+        Held-out frames.
+    starts
+        First frames of the starting windows, one tuple per window.
+    steps, members
+        Of each run.
+    slice_steps
+        Steps of a slice of the long run, no more than ``steps``.
+    closure
+        Closes the runs, if given.
+    lyapunov
+        Leading exponent per unit of time, or None.
+    seed
+        Of all noise.
+
+    Raises
+    ------
+    ValueError
+        If a slice is longer than a run.
+    """
+
+    data: FlowData
+    windows: tuple[TimeWindow, ...]
+    starts: tuple[tuple[int, ...], ...]
+    steps: int = 1600
+    members: int = 20
+    slice_steps: int = 200
+    closure: FittedClosure | None = None
+    lyapunov: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.slice_steps <= self.steps:
+            raise ValueError(
+                f"slices of {self.slice_steps} steps do not fit into runs of {self.steps} steps: give --slice "
+                f"(slice_steps) of at most {self.steps}, or more --steps"
+            )
+
+    @property
+    def pairs(self) -> list[tuple[TimeWindow, int]]:
+        """All starts: window and first frame."""
+        return [(s, first) for s, firsts in zip(self.windows, self.starts, strict=True) for first in firsts]
+
+
+def choose_starts(
+    models: Sequence[FittedModel], data: FlowData, windows: Sequence[TimeWindow], count: int, steps: int
+) -> tuple[tuple[int, ...], ...]:
+    """First frames of the starting windows: spread over the first half of each window, one alone at its beginning.
+
+    Raises
+    ------
+    ValueError
+        If a time window is too short for the frames that a model starts from, and a step.
+    """
+    if count < 1 or steps < 1:
+        raise ValueError(f"need at least one start and one step; got {count} and {steps}")
+    span = max(start_span(model, data) for model in models)
+    every = frames_per_step(models[0], data)
+    chosen = []
+    for window in windows:
+        room = len(window.frames) - span - every
+        if room < 0:
+            raise ValueError(
+                f"trajectory {window.trajectory} has {len(window.frames)} judged frames; a window of {span} frames "
+                f"and a step of {every} do not fit"
+            )
+        last = room // 2 if count > 1 else 0
+        firsts = np.unique(np.linspace(0, last, count).astype(int)) + window.frames.start
+        chosen.append(tuple(int(f) for f in firsts))
+    return tuple(chosen)
+
+
+class ModelReference:
+    """The held-out flow after all starts, its statistics, slices and bars."""
+
+    def __init__(self, comparison: ModelComparison, model: FittedModel, widest: FittedModel) -> None:
+        data = comparison.data
+        self.comparison, self.model, self.every = comparison, model, frames_per_step(model, data)
+        self.span = start_span(widest, data)
+        available = [
+            (window.frames.stop - 1 - (first + self.span - 1)) // self.every for window, first in comparison.pairs
+        ]
+        self.horizon = min(comparison.steps, *available)
+        self.leads = self.model.step * np.arange(1, self.horizon + 1)
+        judged = [s.trajectory for s in comparison.windows]
+        chosen, self.reference_words = reference_trajectories(data, judged)
+        self.range = energy_range(data, chosen)
+        statistics = {space: FlowStatistics(1.0, energy_range=self.range) for space in ("full", "filtered")}
+        slices: dict[str, list[SlicedHistograms]] = {space: [] for space in statistics}
+        self.pools = {space: Histogram(*self.range) for space in statistics}
+        numbers = np.arange(0, data.frames, self.every * STATISTICS_EVERY)
+        low, high = self.range
+        for i in chosen:
+            own = {
+                space: SlicedHistograms(max(1, comparison.slice_steps // STATISTICS_EVERY), lower=low, upper=high)
+                for space in statistics
+            }
+            for begin in range(0, len(numbers), 64):
+                frames = read_frames(data, i, numbers[begin : begin + 64])
+                for space, fields in (("full", frames), ("filtered", model.filter(frames))):
+                    energy = kinetic_energy(fields)
+                    own[space].add(energy)
+                    self.pools[space].add(energy)
+                    if i in judged:
+                        statistics[space].reynolds = float(data.reynolds[i])
+                        statistics[space].add(fields)
+            for space, sliced in own.items():
+                slices[space].append(sliced)
+        self.flows = {space: each.result() for space, each in statistics.items()}
+        self.bars: dict[str, tuple[float | None, np.ndarray]] = {}
+        for space, of_all in slices.items():
+            try:
+                self.bars[space] = reference_bar(of_all)
+            except ValueError:  # too few or too short trajectories
+                self.bars[space] = (None, np.zeros(0))
+
+    def frames(self, window: TimeWindow, first: int, *, filtered: bool = True, count: int | None = None) -> np.ndarray:
+        """True frames of the steps after a start, as many as are judged."""
+        begin = first + self.span - 1 + self.every
+        numbers = begin + self.every * np.arange(self.horizon if count is None else count)
+        full = read_frames(self.comparison.data, window.trajectory, numbers)
+        return self.model.filter(full) if filtered else full
+
+    def kept(self) -> dict[tuple[str, str], Kept]:
+        """Statistics, and what figures show of the first start."""
+        window, first = self.comparison.pairs[0]
+        most = min((window.frames.stop - 1 - (first + self.span - 1)) // self.every, self.comparison.steps)
+        full = self.frames(window, first, filtered=False, count=most)
+        found = {}
+        for space, fields in (("filtered", self.model.filter(full)), ("full", full)):
+            trace = Trace(self.example)
+            trace.add(np.arange(most), fields[None])
+            found[TRUTH, space] = Kept(self.flows[space], trace.result())
+        return found
+
+    @property
+    def example(self) -> int:
+        """The step whose fields figures show."""
+        return max(0, min(self.horizon - 1, self.horizon // 4))
+
+
+def reference_trajectories(data: FlowData, judged: Sequence[int]) -> tuple[list[int], str]:
+    """Trajectories whose truth distributions are compared with, and words for them.
+
+    Those that are judged if they are four or more; else all of the data set at Reynolds numbers that are judged.
+    """
+    if len(judged) > 3:
+        return list(judged), f"the {len(judged)} judged trajectories"
+    numbers = sorted({float(data.reynolds[i]) for i in judged})
+    chosen = [i for i in range(data.trajectories) if float(data.reynolds[i]) in numbers]
+    if len(chosen) == data.trajectories:
+        return chosen, f"all {data.trajectories} trajectories of the data set"
+    many = "trajectory" if len(chosen) == 1 else "trajectories"
+    at = f"Reynolds number{'s' if len(numbers) > 1 else ''} {', '.join(f'{n:g}' for n in numbers)}"
+    return chosen, f"the {len(chosen)} {many} of the data set at {at}"
