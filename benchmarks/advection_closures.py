@@ -51,29 +51,26 @@ def upwind(order: int) -> Scheme:
     return Scheme(f"upwind{order}", order, tuple((int(k), float(w)) for k, w in zip(offsets, weights, strict=True)))
 
 
-class Limited(eqx.Module):
+class Limited(AdvectionSolver):
     """A solver whose result stays within the range that the nine values around a cell had before the step."""
 
-    solver: AdvectionSolver
-
-    def __call__(self, psi: jax.Array, velocity: jax.Array) -> jax.Array:
+    def advance(self, state: jax.Array, parameters: jax.Array, dt: Any) -> jax.Array:
         """One step, and the limits."""
-        low = high = psi
+        low = high = state
         for axis in (1, 2):
             low = jnp.minimum(low, jnp.minimum(jnp.roll(low, 1, axis), jnp.roll(low, -1, axis)))
             high = jnp.maximum(high, jnp.maximum(jnp.roll(high, 1, axis), jnp.roll(high, -1, axis)))
-        return jnp.clip(self.solver(psi, velocity), low, high)
+        return jnp.clip(super().advance(state, parameters, dt), low, high)
 
 
 def cell_problem(images: str, velocity: str, truth: str, data_dir: Path | None) -> tuple[Any, Problem]:
     """Settings and problem of a cell, with the rivals of this benchmark."""
     settings = advection.published(AdvectionConfiguration(images=images, velocity=velocity, truth=truth))  # type: ignore[arg-type]
     problem = advection(settings, "test", data_dir=data_dir)
-    ninth = AdvectionSolver(problem.grid, upwind(9), "rk4", problem.time_step)  # type: ignore[arg-type]
-    usual = problem.rivals["upwind5"]
-    extra = {"upwind9": replace(usual, solver=ninth), "upwind9, limited": replace(usual, solver=Limited(ninth))}  # type: ignore[call-arg]
-    rivals = {name: rival for name, rival in problem.rivals.items() if name != "spectral"}
-    return settings, replace(problem, rivals={**rivals, **extra})
+    ninth = (problem.grid, upwind(9), "rk4")
+    extra = {"upwind9": AdvectionSolver(*ninth), "upwind9, limited": Limited(*ninth)}  # type: ignore[arg-type]
+    kept = {name: solver for name, solver in problem.baselines.items() if name != "spectral"}
+    return settings, replace(problem, baselines={**kept, **extra})
 
 
 def judge(images: str, velocity: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -91,8 +88,7 @@ def judge(images: str, velocity: str, options: argparse.Namespace) -> dict[str, 
             closures[name] = load_closure(path, own[name].spec)
         result = evaluate(
             problem, closures, key=evaluation_key(options.seed), store=stores[truth], timing=options.timing,
-            dynamics={name: each.dynamics for name, each in own.items()},
-            bases={name: each.names[0] for name, each in own.items()},
+            own=own,
         )  # fmt: skip
         found[truth] = {"methods": methods(result), "paired": paired(result)}
         print(f"\n{images} / {velocity}, against the {truth} truth\n" + markdown(found[truth]), flush=True)
@@ -166,7 +162,7 @@ def converge(images: str, velocity: str, options: argparse.Namespace) -> dict[st
     sides = (256, 512, 1024)
     distances: dict[str, list[list[float]]] = {name: [] for name in ("published fine solver", *map(str, sides))}
     for key in keys:
-        begun = exact.begin.draw(key=key)  # type: ignore[attr-defined]
+        begun = exact.begin.cases.sample(key=key)  # type: ignore[attr-defined]
         truth = _run_target(exact, begun)
         distances["published fine solver"].append(_apart(_run_target(published, begun), truth))
         for side in sides:
@@ -176,26 +172,27 @@ def converge(images: str, velocity: str, options: argparse.Namespace) -> dict[st
             flow = cubic(begun.parameters, points, seam=velocity == "train")
             ratio = side // settings.cells
             # Total Courant number 1 at the most: the error of time is small beside that of space.
-            solver = AdvectionSolver(Grid((side, side)), "upwind5", "rk4", exact.time_step, ratio // 2)
-            distances[str(side)].append(_apart(_run_solver(solver, field, flow, ratio), truth))
+            solver = AdvectionSolver(Grid((side, side)), "upwind5", "rk4")
+            found = _run_solver(solver, field, flow, ratio, exact.time_step)
+            distances[str(side)].append(_apart(found, truth))
     return {name: np.mean(rows, axis=0).tolist() for name, rows in distances.items()}
 
 
 @eqx.filter_jit
-def _run_target(problem: Problem, draw: Any) -> jax.Array:
-    state, parameters = problem.dynamics.start(draw)
+def _run_target(problem: Problem, case: Any) -> jax.Array:
+    state, parameters = problem.coarse.init(case)
 
     def step(target: Any, _: None) -> tuple[Any, jax.Array]:
-        target = problem.target.advance(target, state, parameters)
-        return target, problem.target.observe(target)
+        target = problem.reference.advance(target, state, parameters, problem.time_step)
+        return target, problem.reference.field(target)
 
-    return jax.lax.scan(step, problem.target.start(draw), None, length=max(STEPS))[1]
+    return jax.lax.scan(step, problem.reference.init(case), None, length=max(STEPS))[1]
 
 
 @eqx.filter_jit
-def _run_solver(solver: AdvectionSolver, field: jax.Array, flow: jax.Array, ratio: int) -> jax.Array:
+def _run_solver(solver: AdvectionSolver, field: jax.Array, flow: jax.Array, ratio: int, dt: float) -> jax.Array:
     def step(psi: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        psi = solver(psi, flow)
+        psi = solver.march(psi, flow, dt / (ratio // 2), ratio // 2)
         return psi, subsample(psi, ratio)
 
     return jax.lax.scan(step, field, None, length=max(STEPS))[1]

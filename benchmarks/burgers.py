@@ -48,8 +48,7 @@ def main() -> None:
         simulations=given.simulations,
         steps=max(TIMES),
         key=evaluation_key(given.seed),
-        dynamics={names[name]: each.dynamics for name, each in own.items()},
-        bases={names[name]: each.names[0] for name, each in own.items()},
+        own={names[name]: each for name, each in own.items()},
         keep=1,
         timing=False,
     )

@@ -26,7 +26,7 @@ from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
 from closura.io.closures import load_closure
 from closura.plain import plain
-from closura.problems import AdvectionConfiguration, Dynamics, Problem, TruthStore, advection, simulate_truth
+from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
 from closura.problems.actions import ACTION_FORMS
 from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
@@ -47,12 +47,12 @@ PUBLISHED = {
 
 
 @eqx.filter_jit
-def added_by_closure(dynamics: Dynamics, ask: Callable, store: TruthStore) -> jax.Array:
+def added_by_closure(problem: Problem, closure: Callable, store: TruthStore) -> jax.Array:
     """What each action adds to the total of psi, relative to the initial total, ``(simulation, step)``."""
 
     def one(store: TruthStore) -> jax.Array:
         def step(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            following, acted = dynamics.step(state, store.parameters, ask)
+            following, acted = problem.step(state, store.parameters, closure)
             return following, jnp.sum(acted) - jnp.sum(state)
 
         return jax.lax.scan(step, store.state, None, length=steps)[1] / store.quantities[0]
@@ -62,7 +62,7 @@ def added_by_closure(dynamics: Dynamics, ask: Callable, store: TruthStore) -> ja
 
 
 def judge(
-    problem: Problem, store: TruthStore, closures: dict[str, list[tuple[AnyClosure, Dynamics]]]
+    problem: Problem, store: TruthStore, closures: dict[str, list[tuple[AnyClosure, Problem]]]
 ) -> dict[str, dict[str, Any]]:
     """Errors of all methods at the last step; a closure's simulations are those of all its seeds."""
     rows: dict[str, dict[str, Any]] = {}
@@ -73,7 +73,7 @@ def judge(
             problem,
             {name: closure for name, (closure, _) in present.items()},
             store=store,
-            dynamics={name: dynamics for name, (_, dynamics) in present.items()},
+            own={name: own for name, (_, own) in present.items()},
             key=evaluation_key(0),
             timing=False,
         )
@@ -127,11 +127,11 @@ def part_published(options: argparse.Namespace) -> dict[str, Any]:
         problem = advection(configuration, "test", data_dir=options.data_dir)
         closure = load_closure(options.published, problem.spec)
         store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))
-        projected = replace(problem.dynamics, action="mean-free")
+        projected = replace(problem, coarse=replace(problem.coarse, action="mean-free"))
         rows = judge(
             problem,
             store,
-            {"Closure-RL": [(closure, problem.dynamics)], "Closure-RL, mean-free": [(closure, projected)]},
+            {"Closure-RL": [(closure, problem)], "Closure-RL, mean-free": [(closure, projected)]},
         )
         for name, value in PUBLISHED[velocity].items():
             rows[name]["published_mass_error"] = value
@@ -158,15 +158,15 @@ def cases(form: str, learner: str) -> dict[str, TrainConfiguration]:
 
 def part_learned(form: str, learners: tuple[str, ...], options: argparse.Namespace) -> dict[str, Any]:
     """Closures learned with every form of action, on one form of the equation."""
-    closures: dict[str, list[tuple[AnyClosure, Dynamics]]] = {}
+    closures: dict[str, list[tuple[AnyClosure, Problem]]] = {}
     physics = replace(train_preset("quick").problem, form=form, precision="float64")
     for learner in learners:
         for name, configuration in cases(form, learner).items():
             for seed in range(options.seeds):
                 folder = f"{form}-{name.replace(', ', '-').replace(' ', '-')}-seed{seed}"
                 closure = learned(folder, replace(configuration, seed=seed), options)
-                dynamics = advection(replace(physics, action=configuration.problem.action), "test").dynamics
-                closures.setdefault(name, []).append((closure, dynamics))
+                own = advection(replace(physics, action=configuration.problem.action), "test")
+                closures.setdefault(name, []).append((closure, own))
     problem = advection(physics, "test")
     store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))
     return {f"{form} form, synthetic / train, 32 x 32": judge(problem, store, closures)}

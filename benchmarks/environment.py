@@ -282,32 +282,34 @@ def shards(turns: int, quick: bool) -> list[Row]:
     return measure(cases, turns, rate=True)
 
 
-def coarse_steps(problem: Problem, dynamics: Any, ask: Any, steps: int) -> Case:
+def coarse_steps(problem: Problem, solver: Any, closure: Any, steps: int) -> Case:
     """Coarse steps of one simulation in a scan, with a closure or without."""
     beginning = problem.begin(key=jax.random.key(0))
     state, parameters = beginning.state, beginning.parameters
 
     @eqx.filter_jit
-    def rollout(dynamics: Any, ask: Any, state: Any, parameters: Any) -> Any:
-        return jax.lax.scan(lambda s, _: (dynamics.step(s, parameters, ask)[0], None), state, None, length=steps)[0]
+    def rollout(solver: Any, closure: Any, state: Any, parameters: Any) -> Any:
+        return solver.march(state, parameters, problem.time_step, steps, closure)
 
-    return Case(lambda: rollout(dynamics, ask, state, parameters), steps)
+    return Case(lambda: rollout(solver, closure, state, parameters), steps)
 
 
 def steps(turns: int, quick: bool) -> list[Row]:
     """Milliseconds per coarse step."""
     number = 2 if quick else 50
     problem = make_problem("float32")
-    cases = {"CGS": coarse_steps(problem, problem.dynamics, None, 20 * number)}
-    for name, rival in problem.rivals.items():
+    cases = {"CGS": coarse_steps(problem, problem.coarse, None, 20 * number)}
+    for name, rival in problem.baselines.items():
         cases[name] = coarse_steps(problem, rival, None, (2 if name == "spectral" else 10) * number)
     for precision in ("float32", "float64"):
         exact = make_problem(precision)
-        fine, target = exact.target, exact.begin(key=jax.random.key(0)).target
+        fine, target = exact.reference, exact.begin(key=jax.random.key(0)).reference
 
         @eqx.filter_jit
         def trusted(fine: Any, target: Any) -> Any:
-            return jax.lax.scan(lambda t, _: (fine.advance(t, None, None), None), target, None, length=number)[0]
+            return jax.lax.scan(
+                lambda t, _: (fine.advance(t, None, None, problem.time_step), None), target, None, length=number
+            )[0]
 
         cases[f"FGS {precision}"] = Case(lambda f=fine, t=target, r=trusted: r(f, t), number)
     networks: list[tuple[str, str, dict[str, Any]]] = [("ircnn", "ircnn", {})]
@@ -315,7 +317,7 @@ def steps(turns: int, quick: bool) -> list[Row]:
     networks += [("compact, 48 channels, forcing", "compact", {"output": "action"})]
     for label, name, options in networks:
         closure = build(name, problem.spec, explores=False, options=options, key=jax.random.key(0))
-        cases[f"CGS + {label}"] = coarse_steps(problem, problem.dynamics, closure, number)
+        cases[f"CGS + {label}"] = coarse_steps(problem, problem.coarse, closure, number)
     return measure(cases, turns, rate=False)
 
 

@@ -31,7 +31,7 @@ from typing import Any
 import jax
 import numpy as np
 from runtime_training import show_training, training
-from timing import Case, Solver, Trusted, begin, loop, markdown, measure, network, number
+from timing import Case, begin, coarse_step, loop, markdown, measure, network, number, reference_step
 
 from closura.core import Role
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, Problem, build_problem
@@ -68,15 +68,16 @@ def methods(problem: Problem, names: Iterable[str], *, seconds: float) -> dict[s
     cases = {}
     for name in names:
         if name == "FGS":
-            stepper: Any = Trusted(problem.target, beginning.state, beginning.parameters)
-            cases[name] = loop(stepper, beginning.target, seconds=seconds)
+            cases[name] = loop(reference_step(problem, beginning), beginning.reference, seconds=seconds)
             continue
-        dynamics, ask = problem.dynamics, None
+        solver, closure = problem.coarse, None
         if name in networks:
-            ask = network(networks[name], problem.spec, explores=name == "Closure-RL")
+            closure = network(networks[name], problem.spec, explores=name == "Closure-RL")
         elif name != problem.names[0]:
-            dynamics = problem.rivals[name]
-        cases[name] = loop(Solver(dynamics, beginning.parameters, ask), beginning.state, seconds=seconds)
+            solver = problem.baselines[name]
+        cases[name] = loop(
+            coarse_step(problem, beginning.parameters, closure, solver), beginning.state, seconds=seconds
+        )
     return cases
 
 

@@ -25,7 +25,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Case, Solver, Time, Trusted, begin, markdown, measure, number, repeat
+from timing import Case, Time, begin, coarse_step, markdown, measure, number, reference_step, repeat
 
 from closura.learners import LEARNERS
 from closura.learners.bptts import BPTTS
@@ -80,7 +80,7 @@ def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dic
     beginning = begin(problem)
     count, one = jnp.asarray(steps, jnp.int32), jnp.asarray(1, jnp.int32)
     trajectory = eqx.filter_jit(learner.collect)(problem, policy, None, key=jax.random.key(3))[1]
-    observation = problem.dynamics.observe(beginning.state, beginning.parameters)
+    observation = problem.coarse.observe(beginning.state, beginning.parameters)
 
     @eqx.filter_jit
     def play(policy: Any, observation: Any) -> Any:
@@ -99,11 +99,11 @@ def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dic
         policy, optimiser, _ = learner.improve(policy, optimiser, learner.frames(trajectory), batches)
         return eqx.filter((policy, optimiser), eqx.is_array)
 
-    trusted = Trusted(problem.target, beginning.state, beginning.parameters)
-    coarse = Solver(problem.dynamics, beginning.parameters, None)
+    trusted = reference_step(problem, beginning)
+    coarse = coarse_step(problem, beginning.parameters)
     times = measure(
         {
-            "fine solver": Case(lambda: repeat(trusted, beginning.target, count)),
+            "fine solver": Case(lambda: repeat(trusted, beginning.reference, count)),
             "coarse solver": Case(lambda: repeat(coarse, beginning.state, count)),
             "network": Case(lambda: play(policy, observation)),
             "update": Case(lambda: improve(learner, policy, state.optimiser, trajectory, count)),
@@ -135,7 +135,7 @@ def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
     @eqx.filter_jit
     def coarse(problem: Any, state: Any, parameters: Any, horizon: int) -> Any:
         def step(state: Any, _: None) -> Any:
-            return jax.vmap(lambda s, p: problem.dynamics.step(s, p, None)[0])(state, parameters), None
+            return jax.vmap(lambda s, p: problem.step(s, p)[0])(state, parameters), None
 
         return jax.lax.scan(step, state, None, length=horizon)[0]
 
@@ -144,7 +144,7 @@ def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
         def ask(observation: Any, _: None) -> Any:
             return observation + 1e-6 * jnp.mean(jax.vmap(closure)(observation)), None
 
-        observation = jax.vmap(problem.dynamics.observe)(state, parameters)
+        observation = jax.vmap(problem.coarse.observe)(state, parameters)
         return jax.lax.scan(ask, observation, None, length=horizon)[0]
 
     cases = {"validation": validation_case(simulated, closure, c)}

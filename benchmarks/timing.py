@@ -98,28 +98,16 @@ def network(name: str, spec: ClosureSpec, *, explores: bool) -> Any:
     return build(name, spec, explores=explores, key=jax.random.key(1))
 
 
-class Solver(eqx.Module):
-    """A coarse solver, alone or with a closure, as a function of the state."""
-
-    dynamics: Any
-    parameters: Any
-    ask: Any
-
-    def __call__(self, state: Any) -> Any:
-        """One coarse step."""
-        return self.dynamics.step(state, self.parameters, self.ask)[0]
+def coarse_step(problem: Problem, parameters: Any, closure: Any = None, solver: Any = None) -> Any:
+    """One step of a coarse solver, alone or with a closure, as a function of its state."""
+    dt, chosen = problem.dt_of(parameters), problem.coarse if solver is None else solver
+    return eqx.Partial(chosen.step, parameters=parameters, dt=dt, closure=closure)
 
 
-class Trusted(eqx.Module):
-    """A fine solver as a function of its state."""
-
-    target: Any
-    state: Any
-    parameters: Any
-
-    def __call__(self, target: Any) -> Any:
-        """One coarse step of time."""
-        return self.target.advance(target, self.state, self.parameters)
+def reference_step(problem: Problem, beginning: Any) -> Any:
+    """One coarse step of time of the reference, as a function of its state."""
+    state, parameters = beginning.state, beginning.parameters
+    return eqx.Partial(problem.reference.advance, state=state, parameters=parameters, dt=problem.dt_of(parameters))
 
 
 def number(x: float | None) -> str:

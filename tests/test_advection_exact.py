@@ -11,12 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura.core.case import Case
+from closura.core.solver import Solver
 from closura.grids import Grid
 from closura.initial.collages import Collages
 from closura.initial.velocities import vortex_field
-from closura.problems import AdvectionConfiguration, Draw, advection, as_trained, judged_on
-from closura.problems.advection import AdvectionDynamics, AdvectionSolver, AdvectionTarget
+from closura.problems import AdvectionConfiguration, advection, as_trained, judged_on
+from closura.problems.advection import AdvectionSolver
 from closura.problems.characteristics import Characteristics, bilinear, cubic
+from closura.problems.reference import SolverReference
 from closura.runs.configuration import from_plain
 from closura.runs.presets import train_preset
 
@@ -25,13 +28,10 @@ RUNS = Path(__file__).parents[1] / "benchmarks" / "results"
 
 
 @eqx.filter_jit
-def follow(target: Any, draw: Draw, steps: int) -> jax.Array:
-    """What a target shows after some coarse steps (it takes no notice of the coarse state)."""
-    none = jnp.zeros_like(target.observe(target.start(draw)))
-    velocity = jnp.zeros((2, *none.shape[1:]), none.dtype)
-    return target.observe(
-        jax.lax.fori_loop(0, steps, lambda _, state: target.advance(state, none, velocity), target.start(draw))
-    )
+def follow(solver: Solver, case: Case, dt: float, steps: int, cells: int = 16) -> jax.Array:
+    """The field on a coarse grid after some steps."""
+    state, velocity = solver.init(case)
+    return solver.to_grid(solver.march(state, velocity, dt, steps), Grid((cells, cells)))
 
 
 def smooth(n: int) -> jax.Array:
@@ -44,8 +44,8 @@ def test_a_uniform_velocity_shifts_the_field() -> None:
     """By 3 and -5 fine points in six steps of 1/128: bilinear values at grid points are the points' own."""
     field = jax.random.uniform(jax.random.key(0), (1, 32, 32), jnp.float64)
     speed = jnp.asarray([3.0, -5.0], jnp.float64) * 128 / 6 / 32
-    draw = Draw(field, jnp.broadcast_to(speed[:, None, None], (2, 32, 32)))
-    shown = follow(Characteristics(1 / 128, 1), draw, 6)
+    draw = Case(field, jnp.broadcast_to(speed[:, None, None], (2, 32, 32)))
+    shown = follow(Characteristics(Grid((32, 32))), draw, 1 / 128, 6, 32)
     # Positions of size 32 are exact to 1e-14; slopes are at most 1 per point.
     np.testing.assert_allclose(shown, jnp.roll(field, (3, -5), (1, 2)), atol=1e-11)
 
@@ -54,10 +54,9 @@ def test_fine_simulations_converge_to_the_exact_solution() -> None:
     """The distance of the published fine solver, of second order, falls by four when its spacing is halved."""
     distances = []
     for n in (64, 128, 256):
-        draw = Draw(smooth(n), vortex_field((n, n), 0.8, dtype=jnp.float64))
-        exact = follow(Characteristics(1 / 64, n // 16), draw, 12)
-        solver = AdvectionSolver(Grid((n, n)), "central2", "rk4", 1 / 64, n // 16)
-        fine = follow(AdvectionTarget(solver, n // 16), draw, 12)
+        draw = Case(smooth(n), vortex_field((n, n), 0.8, dtype=jnp.float64))
+        exact = follow(Characteristics(Grid((16, 16))), draw, 1 / 64, 12)
+        fine = follow(AdvectionSolver(Grid((n, n)), "central2", "rk4"), draw, 1 / 4 / n, 12 * n // 16)
         distances.append(float(jnp.mean(jnp.abs(fine - exact))))
     # Bilinear initial values are of second order as well; 3.6 instead of 4 leaves room for both.
     assert distances[0] > 3.6 * distances[1] > 3.6**2 * distances[2]
@@ -85,14 +84,13 @@ def test_cubic_values_do_not_cross_the_seam() -> None:
 def test_time_steps_and_precision_of_the_exact_solution(velocity: Any) -> None:
     """On the published velocities, 100 steps: four times shorter time steps change errors of half a percent little."""
     problem = advection(advection.published(AdvectionConfiguration(velocity=velocity, truth="exact")), "test")
-    shown, finer = [], problem.target
+    shown, finer = [], problem.reference.solver  # type: ignore[attr-defined]
     assert isinstance(finer, Characteristics)
     assert finer.seam == (velocity == "train")
-    shorter = replace(finer, time_step=finer.time_step / 4)
-    draw = problem.begin.draw(key=jax.random.key(3))  # type: ignore[attr-defined]
-    for target, steps, dtype in ((finer, 100, jnp.float32), (shorter, 400, jnp.float64)):
-        wide = Draw(draw.initial.astype(dtype), draw.parameters.astype(dtype))
-        shown.append(np.asarray(follow(target, wide, steps), np.float64))
+    draw = problem.begin.cases.sample(key=jax.random.key(3))  # type: ignore[attr-defined]
+    for times, dtype in ((1, jnp.float32), (4, jnp.float64)):
+        wide = Case(draw.initial.astype(dtype), draw.parameters.astype(dtype))
+        shown.append(np.asarray(follow(finer, wide, problem.time_step / times, 100 * times, 64), np.float64))
     # Compared with 1.5e-2 between the exact solution and the best coarse scheme: less than a hundredth.
     assert np.abs(shown[0] - shown[1]).mean() < 1e-4
 
@@ -101,8 +99,11 @@ def test_the_truth_is_a_setting() -> None:
     shown = {}
     for truth in ("fine", "exact", "mean"):
         problem = advection(replace(SMALL, truth=truth), "test")
-        draw = problem.begin.draw(key=jax.random.key(1))  # type: ignore[attr-defined]
-        shown[truth] = follow(problem.target, draw, 6)
+        draw = problem.begin.cases.sample(key=jax.random.key(1))  # type: ignore[attr-defined]
+        reference = problem.reference
+        assert isinstance(reference, SolverReference)
+        count = reference.substeps
+        shown[truth] = follow(reference.solver, draw, problem.time_step / count, 6 * count)
         assert problem.names == ("CGS", "FGS" if truth == "fine" else "truth")
     np.testing.assert_allclose(shown["mean"], (shown["fine"] + shown["exact"]) / 2, atol=1e-6)  # float32
     assert 0 < float(jnp.mean(jnp.abs(shown["fine"] - shown["exact"]))) < 0.02
@@ -113,12 +114,10 @@ def test_the_corrected_solver_is_a_setting() -> None:
     for base in ("upwind3", "upwind5"):
         problem = advection(replace(SMALL, base=base), "test")
         assert problem.names[0] == base
-        assert base not in problem.rivals
-        assert set(problem.rivals) == {"CGS", *usual.rivals} - {base}
-        assert isinstance(problem.dynamics, AdvectionDynamics)
-        solver = problem.dynamics.solver
-        assert solver == usual.rivals[base].solver  # type: ignore[attr-defined]
-        assert problem.rivals["CGS"].solver == usual.dynamics.solver  # type: ignore[attr-defined]
+        assert base not in problem.baselines
+        assert set(problem.baselines) == {"CGS", *usual.baselines} - {base}
+        assert problem.coarse == usual.baselines[base]
+        assert problem.baselines["CGS"] == usual.coarse
     flux = advection(replace(SMALL, base="upwind5", form="flux"), "test")
     assert flux.names[0] == "upwind5"
 
@@ -137,7 +136,7 @@ def test_families_to_learn_on() -> None:
     assert float(draw.max()) <= 1
     assert len(np.unique(np.asarray(draw).sum(axis=(1, 2)).round(3))) == 12
     problem = advection(replace(SMALL, velocity="mixed", images="collages"), "train")
-    sampler = problem.begin.draw.velocity  # type: ignore[attr-defined]
+    sampler = problem.begin.cases.velocity  # type: ignore[attr-defined]
     fields = np.asarray(jax.jit(jax.vmap(sampler))(jax.random.split(jax.random.key(1), 24)))
     assert np.abs(fields).max() <= 1
     # Published members jump at the seam by many times what neighbours differ by; periodic ones do not.

@@ -155,8 +155,8 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     problem, own = advection(settings, "test"), advection(as_trained(settings, trained.problem), "test")
     closure = load_closure(path, own.spec)
     result = evaluate(
-        replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}), {name: closure}, simulations=6, steps=50,
-        key=jax.random.key(11), timing=False, dynamics={name: own.dynamics}, bases={name: "upwind5"},
+        replace(problem, baselines={"upwind5": problem.baselines["upwind5"]}), {name: closure}, simulations=6, steps=50,
+        key=jax.random.key(11), timing=False, own={name: own},
     )  # fmt: skip
     errors = {key: result.errors(key)[:, -1] for key in result.methods}
     assert (errors[name] < errors["upwind5"]).all()

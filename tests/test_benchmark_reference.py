@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura.core.case import Case
 from closura.environment import Environment
 from closura.grids import Grid
 from closura.numerics import get_integrator
-from closura.problems import AdvectionConfiguration, AdvectionSolver, Draw, FixedBegin, advection
+from closura.problems import AdvectionConfiguration, AdvectionSolver, FixedBegin, advection
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def test_numpy_environment_is_the_published_one(reference: ModuleType, precision
 
     problem = advection(configuration)
     dtype = jnp.dtype(precision)
-    draw = Draw(jnp.asarray(fine.T[None], dtype), jnp.asarray(np.stack([u.T, v.T]), dtype))
-    environment = Environment(replace(problem, begin=FixedBegin(problem.begin.from_draw(draw))))
+    draw = Case(jnp.asarray(fine.T[None], dtype), jnp.asarray(np.stack([u.T, v.T]), dtype))
+    environment = Environment(replace(problem, begin=FixedBegin(problem.begin.from_case(draw))))
     episode = environment.reset(key=jax.random.key(0))
     ends = []
     for _ in range(4):
@@ -59,7 +60,7 @@ def test_numpy_environment_is_the_published_one(reference: ModuleType, precision
         episode, timestep = environment.step(episode, jnp.asarray(action.T[None], dtype))
         for got, want in (
             (plain.state, episode.state[0]),
-            (plain.fine, episode.target[0][0]),
+            (plain.fine, episode.reference[0][0]),
             (reward, timestep.reward),
         ):
             assert got.dtype == dtype
@@ -85,11 +86,11 @@ def test_solver_takes_the_integrators_steps(scheme: str, integrator: str) -> Non
     keys = jax.random.split(jax.random.key(1), 2)
     psi = jax.random.normal(keys[0], (2, *grid.shape), jnp.float64)
     velocity = jax.random.uniform(keys[1], (2, *grid.shape), jnp.float64, -1, 1)
-    solver = AdvectionSolver(grid, scheme, integrator, 0.02, substeps=3)
+    solver = AdvectionSolver(grid, scheme, integrator)
     expected = psi
     for _ in range(3):
         expected = get_integrator(integrator).step(lambda q: solver.tendency(q, velocity), expected, 0.02 / 3)
-    np.testing.assert_allclose(solver(psi, velocity), expected, atol=2e-14, rtol=0)
+    np.testing.assert_allclose(solver.march(psi, velocity, 0.02 / 3, 3), expected, atol=2e-14, rtol=0)
 
 
 def test_outflow_boundaries_keep_their_ghost_points() -> None:
@@ -97,6 +98,6 @@ def test_outflow_boundaries_keep_their_ghost_points() -> None:
     grid = Grid((12, 9), boundary=("outflow", "periodic"))
     psi = jax.random.normal(jax.random.key(0), (1, *grid.shape), jnp.float64)
     velocity = jnp.ones((2, *grid.shape), jnp.float64)
-    solver = AdvectionSolver(grid, "central2", "rk4", 0.01)
+    solver = AdvectionSolver(grid, "central2", "rk4")
     expected = get_integrator("rk4").step(lambda q: solver.tendency(q, velocity), psi, 0.01)
-    np.testing.assert_allclose(solver(psi, velocity), expected, atol=1e-14, rtol=0)
+    np.testing.assert_allclose(solver.step(psi, velocity, 0.01), expected, atol=1e-14, rtol=0)

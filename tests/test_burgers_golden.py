@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from golden import golden_files, network, read, steps_of
 
+from closura.core.case import Case
 from closura.environment import Environment, EnvironmentState
 from closura.io.closures import load_closure
-from closura.problems import BurgersConfiguration, Draw, Problem, burgers
+from closura.problems import BurgersConfiguration, Problem, burgers
 
 
 @pytest.fixture(scope="module", params=golden_files("closure-rl", "burgers_*.npz"))
@@ -48,17 +49,15 @@ def both(array: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def episode(problem: Problem, data: dict[str, Any]) -> EnvironmentState:
-    draw = Draw(
-        jnp.asarray(field(data, "fine_ic")),
-        {"viscosity": jnp.asarray(float(data["viscosity"])), "group": jnp.asarray(0)},
-    )
-    state, parameters, target, quantities = eqx.filter_jit(problem.begin.from_draw)(draw)
+    viscosity = jnp.asarray(float(data["viscosity"]))
+    case = Case(jnp.asarray(field(data, "fine_ic")), {"viscosity": viscosity}, jnp.asarray(0))
+    state, parameters, target, quantities, _ = eqx.filter_jit(problem.begin.from_case)(case)
     return EnvironmentState(state, parameters, target, jnp.zeros((), jnp.int32), quantities)
 
 
 def test_constants(problem: Problem, data: dict[str, Any]) -> None:
     assert problem.time_step == pytest.approx(float(data["dt_coarse"]), rel=1e-14)
-    assert problem.time_step / problem.target.solver.substeps == pytest.approx(float(data["dt_fine"]), rel=1e-14)
+    assert problem.time_step / problem.reference.substeps == pytest.approx(float(data["dt_fine"]), rel=1e-14)
     usual = burgers(burgers.published(BurgersConfiguration()), "test")
     if problem.grid == usual.grid:
         assert problem.time_step == pytest.approx(usual.time_step, rel=1e-14)
@@ -66,7 +65,7 @@ def test_constants(problem: Problem, data: dict[str, Any]) -> None:
 
 def test_beginning(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
     np.testing.assert_allclose(episode.state, field(data, "cgs_0"), rtol=0, atol=1e-14)
-    np.testing.assert_allclose(episode.target[0], field(data, "fgs_fine_0"), rtol=0, atol=1e-14)
+    np.testing.assert_allclose(episode.reference[0], field(data, "fgs_fine_0"), rtol=0, atol=1e-14)
 
 
 def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
@@ -77,7 +76,7 @@ def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, An
     def run(problem: Problem, episode: EnvironmentState) -> tuple[Any, Any, Any]:
         def step(e: EnvironmentState, _: None) -> tuple[EnvironmentState, tuple[Any, Any, Any]]:
             e, timestep = Environment(problem).step_asking(e, None)
-            return e, (e.state, problem.target.observe(e.target), timestep.error)
+            return e, (e.state, problem.reference.field(e.reference), timestep.error)
 
         return jax.lax.scan(step, episode, None, length=steps[-1])[1]
 

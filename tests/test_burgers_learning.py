@@ -110,8 +110,8 @@ def test_losses_are_functions_of_the_mean_error(problem: Problem, store: TruthSt
     episode = jax.tree.map(lambda x: x[0], learner.begin(stored, key=jax.random.key(4)))
     window = eqx.filter_jit(learner.window)(stored, closure, episode, 5)
     state, errors = episode.state, []
-    slot, first = (int(i) for i in episode.target)
-    step = eqx.filter_jit(stored.dynamics.step)
+    slot, first = (int(i) for i in episode.reference)
+    step = eqx.filter_jit(stored.step)
     for k in range(1, 6):
         state, _ = step(state, episode.parameters, closure)
         errors.append(float(stored.error(state, store.truth[slot, first + k])))

@@ -319,9 +319,9 @@ class OneStep(Learner):
             closure = eqx.combine(weights, rest)
 
             def error(e):
-                following, _ = problem.dynamics.step(e.state, e.parameters, closure)
-                target = problem.target.advance(e.target, e.state, e.parameters)
-                return jnp.mean(jnp.square(following - problem.target.observe(target)))
+                following, _ = problem.step(e.state, e.parameters, closure)
+                target = problem.reference.advance(e.reference, e.state, e.parameters, problem.time_step)
+                return jnp.mean(jnp.square(following - problem.reference.field(target)))
 
             return jnp.mean(jax.vmap(error)(episodes))
 

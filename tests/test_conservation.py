@@ -10,6 +10,7 @@ import pytest
 
 from closura.closures import build
 from closura.core import ClosureSpec
+from closura.core.case import Case
 from closura.environment import Environment
 from closura.grids import Grid
 from closura.learners import PPO, PPOConfiguration
@@ -17,7 +18,6 @@ from closura.numerics import SCHEMES, Scheme, block_mean
 from closura.problems import (
     AdvectionConfiguration,
     Beginning,
-    Draw,
     FixedBegin,
     Problem,
     Transition,
@@ -36,30 +36,30 @@ SMALL = AdvectionConfiguration(cells=16, ratio=2, precision="float64", maximum_s
 TINY = {"channels": 4, "layers": 1, "radius": 1}
 
 
-def make_draw(problem: Problem, seed: int, dtype: type = jnp.float64) -> Draw:
+def make_draw(problem: Problem, seed: int, dtype: type = jnp.float64) -> Case:
     """Velocities of the problem's family and a rough initial field (its images take seconds to compile)."""
     for_image, for_velocity = jax.random.split(jax.random.key(seed))
     image = jax.random.uniform(for_image, (1, 32, 32), dtype)
-    return Draw(image, problem.begin.draw.velocity(for_velocity))
+    return Case(image, problem.begin.cases.velocity(for_velocity))
 
 
-from_draw = eqx.filter_jit(lambda problem, draw: problem.begin.from_draw(draw))
+from_draw = eqx.filter_jit(lambda problem, draw: problem.begin.from_case(draw))
 
 
 @eqx.filter_jit
-def drift(problem: Problem, draw: Draw, steps: int) -> dict[str, jax.Array]:
+def drift(problem: Problem, draw: Case, steps: int) -> dict[str, jax.Array]:
     """Largest change of each method's total over the steps, relative to that of the fine initial field."""
-    state, velocity = problem.dynamics.start(draw)
-    solvers = {"coarse": problem.dynamics, **problem.rivals}
+    state, velocity = problem.coarse.init(draw)
+    solvers = {"coarse": problem.coarse, **problem.baselines}
     ratio = draw.initial.size // state.size
 
     def step(carry: tuple, _: None) -> tuple[tuple, dict]:
         states, target = carry
-        states = {name: solvers[name].step(q, velocity, None)[0] for name, q in states.items()}
-        target = problem.target.advance(target, states["coarse"], velocity)
+        states = {name: solvers[name].step(q, velocity, problem.time_step) for name, q in states.items()}
+        target = problem.reference.advance(target, states["coarse"], velocity, problem.time_step)
         return (states, target), {**{n: ratio * jnp.sum(q) for n, q in states.items()}, "fine": jnp.sum(target[0])}
 
-    start = ({name: state for name in solvers}, problem.target.start(draw))
+    start = ({name: state for name in solvers}, problem.reference.init(draw))
     _, totals = jax.lax.scan(step, start, None, length=steps)
     return {name: jnp.max(jnp.abs(t / jnp.sum(draw.initial) - 1)) for name, t in totals.items()}
 
@@ -80,11 +80,11 @@ def test_what_advective_solvers_conserve() -> None:
     ``sum u (q_{i+1} - q_{i-1}) = - sum q (u_{i+1} - u_{i-1})``: central differences of the periodic velocities add
     up to a divergence of zero, as at faces. Those that jump at the seam do not, and lose as much as the upwind run.
     """
-    periodic = replace(advection(SMALL, "test"), rivals={})
+    periodic = replace(advection(SMALL, "test"), baselines={})
     changes = drift(periodic, make_draw(periodic, 0), 50)
     assert changes["coarse"] > 1e-4
     assert changes["fine"] < ROUND_OFF
-    published = replace(advection(advection.published(SMALL), "test"), rivals={})
+    published = replace(advection(advection.published(SMALL), "test"), baselines={})
     changes = drift(published, make_draw(published, 0), 50)
     assert min(changes["coarse"], changes["fine"]) > 1e-4
 
@@ -100,7 +100,7 @@ def test_a_uniform_field_stays_uniform(velocity: str) -> None:
         assert jnp.max(jnp.abs(divergence(faces, grid))) < 1e-14 * grid.shape[0]
         assert jnp.max(jnp.abs(faces)) > 0.05
     uniform = jnp.full((1, 16, 16), 0.7)
-    advanced = problem.rivals["upwind5"].solver(uniform, coarse)
+    advanced = problem.baselines["upwind5"].step(uniform, coarse, problem.time_step)
     np.testing.assert_allclose(advanced, uniform, atol=1e-15)
 
 
@@ -154,8 +154,9 @@ def test_flux_form_converges_to_the_exact_solution(name: str) -> None:
         # Small Courant numbers: with RK4 the error in time is then far below that in space.
         steps = round(duration * n / 0.2)
         faces = jnp.broadcast_to(jnp.asarray(velocity)[:, None, None], (2, n, n))
-        solver = FluxFormSolver(Grid((n, n)), name, integrator, duration, substeps=steps)
-        errors.append(float(jnp.max(jnp.abs(jax.jit(solver)(mean(n, 0.0), faces) - mean(n, duration)))))
+        solver = FluxFormSolver(Grid((n, n)), name, integrator)
+        run = jax.jit(lambda q, v, s=solver, k=steps: s.march(q, v, duration / k, k))
+        errors.append(float(jnp.max(jnp.abs(run(mean(n, 0.0), faces) - mean(n, duration)))))
     # The leading term of the error rules at these sizes up to a tenth of an order.
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
 
@@ -167,7 +168,7 @@ def test_flux_form_refuses_what_would_not_conserve() -> None:
     with pytest.raises(ValueError, match="seam"):
         advection(advection.published(replace(SMALL, form="flux")), "test")
     with pytest.raises(ValueError, match="periodic"):
-        FluxFormSolver(Grid((8, 8), boundary=("outflow", "periodic")), "upwind1", "rk4", 0.1)
+        FluxFormSolver(Grid((8, 8), boundary=("outflow", "periodic")), "upwind1", "rk4")
     with pytest.raises(ValueError, match="periodic along every axis"):
         action_channels("flux", ("psi",), (0,), ("periodic", "outflow"))
     with pytest.raises(ValueError, match="one per axis"):
@@ -216,7 +217,7 @@ def test_what_an_action_adds(form: str, action: str) -> None:
     in flux form the total stays what it was at the beginning. A free forcing does neither."""
     problem = advection(replace(SMALL, form=form, action=action), "test")
     # A tight bound, so that many of the samples are clipped, and none pushes psi out of the range it is clipped to.
-    problem = replace(problem, dynamics=replace(problem.dynamics, bound=0.3))
+    problem = replace(problem, spec=replace(problem.spec, bound=0.3))
     policy = build("compact", problem.spec, explores=True, options=TINY, initial_std=0.4, key=jax.random.key(4))
 
     @eqx.filter_jit
@@ -225,7 +226,7 @@ def test_what_an_action_adds(form: str, action: str) -> None:
             def sample(observation: jax.Array) -> jax.Array:
                 return policy.distribution(observation).sample(key)
 
-            following, acted = problem.dynamics.step(state, beginning.parameters, sample)
+            following, acted = problem.step(state, beginning.parameters, sample)
             return following, (jnp.sum(acted) - jnp.sum(state), jnp.sum(following), jnp.max(jnp.abs(acted)))
 
         added, totals, largest = jax.lax.scan(step, beginning.state, jax.random.split(key, 3))[1]
@@ -246,7 +247,7 @@ def test_float32_fields_stay_float32_and_keep_their_total_as_well_as_they_can() 
     problem = advection(replace(SMALL, form="flux", action="flux", precision="float32"), "test")
     beginning = from_draw(problem, make_draw(problem, 6, jnp.float32))
     answer = 0.1 * jax.random.normal(jax.random.key(7), (2, 16, 16), jnp.float32)
-    state, acted = eqx.filter_jit(problem.dynamics.step)(beginning.state, beginning.parameters, lambda _: answer)
+    state, acted = eqx.filter_jit(problem.step)(beginning.state, beginning.parameters, lambda _: answer)
     assert state.dtype == acted.dtype == beginning.parameters.dtype == jnp.float32
     totals = [float(np.sum(np.asarray(q, np.float64))) for q in (beginning.state, acted, state)]
     # Each of 256 cells of order one is rounded a few times: 6e-8 each, of a total of about 130.
@@ -278,7 +279,7 @@ def test_policies_learn_fluxes(fluxes: Problem) -> None:
 
 def test_gradients_reach_fluxes(fluxes: Problem) -> None:
     """The gradient of the error after one step, with respect to each flux, against finite differences."""
-    problem = replace(fluxes, dynamics=replace(fluxes.dynamics, bound=np.inf))
+    problem = replace(fluxes, spec=replace(fluxes.spec, bound=np.inf))
     beginning = problem.begin(key=jax.random.key(11))
     state, velocity = beginning.state.astype(jnp.float64), beginning.parameters.astype(jnp.float64)
     truth = jnp.zeros_like(state)
@@ -286,7 +287,7 @@ def test_gradients_reach_fluxes(fluxes: Problem) -> None:
 
     @jax.jit
     def error(answer: jax.Array) -> jax.Array:
-        return jnp.mean(jnp.square(problem.dynamics.step(state, velocity, lambda _: answer)[0] - truth))
+        return jnp.mean(jnp.square(problem.step(state, velocity, lambda _: answer)[0] - truth))
 
     gradient = jax.grad(error)(answer)
     for index in ((0, 3, 4), (1, 0, 0)):
@@ -303,8 +304,8 @@ def test_the_published_network_answers_with_fluxes(fluxes: Problem) -> None:
 
 def keeps_the_total(problem: Problem, closure: eqx.Module) -> None:
     beginning = problem.begin(key=jax.random.key(11))
-    assert closure(problem.dynamics.observe(beginning.state, beginning.parameters)).shape == (2, 16, 16)
-    _, acted = eqx.filter_jit(problem.dynamics.step)(beginning.state, beginning.parameters, closure)
+    assert closure(problem.coarse.observe(beginning.state, beginning.parameters)).shape == (2, 16, 16)
+    _, acted = eqx.filter_jit(problem.step)(beginning.state, beginning.parameters, closure)
     totals = [float(np.sum(np.asarray(q, np.float64))) for q in (beginning.state, acted)]
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)  # float32, as above
 

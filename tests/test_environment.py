@@ -11,12 +11,12 @@ import pytest
 from golden import network, read
 
 from closura.closures import ActorCritic
+from closura.core.case import Case
 from closura.environment import Environment, EnvironmentState, Timestep
 from closura.io.closures import load_closure
 from closura.problems import (
     AdvectionConfiguration,
     Beginning,
-    Draw,
     FixedBegin,
     Problem,
     Transition,
@@ -35,7 +35,7 @@ DTYPE = {"float64": jnp.float64, "float32": jnp.float32}
 
 # Called outside `jit`, the scans in these would be compiled anew at every call.
 reset = eqx.filter_jit(lambda environment, key: environment.reset(key=key))
-from_draw = eqx.filter_jit(lambda problem, draw: problem.begin.from_draw(draw))
+from_draw = eqx.filter_jit(lambda problem, draw: problem.begin.from_case(draw))
 evaluate = eqx.filter_jit(lambda policy, observation: policy.evaluate(observation))
 compiled_rollout = eqx.filter_jit(rollout)
 
@@ -66,7 +66,7 @@ def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginni
     problem = advection(advection.published(configuration), "test")
     initial = jnp.asarray(data["ic_fine"].T[None], DTYPE[precision])
     velocity = jnp.asarray(np.stack([data["u_fine"].T, data["v_fine"].T]), DTYPE[precision])
-    beginning = from_draw(problem, Draw(initial, velocity))
+    beginning = from_draw(problem, Case(initial, velocity))
     return replace(problem, begin=FixedBegin(beginning)), beginning
 
 
@@ -88,7 +88,7 @@ def test_published_environment_is_reproduced(
         for ours, start in zip(jax.tree.leaves(episode.state), jax.tree.leaves(beginning.state), strict=True):
             np.testing.assert_array_equal(ours, start)
         compare(episode.state[0], data, "state_0", tolerance)
-        compare(episode.target[0][0], data, "fgs_fine_0", tolerance)
+        compare(episode.reference[0][0], data, "fgs_fine_0", tolerance)
         observation = environment.observe(episode)
         compare(observation, data, "obs_0", tolerance)
 
@@ -98,7 +98,7 @@ def test_published_environment_is_reproduced(
         following, timestep = step(environment, episode, normal.mean)
         compare(timestep.reward, data, "reward_rl_1", 1e-6)
         compare(following.state[0], data, "rl_1", tolerance)
-        compare(following.target[0][0], data, "fgs_fine_1", tolerance)
+        compare(following.reference[0][0], data, "fgs_fine_1", tolerance)
 
         for n in range(4):
             action = jnp.asarray(data["rand_actions"][n].swapaxes(-1, -2))
@@ -123,12 +123,14 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
         np.testing.assert_allclose(stores[-1].quantities, [[data["ic_coarse"].sum(dtype=np.float64)]], rtol=1e-6)
     store = jax.tree.map(lambda *x: jnp.concatenate(x), *stores)
     methods = {
-        "rl": (problem.dynamics, policy),
-        "cgs": (problem.dynamics, None),
-        "acgs": (problem.rivals["ACGS"], None),
+        "rl": (problem.coarse, policy),
+        "cgs": (problem.coarse, None),
+        "acgs": (problem.baselines["ACGS"], None),
     }
-    for name, (dynamics, ask) in methods.items():
-        done: Rollout = compiled_rollout(dynamics, ask, store, {"error": problem.error}, keep_fields=True)
+    for name, (solver, closure) in methods.items():
+        done: Rollout = compiled_rollout(
+            problem, solver, problem.spec.limit(closure), store, {"error": problem.error}, keep_fields=True
+        )
         assert done.fields.dtype == DTYPE[precision]
         assert not np.asarray(done.failed).any()
         for slot, data in enumerate(references):
@@ -150,7 +152,8 @@ def test_repaired_boundary_conserves_translation() -> None:
     psi = jnp.asarray(np.random.default_rng(3).uniform(size=(1, 16, 16)))
     velocity = -jnp.ones((2, 16, 16), jnp.float64)
     for published, same in ((False, True), (True, False)):
-        solver = eqx.filter_jit(small(precision="float64", published_boundary=published).dynamics.solver)
+        problem = small(precision="float64", published_boundary=published)
+        solver = eqx.filter_jit(lambda q, v, p=problem: p.coarse.step(q, v, p.time_step))
         shifted = solver(jnp.roll(psi, 3, axis=1), velocity)
         difference = float(jnp.max(jnp.abs(shifted - jnp.roll(solver(psi, velocity), 3, axis=1))))
         assert (difference < 1e-14) is same
@@ -181,7 +184,7 @@ def test_mass_counts_from_the_total_before_the_burn_in() -> None:
     velocity = np.zeros((2, 32, 32))
     velocity[0] = np.sin(2 * np.pi * np.arange(32) / 32)[:, None]
     initial = generator.uniform(size=(1, 32, 32)) * (np.arange(32) < 8)[:, None]  # all of it where the speed grows
-    draw = Draw(jnp.asarray(initial), jnp.asarray(velocity))
+    draw = Case(jnp.asarray(initial), jnp.asarray(velocity))
     beginning = from_draw(problem, draw)
     before = float(draw.initial[0, ::2, ::2].sum())
     assert float(beginning.quantities[0]) == pytest.approx(before, rel=1e-12)
@@ -192,7 +195,7 @@ def test_mass_counts_from_the_total_before_the_burn_in() -> None:
     episode = environment.reset(key=jax.random.key(0))
     action = jnp.asarray(0.1 * generator.normal(size=(1, 16, 16)), jnp.float32)
     for _ in range(2):  # the reference stays where it was
-        state, truth = np.asarray(episode.state), np.asarray(problem.target.observe(episode.target))
+        state, truth = np.asarray(episode.state), np.asarray(problem.reference.field(episode.reference))
         acted = state - np.asarray(action, np.float64)
         mass = ((state.sum() - before) ** 2 - (acted.sum() - before) ** 2) / before
         expected = ((state - truth) ** 2 - (acted - truth) ** 2)[0] + 0.3 * mass
@@ -248,11 +251,11 @@ def test_stored_truth_is_the_simulated_truth(store: TruthStore) -> None:
     simulated, reading = Environment(problem), Environment(stored)
     for slot, slot_key in enumerate(jax.random.split(jax.random.key(5), 3)):
         fresh = reset(simulated, slot_key)
-        state, parameters, target, total = stored.begin.at(jnp.asarray(slot, jnp.int32))
+        state, parameters, target, total, _ = stored.begin.at(jnp.asarray(slot, jnp.int32))
         # The same beginning, compiled in another program: float32 rounding.
         for a, b in ((fresh.state, state), (fresh.parameters, parameters), (fresh.quantities, total)):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-        held = eqx.tree_at(lambda e: e.target, fresh, target, is_leaf=lambda x: x is fresh.target)
+        held = eqx.tree_at(lambda e: e.reference, fresh, target, is_leaf=lambda x: x is fresh.reference)
         action = jnp.asarray(0.01 * np.random.default_rng(slot).normal(size=(1, 16, 16)), jnp.float32)
         for _ in range(7):
             fresh, a = step(simulated, fresh, action)

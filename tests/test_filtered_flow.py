@@ -10,6 +10,7 @@ import pytest
 from closura.numerics.fourier import divergence_free
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_truth
 from closura.problems.kolmogorov.configuration import scheme_of
+from closura.problems.kolmogorov.dynamics import CoarseFlow
 from closura.problems.kolmogorov.filtered import FASTEST, filtered_convection, smooth_filter
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rivals import coarse_solver, finer_flows
@@ -107,13 +108,13 @@ def test_rivals_are_named_by_scheme_and_points():
     coarse = coarse_solver(SMALL)
     assert isinstance(coarse, KolmogorovFlow)
     assert coarse.padding == "none"
-    rivals = finer_flows(SMALL, coarse)
+    rivals = {name: each.solver.flow for name, each in finer_flows(SMALL, CoarseFlow(coarse)).items()}
     assert list(rivals) == ["20x20", "central2 32", "quick 16", "spectral 20"]
-    assert rivals["20x20"].flow.padding == "none"
-    assert rivals["spectral 20"].flow.padding == "3/2"
-    assert rivals["central2 32"].flow.points == 32
+    assert rivals["20x20"].padding == "none"
+    assert rivals["spectral 20"].padding == "3/2"
+    assert rivals["central2 32"].points == 32
     # The truth is no rival of itself.
-    assert "spectral 24" not in finer_flows(replace(SMALL, others=("spectral 24",)), coarse)
+    assert "spectral 24" not in finer_flows(replace(SMALL, others=("spectral 24",)), CoarseFlow(coarse))
     problem = build_problem(SMALL, "validation")
     assert dict(problem.description)["solver"] == "pseudo-spectral, shifted and filtered instead of padded"
 
@@ -134,7 +135,7 @@ def test_the_truth_may_be_filtered_too_and_is_the_same_where_it_is_resolved():
     padded, filtered = (
         build_problem(replace(settings, fine_solver=solver), "validation") for solver in ("spectral", "filtered")
     )
-    assert filtered.target.flow.padding == "none"
+    assert filtered.reference.solver.flow.padding == "none"
     ends = [simulate_truth(each, 1, 10, key=jax.random.key(0)).truth[0, -1] for each in (padded, filtered)]
     # Float32, and waves at the end of 24 points hold a hundred thousandth of this flow.
     assert relative(ends[1], ends[0]) < 1e-3

@@ -13,18 +13,19 @@ from closura.cli import main
 from closura.closures import build
 from closura.core import Role
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
-from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, scheme_of, seen, solver
+from closura.evaluation.fronts.flow_stepping import METHODS, model, solver
 from closura.evaluation.fronts.flows import WATCHES, usual_grids
+from closura.grids import Grid
 from closura.io.weights import save_weights
 from closura.metrics.pareto import Fronts
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
-from closura.problems.kolmogorov.dynamics import on_grid
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits, on_grid, scheme_of
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.simulation.benchmark import run_benchmark
-from closura.simulation.cells import held_out_draws
+from closura.simulation.cells import held_out_cases
 from closura.simulation.evaluate import evaluate
-from closura.simulation.stepping import by_courant, by_step, run
+from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step, run
 from closura.simulation.sweep import Sweep
 
 KEY = jax.random.key(3)
@@ -76,17 +77,25 @@ def errors(benchmark, name, truth="own"):
     return benchmark.error.of(one.run(benchmark.draws).fields, benchmark.references[truth](one))
 
 
+TWELVE = OnGrid(Grid((12, 12)))
+
+
+def seen(spectrum, points):
+    flow = SpectralFlow(KolmogorovFlow(spectrum.shape[-2], 4))
+    return flow.to_grid(spectrum, Grid((points, points)))
+
+
 # --- solvers as steppers ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["spectral", "quick", "central2-dynamic", "filtered-smagorinsky"])
 def test_a_stepper_is_its_solver(problem, name):
     flow = solver(SMALL, name, 16)
-    draws = held_out_draws(problem, 1, key=KEY)
-    found = run(FlowStepper(flow, 12), by_step(0.05, (0.2,)), 0.2, 0, draws)
+    draws = held_out_cases(problem, 1, key=KEY)
+    found = run(Stepper(model(flow), TWELVE), by_step(0.05, (0.2,)), 0.2, 0, draws)
     draw = jax.tree.map(lambda x: x[0], draws)
     true = flow.advance(flow.to_velocity(on_grid(draw.initial, 16)), draw.parameters["reynolds"], 0.05, 4)
-    expected = InPoints(flow, 12)(true.astype(jnp.float32))
+    expected = CoarseFlow(flow).to_grid(true.astype(jnp.float32), TWELVE.grid)
     # Four steps in float32 of velocities of size one.
     assert np.allclose(found.fields[0, 0], expected, atol=2e-5)
     assert found.frequency[0] == pytest.approx(20)
@@ -127,16 +136,16 @@ def test_limits_by_hand():
 @pytest.mark.parametrize("scheme", ["filtered", "quick"])
 def test_diffusion_at_rest_is_stable_at_the_limit_and_not_far_beyond(scheme):
     flow = solver(replace(SMALL, strength=0.0, reynolds=0.5), scheme, 16)
-    stepper = FlowStepper(flow, 16)
+    stepper = model(flow)
     # The shortest wave that all hold, as a flow too slow to be carried.
     wave = 1e-6 * np.cos(7 * 2 * np.pi * np.arange(16) / 16)
     spectrum = jnp.fft.rfft2(jnp.asarray(np.stack([np.broadcast_to(wave, (16, 16)), np.zeros((16, 16))])))
     state = spectrum if scheme in ("spectral", "filtered") else flow.to_velocity(spectrum)
-    reynolds = jnp.asarray(0.5)
+    parameters = {"reynolds": jnp.asarray(0.5)}
 
     def grown(share):
-        dt = share * limits(scheme).carried / stepper.rate(state, reynolds)
-        after = jax.lax.fori_loop(0, 40, lambda _, s: stepper.step(s, stepper.prepare(reynolds, dt)), state)
+        dt = share * limits(scheme).carried / stepper.rate(state, parameters)
+        after = jax.lax.fori_loop(0, 40, lambda _, s: stepper.step(s, parameters, dt), state)
         return float(jnp.max(jnp.abs(after)) / jnp.max(jnp.abs(state)))
 
     assert grown(0.95) < 1
@@ -155,7 +164,7 @@ def test_usual_grids_hold_the_forcing():
 def test_draws_are_those_of_evaluate(problem, benchmark):
     """States of the pool in turn: no two simulations share one before all have come."""
     start = problem.begin.member(jnp.asarray(2, jnp.int32), key=jax.random.split(KEY, 3)[2])
-    assert np.allclose(problem.dynamics.start(jax.tree.map(lambda x: x[2], benchmark.draws))[0], start.state, atol=1e-6)
+    assert np.allclose(problem.coarse.init(jax.tree.map(lambda x: x[2], benchmark.draws))[0], start.state, atol=1e-6)
 
 
 def test_errors_agree_with_evaluate(problem, benchmark):
@@ -202,10 +211,12 @@ def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
     benchmark = suite_of(problem, Sweep(grids=(12,), schemes=("spectral",), times=(1.0,), quick=True))
     rules = [c.rule for c in benchmark.methods if c.family == "spectral" and c.role is Role.BASELINE]
     assert rules == [f"C {share * limits('spectral').carried:.3g}" for share in (1.4, 0.9)]
-    lost = run(FlowStepper(solver(SMALL, "central2", 12), 12), by_courant(40.0, (20.0, 40.0)), 40.0, 0, benchmark.draws)
+    lost = run(
+        Stepper(model(solver(SMALL, "central2", 12)), TWELVE), by_courant(40.0, (20.0, 40.0)), 40.0, 0, benchmark.draws
+    )
     assert lost.failed.all()
     # A flow that is too fast is not marched on in ever more steps.
-    slow = FlowStepper(solver(SMALL, "central2", 12), 12, fastest=1e-3)
+    slow = Stepper(model(solver(SMALL, "central2", 12), 1e-3), TWELVE)
     stopped = run(slow, by_courant(0.4, (20.0, 40.0)), 40.0, 0, benchmark.draws)
     assert stopped.failed.all()
     assert stopped.frequency.max() == 0

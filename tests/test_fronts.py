@@ -9,10 +9,9 @@ import pytest
 from law_results import value
 
 from closura.core import Metric, Role
+from closura.core.case import Case
 from closura.core.transfer import interpolation
-from closura.evaluation.fronts.advection import AdvectionStepper
 from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
-from closura.evaluation.fronts.burgers import BurgersStepper
 from closura.evaluation.fronts.laws import held_out_conditions, law_benchmark
 from closura.grids import Grid
 from closura.metrics.pareto import Fronts, on_front, paired
@@ -27,12 +26,11 @@ from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.methods import classical
 from closura.problems.laws.simulations import Steps
-from closura.problems.problem import Draw
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.reporting.benchmark.tables import important, write_csv
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.evaluate import evaluate
-from closura.simulation.stepping import by_courant, by_step, run
+from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step, run
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 
 KEY = jax.random.key(3)
@@ -174,25 +172,33 @@ def test_grids_that_cannot_be_compared():
 # --- steps ------------------------------------------------------------------------------------------------------------
 
 
+GRID = Grid((16, 16))
+
+
+def on_sixteen(solver):
+    return Stepper(solver, OnGrid(GRID))
+
+
 def smooth_draw(n, velocity):
     x = np.arange(n) / n
     wave = np.sin(2 * np.pi * x)[:, None] + np.cos(2 * np.pi * x)[None]
-    return Draw(jnp.asarray(wave[None], jnp.float64), velocity)
+    return Case(jnp.asarray(wave[None], jnp.float64), velocity)
 
 
 def test_steps_by_courant_number_are_equal_and_land_on_the_times():
     velocity = jnp.stack([jnp.full((32, 32), 0.5), jnp.full((32, 32), -0.25)])
     draw = smooth_draw(32, velocity)
-    stepper = AdvectionStepper.of(32, 16, 16, ("upwind5", "rk4"), False, False)
+    stepper = on_sixteen(AdvectionSolver(GRID, "upwind5", "rk4"))
     draws = jax.tree.map(lambda x: x[None], draw)
     found = run(stepper, by_courant(1.0, (0.1, 0.25)), 0.25, 0, draws)
     # Rate 0.75 * 16 = 12: 1.2 and 1.8 steps become 2 and 2.
     assert found.frequency.tolist() == [4 / 0.25]
     assert not found.failed.any()
     psi, v = draw.initial[:, ::2, ::2], velocity[:, ::2, ::2]
-    first = AdvectionSolver(Grid((16, 16)), "upwind5", "rk4", 0.1, substeps=2)(psi, v)
-    second = AdvectionSolver(Grid((16, 16)), "upwind5", "rk4", 0.15, substeps=2)(first, v)
-    # The same steps, with the time step on the velocity instead of the tendency: round-off of float64.
+    solver = AdvectionSolver(GRID, "upwind5", "rk4")
+    first = solver.march(psi, v, 0.05, 2)
+    second = solver.march(first, v, 0.075, 2)
+    # The same steps: round-off of float64.
     assert np.allclose(found.fields[0, 0], first, atol=1e-13)
     assert np.allclose(found.fields[0, 1], second, atol=1e-13)
 
@@ -201,13 +207,13 @@ def test_steps_that_follow_the_field_land_on_the_times():
     x = 2 * np.pi * (np.arange(16) + 0.5) / 16
     field = np.stack([np.sin(x)[:, None] + 0 * x[None], 0.3 * np.cos(x)[None] + 0 * x[:, None]])
     viscosity = jnp.asarray(0.01, jnp.float64)
-    draws = jax.tree.map(lambda a: jnp.asarray(a)[None], Draw(jnp.asarray(field), {"viscosity": viscosity}))
-    stepper = BurgersStepper.of(16, 16, 16, "upwind3", False)
+    draws = jax.tree.map(lambda a: jnp.asarray(a)[None], Case(jnp.asarray(field), {"viscosity": viscosity}))
+    solver = BurgersSolver(GRID, "upwind3", "rk4")
+    stepper = on_sixteen(solver)
     found = run(stepper, by_courant(0.1, (0.05, 0.1)), 0.1, 0, draws)
     # max(|u| + |v|) <= 1.3, plus diffusion: at least 16 * 0.1 / 0.1 steps, at most 40.
     assert 160 < found.frequency[0] < 400
-    solver = BurgersSolver(Grid((16, 16)), "upwind3", "rk4", 0.05, 100)
-    true = solver(solver(jnp.asarray(field), viscosity), viscosity)
+    true = solver.march(jnp.asarray(field), {"viscosity": viscosity}, 0.0005, 200)
     # RK4 with steps of 0.004 and of 0.0005 differ by (0.004 * 16)^4 / 100 or less.
     assert np.allclose(found.fields[0, 1], true, atol=1e-6)
 
@@ -215,10 +221,10 @@ def test_steps_that_follow_the_field_land_on_the_times():
 def test_simulations_that_blow_up_are_counted():
     velocity = jnp.ones((2, 16, 16))
     rng = np.random.default_rng(0)
-    draw = Draw(jnp.asarray(rng.uniform(size=(1, 16, 16))), velocity)
-    still = Draw(draw.initial, 0.01 * velocity)
+    draw = Case(jnp.asarray(rng.uniform(size=(1, 16, 16))), velocity)
+    still = Case(draw.initial, 0.01 * velocity)
     draws = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw, still)
-    stepper = AdvectionStepper.of(16, 16, 16, ("upwind5", "rk4"), False, False)
+    stepper = on_sixteen(AdvectionSolver(GRID, "upwind5", "rk4"))
     # Two fixed steps per unit: Courant number 16 in the first simulation, 0.16 in the second.
     found = run(stepper, by_step(0.5, (8.0,)), 8.0, 0, draws)
     assert found.failed.tolist() == [True, False]
@@ -254,7 +260,7 @@ def test_ladders():
 def test_advection_agrees_with_evaluate(advection):
     """The coarse solver, and a closure after the burn-in, have the errors that ``closura evaluate`` gives them."""
     problem, benchmark = advection
-    known = evaluate(replace(problem, rivals={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
+    known = evaluate(replace(problem, baselines={}), {"nudge": nudge}, simulations=3, steps=50, key=KEY, timing=False)
     for name, other in (("CGS 16 dt 0.0156", "CGS"), ("nudge, burnt in", "nudge")):
         # Another order of operations in float32, 51 steps.
         assert np.allclose(errors(benchmark, name)[:, 0], known.errors(other)[:, -1], rtol=1e-4)
@@ -263,7 +269,7 @@ def test_advection_agrees_with_evaluate(advection):
 def test_burgers_agrees_with_evaluate():
     """Without a burn-in so do the rivals."""
     problem, benchmark = suite_of(BURGERS, Sweep(schemes=("upwind5",), grids=(16,), times=(0.140625, 0.28125)))
-    few = replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={})
+    few = replace(problem, baselines={"upwind5": problem.baselines["upwind5"]}, finer={})
     known = evaluate(few, {}, simulations=3, steps=10, key=KEY, timing=False)
     assert problem.time_step == 0.028125
     for scheme in ("CGS", "upwind5"):
@@ -389,8 +395,8 @@ def test_what_a_benchmark_refuses():
 
 def test_rk4_diffusion_limit():
     """Where the field is at rest, the largest Courant number is that of diffusion alone."""
-    stepper = BurgersStepper.of(16, 16, 16, "upwind5", False)
-    rate = stepper.rate(jnp.zeros((2, 16, 16)), jnp.asarray(0.01))
+    solver = BurgersSolver(GRID, "upwind5", "rk4")
+    rate = solver.rate(jnp.zeros((2, 16, 16)), {"viscosity": jnp.asarray(0.01)})
     dt = courant_limit("upwind5", "rk4") / float(rate)
     factor = get_integrator("rk4").stability_polynomial
     assert abs(np.polynomial.polynomial.polyval(-8 * 0.01 * dt * 16**2, factor)) == pytest.approx(1, abs=1e-3)

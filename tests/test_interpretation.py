@@ -151,8 +151,8 @@ def test_advection_scheme_minus_exact_solution_is_the_truncation_error(signs: tu
             return (jnp.sin(2 * jnp.pi * a) + 0.3 * jnp.sin(2 * jnp.pi * (a + 2 * b)))[None]
 
         velocity = jnp.asarray(c)[:, None, None] * jnp.ones((2, cells, cells), jnp.float64)
-        solver = AdvectionSolver(grid, "upwind1", "forward-euler", dt)
-        made = np.asarray(solver(exact(0.0), velocity) - exact(dt))
+        solver = AdvectionSolver(grid, "upwind1", "forward-euler")
+        made = np.asarray(solver.step(exact(0.0), velocity, dt) - exact(dt))
         history = jnp.stack([exact(-dt), exact(0.0), exact(dt)])
         theory = dt * np.asarray(UpwindEulerError(grid, dt)(history, velocity))
         left.append(np.abs(made - theory).max() / np.abs(made).max())
@@ -173,7 +173,8 @@ def accurate_burgers(cells: int) -> tuple[Grid, float, Array, Array]:
         -0.5 + 0.3 * jnp.cos(2 * jnp.pi * (x + y)),
     ])  # fmt: skip
     nu = jnp.asarray(0.002, jnp.float64)
-    advance = eqx.filter_jit(BurgersSolver(fine, "upwind5", "rk4", dt, substeps=ratio))
+    solver = BurgersSolver(fine, "upwind5", "rk4")
+    advance = eqx.filter_jit(lambda q, nu: solver.march(q, {"viscosity": nu}, dt / ratio, ratio))
     states = [start]
     for _ in range(2):
         states.append(advance(states[-1], nu))
@@ -189,8 +190,8 @@ def test_burgers_scheme_minus_fine_solution_is_the_truncation_error(published_sw
     left = []
     for cells in (24, 48):
         coarse, dt, nu, history = accurate_burgers(cells)
-        scheme = BurgersSolver(coarse, "upwind1", "forward-euler", dt, published_switch=published_switch)
-        made = np.asarray(scheme(history[1], nu) - history[2])
+        scheme = BurgersSolver(coarse, "upwind1", "forward-euler", published_switch=published_switch)
+        made = np.asarray(scheme.step(history[1], {"viscosity": nu}, dt) - history[2])
         theory = dt * np.asarray(UpwindEulerError(coarse, dt, published_switch)(history, history[1]))
         other = dt * np.asarray(UpwindEulerError(coarse, dt, not published_switch)(history, history[1]))
         left.append(np.median(np.abs(made - theory)) / np.median(np.abs(made)))
@@ -250,7 +251,9 @@ def test_trajectories_are_those_of_the_evaluation(small: Problem) -> None:
     closure, key = formula_for(small), jax.random.key(3)
     kept = collect(small, closure, simulations=4, times=5, key=key, part=2)
     store = simulate_truth(small, 4, 4, key=key, parts=1)
-    expected = eqx.filter_jit(rollout)(small.dynamics, closure, store, {"error": small.error}, keep_fields=True).fields
+    run = eqx.filter_jit(rollout)
+    limited = small.spec.limit(closure)
+    expected = run(small, small.coarse, limited, store, {"error": small.error}, keep_fields=True).fields
     assert expected is not None
     assert kept.state.dtype == kept.action.dtype == np.float32
     # The same operations, compiled apart.
@@ -281,13 +284,11 @@ def test_action_is_what_is_taken_away_whatever_its_form(small: Problem, small_bu
 
 
 def test_actions_that_are_not_subtracted_are_refused(small: Problem) -> None:
-    class Multiplied(type(small.dynamics)):  # type: ignore[misc]
-        def step(self, state, parameters, ask):  # type: ignore[no-untyped-def]
-            acted = state if ask is None else state * ask(self.observe(state, parameters))
-            return self.solver(acted, parameters), acted
+    class Multiplied(AdvectionSolver):
+        def correct(self, state, parameters, dt, action):  # type: ignore[no-untyped-def]
+            return state * action
 
-    d = small.dynamics
-    problem = replace(small, dynamics=Multiplied(d.solver, d.ratio, bound=d.bound))
+    problem = replace(small, coarse=Multiplied(small.grid, "upwind1", "forward-euler"))
     with pytest.raises(ValueError, match="subtracted from the state"):
         action_scale(problem, key=jax.random.key(0))
 

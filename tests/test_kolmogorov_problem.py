@@ -15,8 +15,8 @@ from closura.numerics.fourier import coarsen, divergence_free, wavenumbers
 from closura.offline.symmetries import Symmetry
 from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_truth, with_store
 from closura.problems.kolmogorov import beginnings
-from closura.problems.kolmogorov.beginnings import KolmogorovDraw, developed_states, move
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, relative_l2
+from closura.problems.kolmogorov.beginnings import KolmogorovCases, developed_states, move
+from closura.problems.kolmogorov.dynamics import CoarseFlow, relative_l2
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction
 from closura.problems.kolmogorov.setup import pool_settings
@@ -54,26 +54,26 @@ def beginning(problem):
 def test_shapes_and_names(problem, beginning):
     assert beginning.state.shape == (2, 8, 8)
     assert beginning.state.dtype == jnp.float32
-    seen = problem.dynamics.observe(beginning.state, beginning.parameters)
+    seen = problem.coarse.observe(beginning.state, beginning.parameters)
     assert seen.shape == (4, 8, 8)
     assert len(problem.spec.observation) == 4
     # sin(n y) with n = 2 at y = 2 pi / 8 is one.
     np.testing.assert_allclose(np.asarray(seen[2, :, 1]), 1.0, atol=1e-6)
-    assert set(problem.rivals) == {"smagorinsky"}
+    assert set(problem.baselines) == {"smagorinsky"}
     assert set(problem.finer) == {"12x12"}
     blind = build_problem(replace(TINY, observe_forcing=False), "train")
-    assert blind.dynamics.observe(beginning.state, beginning.parameters).shape == (2, 8, 8)
+    assert blind.coarse.observe(beginning.state, beginning.parameters).shape == (2, 8, 8)
     wide = build_problem(replace(TINY, precision="float64"), "train").begin(key=jax.random.key(3))
     assert wide.state.dtype == jnp.float64
 
 
 def test_truth_is_the_fine_solver_and_the_coarse_grid_sees_its_waves(problem, beginning):
-    spectrum, reynolds = beginning.target
-    fine = problem.target.flow
-    after, _ = problem.target.advance((spectrum, reynolds), beginning.state, beginning.parameters)
-    again = fine.march(spectrum, reynolds, TINY.time_step / problem.target.steps, problem.target.steps)
+    spectrum, parameters = beginning.reference
+    fine, steps = problem.reference.solver.flow, problem.reference.substeps
+    after, _ = problem.reference.advance(beginning.reference, beginning.state, beginning.parameters, TINY.time_step)
+    again = fine.march(spectrum, parameters["reynolds"], TINY.time_step / steps, steps)
     np.testing.assert_array_equal(np.asarray(after), np.asarray(again))
-    shown = jnp.fft.rfft2(problem.target.observe((after, reynolds)))
+    shown = jnp.fft.rfft2(problem.reference.field((after, parameters)))
     kx, ky = wavenumbers(8)
     held = (np.abs(kx) < 4) & (ky < 4)
     # Transforms of 8 and 24 points in float32 agree to a few ulp of the largest coefficient.
@@ -81,7 +81,7 @@ def test_truth_is_the_fine_solver_and_the_coarse_grid_sees_its_waves(problem, be
     np.testing.assert_allclose(np.asarray(shown) * ~held, 0.0, atol=2e-5)
     # The coarse simulation begins with the truth.
     np.testing.assert_allclose(
-        np.asarray(beginning.state), np.asarray(problem.target.observe(beginning.target)), atol=1e-6
+        np.asarray(beginning.state), np.asarray(problem.reference.field(beginning.reference)), atol=1e-6
     )
 
 
@@ -89,23 +89,22 @@ def test_stored_truth_is_the_recomputed_one(problem):
     key = jax.random.key(5)
     store = simulate_truth(problem, 3, 4, key=key)
     one = problem.begin.member(jnp.int32(1), key=jax.random.split(key, 3)[1])
-    target = one.target
+    target = one.reference
     for step in range(5):
         # The same program in another loop: rounding of float32 may differ.
         np.testing.assert_allclose(
-            np.asarray(store.truth[1, step]), np.asarray(problem.target.observe(target)), atol=2e-6
+            np.asarray(store.truth[1, step]), np.asarray(problem.reference.field(target)), atol=2e-6
         )
-        target = problem.target.advance(target, one.state, one.parameters)
+        target = problem.reference.advance(target, one.state, one.parameters, problem.time_step)
 
 
 def test_a_correction_is_subtracted_after_the_step_without_divergence_and_mean(problem, beginning):
-    dynamics = problem.dynamics
     answer = jax.random.normal(jax.random.key(0), (2, 8, 8), jnp.float32)
-    alone, _ = dynamics.step(beginning.state, RE, None)
-    with_it, acted = dynamics.step(beginning.state, RE, lambda _: answer)
+    alone, _ = problem.step(beginning.state, RE)
+    with_it, acted = problem.step(beginning.state, RE, lambda _: answer)
     taken = alone - with_it
     clipped = jnp.clip(answer, -TINY.action_bound, TINY.action_bound)
-    expected = jnp.fft.irfft2(dynamics.flow.project(jnp.fft.rfft2(0.2 * clipped)).at[:, 0, 0].set(0), s=(8, 8))
+    expected = jnp.fft.irfft2(problem.coarse.flow.project(jnp.fft.rfft2(0.2 * clipped)).at[:, 0, 0].set(0), s=(8, 8))
     np.testing.assert_allclose(np.asarray(taken), np.asarray(expected), atol=2e-6)
     np.testing.assert_allclose(np.asarray(beginning.state - acted), np.asarray(taken), atol=2e-6)
     kx, ky = wavenumbers(8)
@@ -115,18 +114,17 @@ def test_a_correction_is_subtracted_after_the_step_without_divergence_and_mean(p
 
 
 def test_zero_answers_change_nothing(problem, beginning):
-    alone, _ = problem.dynamics.step(beginning.state, RE, None)
-    held, _ = problem.dynamics.step(beginning.state, RE, lambda seen: jnp.zeros((2, 8, 8), jnp.float32))
+    alone, _ = problem.step(beginning.state, RE)
+    held, _ = problem.step(beginning.state, RE, lambda seen: jnp.zeros((2, 8, 8), jnp.float32))
     np.testing.assert_allclose(np.asarray(alone), np.asarray(held), atol=1e-7)
 
 
 def test_the_best_single_correction_earns_all_of_the_error(problem, beginning):
     """The reward of the correction that leads to the truth is the error without one, exactly."""
-    dynamics = problem.dynamics
-    target = problem.target.advance(beginning.target, beginning.state, beginning.parameters)
-    truth = problem.target.observe(target)
-    alone, _ = dynamics.step(beginning.state, RE, None)
-    after, acted = dynamics.step(beginning.state, RE, lambda _: (alone - truth) / TINY.time_step)
+    target = problem.reference.advance(beginning.reference, beginning.state, beginning.parameters, TINY.time_step)
+    truth = problem.reference.field(target)
+    alone, _ = problem.step(beginning.state, RE)
+    after, acted = problem.step(beginning.state, RE, lambda _: (alone - truth) / TINY.time_step)
     # The difference of two divergence-free fields without mean survives the projection; float32 rounding remains.
     np.testing.assert_allclose(np.asarray(after), np.asarray(truth), atol=3e-6)
     reward = NextErrorReduction()(Transition(beginning.state, acted, after, beginning.state, truth, jnp.zeros(0)))
@@ -145,7 +143,7 @@ def test_gradient_through_two_steps_is_that_of_finite_differences():
         state = start.state
         for _ in range(2):
             # Depends on what is seen, so that the gradient runs through the observation too.
-            state, _ = problem.dynamics.step(state, start.parameters, lambda seen: size * pattern * (1.0 + seen[0]))
+            state, _ = problem.step(state, start.parameters, lambda seen: size * pattern * (1.0 + seen[0]))
         return jnp.sum(state**2)
 
     gradient = float(jax.grad(loss)(jnp.float64(0.3)))
@@ -171,14 +169,14 @@ def test_moving_a_spectrum_is_moving_its_field_and_commutes_with_the_solver(slid
 
 def test_starts_of_held_out_splits_take_states_in_turn_and_training_draws(problem):
     pool = jnp.asarray(developed_states(pool_settings(TINY, "test")))
-    draw = KolmogorovDraw(pool, jnp.float32(15.0), 2, in_turn=True)
+    draw = KolmogorovCases(pool, jnp.float32(15.0), 2, in_turn=True)
     first, again = (draw.member(jnp.int32(i), key=jax.random.key(0)).initial for i in (1, 9))
     np.testing.assert_array_equal(np.asarray(first), np.asarray(again))  # 8 states, counted round
     energies = {
         float(jnp.sum(jnp.abs(draw.member(jnp.int32(i), key=jax.random.key(i)).initial) ** 2)) for i in range(8)
     }
     assert len(energies) == 8
-    assert not problem.begin.draw.in_turn
+    assert not problem.begin.cases.in_turn
     train = developed_states(pool_settings(TINY, "train"))
     assert not np.allclose(train, np.asarray(pool))
 
@@ -294,10 +292,10 @@ def test_coarse_steps_are_those_of_the_coarse_solver_alone():
     assert c.spin_cells == c.cells
     assert pool_settings(forced, "train") == pool_settings(c, "train") == pool_settings(TINY, "train")
     usual, other = build_problem(c, "train"), build_problem(forced, "train")
-    assert (usual.dynamics.steps, other.dynamics.steps) == (steps_needed(0.2, 12, 15.0, 2), 7)
-    assert {rival.steps for rival in other.rivals.values()} == {7}
-    assert other.finer["16x16"].steps == usual.finer["16x16"].steps == steps_needed(0.2, 16, 15.0, 2)
-    assert other.target.steps == usual.target.steps
+    assert (usual.coarse.steps, other.coarse.steps) == (steps_needed(0.2, 12, 15.0, 2), 7)
+    assert {rival.steps for rival in other.baselines.values()} == {7}
+    assert other.finer["16x16"].solver.steps == usual.finer["16x16"].solver.steps == steps_needed(0.2, 16, 15.0, 2)
+    assert other.reference.substeps == usual.reference.substeps
 
 
 @pytest.mark.parametrize(
@@ -320,17 +318,15 @@ def test_unusable_settings_are_named(change, said):
 def test_conserving_forms_run(beginning):
     problem = build_problem(replace(TINY, action="flux"), "train")
     assert len(problem.spec.action) == 4
-    state, _ = problem.dynamics.step(beginning.state, RE, lambda seen: jnp.ones((4, 8, 8), jnp.float32))
-    alone, _ = problem.dynamics.step(beginning.state, RE, None)
+    state, _ = problem.step(beginning.state, RE, lambda seen: jnp.ones((4, 8, 8), jnp.float32))
+    alone, _ = problem.step(beginning.state, RE)
     np.testing.assert_allclose(np.asarray(state), np.asarray(alone), atol=1e-6)  # uniform fluxes: nothing leaves
 
 
 def test_speed_is_the_unit_of_observation_and_answer(problem, beginning):
-    d = problem.dynamics
-    twice = KolmogorovDynamics(d.flow, d.time_step, d.steps, speed=2.0)
-    one = KolmogorovDynamics(d.flow, d.time_step, d.steps)
-    scaled = twice.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
-    plain = one.step(beginning.state, RE, lambda seen: 0.1 * seen[:2])[0]
+    d = problem.coarse
+    twice, one = CoarseFlow(d.flow, d.steps, speed=2.0), CoarseFlow(d.flow, d.steps)
+    scaled, plain = (each.step(beginning.state, RE, 0.2, lambda seen: 0.1 * seen[:2]) for each in (twice, one))
     np.testing.assert_allclose(np.asarray(scaled), np.asarray(plain), atol=1e-6)
     # A closure's answer is a multiple of the specification's scale, which must not change with the unit.
     assert build_problem(replace(TINY, speed=2.0), "train").spec.scale == problem.spec.scale

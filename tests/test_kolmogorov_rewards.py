@@ -168,9 +168,9 @@ def test_problems_pay_what_their_settings_say(solver):
     assert problem.reward.reference.dtype == jnp.float32
     assert problem.reward.reference.shape == (4,)  # |k| <= 3 sqrt(2)
     beginning = problem.begin(key=jax.random.key(0))
-    after, acted = problem.dynamics.step(beginning.state, beginning.parameters, lambda seen: 0.1 * seen[:2])
+    after, acted = problem.step(beginning.state, beginning.parameters, lambda seen: 0.1 * seen[:2])
     step = Transition(beginning.state, acted, after, beginning.state, after, jnp.zeros(0), beginning.parameters)
-    alone, _ = problem.dynamics.step(beginning.state, beginning.parameters, None)
+    alone, _ = problem.step(beginning.state, beginning.parameters)
     # float32 fields of order one.
     np.testing.assert_allclose(np.asarray(without_correction(step)), np.asarray(alone), atol=2e-6)
     assert float(jnp.mean(problem.reward.weights)) == pytest.approx(1.0, rel=1e-6)

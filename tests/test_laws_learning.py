@@ -195,10 +195,11 @@ def test_one_step_targets_share_the_stencils_of_the_agents() -> None:
     for integrator in ("forward-euler", "ssp-rk3"):
         dynamics = WeightedFluxes(Burgers(), integrator=integrator)
         together = eqx.filter_jit(OneStep(dynamics).advance_beside)
-        following, _, beside = together(None, dynamics, state, parameters, any_answer())
+        dt = parameters["time_step"]
+        following, _, beside = together(None, dynamics, state, parameters, dt, any_answer())
         step = eqx.filter_jit(dynamics.step)
-        assert_allclose(following, step(state, parameters, any_answer())[0], rtol=8 * EPS)
-        assert_allclose(beside, step(state, parameters, None)[0], rtol=8 * EPS)
+        assert_allclose(following, step(state, parameters, dt, any_answer()), rtol=8 * EPS)
+        assert_allclose(beside, step(state, parameters, dt), rtol=8 * EPS)
 
 
 # Schedules, failures, resumption
@@ -317,7 +318,8 @@ def test_constants_and_totals_are_kept_whatever_agents_answer(law: Any, positivi
     @jax.jit
     def run(number: jax.Array) -> tuple[jax.Array, jax.Array]:
         agents = any_answer(number)
-        return dynamics.step(constant, parameters, agents)[0], dynamics.tendency(state, parameters, agents)
+        dt = parameters["time_step"]
+        return dynamics.step(constant, parameters, dt, agents), dynamics.tendency(state, parameters, agents)
 
     for number in range(3):
         after, change = run(number)
@@ -432,7 +434,7 @@ def test_free_rewards_of_cases_made_by_hand() -> None:
 
     x = (jnp.arange(cells, dtype=jnp.float64) + 0.5) / cells
     smooth = 1 + 0.1 * jnp.sin(2 * jnp.pi * x)[None]
-    best = linear.step(smooth, parameters, None)[0]
+    best = linear.step(smooth, parameters, parameters["time_step"])
     # Crests move: at the two of them the linear step goes beyond the largest value on the grid, by 6e-5.
     assert rewards(smooth, best).max() <= 0
     assert rewards(smooth, best).min() > -5e-2

@@ -212,7 +212,9 @@ def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str
     def error(ask: object) -> float:
         """Mean over the stored simulations, after eight steps."""
         return float(
-            np.mean(compiled_rollout(problem.dynamics, ask, store, {"error": problem.error}).values["error"][:, 8])
+            np.mean(
+                compiled_rollout(problem, problem.coarse, ask, store, {"error": problem.error}).values["error"][:, 8]
+            )
         )
 
     before = error(closure if name == "bptts" else None)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from golden import network
 
+from closura.core.case import Case
 from closura.initial.velocities import TRAIN2_SETS, train_field
 from closura.io.closures import load_closure
-from closura.problems import BurgersConfiguration, Draw, Problem, TruthStore, burgers
+from closura.problems import BurgersConfiguration, Problem, TruthStore, burgers
 from closura.simulation.evaluate import rollout
 
 STEPS = (10, 25, 50, 100, 200)
@@ -43,15 +44,15 @@ def simulate(problem: Problem, fields: Any, groups: Any) -> TruthStore:
 
     def one(item: tuple[Any, Any]) -> tuple[Any, ...]:
         field, group = item
-        draw = Draw(field, {"viscosity": jnp.asarray(0.003), "group": group})
-        state, parameters, target, quantities = problem.begin.from_draw(draw)
+        draw = Case(field, {"viscosity": jnp.asarray(0.003)}, group)
+        state, parameters, target, quantities, _ = problem.begin.from_case(draw)
 
         def advance(target: Any, _: None) -> tuple[Any, Any]:
-            target = problem.target.advance(target, state, parameters)
-            return target, problem.target.observe(target)
+            target = problem.reference.advance(target, state, parameters, problem.time_step)
+            return target, problem.reference.field(target)
 
         truth = jax.lax.scan(advance, target, None, length=200)[1]
-        return state, parameters, jnp.concatenate([problem.target.observe(target)[None], truth]), quantities
+        return state, parameters, jnp.concatenate([problem.reference.field(target)[None], truth]), quantities
 
     return TruthStore(*jax.lax.map(one, (fields, groups)))
 
@@ -73,8 +74,8 @@ def test_published_curves(golden_folder: Path) -> None:
     store = simulate(problem, jnp.asarray(fields), jnp.asarray(groups, jnp.int32))
     run = eqx.filter_jit(rollout)
     metrics = {"error": problem.error}
-    closure = np.asarray(run(problem.dynamics, policy, store, metrics).values["error"])
-    coarse = np.asarray(run(problem.dynamics, None, store, metrics).values["error"])
+    closure = np.asarray(run(problem, problem.coarse, problem.spec.limit(policy), store, metrics).values["error"])
+    coarse = np.asarray(run(problem, problem.coarse, None, store, metrics).values["error"])
     assert np.isfinite(closure).all()
     for step, expected, uncorrected in zip(STEPS, CLOSURE, CGS, strict=True):
         found = weighted_median(closure[:, step], weights), weighted_median(coarse[:, step], weights)

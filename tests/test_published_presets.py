@@ -11,7 +11,7 @@ from closura.core import ClosureSpec
 from closura.learners import PPOConfiguration
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import STATE_BOUND
-from closura.problems.advection_setup import RIVALS
+from closura.problems.advection_setup import BASELINES
 from closura.runs.configuration import TrainConfiguration
 from closura.runs.presets import train_preset
 
@@ -114,13 +114,13 @@ def test_advection_problem() -> None:
     # Images need files and are not looked at here.
     problem = build_problem(AdvectionConfiguration(**{**settings(c, ADVECTION), "images": "synthetic"}))
     assert problem.time_step == 0.00390625
-    coarse, fine = problem.dynamics.solver, problem.target.solver
-    assert (coarse.scheme, coarse.integrator, coarse.substeps) == ("upwind1", "forward-euler", 1)
-    assert (fine.scheme, fine.integrator, fine.substeps) == ("central2", "rk4", 4)
+    coarse, fine = problem.coarse, problem.reference.solver
+    assert (coarse.scheme, coarse.integrator) == ("upwind1", "forward-euler")
+    assert (fine.scheme, fine.integrator, problem.reference.substeps) == ("central2", "rk4", 4)
     assert fine.grid.shape == (256, 256)
-    assert RIVALS["ACGS"] == ("upwind2", "rk4")
+    assert BASELINES["ACGS"] == ("upwind2", "rk4")
     assert problem.begin.burn_in == 1
-    assert (problem.dynamics.bound, STATE_BOUND) == (1.0, 3.0)
+    assert (problem.spec.bound, STATE_BOUND) == (1.0, 3.0)
     assert problem.spec.observation == ("psi", "u", "v")
     assert problem.threshold == 0.01
 
@@ -128,15 +128,15 @@ def test_advection_problem() -> None:
 def test_burgers_problem() -> None:
     problem = build_problem(train_preset("paper", problem="burgers").problem)
     assert problem.time_step == pytest.approx(0.03, rel=1e-15)
-    coarse, fine = problem.dynamics.solver, problem.target.solver
-    assert (coarse.scheme, coarse.integrator, coarse.substeps) == ("upwind1", "forward-euler", 1)
-    assert (fine.scheme, fine.integrator, fine.substeps) == ("upwind1", "forward-euler", 10)
-    assert problem.time_step / fine.substeps == pytest.approx(0.003, rel=1e-15)
+    coarse, fine = problem.coarse, problem.reference.solver
+    assert (coarse.scheme, coarse.integrator) == ("upwind1", "forward-euler")
+    assert (fine.scheme, fine.integrator, problem.reference.substeps) == ("upwind1", "forward-euler", 10)
+    assert problem.time_step / problem.reference.substeps == pytest.approx(0.003, rel=1e-15)
     assert fine.grid.shape == (150, 150)
     assert coarse.published_switch
     assert fine.published_switch
     assert problem.begin.burn_in == 1
-    assert (problem.dynamics.bound, STATE_BOUND) == (1.0, 3.0)
+    assert (problem.spec.bound, STATE_BOUND) == (1.0, 3.0)
     assert problem.spec.observation == ("u", "v")
     assert len(problem.groups) == 11
     assert problem.threshold == 0.1

@@ -256,12 +256,12 @@ def small() -> BurgersConfiguration:
 
 def test_burgers_with_another_base_is_saved_and_started_again(small: BurgersConfiguration, tmp_path: Path) -> None:
     problem = burgers(replace(small, viscosity_factor=2.0), "test")
-    problem = replace(problem, rivals={"upwind5": problem.rivals["upwind5"]})
+    problem = replace(problem, baselines={"upwind5": problem.baselines["upwind5"]})
     other = burgers(replace(small, viscosity_factor=2.0, base="upwind5"), "test")
     path = tmp_path / "s.zarr"
     result = evaluate(
         problem, {"mine": doubled}, simulations=3, steps=4, key=jax.random.key(0), timing=False, frames=3, keep=2,
-        dynamics={"mine": other.dynamics}, bases={"mine": other.names[0]}, save=saver(path, problem, {}),
+        own={"mine": other}, save=saver(path, problem, {}),
     )  # fmt: skip
     assert result.methods == ("CGS", "upwind5", "upwind5 16x16", "fine", "mine")
     assert (result.corrects("mine"), result.fine_baselines, result.baselines) == (
@@ -282,13 +282,13 @@ def test_burgers_with_another_base_is_saved_and_started_again(small: BurgersConf
     assert store.state.dtype == np.float32
     again = evaluate(
         problem, {"mine": doubled}, key=jax.random.key(5), store=store, timing=False, description=said,
-        dynamics={"mine": other.dynamics}, bases={"mine": other.names[0]},
+        own={"mine": other},
     )  # fmt: skip
     for name in ("CGS", "upwind5", "mine"):
         np.testing.assert_array_equal(again.errors(name), result.errors(name))
     assert again.fine_baselines == ()  # fine initial data are not in the file
-    with pytest.raises(ValueError, match="one of CGS, upwind5; got"):
-        evaluate(problem, {"mine": doubled}, key=jax.random.key(0), store=store, bases={"mine": "fine"})
+    with pytest.raises(ValueError, match="own problems are those of closures; got other"):
+        evaluate(problem, {"mine": doubled}, key=jax.random.key(0), store=store, own={"other": other})
     with pytest.raises(ValueError, match="cannot be called"):
         evaluate(problem, {"upwind5 16x16": doubled}, key=jax.random.key(0), store=store)
     with pytest.raises(ValueError, match=r"components: expected .'psi',., got .'u', 'v'."):
@@ -296,7 +296,7 @@ def test_burgers_with_another_base_is_saved_and_started_again(small: BurgersConf
 
 
 def test_groups_of_the_published_family(small: BurgersConfiguration, tmp_path: Path) -> None:
-    problem = replace(burgers(replace(small, initial="published", ratio=5), "test"), rivals={}, finer={})
+    problem = replace(burgers(replace(small, initial="published", ratio=5), "test"), baselines={}, finer={})
     path = tmp_path / "s.zarr"
     result = evaluate(
         problem, {}, simulations=5, steps=2, key=jax.random.key(0), timing=False, save=saver(path, problem, {})

@@ -17,8 +17,8 @@ STEPS = 8
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    # The solvers of the rivals have nothing to do with closures that go astray.
-    return replace(advection(AdvectionConfiguration(cells=16, ratio=2), "test"), rivals={})
+    # The solvers of the baselines have nothing to do with closures that go astray.
+    return replace(advection(AdvectionConfiguration(cells=16, ratio=2), "test"), baselines={})
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def astray(observation: jax.Array) -> jax.Array:
 @pytest.fixture(scope="module")
 def done(problem: Problem, store: TruthStore) -> Rollout:
     run = eqx.filter_jit(rollout)(
-        problem.dynamics, astray, store, {"error": problem.error}, quantities=problem.quantities, keep_fields=True
+        problem, problem.coarse, problem.spec.limit(astray), store, {"error": problem.error}, keep_fields=True
     )
     return jax.tree.map(np.asarray, run)
 

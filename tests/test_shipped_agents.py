@@ -126,9 +126,9 @@ def test_the_closure_of_vector_burgers_is_ahead_of_the_scheme_that_it_corrects()
     settings = BurgersConfiguration()
     problem, own = burgers(settings, "test"), burgers(as_trained(settings, trained.problem), "test")
     result = evaluate(
-        replace(problem, rivals={"upwind5": problem.rivals["upwind5"]}, finer={}),
+        replace(problem, baselines={"upwind5": problem.baselines["upwind5"]}, finer={}),
         {name: load_closure(path, own.spec)}, simulations=6, steps=100, key=jax.random.key(11), timing=False,
-        dynamics={name: own.dynamics}, bases={name: "upwind5"},
+        own={name: own},
     )  # fmt: skip
     errors = {key: result.errors(key)[:, -1] for key in result.methods}
     assert (errors[name] < errors["upwind5"]).all()
@@ -181,7 +181,7 @@ def test_the_closures_of_turbulence_are_ahead_of_the_schemes_that_they_correct(
             for ask in (None, closure):
 
                 def step(state, _, ask=ask, parameters=parameters):
-                    return problem.dynamics.step(state, parameters, ask)[0], None
+                    return problem.step(state, parameters, ask)[0], None
 
                 state = jax.jit(lambda s, step=step: jax.lax.scan(step, s, None, length=16)[0])(store.state[start])
                 errors.append(float(problem.error(state, store.truth[start, 16])))

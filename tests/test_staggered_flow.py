@@ -18,12 +18,11 @@ from closura.problems import (
     truth_identity,
 )
 from closura.problems.kept import kept_truth
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
+from closura.problems.kolmogorov.dynamics import CoarseFlow, in_points
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.smagorinsky import tune, with_constant
 from closura.problems.kolmogorov.staggered import StaggeredFlow
-from closura.problems.kolmogorov.target import in_points
 from closura.problems.kolmogorov.time_steps import steps_needed, typical_speed
 from closura.reporting.numbers import error_key
 from closura.simulation.evaluate import evaluate
@@ -204,14 +203,14 @@ def _cache(tmp_path_factory, monkeypatch):
 def test_the_problem_has_rivals_and_sees_the_truth_in_face_means():
     problem = build_problem(TINY, "train")
     assert problem.name == "turbulence"
-    assert set(problem.rivals) == {"smagorinsky", "dynamic", "central2"}
+    assert set(problem.baselines) == {"smagorinsky", "dynamic", "central2"}
     assert set(problem.finer) == {"20x20", "spectral 16"}
     store = simulate_truth(problem, 2, 3, key=jax.random.key(0))
     truth = np.asarray(store.truth)
     assert truth.shape == (2, 4, 2, 16, 16)
     # float32: differences of 16 values of size one.
     assert max(np.abs(divergence(state)).max() for one in truth for state in one) < 1e-5
-    following = problem.dynamics.step(store.state[0], {"reynolds": jnp.float32(40.0)}, None)[0]
+    following = problem.step(store.state[0], {"reynolds": jnp.float32(40.0)})[0]
     assert float(jnp.linalg.norm(following - truth[0, 1]) / jnp.linalg.norm(truth[0, 1])) < 0.05
 
 
@@ -225,7 +224,7 @@ def test_interpolation_asks_once_for_sixteen_weights_and_gradients_are_right():
     def energy(size):
         state = beginning.state
         for _ in range(2):
-            state = problem.dynamics.step(state, beginning.parameters, lambda seen: size * direction)[0]
+            state = problem.step(state, beginning.parameters, lambda seen: size * direction)[0]
         return jnp.sum(state**2)
 
     here = jnp.float64(0.03)
@@ -331,7 +330,7 @@ def across():
     bases = {name: problem.uncorrected(each) for name, each in own.items()}
     found = evaluate(
         problem, dict.fromkeys(own, _Nothing()), simulations=2, steps=10, key=jax.random.key(0), timing=False,
-        dynamics={name: each.dynamics for name, each in own.items()}, bases=bases, frames=3, keep=2,
+        own=own, frames=3, keep=2,
     )  # fmt: skip
     return own, bases, found
 
@@ -351,8 +350,8 @@ def test_closures_of_other_solvers_get_states_of_their_own(across):
         # Independent: the solver alone in its own problem, its states looked at in points.
         problem = own[name]
         store = simulate_truth(problem, 2, 10, key=jax.random.key(0))
-        flow, errors = problem.dynamics.flow, []
-        onward = jax.jit(lambda state, parameters, solver=problem.dynamics: solver.step(state, parameters, None)[0])
+        flow, errors = problem.coarse.flow, []
+        onward = jax.jit(lambda state, parameters, problem=problem: problem.step(state, parameters)[0])
         for start, truth, parameters in zip(store.state, store.truth, store.parameters["reynolds"], strict=True):
             state = start
             for step in range(1, 11):
@@ -371,12 +370,12 @@ def test_other_solvers_are_drawn_and_kept_as_the_problem_s_own(across):
 
 
 def test_a_flow_is_adopted_by_other_solvers_and_back():
-    spectral, faces = (KolmogorovDynamics(flow, 0.1, 1) for flow in (KolmogorovFlow(16, 3), StaggeredFlow(16, 3)))
+    spectral, faces = (CoarseFlow(flow) for flow in (KolmogorovFlow(16, 3), StaggeredFlow(16, 3)))
     state = KolmogorovFlow(16, 3).to_velocity(jnp.asarray(random_spectrum(16)))
     there = faces.adopt(state, spectral)
     np.testing.assert_allclose(there, random_state(16)[1], atol=1e-13)
     np.testing.assert_allclose(spectral.adopt(there, faces), state, atol=1e-13)
     assert faces.adopt(there, faces) is there
-    assert spectral.advances_as(KolmogorovDynamics(KolmogorovFlow(16, 3), 0.1, 1))
-    for other in (faces, KolmogorovDynamics(KolmogorovFlow(16, 3), 0.1, 2)):
-        assert not spectral.advances_as(other)
+    assert spectral == CoarseFlow(KolmogorovFlow(16, 3), 1, action="flux", speed=2.0).alone()
+    for other in (faces, CoarseFlow(KolmogorovFlow(16, 3), 2)):
+        assert spectral != other

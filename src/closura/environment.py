@@ -10,15 +10,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
-from closura.problems.problem import Ask, Beginning, Problem, Transition
+from closura.core.solver import Closure
+from closura.problems.problem import Beginning, Problem, Transition
 
 
 class EnvironmentState(eqx.Module):
-    """A running episode: the coarse state with its parameters, the target, and the number of steps taken."""
+    """A running episode: the coarse state with its parameters, the reference, and the number of steps taken."""
 
     state: Float[Array, "component *grid"]
     parameters: PyTree[Array]
-    target: PyTree[Array]
+    reference: PyTree[Array]
     step: Int[Array, ""]
     quantities: Float[Array, " quantity"]
 
@@ -80,7 +81,7 @@ class Environment(eqx.Module):
 
     def observe(self, episode: EnvironmentState) -> Float[Array, "observation *grid"]:
         """What the agents see."""
-        return self.problem.dynamics.observe(episode.state, episode.parameters)
+        return self.problem.coarse.observe(episode.state, episode.parameters)
 
     def step(
         self, episode: EnvironmentState, action: Float[Array, "action *grid"]
@@ -90,23 +91,24 @@ class Environment(eqx.Module):
         Raises
         ------
         ValueError
-            If the problem's dynamics ask more than once a step: use :meth:`step_asking` with a closure.
+            If the problem's solver calls a closure more than once a step: use :meth:`step_asking` with one.
         """
-        if self.problem.dynamics.asks != 1:
+        if self.problem.coarse.calls_per_step != 1:
             raise ValueError(
-                f"{self.problem.name!r} asks {self.problem.dynamics.asks} times a step, so one action is not "
+                f"{self.problem.name!r} asks {self.problem.coarse.calls_per_step} times a step, so one action is not "
                 "enough, and ppo and a2c cannot learn on it: set orientations to 1, or the integrator to one with one "
                 "stage (forward-euler); learn with bptts; or use step_asking with a callable"
             )
         return self.step_asking(episode, lambda observation: action)
 
-    def step_asking(self, episode: EnvironmentState, ask: Ask | None) -> tuple[EnvironmentState, Timestep]:
-        """Advance by one coarse step with a callable that answers the dynamics' questions."""
+    def step_asking(self, episode: EnvironmentState, closure: Closure | None) -> tuple[EnvironmentState, Timestep]:
+        """Advance by one coarse step with a closure that the solver calls as often as it needs to."""
         problem, rules = self.problem, self.problem.episode
-        truth = problem.target.observe(episode.target).astype(episode.state.dtype)
-        state, acted = problem.dynamics.step(episode.state, episode.parameters, ask)
-        target = problem.target.advance(episode.target, episode.state, episode.parameters)
-        next_truth = problem.target.observe(target).astype(state.dtype)
+        truth = problem.reference.field(episode.reference).astype(episode.state.dtype)
+        state, acted = problem.step(episode.state, episode.parameters, closure)
+        dt = problem.dt_of(episode.parameters)
+        reference = problem.reference.advance(episode.reference, episode.state, episode.parameters, dt)
+        next_truth = problem.reference.field(reference).astype(state.dtype)
         reward = problem.reward(
             Transition(episode.state, acted, state, truth, next_truth, episode.quantities, episode.parameters)
         )
@@ -115,7 +117,7 @@ class Environment(eqx.Module):
         # A non-finite error compares false with everything: it must end the episode too.
         failed = ~(error < rules.error_threshold) & (step >= rules.minimum)
         done = failed | (step >= rules.maximum)
-        following = EnvironmentState(state, episode.parameters, target, step, episode.quantities)
+        following = EnvironmentState(state, episode.parameters, reference, step, episode.quantities)
         terminal = jnp.asarray(self.ends_are_terminal)
         return following, Timestep(reward, error, done & terminal, done & ~terminal, self.observe(following))
 
@@ -132,5 +134,5 @@ class Environment(eqx.Module):
 
 
 def _episode(beginning: Beginning, step: Int[Array, ""]) -> EnvironmentState:
-    state, parameters, target, quantities = beginning
-    return EnvironmentState(state, parameters, target, step, quantities)
+    state, parameters, reference, quantities, _ = beginning
+    return EnvironmentState(state, parameters, reference, step, quantities)

@@ -171,8 +171,7 @@ def _cell_benchmark(
 ) -> Benchmark:
     """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
-    closures, corrected = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
-    own = {name: each.dynamics for name, each in corrected.items()}
+    closures, own = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
     make = CELL_BENCHMARKS.get(problem.name)
     if make is None:
         described = described_by_solvers(configuration)

@@ -177,8 +177,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Res
         key=evaluation_key(options.seed),
         frames=options.frames,
         threshold=options.threshold,
-        dynamics={name: each.dynamics for name, each in own.items()},
-        bases={name: problem.uncorrected(each) for name, each in own.items()},
+        own=own,
         timing=options.timing,
         description={"preset": physics_of(settings), "seed": str(options.seed)},
         configuration={

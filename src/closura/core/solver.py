@@ -1,8 +1,8 @@
 """What steps a case on a grid: coarse, baseline, fine, reference and exact solvers have one interface."""
 
 import abc
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import equinox as eqx
 import jax
@@ -10,13 +10,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from closura.core.case import Case
+from closura.core.specification import Closure as Closure
 from closura.core.transfer import transfer
 from closura.grids import Grid
 
 State = PyTree[Array]
 Parameters = PyTree[Array]
-Closure = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *grid"]]
-"""From an observation to an action, both on the solver's grid; a policy also has a spread and a value."""
 
 
 def step_like(dt: Float[Array, ""], state: State) -> Float[Array, ""]:
@@ -33,8 +32,14 @@ class Solver(eqx.Module):
     its action before each step.
     """
 
-    grid: eqx.AbstractVar[Grid]
-    """The grid that states live on: a static field or a property."""
+    if TYPE_CHECKING:  # a static field or a property
+
+        @property
+        def grid(self) -> Grid:
+            """The grid that states live on."""
+
+    else:
+        grid: eqx.AbstractVar[Grid]
 
     @abc.abstractmethod
     def advance(self, state: State, parameters: Parameters, dt: float | Float[Array, ""]) -> State:
@@ -64,6 +69,10 @@ class Solver(eqx.Module):
         """
         return of.to_grid(state, self.grid)
 
+    def alone(self) -> "Solver":
+        """The solver without what concerns closures alone: equal for two solvers that advance alike."""
+        return self
+
     def is_valid(self, state: State) -> Bool[Array, ""]:
         """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
         return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(state)]))
@@ -79,6 +88,9 @@ class Solver(eqx.Module):
     """What is wrong with a finite state in a cell that is not valid, in words."""
 
     # Time steps ------------------------------------------------------------------------------------------------------
+
+    steady: ClassVar[bool] = False
+    """Whether steps by a Courant number have one length between two times at which a simulation is looked at."""
 
     @property
     def courant_limit(self) -> float:
@@ -128,6 +140,16 @@ class Solver(eqx.Module):
     ) -> State:
         """One step of length ``dt``, corrected by a closure where there is one."""
         return self.corrected_step(state, parameters, dt, closure)[0]
+
+    def step_each(
+        self,
+        state: State,
+        parameters: Parameters,
+        dt: float | Float[Array, ""],
+        closures: Sequence[Closure | None],
+    ) -> list[State]:
+        """One step from the same state with each of several closures; for solvers that share work among them."""
+        return [self.step(state, parameters, dt, closure) for closure in closures]
 
     def march(
         self,

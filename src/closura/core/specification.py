@@ -1,9 +1,29 @@
 """What a closure observes and answers."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
 from closura.grids import Boundary
+
+Closure = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *grid"]]
+"""From an observation to an action, both on the solver's grid; a policy also has a spread and a value."""
+
+
+class Limited(eqx.Module):
+    """A closure whose actions are clipped to ``[-bound, bound]``."""
+
+    closure: Closure
+    bound: float = eqx.field(static=True)
+
+    def __call__(self, observation: Float[Array, "observation *grid"]) -> Float[Array, "action *grid"]:
+        return jnp.clip(self.closure(observation), -self.bound, self.bound)
+
 
 Place = Literal["cells", "interfaces"]
 """Where a closure acts: in the cells of a grid, or at the interfaces between them."""
@@ -24,7 +44,7 @@ class ClosureSpec:
     acts_on
         For each channel of the action, the index of the observed channel that it is subtracted from.
     bound
-        The solver clips actions to ``[-bound, bound]``.
+        Actions are clipped to ``[-bound, bound]`` (:meth:`limit`).
     scale
         Size of a typical useful action, in the units of the action: networks whose output should be of order one
         multiply it by this.
@@ -66,3 +86,7 @@ class ClosureSpec:
     def dimensions(self) -> int:
         """Number of axes of the grid."""
         return len(self.boundary)
+
+    def limit(self, closure: Closure | None) -> Closure | None:
+        """A closure with its actions clipped to the bound."""
+        return closure if closure is None or math.isinf(self.bound) else Limited(closure, self.bound)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
-from closura.problems.problem import Ask, Begin, Dynamics, Problem
+from closura.core.solver import Closure
+from closura.problems.problem import Problem
 
 
 class Trajectories(NamedTuple):
@@ -26,34 +27,35 @@ class Trajectories(NamedTuple):
     action: Float[Array | np.ndarray, "simulation time component *grid"]
 
 
-def _taken_away(dynamics: Dynamics, state: Array, parameters: PyTree[Array], answer: Array) -> Array:
+def _taken_away(problem: Problem, state: Array, parameters: PyTree[Array], answer: Array) -> Array:
     """What an answer takes away from a state: from zero, so that nothing is lost to rounding."""
-    return -dynamics.step(jnp.zeros_like(state), parameters, lambda seen: answer)[1]
+    return -problem.step(jnp.zeros_like(state), parameters, lambda seen: answer)[1]
 
 
 @eqx.filter_jit
 def _collect(
-    begin: Begin, dynamics: Dynamics, closure: Ask, keys: Key[Array, " simulation"], times: int, scale: float
+    problem: Problem, closure: Closure, keys: Key[Array, " simulation"], times: int, scale: float
 ) -> Trajectories:
     def one(key: Key[Scalar, ""]) -> Trajectories:
-        # The truth is not asked for: the compiler leaves its simulation out.
-        state, parameters, _, _ = begin(key=key)
+        # The reference is not asked for: the compiler leaves its simulation out.
+        begun = problem.begin(key=key)
+        parameters = begun.parameters
 
         def step(state: Array, nothing: None) -> tuple[Array, Trajectories]:
-            seen = dynamics.observe(state, parameters)
+            seen = problem.coarse.observe(state, parameters)
             answer = closure(seen)
-            after, _ = dynamics.step(state, parameters, lambda seen: answer)
-            action = _taken_away(dynamics, state, parameters, answer) / jnp.asarray(scale, state.dtype)
+            after, _ = problem.step(state, parameters, lambda seen: answer)
+            action = _taken_away(problem, state, parameters, answer) / jnp.asarray(scale, state.dtype)
             return after, Trajectories(state, seen, action)
 
-        return jax.lax.scan(step, state, None, length=times)[1]
+        return jax.lax.scan(step, begun.state, None, length=times)[1]
 
     return jax.lax.map(one, keys)
 
 
 def collect(
     problem: Problem,
-    closure: Ask,
+    closure: Closure,
     *,
     simulations: int,
     times: int,
@@ -93,7 +95,7 @@ def collect(
     keys = jax.random.split(key, simulations)
     scale = action_scale(problem, key=key) if scale is None else scale
     pieces = [
-        jax.tree.map(np.asarray, _collect(problem.begin, problem.dynamics, closure, keys[i : i + part], times, scale))
+        jax.tree.map(np.asarray, _collect(problem, closure, keys[i : i + part], times, scale))
         for i in range(0, simulations, part)
     ]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
@@ -104,25 +106,26 @@ def _try(
     problem: Problem, key: Key[Scalar, ""], changes: list[tuple[tuple[int, ...], float]]
 ) -> tuple[Array, Array, Array]:
     """What an answer takes away, half of it, and it again from another state."""
-    dynamics, (state, parameters, _, _) = problem.dynamics, problem.begin(key=key)
+    begun = problem.begin(key=key)
+    state, parameters = begun.state, begun.parameters
     answer = jnp.zeros((len(problem.spec.action), *problem.grid.shape), state.dtype)
     for cell, value in changes:
         answer = answer.at[(0, *cell)].set(value)
     level = jnp.full_like(state, 0.25)
-    elsewhere = level - dynamics.step(level, parameters, lambda seen: answer)[1]
-    taken, half = (_taken_away(dynamics, state, parameters, a) for a in (answer, answer / 2))
+    elsewhere = level - problem.step(level, parameters, lambda seen: answer)[1]
+    taken, half = (_taken_away(problem, state, parameters, a) for a in (answer, answer / 2))
     return taken, half, elsewhere
 
 
 def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
-    """What the dynamics multiply an action by before they subtract it: found by trying it.
+    """What the solver multiplies an action by before it subtracts it: found by trying it.
 
     1 for advection, the time step for Burgers.
 
     Raises
     ------
     ValueError
-        If the action is not subtracted from the state, or the dynamics ask more than once a step.
+        If the action is not subtracted from the state, or the solver calls the closure more than once a step.
     """
     spec = problem.spec
     size = 0.125 * spec.bound if math.isfinite(spec.bound) else spec.scale
@@ -137,10 +140,10 @@ def action_scale(problem: Problem, *, key: Key[Scalar, ""]) -> float:
             f"interpretation needs actions that are subtracted from the state, times a number; those of "
             f"{problem.name!r} do something else"
         )
-    if problem.dynamics.asks != 1:
+    if problem.coarse.calls_per_step != 1:
         raise ValueError(
             f"interpretation needs dynamics that ask once a step; those of {problem.name!r} ask "
-            f"{problem.dynamics.asks} times (where these are orientations: set orientations to 1)"
+            f"{problem.coarse.calls_per_step} times (where these are orientations: set orientations to 1)"
         )
     # What was found in float32 is one of these.
     return next((exact for exact in (1.0, problem.time_step) if math.isclose(scale, exact, rel_tol=1e-5)), scale)

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Key, Scalar
 
+from closura.core.solver import Closure
 from closura.interpretation.collect import Trajectories, action_scale, collect
 from closura.interpretation.correlation import PUBLISHED_STEP, Comparison, compare
 from closura.interpretation.equation import Equation, symbolic_reading
 from closura.interpretation.truncation import truncation_of, velocity_channels
-from closura.problems.problem import Ask, Problem
+from closura.problems.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Study:
 
 def interpret(
     problem: Problem,
-    closure: Ask,
+    closure: Closure,
     *,
     simulations: int = 50,
     step: int = PUBLISHED_STEP,

@@ -101,9 +101,9 @@ def truncation_of(problem: Problem) -> UpwindEulerError:
     ValueError
         If it is not derived for the solver's scheme.
     """
-    solver = getattr(problem.dynamics, "solver", None)
+    solver = problem.coarse
     scheme, integrator = getattr(solver, "scheme", None), getattr(solver, "integrator", None)
-    known = isinstance(solver, AdvectionSolver | BurgersSolver) and solver.substeps == 1
+    known = isinstance(solver, AdvectionSolver | BurgersSolver)
     if not known or (scheme, integrator) != ("upwind1", "forward-euler"):
         raise ValueError(
             "the optimal action is derived for the advective form with upwind1 and forward-euler in single steps; the "

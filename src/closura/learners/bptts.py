@@ -159,38 +159,39 @@ class BPTTS(Learner):
     def window(self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int) -> _Window:
         """Roll one simulation out over ``horizon`` steps; the loss is the mean (of rewards the sum) over the window."""
         c = self.configuration
+        limited, dt = problem.spec.limit(closure), problem.dt_of(episode.parameters)
 
         def step(
             carry: tuple[Array, PyTree[Array], Array], _: None
         ) -> tuple[tuple[Array, PyTree[Array], Array], tuple[Array, Array]]:
-            state, target, runs = carry
+            state, reference, runs = carry
             # A simulation that has failed is held where it was found out: its error still says how to avoid that,
             # and what comes after a negative pressure says nothing. (It steps on from its beginning, unseen: what is
-            # not selected must be finite too, or its gradient is not. The target steps from there as well: where both
-            # weigh the same stencils, those are made once.)
+            # not selected must be finite too, or its gradient is not. The reference steps from there as well: where
+            # both weigh the same stencils, those are made once.)
             known = jnp.where(runs, state, episode.state)
-            before = target
-            following, acted, target = problem.target.advance_beside(
-                target, problem.dynamics, known, episode.parameters, closure
+            before = reference
+            following, acted, reference = problem.reference.advance_beside(
+                reference, problem.coarse, known, episode.parameters, dt, limited
             )
             following = jnp.where(runs, following, jax.lax.stop_gradient(state))
             if not c.through_target:
-                target = jax.lax.stop_gradient(target)
-            truth = problem.target.observe(target).astype(following.dtype)
+                reference = jax.lax.stop_gradient(reference)
+            truth = problem.reference.field(reference).astype(following.dtype)
             error = problem.error(following, truth)
             if c.loss == "reward":
-                start = problem.target.observe(before).astype(following.dtype)
+                start = problem.reference.field(before).astype(following.dtype)
                 transition = Transition(known, acted, following, start, truth, episode.quantities, episode.parameters)
                 loss = -jnp.mean(problem.reward(transition))
             else:
                 loss = jnp.mean(jnp.square(following - truth)) if c.loss == "mse" else error
-            return (following, target, runs & problem.dynamics.admits(following)), (loss, error)
+            return (following, reference, runs & problem.coarse.is_valid(following)), (loss, error)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
         remade = jax.checkpoint(step, prevent_cse=False)  # in a loop there is nothing to be merged with
-        begun = (episode.state, episode.target, jnp.ones((), bool))
-        (state, target, runs), (losses, errors) = jax.lax.scan(remade, begun, None, length=horizon)
-        last = EnvironmentState(state, episode.parameters, target, episode.step + horizon, episode.quantities)
+        begun = (episode.state, episode.reference, jnp.ones((), bool))
+        (state, reference, runs), (losses, errors) = jax.lax.scan(remade, begun, None, length=horizon)
+        last = EnvironmentState(state, episode.parameters, reference, episode.step + horizon, episode.quantities)
         loss = jnp.sum(losses) if c.loss == "reward" else jnp.mean(losses)
         if c.loss == "log":
             loss = jnp.log(loss + SMALLEST_ERROR)

@@ -47,7 +47,7 @@ class Learner(eqx.Module):
 
     It is registered with ``@closura.learner("name", settings=Settings)``. A training hands it
 
-    * the problem, whose ``dynamics``, ``target`` and ``begin`` give simulations
+    * the problem, whose ``step``, ``reference`` and ``begin`` give simulations
       (:class:`~closura.environment.Environment` makes episodes of them),
     * the closure as ``state.closure``, any module ``observation -> action``; where ``explores`` is true it is an
       :class:`~closura.closures.ActorCritic`, with a distribution of actions and a value.
@@ -67,7 +67,7 @@ class Learner(eqx.Module):
     def check(cls, training: Any, *, follows_state: bool) -> None:
         """Refuse settings of a training (:class:`~closura.runs.TrainConfiguration`) that this learner cannot work with.
 
-        ``follows_state`` says whether the problem's target takes notice of the coarse state.
+        ``follows_state`` says whether the problem's reference takes notice of the coarse state.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Learner(eqx.Module):
         if not isinstance(state.carry, EnvironmentState):
             return state
         begun = self.begin(problem, key=key)
-        slot, _ = state.carry.target
+        slot, _ = state.carry.reference
         return replace(state, carry=choose(fresh[slot], begun, state.carry))
 
     @eqx.filter_jit

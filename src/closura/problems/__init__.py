@@ -1,13 +1,9 @@
-"""Problems: a coarse solver that asks, something to trust, and where simulations begin."""
+"""Problems: a coarse solver with a closure, a reference, and where simulations begin."""
 
-from closura.problems.advection import AdvectionDynamics as AdvectionDynamics
 from closura.problems.advection import AdvectionSolver as AdvectionSolver
-from closura.problems.advection import AdvectionTarget as AdvectionTarget
 from closura.problems.advection_setup import AdvectionConfiguration as AdvectionConfiguration
 from closura.problems.advection_setup import advection as advection
-from closura.problems.burgers import BurgersDynamics as BurgersDynamics
 from closura.problems.burgers import BurgersSolver as BurgersSolver
-from closura.problems.burgers import BurgersTarget as BurgersTarget
 from closura.problems.burgers_setup import BurgersConfiguration as BurgersConfiguration
 from closura.problems.burgers_setup import burgers as burgers
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration as KolmogorovConfiguration
@@ -16,20 +12,18 @@ from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration as Tu
 from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduction
 from closura.problems.measures import mean_absolute_error as mean_absolute_error
 from closura.problems.measures import relative_mae as relative_mae
-from closura.problems.problem import Ask as Ask
 from closura.problems.problem import Begin as Begin
 from closura.problems.problem import Beginning as Beginning
-from closura.problems.problem import Draw as Draw
-from closura.problems.problem import Dynamics as Dynamics
 from closura.problems.problem import EpisodeRules as EpisodeRules
 from closura.problems.problem import FixedBegin as FixedBegin
 from closura.problems.problem import Problem as Problem
 from closura.problems.problem import Quantity as Quantity
 from closura.problems.problem import SimulatedBegin as SimulatedBegin
-from closura.problems.problem import Target as Target
 from closura.problems.problem import Transition as Transition
 from closura.problems.problem import measure as measure
 from closura.problems.problem import total as total
+from closura.problems.reference import Reference as Reference
+from closura.problems.reference import SolverReference as SolverReference
 from closura.problems.registry import PROBLEMS as PROBLEMS
 from closura.problems.registry import as_trained as as_trained
 from closura.problems.registry import build_problem as build_problem

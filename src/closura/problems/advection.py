@@ -3,19 +3,20 @@
     d psi / dt + u d psi / dx + v d psi / dy = 0,      psi in [0, 1], |u|, |v| <= 1, unit square, periodic.
 
 * coarse (CGS): first-order upwind differences, forward Euler, 64 x 64 points, dt = 0.25 dx;
-* trusted (FGS): second-order central differences, RK4, ``ratio`` times finer in space and time, subsampled;
+* reference (FGS): second-order central differences, RK4, ``ratio`` times finer in space and time, subsampled;
 * the closure sees (psi, u, v) and answers with a forcing A per cell: psi <- G(clip(psi - clip(A))).
 
 This form does not conserve the total of psi: upwind differences never do, central ones only on their own grid and
-with periodic velocities. :mod:`closura.problems.flux_form` has a solver that does, for the same dynamics and target;
+with periodic velocities. :mod:`closura.problems.flux_form` has a solver that does;
 :mod:`closura.problems.actions` has actions that add nothing themselves, whatever the solver does.
 
 Source: J.-P. von Bassewitz, S. Kaltenbach, P. Koumoutsakos, "Closure Discovery for Coarse-Grained Partial
 Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXiv:2402.00972).
 """
 
-import math
+import abc
 from collections.abc import Callable
+from dataclasses import replace
 from functools import reduce
 from operator import add
 from typing import ClassVar
@@ -25,10 +26,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Scalar
 
+from closura.core.case import Case, CaseSampler
+from closura.core.solver import Closure, Solver
+from closura.core.transfer import transfer
 from closura.grids import Grid
-from closura.numerics import Scheme, advective_derivative, get_integrator, get_scheme, pad_all, subsample
+from closura.numerics import Scheme, advective_derivative, courant_limit, get_integrator, get_scheme, pad_all
 from closura.problems.actions import ActionForm, correction
-from closura.problems.problem import Ask, Draw, Dynamics, Target
+from closura.problems.reference import Step
 
 STATE_BOUND = 3.0
 """The published code clips the state that an action has made to [-3, 3]; the paper does not mention it.
@@ -36,14 +40,11 @@ STATE_BOUND = 3.0
 A safety net for fields in [0, 1]: where it acts, it changes totals whatever the form of the action.
 """
 
-Solver = Callable[[Float[Array, "component *grid"], Float[Array, "axis *grid"]], Float[Array, "component *grid"]]
-"""``solver(psi, velocity)`` advances by one coarse time step."""
-
-Restriction = Callable[[Float[Array, "component *fine"], int], Float[Array, "component *coarse"]]
-"""``restriction(field, ratio)``: from the fine grid to the coarse one."""
+Psi = Float[Array, "component *grid"]
+Velocity = Float[Array, "axis *grid"]
 
 
-def linear_factors(integrator: str, step: float) -> tuple[float, ...]:
+def linear_factors(integrator: str, step: Step) -> tuple[Step, ...]:
     """``f_1 .. f_s`` of a step ``q + f_s T(q + f_{s-1} T( .. q + f_1 T(q)))``, T a linear and steady tendency.
 
     A Runge-Kutta step is then a polynomial of T, here by Horner's rule: it holds two fields where general stages
@@ -53,9 +54,7 @@ def linear_factors(integrator: str, step: float) -> tuple[float, ...]:
     return tuple(step * c[k] / c[k - 1] for k in range(len(c) - 1, 0, -1))
 
 
-def linear_step(
-    tendency: Callable[[Array], Array], psi: Float[Array, "component *grid"], factors: tuple[float, ...]
-) -> Float[Array, "component *grid"]:
+def linear_step(tendency: Callable[[Array], Array], psi: Psi, factors: tuple[Step, ...]) -> Psi:
     """One step of a linear and steady tendency with the factors of :func:`linear_factors`."""
     if len(factors) == 1:
         return psi + factors[0] * tendency(psi)
@@ -67,20 +66,75 @@ def linear_step(
     return jax.lax.scan(stage, psi, jnp.asarray(factors, psi.dtype))[0]
 
 
-class AdvectionSolver(eqx.Module):
-    """``psi' = psi - dt (u . grad) psi`` by a scheme and an integrator, with a stationary velocity.
+class PassiveScalar(Solver):
+    """A field ``psi (1, x, y)`` in a stationary velocity ``(2, x, y)``, its parameters.
+
+    A closure observes ``(psi, u, v)`` in float32 and corrects the field before a step: ``psi <- clip(psi - A, -3, 3)``.
+
+    Parameters
+    ----------
+    grid, scheme, integrator
+        Differences of the first derivatives, and the Runge-Kutta method.
+    action
+        How the answer becomes ``A``: as it is (published), without its mean, or as fluxes through faces; see
+        :func:`~closura.problems.actions.correction`.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    scheme: str = eqx.field(static=True)
+    integrator: str = eqx.field(static=True)
+    action: ActionForm = eqx.field(static=True, default="forcing", kw_only=True)
+    steady: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def tendency(self, psi: Psi, velocity: Velocity) -> Psi:
+        """Time derivative of psi."""
+
+    def alone(self) -> "PassiveScalar":
+        """Without the form of the action."""
+        return replace(self, action="forcing")
+
+    @property
+    def courant_limit(self) -> float:
+        """That of a uniform flow."""
+        return courant_limit(self.scheme, self.integrator)
+
+    def rate(self, state: Psi, parameters: Velocity) -> Float[Array, ""]:
+        """``max (|u| / dx + |v| / dy)``."""
+        return jnp.max(sum(jnp.abs(u) / h for u, h in zip(parameters, self.grid.spacing, strict=True)))
+
+    def observe(self, state: Psi, parameters: Velocity) -> Float[Array, "observation *grid"]:
+        """``(psi, u, v)`` in float32, unscaled."""
+        return jnp.concatenate([state, parameters]).astype(jnp.float32)
+
+    def correct(self, state: Psi, parameters: Velocity, dt: Step, action: Float[Array, "action *grid"]) -> Psi:
+        """Subtract what the action means, and clip."""
+        change = correction(action.astype(state.dtype), self.action)
+        return jnp.clip(state - change, -STATE_BOUND, STATE_BOUND)
+
+    def advance(self, state: Psi, parameters: Velocity, dt: Step) -> Psi:
+        """One step with any scheme."""
+        return linear_step(lambda q: self.tendency(q, parameters), state, linear_factors(self.integrator, dt))
+
+
+class AdvectionSolver(PassiveScalar):
+    """``psi' = psi - dt (u . grad) psi`` by a scheme and an integrator.
+
+    Initial fields on a finer grid are taken at its points; on a grid that is no part of theirs, psi is interpolated
+    linearly and the velocity cubically, not across its seam where it has one.
 
     With ``published_boundary`` the last point along an axis takes, where the velocity is not positive, the
     difference ``psi_0 - psi_{N-2}`` over one spacing, as the published upwind code does (two cells wide: an
     oversight); otherwise ``psi_0 - psi_{N-1}``. Only meaningful with ``upwind1``.
     """
 
-    grid: Grid = eqx.field(static=True)
-    scheme: str = eqx.field(static=True)
-    integrator: str = eqx.field(static=True)
-    time_step: float = eqx.field(static=True)
-    substeps: int = eqx.field(static=True, default=1)
-    published_boundary: bool = eqx.field(static=True, default=False)
+    published_boundary: bool = eqx.field(static=True, default=False, kw_only=True)
+    seam: bool = eqx.field(static=True, default=False, kw_only=True)
+
+    def init(self, case: Case) -> tuple[Psi, Velocity]:
+        """Both fields on this grid."""
+        velocity = transfer(case.parameters, self.grid, kind="cubic", seam=self.seam)
+        return transfer(case.initial, self.grid, kind="linear"), velocity
 
     def tendency(
         self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
@@ -96,45 +150,39 @@ class AdvectionSolver(eqx.Module):
                 change = change.at[(slice(None), *last)].add(-speed * jump)
         return change
 
-    def __call__(
-        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
-    ) -> Float[Array, "component *grid"]:
-        """Advance by ``substeps`` steps of ``time_step / substeps``."""
-        substep = self._substep
-        if self._fast:
-            substep = self._centred_substep
-            # Ghost points of the velocity for all stages but the last, made once.
-            radius = self._fast.radius
-            velocity = pad_all(velocity, radius * (len(self._factors()) - 1), self.grid.boundary)
-        if self.substeps == 1:
-            return substep(psi, velocity)
-        return jax.lax.scan(lambda q, _: (substep(q, velocity), None), psi, None, length=self.substeps)[0]
+    def advance(self, state: Psi, parameters: Velocity, dt: Step) -> Psi:
+        """One step."""
+        return self.march(state, parameters, dt, 1)
+
+    def march(self, state: Psi, parameters: Velocity, dt: Step, steps: int, closure: Closure | None = None) -> Psi:
+        """Several steps; centred schemes on periodic grids get the ghost points of all stages at once."""
+        scheme = self._fast
+        if closure is not None or (scheme is None and steps > 1):
+            found: Array = super().march(state, parameters, dt, steps, closure)
+            return found
+        if scheme is None:
+            return super().advance(state, parameters, dt)
+        factors = linear_factors(self.integrator, dt)
+        # Ghost points of the velocity for all stages but the last, made once.
+        velocity = pad_all(parameters, scheme.radius * (len(factors) - 1), self.grid.boundary)
+        if steps == 1:
+            return self._centred_step(state, velocity, factors)
+        return jax.lax.scan(lambda q, _: (self._centred_step(q, velocity, factors), None), state, None, length=steps)[0]
 
     @property
     def _fast(self) -> Scheme | None:
-        """The scheme, if :meth:`_centred_substep` may be used."""
+        """The scheme, if the short cut may be used."""
         scheme = get_scheme(self.scheme)
         periodic = set(self.grid.boundary) == {"periodic"} and not self.published_boundary
         return scheme if isinstance(scheme, Scheme) and not scheme.upwind and periodic else None
 
-    def _factors(self) -> tuple[float, ...]:
-        return linear_factors(self.integrator, self.time_step / self.substeps)
-
-    def _substep(
-        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
-    ) -> Float[Array, "component *grid"]:
-        """One substep with any scheme."""
-        return linear_step(lambda q: self.tendency(q, velocity), psi, self._factors())
-
-    def _centred_substep(
-        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *padded"]
-    ) -> Float[Array, "component *grid"]:
-        """One substep with a centred scheme on a periodic grid: the fine solver's.
+    def _centred_step(self, psi: Psi, velocity: Float[Array, "axis *padded"], factors: tuple[Step, ...]) -> Psi:
+        """One step with a centred scheme on a periodic grid: the fine solver's.
 
         The field gets ghost points for all stages at once, and each stage uses up some of them. Padding
         before every stage copies fields four times as often: a quarter of the time, half of it for batches.
         """
-        scheme, factors = self._fast, self._factors()
+        scheme = self._fast
         assert scheme is not None
         q = padded = pad_all(psi, scheme.radius * len(factors), self.grid.boundary)
         for stage, factor in enumerate(factors):
@@ -161,98 +209,16 @@ def _inner(
     return field[(slice(None), *cut)]
 
 
-class AdvectionDynamics(Dynamics):
-    """The coarse solver with a closure's action: ``psi <- G(clip(psi - A, -3, 3))``.
-
-    The state is ``(1, x, y)``, the parameters are the coarse velocity ``(2, x, y)``; the closure observes
-    ``(psi, u, v)`` in float32.
-
-    Parameters
-    ----------
-    solver
-        Advances psi by one coarse step.
-    ratio
-        Fine points per coarse point and axis.
-    bound
-        Actions are clipped to ``[-bound, bound]``.
-    action
-        How the answer becomes ``A``: as it is (published), without its mean, or as fluxes through faces; see
-        :func:`~closura.problems.actions.correction`.
-    restrict, restrict_velocity
-        From the fine initial data to the coarse ones (default: every ``ratio``-th point).
-    """
-
-    solver: Solver
-    ratio: int = eqx.field(static=True)
-    bound: float = eqx.field(static=True, default=math.inf)
-    action: ActionForm = eqx.field(static=True, default="forcing")
-    restrict: Restriction = eqx.field(static=True, default=subsample)
-    restrict_velocity: Restriction = eqx.field(static=True, default=subsample)
-
-    @property
-    def asks(self) -> int:
-        """One."""
-        return 1
-
-    def start(self, draw: Draw) -> tuple[Float[Array, "1 *grid"], Float[Array, "axis *grid"]]:
-        """Restrict the fine initial state and velocity."""
-        return self.restrict(draw.initial, self.ratio), self.restrict_velocity(draw.parameters, self.ratio)
-
-    def observe(
-        self, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"]
-    ) -> Float[Array, "observation *grid"]:
-        """``(psi, u, v)`` in float32, unscaled."""
-        return jnp.concatenate([state, parameters]).astype(jnp.float32)
-
-    def step(
-        self, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"], ask: Ask | None
-    ) -> tuple[Float[Array, "1 *grid"], Float[Array, "1 *grid"]]:
-        """Act, then advance."""
-        acted = state
-        if ask is not None:
-            answer = ask(self.observe(state, parameters)).astype(state.dtype)
-            change = correction(answer, self.action, bound=self.bound)
-            acted = jnp.clip(state - change, -STATE_BOUND, STATE_BOUND)
-        return self.solver(acted, parameters), acted
-
-
-class AdvectionTarget(Target):
-    """The fine simulation, restricted. Its state is ``(psi, velocity)`` on the fine grid."""
-
-    depends_on_state: ClassVar[bool] = False
-    solver: Solver
-    ratio: int = eqx.field(static=True)
-    restrict: Restriction = eqx.field(static=True, default=subsample)
-
-    def start(self, draw: Draw) -> tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]:
-        """The fine initial data themselves."""
-        return draw.initial, draw.parameters
-
-    def advance(
-        self,
-        target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]],
-        state: Float[Array, "1 *grid"],
-        parameters: Float[Array, "axis *grid"],
-    ) -> tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]:
-        """``ratio`` fine steps: one coarse step of time."""
-        psi, velocity = target
-        return self.solver(psi, velocity), velocity
-
-    def observe(self, target: tuple[Float[Array, "1 *fine"], Float[Array, "axis *fine"]]) -> Float[Array, "1 *grid"]:
-        """The fine field on the coarse grid (default: every ``ratio``-th point)."""
-        return self.restrict(target[0], self.ratio)
-
-
-class AdvectionDraw(eqx.Module):
+class AdvectionCases(CaseSampler):
     """Independent draws of an initial field ``(1, x, y)`` and a velocity ``(2, x, y)`` on the fine grid."""
 
     image: Callable[..., Float[Array, "1 *fine"]]
     velocity: Callable[..., Float[Array, "axis *fine"]]
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw both from ``key``."""
         for_image, for_velocity = jax.random.split(key)
-        return Draw(self.image(for_image), self.velocity(for_velocity))
+        return Case(self.image(for_image), self.velocity(for_velocity))
 
 
 class MixedVelocity(eqx.Module):

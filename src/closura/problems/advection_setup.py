@@ -1,6 +1,5 @@
 """Settings of the advection problem, and the problem that they describe."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,30 +11,32 @@ import numpy as np
 from closura.core import ClosureSpec
 from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
+from closura.core.solver import Solver
 from closura.grids import Grid
 from closura.initial.collages import Collages
 from closura.initial.datasets import DATASETS, load_images
 from closura.initial.images import ImageSampler
 from closura.initial.synthetic import SyntheticImages
 from closura.initial.velocities import VelocitySampler, make_velocity
-from closura.numerics import block_mean, check_time_step, courant_limit, courant_number, subsample
+from closura.numerics import check_time_step, courant_limit, courant_number
 from closura.problems.actions import ActionForm, action_channels
-from closura.problems.advection import AdvectionDraw, AdvectionDynamics, AdvectionSolver, AdvectionTarget, MixedVelocity
-from closura.problems.characteristics import Characteristics, MeanTarget
-from closura.problems.flux_form import FaceVelocity, FluxFormSolver, restrict_faces
+from closura.problems.advection import AdvectionCases, AdvectionSolver, MixedVelocity, PassiveScalar
+from closura.problems.characteristics import Characteristics, Mean
+from closura.problems.flux_form import FaceVelocity, FluxFormSolver
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
-from closura.problems.problem import Dynamics, EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.reference import SolverReference
 from closura.settings import Count, NotNegative, Positive, Settings
 
-RIVALS = {
+BASELINES = {
     "ACGS": ("upwind2", "rk4"),
     "upwind3": ("upwind3", "rk4"),
     "upwind5": ("upwind5", "rk4"),
     "spectral": ("spectral", "rk4"),
 }
-"""Classical schemes on the same coarse grid with the same time step: ACGS is the paper's rival."""
+"""Classical schemes on the same coarse grid with the same time step: ACGS is the paper's."""
 
-BASES = {"upwind1": ("upwind1", "forward-euler"), "upwind3": RIVALS["upwind3"], "upwind5": RIVALS["upwind5"]}
+BASES = {"upwind1": ("upwind1", "forward-euler"), "upwind3": BASELINES["upwind3"], "upwind5": BASELINES["upwind5"]}
 """Solvers that a closure may correct; the first is the paper's, called CGS."""
 
 TRUTHS = {
@@ -211,22 +212,26 @@ def advection(
             "the exact truth has values at points, the flux form means over cells: leave out truth or form"
         )
 
-    def solver(grid: Grid, scheme: str, integrator: str, substeps: int = 1) -> AdvectionSolver | FluxFormSolver:
-        kind = FluxFormSolver if in_flux_form else AdvectionSolver
-        return kind(grid, scheme, integrator, time_step, substeps=substeps)
+    # In the seam of a periodic velocity a straight line is off by less than 1e-3 of it, over one fine spacing.
+    seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
 
-    def based_on(name: str) -> AdvectionSolver | FluxFormSolver:
+    def solver(grid: Grid, scheme: str, integrator: str) -> PassiveScalar:
+        if in_flux_form:
+            return FluxFormSolver(grid, scheme, integrator, action=c.action)
+        return AdvectionSolver(grid, scheme, integrator, action=c.action, seam=seam)
+
+    def based_on(name: str) -> PassiveScalar:
         found = solver(coarse, *BASES[name])
         if isinstance(found, AdvectionSolver) and name == "upwind1":
             return replace(found, published_boundary=c.published_boundary)
         return found
 
     base = based_on(c.base)
-    truth = solver(fine, "central2", "rk4", c.ratio)
+    simulated = solver(fine, "central2", "rk4")
     # Both components of all velocity families stay within one.
     fastest = np.ones((2, *coarse.shape))
     check_time_step(fastest, coarse, time_step, base.scheme, base.integrator)
-    check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, truth.scheme, truth.integrator)
+    check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, simulated.scheme, simulated.integrator)
 
     image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
     shape = (fine.shape[0], fine.shape[1])
@@ -236,41 +241,34 @@ def advection(
     else:
         sampler = make_velocity(c.velocity, shape, published=c.published_velocity, dtype=dtype)
     velocity = FaceVelocity(sampler) if in_flux_form else sampler
-    # A rival that the time step makes unstable would be no rival.
+    # A baseline that the time step makes unstable would be none.
     number = courant_number(fastest, coarse, time_step)
-    rivals = {name: parts for name, parts in RIVALS.items() if not (in_flux_form and parts[0] == "spectral")}
-    stable = [name for name, parts in rivals.items() if number <= courant_limit(*parts)]
-    unstable = [name for name in rivals if name not in stable]
-    # Means over cells and faces: the coarse total is the fine one, and the coarse divergence that of the fine.
-    restrict, restrict_velocity = (block_mean, restrict_faces) if in_flux_form else (subsample, subsample)
-
-    def corrected(solver: AdvectionSolver | FluxFormSolver, bound: float = math.inf) -> AdvectionDynamics:
-        return AdvectionDynamics(
-            solver, c.ratio, bound=bound, action=c.action, restrict=restrict, restrict_velocity=restrict_velocity
-        )
-
-    dynamics = corrected(base, ACTION_BOUND)
-    simulated = AdvectionTarget(truth, c.ratio, restrict)
-    # In the seam of a periodic velocity a straight line is off by less than 1e-3 of it, over one fine spacing.
-    seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
-    exact = Characteristics(time_step, c.ratio, seam)
-    target: Target = {"fine": simulated, "exact": exact, "mean": MeanTarget((simulated, exact))}[c.truth]
-    others: dict[str, Dynamics] = {name: corrected(solver(coarse, *rivals[name])) for name in stable if name != c.base}
+    classical = {name: parts for name, parts in BASELINES.items() if not (in_flux_form and parts[0] == "spectral")}
+    stable = [name for name, parts in classical.items() if number <= courant_limit(*parts)]
+    unstable = [name for name in classical if name not in stable]
+    exact = Characteristics(coarse, seam)
+    trusted: dict[str, tuple[Solver, int]] = {
+        "fine": (simulated, c.ratio), "exact": (exact, 1), "mean": (Mean((simulated, exact), (c.ratio, 1)), 1),
+    }  # fmt: skip
+    reference = SolverReference(trusted[c.truth][0], base, trusted[c.truth][1])
+    others: dict[str, Solver] = {name: solver(coarse, *classical[name]) for name in stable if name != c.base}
     if c.base != "upwind1":
-        others = {"CGS": corrected(based_on("upwind1")), **others}
+        others = {"CGS": based_on("upwind1"), **others}
     # Velocities at faces are another observation: networks made for one form are refused by the other.
     seen = ("psi", "u at faces", "v at faces") if in_flux_form else ("psi", "u", "v")
     channels, acts_on = action_channels(c.action, ("psi",), (0,), coarse.boundary)
     quantities = (Quantity("mass", total(0)),)
     kind = "published" if c.published_velocity else "periodic"
     kind = "published and periodic" if c.velocity == "mixed" else kind
-    trusted = TRUTHS[c.truth].format(fine.shape[0])
+    in_words = TRUTHS[c.truth].format(fine.shape[0])
     return Problem(
         name="advection",
-        begin=SimulatedBegin(AdvectionDraw(image, velocity), dynamics, target, burn_in=1, quantities=quantities),
-        dynamics=dynamics,
-        target=target,
-        rivals=others,
+        begin=SimulatedBegin(
+            AdvectionCases(image, velocity), base, reference, burn_in=1, time_step=time_step, quantities=quantities
+        ),
+        coarse=base,
+        reference=reference,
+        baselines=others,
         reward=SquaredErrorReduction(quantities, (c.mass_weight,)),
         error=mean_absolute_error,
         spec=ClosureSpec(seen, channels, coarse.boundary, acts_on, ACTION_BOUND, TYPICAL_ACTION, velocity=(1, 2)),
@@ -285,7 +283,7 @@ def advection(
             ("images", c.images),
             ("split", f"{split}: {source}"),
             ("velocity", f"{c.velocity} ({kind} family)"),
-            ("grid", f"{c.cells} x {c.cells}, truth {trusted}"),
+            ("grid", f"{c.cells} x {c.cells}, truth {in_words}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("field", "psi (dimensionless, 0 to 1)"),
             *((("corrected solver", f"{c.base}, {base.integrator}"),) if c.base != "upwind1" else ()),

@@ -3,7 +3,7 @@
     d q / dt + u d q / dx + v d q / dy = nu (d^2 q / dx^2 + d^2 q / dy^2),      q = u, v;  unit square, periodic.
 
 * coarse (CGS): first-order upwind differences, forward Euler, 30 x 30 points;
-* trusted: ``ratio`` times finer, restricted by means over blocks (published: the coarse scheme; default: fifth
+* reference: ``ratio`` times finer, restricted by means over blocks (published: the coarse scheme; default: fifth
   order upwind differences with RK4);
 * the closure sees (u, v) and answers with a forcing per component: q <- G(clip(q - dt clip(A))).
 
@@ -16,39 +16,66 @@ Differential Equations Using Grid-based Reinforcement Learning", CPAL 2025 (arXi
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key, Scalar
 
+from closura.core.case import Case, CaseSampler
+from closura.core.solver import Closure, Solver
+from closura.core.transfer import transfer
 from closura.grids import Grid
-from closura.numerics import advective_derivative, block_mean, get_integrator, laplacian
+from closura.numerics import advective_derivative, courant_limit, get_integrator, laplacian
 from closura.numerics.padding import pad
+from closura.numerics.stability import symbol_limit
 from closura.problems.actions import ActionForm, correction
 from closura.problems.advection import STATE_BOUND
-from closura.problems.problem import Ask, Draw, Dynamics, Target
+from closura.problems.reference import Step
 
 Velocity = Float[Array, "2 x y"]
 Parameters = dict[str, Any]
-"""``viscosity ()``, and ``group ()`` where the initial fields fall into groups."""
+"""``viscosity ()``."""
 
 
-class BurgersSolver(eqx.Module):
+class BurgersSolver(Solver):
     """``q' = q + dt (-(q . grad) q + nu lap q)`` by a scheme for the first derivatives and an integrator.
 
-    With ``published_switch`` the first-order difference of a component looks to the side that the sign of
-    *that component* says, as the published code does, instead of the sign of the velocity along the axis: d u /
-    dy is then downwind wherever u and v differ in sign (only with ``upwind1``).
+    Grid values are means over cells: grids that divide that of an initial field get means over blocks, others the
+    trigonometric interpolant in the middle of their cells; fields are compared alike.
+
+    A closure observes ``(u, v)`` in float32, and corrects with a forcing: ``q <- G(clip(q - dt A, -3, 3))``. ``A`` is
+    its answer as its form says (:mod:`closura.problems.actions`). With several ``orientations`` it is the mean of the
+    answers to the field turned by each, turned back: then it commutes with these turns, as the equation does. A field
+    that is turned by half makes the opposite mean: the mean that a closure makes of both alike is an error, and nothing
+    damps a mean.
+
+    Parameters
+    ----------
+    grid, scheme, integrator
+        Differences of the first derivatives, and the Runge-Kutta method.
+    published_switch
+        The first-order difference of a component looks to the side that the sign of *that component* says, as the
+        published code does, instead of the sign of the velocity along the axis: d u / dy is then downwind wherever u
+        and v differ in sign (only with ``upwind1``).
+    action, orientations
+        See above.
+    observe_viscosity
+        Show closures the viscosity in units of ``unit`` as a third, uniform channel.
     """
 
     grid: Grid = eqx.field(static=True)
     scheme: str = eqx.field(static=True)
     integrator: str = eqx.field(static=True)
-    time_step: float = eqx.field(static=True)
-    substeps: int = eqx.field(static=True, default=1)
-    published_switch: bool = eqx.field(static=True, default=False)
+    published_switch: bool = eqx.field(static=True, default=False, kw_only=True)
+    action: ActionForm = eqx.field(static=True, default="forcing", kw_only=True)
+    orientations: int = eqx.field(static=True, default=1, kw_only=True)
+    observe_viscosity: bool = eqx.field(static=True, default=False, kw_only=True)
+    unit: float = eqx.field(static=True, default=1.0, kw_only=True)
 
     def __check_init__(self) -> None:
         if self.published_switch and self.scheme != "upwind1":
@@ -62,17 +89,71 @@ class BurgersSolver(eqx.Module):
             change = -advective_derivative(velocity, velocity, self.grid, self.scheme)
         return change + viscosity * laplacian(velocity, self.grid)
 
-    def __call__(self, velocity: Velocity, viscosity: Float[Array, ""]) -> Velocity:
-        """Advance by ``substeps`` steps of ``time_step / substeps``."""
-        viscosity = viscosity.astype(velocity.dtype)
-        integrator = get_integrator(self.integrator)
+    def advance(self, state: Velocity, parameters: Parameters, dt: Step) -> Velocity:
+        """One step."""
+        viscosity = parameters["viscosity"].astype(state.dtype)
+        return get_integrator(self.integrator).step(lambda at: self.tendency(at, viscosity), state, dt)
 
-        def substep(q: Velocity) -> Velocity:
-            return integrator.step(lambda at: self.tendency(at, viscosity), q, self.time_step / self.substeps)
+    def alone(self) -> "BurgersSolver":
+        """Without what closures see and do."""
+        return replace(self, action="forcing", orientations=1, observe_viscosity=False, unit=1.0)
 
-        if self.substeps == 1:
-            return substep(velocity)
-        return jax.lax.scan(lambda q, _: (substep(q), None), velocity, None, length=self.substeps)[0]
+    def init(self, case: Case) -> tuple[Velocity, Parameters]:
+        """The initial field on this grid; the parameters as they are."""
+        return self.to_grid(case.initial, self.grid), case.parameters
+
+    def to_grid(self, state: Velocity, grid: Grid) -> Float[Array, "2 a b"]:
+        """Means over blocks, or the trigonometric interpolant in the middle of cells."""
+        return transfer(state, grid, kind="trigonometric", centred=True)
+
+    @property
+    def courant_limit(self) -> float:
+        """That of a uniform flow without viscosity."""
+        return courant_limit(self.scheme, self.integrator)
+
+    def rate(self, state: Velocity, parameters: Parameters) -> Float[Array, ""]:
+        """``max(|u| + |v|) / dx + s 4 nu / dx^2``, with s such that a field at rest has the limit of diffusion."""
+        spacing = self.grid.spacing[0]
+        fastest = jnp.max(jnp.sum(jnp.abs(state), axis=0))
+        diffusion = self.courant_limit / diffusion_limit(self.integrator)
+        return fastest / spacing + diffusion * 4 * parameters["viscosity"].astype(state.dtype) / spacing**2
+
+    @property
+    def calls_per_step(self) -> int:
+        """One per orientation."""
+        return self.orientations
+
+    def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
+        """``(u, v)``, or ``(u, v, viscosity / unit)``, in float32."""
+        seen = state.astype(jnp.float32)
+        if not self.observe_viscosity:
+            return seen
+        relative = (parameters["viscosity"] / self.unit).astype(jnp.float32)
+        return jnp.concatenate([seen, jnp.broadcast_to(relative, (1, *state.shape[1:]))])
+
+    def corrected_step(
+        self, state: Velocity, parameters: Parameters, dt: Step, closure: Closure | None
+    ) -> tuple[Velocity, Velocity]:
+        """Correct with the mean over orientations, then advance."""
+        if closure is not None:
+            seen = self.observe(state, parameters)
+            parts = []
+            for turn in ORIENTATIONS[self.orientations]:
+                answer = closure(turned(seen, turn)).astype(state.dtype)
+                parts.append(turned(correction(answer, self.action), turn, back=True))
+            forcing = sum(parts[1:], start=parts[0]) / len(parts) if len(parts) > 1 else parts[0]
+            state = jnp.clip(state - dt * forcing, -STATE_BOUND, STATE_BOUND)
+        return self.advance(state, parameters, dt), state
+
+
+@lru_cache
+def diffusion_limit(integrator: str) -> float:
+    """The largest stable ``4 nu dt / dx^2`` of second-order differences in two dimensions.
+
+    ``-8 nu dt / dx^2`` is the largest factor: half of what the integrator allows on the negative real axis.
+    """
+    angles = np.linspace(-np.pi, np.pi, 65)
+    return 2 * symbol_limit((2 - 2 * np.cos(angles)).astype(np.complex128), get_integrator(integrator))
 
 
 def _switched_by_itself(velocity: Velocity, grid: Grid) -> Velocity:
@@ -117,82 +198,7 @@ def turned(field: Float[Array, "c x y"], turn: Turn, *, back: bool = False) -> F
     return field if back else exchanged(field)
 
 
-class BurgersDynamics(Dynamics):
-    """The coarse solver with a forcing: ``q <- G(clip(q - dt A, -3, 3))``.
-
-    ``A`` is the closure's answer, clipped to ``[-bound, bound]``, as its form says (:mod:`closura.problems.actions`).
-    With several ``orientations`` it is the mean of the answers to the field turned by each, turned back: then it
-    commutes with these turns, as the equation does. A field that is turned by half makes the opposite mean: the
-    mean that a closure makes of both alike is an error, and nothing damps a mean.
-
-    The closure observes ``(u, v)`` in float32, and the viscosity in units of ``reference`` as a third, uniform
-    channel with ``observe_viscosity``.
-    """
-
-    solver: BurgersSolver
-    ratio: int = eqx.field(static=True)
-    bound: float = eqx.field(static=True, default=math.inf)
-    observe_viscosity: bool = eqx.field(static=True, default=False)
-    reference: float = eqx.field(static=True, default=1.0)
-    action: ActionForm = eqx.field(static=True, default="forcing")
-    orientations: int = eqx.field(static=True, default=1)
-
-    @property
-    def asks(self) -> int:
-        """One per orientation."""
-        return self.orientations
-
-    def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
-        """Means over blocks of the fine initial state; the parameters as they are."""
-        return block_mean(draw.initial, self.ratio), draw.parameters
-
-    def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
-        """``(u, v)``, or ``(u, v, viscosity / reference)``, in float32."""
-        seen = state.astype(jnp.float32)
-        if not self.observe_viscosity:
-            return seen
-        relative = (parameters["viscosity"] / self.reference).astype(jnp.float32)
-        return jnp.concatenate([seen, jnp.broadcast_to(relative, (1, *state.shape[1:]))])
-
-    def step(self, state: Velocity, parameters: Parameters, ask: Ask | None) -> tuple[Velocity, Velocity]:
-        """Act, then advance."""
-        acted = state
-        if ask is not None:
-            seen = self.observe(state, parameters)
-            parts = []
-            for turn in ORIENTATIONS[self.orientations]:
-                answer = ask(turned(seen, turn)).astype(state.dtype)
-                parts.append(turned(correction(answer, self.action, bound=self.bound), turn, back=True))
-            forcing = sum(parts[1:], start=parts[0]) / len(parts) if len(parts) > 1 else parts[0]
-            forced = state - self.solver.time_step * forcing
-            acted = jnp.clip(forced, -STATE_BOUND, STATE_BOUND)
-        return self.solver(acted, parameters["viscosity"]), acted
-
-
-class BurgersTarget(Target):
-    """The fine simulation, restricted by means over blocks. Its state is ``(velocity, viscosity)``."""
-
-    depends_on_state: ClassVar[bool] = False
-    solver: BurgersSolver
-    ratio: int = eqx.field(static=True)
-
-    def start(self, draw: Draw) -> tuple[Float[Array, "2 *fine"], Float[Array, ""]]:
-        """The fine initial data themselves."""
-        return draw.initial, draw.parameters["viscosity"]
-
-    def advance(
-        self, target: tuple[Float[Array, "2 *fine"], Float[Array, ""]], state: Velocity, parameters: Parameters
-    ) -> tuple[Float[Array, "2 *fine"], Float[Array, ""]]:
-        """The fine steps of one coarse step."""
-        velocity, viscosity = target
-        return self.solver(velocity, viscosity), viscosity
-
-    def observe(self, target: tuple[Float[Array, "2 *fine"], Float[Array, ""]]) -> Velocity:
-        """Means over blocks of the fine field."""
-        return block_mean(target[0], self.ratio)
-
-
-class BurgersDraw(eqx.Module):
+class BurgersCases(CaseSampler):
     """Independent draws of a fine initial field ``(2, x, y)`` and of a viscosity.
 
     Viscosities are log-uniform in ``viscosities``. Families of fields that fall into groups have a method
@@ -202,17 +208,17 @@ class BurgersDraw(eqx.Module):
     velocity: Callable[..., Float[Array, "2 *fine"]]
     viscosities: tuple[float, float] = eqx.field(static=True)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw both from ``key``."""
         for_velocity, for_viscosity = jax.random.split(key)
         low, high = (math.log(value) for value in self.viscosities)
         share = jax.random.uniform(for_viscosity, (), jnp.float32)
-        group: Parameters = {}
+        group = None
         if hasattr(self.velocity, "grouped"):
-            field, group["group"] = self.velocity.grouped(for_velocity)
+            field, group = self.velocity.grouped(for_velocity)
         else:
             field = self.velocity(for_velocity)
         viscosity = jnp.exp(low + share.astype(field.dtype) * (high - low))
         if low == high:
             viscosity = jnp.asarray(self.viscosities[0], field.dtype)
-        return Draw(field, {"viscosity": viscosity, **group})
+        return Case(field, {"viscosity": viscosity}, group)

@@ -14,10 +14,10 @@ from closura.grids import Grid
 from closura.initial.velocities import TRAIN2_SETS, make_velocity
 from closura.initial.waves import RandomWaves
 from closura.problems.actions import ActionForm, action_channels
-from closura.problems.burgers import ORIENTATIONS, BurgersDraw, BurgersDynamics, BurgersSolver, BurgersTarget
-from closura.problems.burgers_finer import FinerTarget
+from closura.problems.burgers import ORIENTATIONS, BurgersCases, BurgersSolver
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+from closura.problems.reference import SolverReference
 from closura.settings import Count, Natural, NotNegative, Positive, Range, Settings
 
 Scheme = Literal["upwind1", "upwind3", "upwind5"]
@@ -190,17 +190,15 @@ def burgers(
         for grid, step in ((coarse, time_step), (fine, time_step / c.fine_steps)):
             _check_time_step(grid, step, c.size[1], viscosities[1])
 
-    def solver(scheme: str) -> BurgersSolver:
+    def solver(scheme: str, grid: Grid = coarse, **correction: Any) -> BurgersSolver:
         switch = c.published_switch and scheme == "upwind1"
-        return BurgersSolver(coarse, scheme, INTEGRATOR[scheme], time_step, published_switch=switch)
+        return BurgersSolver(grid, scheme, INTEGRATOR[scheme], published_switch=switch, **correction)
 
-    dynamics = BurgersDynamics(
-        solver(c.base), c.ratio, c.action_bound, c.observe_viscosity, REFERENCE_VISCOSITY, c.action,
-        c.orientations,
+    base = solver(
+        c.base, observe_viscosity=c.observe_viscosity, unit=REFERENCE_VISCOSITY, action=c.action,
+        orientations=c.orientations,
     )  # fmt: skip
-    fine_switch = c.published_switch and c.truth == "upwind1"
-    trusted = BurgersSolver(fine, c.truth, INTEGRATOR[c.truth], time_step, c.fine_steps, fine_switch)
-    target = BurgersTarget(trusted, c.ratio)
+    reference = SolverReference(solver(c.truth, fine), base, c.fine_steps)
     waves = RandomWaves(shape, largest=c.largest_wave, size=c.size, dtype=dtype)
     family: Any = waves if c.initial == "waves" else make_velocity("train2", shape, published=True, dtype=dtype)
     called = {"upwind1": "CGS"}
@@ -209,11 +207,13 @@ def burgers(
     channels, acts_on = action_channels(c.action, ("u", "v"), (0, 1), coarse.boundary)
     return Problem(
         name="burgers",
-        begin=SimulatedBegin(BurgersDraw(family, viscosities), dynamics, target, burn_in=c.burn_in),
-        dynamics=dynamics,
-        target=target,
-        rivals={called.get(scheme, scheme): BurgersDynamics(solver(scheme), c.ratio) for scheme in schemes},
-        finer={f"upwind5 {2 * c.cells}x{2 * c.cells}": FinerTarget.of(coarse, 2, time_step, fine)},
+        begin=SimulatedBegin(
+            BurgersCases(family, viscosities), base, reference, burn_in=c.burn_in, time_step=time_step
+        ),
+        coarse=base,
+        reference=reference,
+        baselines={called.get(scheme, scheme): solver(scheme) for scheme in schemes},
+        finer={f"upwind5 {2 * c.cells}x{2 * c.cells}": SolverReference(solver("upwind5", coarse.refine(2)), base, 2)},
         reward=SquaredErrorReduction(relative=True),
         error=relative_mae,
         spec=ClosureSpec(

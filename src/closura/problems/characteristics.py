@@ -3,8 +3,8 @@
     psi(x, t) = psi_0(X(t)),     dX/ds = -u(X),  X(0) = x
 
 A steady velocity makes the way back from a point autonomous: what is followed is one departure point per coarse grid
-point, from step to step, and the truth is the initial field there. Two functions of a continuous position belong to
-the fine samples that a draw consists of:
+point, from step to step, and the solution is the initial field there. Two functions of a continuous position belong to
+the fine samples that a case consists of:
 
 * the initial field is bilinear between them (images are enlarged bilinearly, so little is added);
 * the velocity is cubic along each axis (Lagrange, four points). The published families are no periodic functions,
@@ -18,53 +18,52 @@ time step) and that of float32 positions.
 import itertools
 from functools import reduce
 from operator import add
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from closura.problems.problem import Draw, Target
+from closura.core.case import Case
+from closura.core.solver import Solver
+from closura.grids import Grid
+from closura.problems.reference import Step
 
 Field = Float[Array, "1 *fine"]
 Velocity = Float[Array, "2 x y"]
-State = tuple[Float[Array, "2 *grid"], Float[Array, "1 x y"], Velocity]
-"""Departure points in units of fine spacings, initial field, velocity."""
+State = tuple[Float[Array, "2 *grid"], Field]
+"""Departure points in units of fine spacings, and the initial field."""
 
 
-class Characteristics(Target):
-    """Exact values at every ``ratio``-th fine point of a periodic, square, two-dimensional grid.
+class Characteristics(Solver):
+    """Exact values at the points of a periodic, square, two-dimensional grid, every k-th one of the initial field's.
 
     Parameters
     ----------
-    time_step
-        Coarse time step, in units of the domain's side over velocity.
-    ratio
-        Fine points per coarse point and axis.
+    grid
+        The coarse grid.
     seam
         Whether velocities jump between the last point and the first (the published families).
     """
 
-    depends_on_state: ClassVar[bool] = False
-    time_step: float = eqx.field(static=True)
-    ratio: int = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True)
     seam: bool = eqx.field(static=True, default=False)
 
-    def start(self, draw: Draw) -> State:
+    def init(self, case: Case) -> tuple[State, Velocity]:
         """Every coarse grid point is its own departure point."""
-        size = draw.initial.shape[-1]
-        points = jnp.arange(0, size, self.ratio, dtype=draw.initial.dtype)
-        return jnp.stack(jnp.meshgrid(points, points, indexing="ij")), draw.initial, draw.parameters
+        size = case.initial.shape[-1]
+        points = jnp.arange(0, size, size // self.grid.shape[0], dtype=case.initial.dtype)
+        return (jnp.stack(jnp.meshgrid(points, points, indexing="ij")), case.initial), case.parameters
 
-    def advance(self, target: State, state: Float[Array, "1 *grid"], parameters: Float[Array, "axis *grid"]) -> State:
-        """Follow the velocity backwards for one coarse step, by RK4."""
-        position, initial, velocity = target
-        size = velocity.shape[-1]
-        step = -self.time_step * size
+    def advance(self, state: State, parameters: Velocity, dt: Step) -> State:
+        """Follow the velocity backwards for a step, by RK4."""
+        position, initial = state
+        size = parameters.shape[-1]
+        step = -dt * size
 
         def speed(at: Array) -> Array:
-            return cubic(velocity, at % size, seam=self.seam)
+            return cubic(parameters, at % size, seam=self.seam)
 
         def stage(carry: tuple[Array, Array], weights: Array) -> tuple[tuple[Array, Array], None]:
             slope, total = carry
@@ -74,30 +73,39 @@ class Characteristics(Target):
         # A loop: unrolled, four interpolations are compiled instead of one.
         weights = jnp.asarray([[0.0, 1 / 6], [0.5, 1 / 3], [0.5, 1 / 3], [1.0, 1 / 6]], position.dtype)
         (_, moved), _ = jax.lax.scan(stage, (jnp.zeros_like(position), position), weights)
-        return moved % size, initial, velocity
+        return moved % size, initial
 
-    def observe(self, target: State) -> Float[Array, "1 *grid"]:
-        """The initial field at the departure points."""
-        return bilinear(target[1], target[0] % target[1].shape[-1])
+    def to_grid(self, state: State, grid: Grid) -> Float[Array, "1 *grid"]:
+        """The initial field at the departure points of this grid."""
+        if grid.shape != self.grid.shape:
+            raise ValueError(f"departure points are those of {self.grid.shape} points; got a grid of {grid.shape}")
+        return bilinear(state[1], state[0] % state[1].shape[-1])
 
 
-class MeanTarget(Target):
-    """The mean of several truths of one problem, none of which takes notice of the coarse state."""
+class Mean(Solver):
+    """The mean of several solutions of one problem, each with its number of steps in one step."""
 
-    depends_on_state: ClassVar[bool] = False
-    targets: tuple[Target, ...]
+    solvers: tuple[Solver, ...]
+    steps: tuple[int, ...] = eqx.field(static=True)
 
-    def start(self, draw: Draw) -> tuple[Any, ...]:
-        """The states of all."""
-        return tuple(target.start(draw) for target in self.targets)
+    @property
+    def grid(self) -> Grid:
+        """That of the last one."""
+        return self.solvers[-1].grid
 
-    def advance(self, target: tuple[Any, ...], state: Array, parameters: Array) -> tuple[Any, ...]:
-        """All by one coarse step."""
-        return tuple(each.advance(t, state, parameters) for each, t in zip(self.targets, target, strict=True))
+    def init(self, case: Case) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """The states and the parameters of all."""
+        states, parameters = zip(*(solver.init(case) for solver in self.solvers), strict=True)
+        return states, parameters
 
-    def observe(self, target: tuple[Any, ...]) -> Float[Array, "1 *grid"]:
-        """The mean of what they show."""
-        shown = [each.observe(t) for each, t in zip(self.targets, target, strict=True)]
+    def advance(self, state: tuple[Any, ...], parameters: tuple[Any, ...], dt: Step) -> tuple[Any, ...]:
+        """All by one step."""
+        each = zip(self.solvers, state, parameters, self.steps, strict=True)
+        return tuple(solver.march(own, theirs, dt / count, count) for solver, own, theirs, count in each)
+
+    def to_grid(self, state: tuple[Any, ...], grid: Grid) -> Float[Array, "1 *grid"]:
+        """The mean of their fields."""
+        shown = [solver.to_grid(own, grid) for solver, own in zip(self.solvers, state, strict=True)]
         return reduce(add, shown) / len(shown)
 
 

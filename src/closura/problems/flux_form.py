@@ -1,4 +1,4 @@
-"""Advection in flux form, by finite volumes: the totals of coarse, fine and rival solutions never change.
+"""Advection in flux form, by finite volumes: the totals of coarse, fine and baseline solutions never change.
 
     d psi / dt + div(u psi) = 0,     d psi_i / dt = - sum_axis (F(i + 1) - F(i)) / dx,     F = u R(psi)
 
@@ -36,10 +36,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Scalar
 
+from closura.core.case import Case
 from closura.grids import Grid
 from closura.numerics import Scheme, block_mean, get_scheme, pad
 from closura.problems.actions import net_outflow
-from closura.problems.advection import linear_factors, linear_step
+from closura.problems.advection import PassiveScalar, Psi, Velocity
 
 
 def face_weights(scheme: str | Scheme) -> dict[int, float]:
@@ -61,22 +62,26 @@ def face_weights(scheme: str | Scheme) -> dict[int, float]:
     return result
 
 
-class FluxFormSolver(eqx.Module):
-    """``psi' = psi - dt div(u psi)`` by face values of a scheme and an integrator; a stationary velocity.
+class FluxFormSolver(PassiveScalar):
+    """``psi' = psi - dt div(u psi)`` by face values of a scheme and an integrator, with velocities at faces.
 
-    Called as :class:`~closura.problems.AdvectionSolver` is, with velocities at faces.
+    Fields on finer grids are restricted by means over cells and faces: the coarse total is the fine one, and the coarse
+    divergence that of the fine velocity.
     """
-
-    grid: Grid = eqx.field(static=True)
-    scheme: str = eqx.field(static=True)
-    integrator: str = eqx.field(static=True)
-    time_step: float = eqx.field(static=True)
-    substeps: int = eqx.field(static=True, default=1)
 
     def __check_init__(self) -> None:
         if set(self.grid.boundary) != {"periodic"}:
             raise ValueError(f"the flux form needs a periodic grid; got {self.grid.boundary}")
         face_weights(self.scheme)
+
+    def init(self, case: Case) -> tuple[Psi, Velocity]:
+        """Means over the cells of this grid and over their faces."""
+        ratio = case.initial.shape[1] // self.grid.shape[0]
+        return block_mean(case.initial, ratio), restrict_faces(case.parameters, ratio)
+
+    def to_grid(self, state: Psi, grid: Grid) -> Float[Array, "component *other"]:
+        """Means over cells."""
+        return block_mean(state, state.shape[1] // grid.shape[0])
 
     def flux(
         self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"], axis: int
@@ -114,19 +119,6 @@ class FluxFormSolver(eqx.Module):
                 for axis, spacing in enumerate(self.grid.spacing)
             ),
         )
-
-    def __call__(
-        self, psi: Float[Array, "component *grid"], velocity: Float[Array, "axis *grid"]
-    ) -> Float[Array, "component *grid"]:
-        """Advance by ``substeps`` steps of ``time_step / substeps``."""
-        factors = linear_factors(self.integrator, self.time_step / self.substeps)
-
-        def substep(q: Array) -> Array:
-            return linear_step(lambda at: self.tendency(at, velocity), q, factors)
-
-        if self.substeps == 1:
-            return substep(psi)
-        return jax.lax.scan(lambda q, _: (substep(q), None), psi, None, length=self.substeps)[0]
 
 
 def face_velocity(velocity: Float[Array, "axis *grid"]) -> Float[Array, "axis *grid"]:

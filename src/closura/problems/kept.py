@@ -103,8 +103,10 @@ def kept_arrays(
 
 
 def _name(place: Any) -> str:
-    """The name of a leaf of a TruthStore in its file: that of a field, or of a parameter."""
+    """The name of a leaf of a TruthStore in its file: that of a field, or of a parameter (as the group once was)."""
     field, *inner = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in place)
+    if field == "group":
+        field, inner = "parameters", [field]
     return field if field != "parameters" else "_".join(["parameter", *inner])
 
 

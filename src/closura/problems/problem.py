@@ -1,8 +1,8 @@
-"""The concept of a problem: a coarse simulation, something to trust, and a question put to a closure.
+"""The concept of a problem: a coarse solver, a reference, and what a closure observes and answers.
 
-A :class:`Problem` is a record of parts, not a base class, and control is inverted: the dynamics *ask*. Whatever
-answers - a network, a policy that samples and records, nothing at all - is handed to ``Dynamics.step`` as a
-plain callable, so evaluation, gradients through time and reinforcement learning drive the very same solver.
+A :class:`Problem` is a record of parts, not a base class, and control is inverted: the solver calls the closure. A
+network, a policy that samples and records, or none at all is handed to :meth:`Problem.step` as a plain callable, so
+evaluation, gradients through time and reinforcement learning drive the very same solver.
 """
 
 import abc
@@ -12,13 +12,15 @@ from typing import Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
+from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 from closura.core import ClosureSpec
+from closura.core.case import Case, CaseSampler
+from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
+from closura.problems.reference import Reference
 
 Field = Float[Array, "component *grid"]
-Ask = Callable[[Float[Array, "observation *grid"]], Float[Array, "action *grid"]]
 
 
 @dataclass(frozen=True)
@@ -55,31 +57,25 @@ def measure(quantities: tuple[Quantity, ...], state: Field) -> Float[Array, " qu
     return jnp.stack([q.of(state) for q in quantities]) if quantities else jnp.zeros((0,), state.dtype)
 
 
-class Draw(NamedTuple):
-    """Initial state and parameters of one simulation, on the fine grid."""
-
-    initial: PyTree[Array]
-    parameters: PyTree[Array]
-
-
 class Beginning(NamedTuple):
-    """Where a simulation starts: coarse state, parameters on the coarse grid, state of the target.
+    """Where a simulation starts: coarse state, parameters on the coarse grid, state of the reference.
 
     ``quantities`` are the values of the problem's conserved quantities (see :class:`Quantity`) in the coarse
-    initial state, before any burn-in, which the global term of the reward refers to.
+    initial state, before any burn-in, which the global term of the reward refers to; ``group`` is that of the case.
     """
 
     state: Float[Array, "component *grid"]
     parameters: PyTree[Array]
-    target: PyTree[Array]
+    reference: PyTree[Array]
     quantities: Float[Array, " quantity"]
+    group: Int[Array, ""] | None = None
 
 
 class Transition(NamedTuple):
     """One coarse step as a reward sees it; all fields are ``(component, *grid)`` on the coarse grid.
 
-    ``acted`` is the state after the action and before the solver, ``truth`` belongs to the time of ``state``
-    and ``next_truth`` to that of ``next_state``; ``quantities`` are the conserved quantities at the start, and
+    ``acted`` is the state after the action and before the solver, ``truth`` is the reference at the time of ``state``
+    and ``next_truth`` at that of ``next_state``; ``quantities`` are the conserved quantities at the start, and
     ``parameters`` those of the coarse simulation.
     """
 
@@ -92,95 +88,12 @@ class Transition(NamedTuple):
     parameters: PyTree[Array] = None
 
 
-class Dynamics(eqx.Module):
-    """A coarse solver that asks a closure during its step; traceable by JAX."""
-
-    @property
-    @abc.abstractmethod
-    def asks(self) -> int:
-        """Number of questions per step: a forcing asks once, a flux at every stage of the integrator."""
-
-    @abc.abstractmethod
-    def start(self, draw: Draw) -> tuple[Float[Array, "component *grid"], PyTree[Array]]:
-        """Coarse initial state and coarse parameters of a draw."""
-
-    @abc.abstractmethod
-    def observe(
-        self, state: Float[Array, "component *grid"], parameters: PyTree[Array]
-    ) -> Float[Array, "observation *grid"]:
-        """What a closure is shown of a state."""
-
-    @abc.abstractmethod
-    def step(
-        self, state: Float[Array, "component *grid"], parameters: PyTree[Array], ask: Ask | None
-    ) -> tuple[Float[Array, "component *grid"], Float[Array, "component *grid"]]:
-        """Advance by one coarse time step; returns the next state and the state that the action made.
-
-        ``ask=None`` runs the solver alone.
-        """
-
-    def adopt(self, state: Float[Array, "component *grid"], of: "Dynamics") -> Float[Array, "component *grid"]:
-        """A state of another solver of the same problem as a state of this one.
-
-        Solvers of one problem may represent fields differently (values in points, means over faces): whoever hands
-        states, truth or errors from one to another goes through here. The same state, unless a solver knows better.
-        """
-        return state
-
-    def advances_as(self, other: "Dynamics") -> bool:
-        """Whether both are the same solver once no closure is asked; where names tell solvers apart, always."""
-        return True
-
-    def admits(self, state: Float[Array, "component *grid"]) -> Bool[Array, ""]:
-        """Whether a state is one that the solver can go on from: finite, unless a solver knows better."""
-        return jnp.all(jnp.isfinite(state))
-
-
-class Target(eqx.Module):
-    """Something trusted that runs beside the coarse simulation.
-
-    ``depends_on_state`` is false where the truth takes no notice of the coarse run: it can then be computed
-    once and stored (:mod:`closura.problems.stored`).
-    """
-
-    depends_on_state: eqx.AbstractClassVar[bool]
-
-    @abc.abstractmethod
-    def start(self, draw: Draw) -> PyTree[Array]:
-        """State of the target at the time of the draw."""
-
-    @abc.abstractmethod
-    def advance(
-        self, target: PyTree[Array], state: Float[Array, "component *grid"], parameters: PyTree[Array]
-    ) -> PyTree[Array]:
-        """Advance by one coarse time step."""
-
-    def advance_beside(
-        self,
-        target: PyTree[Array],
-        dynamics: Dynamics,
-        state: Float[Array, "component *grid"],
-        parameters: PyTree[Array],
-        ask: Ask | None,
-    ) -> tuple[Float[Array, "component *grid"], Float[Array, "component *grid"], PyTree[Array]]:
-        """One step of a coarse simulation (see :meth:`Dynamics.step`) and of the target beside it.
-
-        For targets that share work with the simulation.
-        """
-        following, acted = dynamics.step(state, parameters, ask)
-        return following, acted, self.advance(target, state, parameters)
-
-    @abc.abstractmethod
-    def observe(self, target: PyTree[Array]) -> Float[Array, "component *grid"]:
-        """The truth on the coarse grid."""
-
-
 class Begin(eqx.Module):
     """Draws the beginning of a simulation from a random key."""
 
     @abc.abstractmethod
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
-        """Coarse state, parameters and target, all at the same time."""
+        """Coarse state, parameters and state of the reference, all at the same time."""
 
     def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
         """Simulation ``number`` of a batch: where initial data follow a schedule, the number decides."""
@@ -199,41 +112,44 @@ class Begin(eqx.Module):
 
 
 class SimulatedBegin(Begin):
-    """Draw fine initial data, restrict them, and let both simulations burn in without a closure.
+    """Draw a case, and let both simulations burn in without a closure.
 
     Parameters
     ----------
-    draw
-        ``draw(key=key) -> Draw`` on the fine grid; if it has a method ``member(number, key=key)``, that draws the
-        simulations of a batch.
+    cases
+        Draws cases on the fine grid.
+    coarse, reference
+        Those of the problem.
     burn_in
         Coarse steps that both simulations take before the first observation (published: 1).
+    time_step
+        Their length.
     quantities
         The problem's conserved quantities.
     """
 
-    draw: Callable[..., Draw]
-    dynamics: Dynamics
-    target: Target
+    cases: CaseSampler
+    coarse: Solver
+    reference: Reference
     burn_in: int = eqx.field(static=True, default=0)
+    time_step: float = eqx.field(static=True, default=1.0)
     quantities: tuple[Quantity, ...] = eqx.field(static=True, default=())
 
     def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
-        return self.from_draw(self.draw(key=key))
+        return self.from_case(self.cases.sample(key=key))
 
     def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
-        numbered = getattr(self.draw, "member", None)
-        return self(key=key) if numbered is None else self.from_draw(numbered(number, key=key))
+        return self.from_case(self.cases.member(number, key=key))
 
-    def from_draw(self, draw: Draw) -> Beginning:
-        """The beginning that belongs to given fine initial data."""
-        state, parameters = self.dynamics.start(draw)
+    def from_case(self, case: Case) -> Beginning:
+        """The beginning that belongs to a given case."""
+        state, parameters = self.coarse.init(case)
         quantities = measure(self.quantities, state)
-        target = self.target.start(draw)
+        reference = self.reference.init(case)
         for _ in range(self.burn_in):
-            target = self.target.advance(target, state, parameters)
-            state, _ = self.dynamics.step(state, parameters, None)
-        return Beginning(state, parameters, target, quantities)
+            reference = self.reference.advance(reference, state, parameters, self.time_step)
+            state = self.coarse.step(state, parameters, self.time_step)
+        return Beginning(state, parameters, reference, quantities, case.group)
 
 
 class FixedBegin(Begin):
@@ -271,13 +187,13 @@ class Problem(eqx.Module):
         The problem's name.
     begin
         Draws beginnings (from one split: training, validation or test).
-    dynamics, target
-        The coarse solver that asks and what it is measured against.
-    rivals
+    coarse, reference
+        The coarse solver that calls the closure, and what it is measured against.
+    baselines
         Classical methods on the same coarse grid by name, run without a closure from the same beginnings.
     finer
-        Classical methods on finer grids by name, run from the same fine initial data and restricted: what a
-        user with more time would do instead.
+        Classical methods on finer grids by name, run from the same cases and compared on the coarse grid: what a user
+        with more time would do instead.
     reward
         ``reward(transition)``: per cell, ``(*grid)``; see :class:`Transition`.
     error
@@ -287,7 +203,8 @@ class Problem(eqx.Module):
     episode
         When an episode of learning ends.
     time_step
-        Length of a coarse step, in units of the problem.
+        Length of a coarse step, in units of the problem; simulations whose parameters have a ``time_step`` have their
+        own (:meth:`dt_of`).
     grid
         The coarse grid.
     components
@@ -295,13 +212,12 @@ class Problem(eqx.Module):
     quantities
         What the equations conserve: measured in evaluations, and at hand for rewards.
     scale
-        ``scale(truth)``: the size of a field that ``error`` is relative to, where it is; None where errors are
+        ``scale(field)``: the size of a field that ``error`` is relative to, where it is; None where errors are
         absolute. With it errors can be given relative to the initial field as well.
     groups
-        Names of the groups that simulations fall into, for tables that tell them apart; the parameters of the
-        coarse simulation then are a dictionary whose ``"group"`` is the index of a name.
+        Names of the groups that cases fall into, for tables that tell them apart.
     names
-        What the coarse solver and the truth are called.
+        What the coarse solver and the reference are called.
     typical
         How the errors of several simulations make one number: the median where errors are relative to the size of
         a field (a single one that fades away would rule the mean), the geometric mean where simulations differ
@@ -320,9 +236,9 @@ class Problem(eqx.Module):
 
     name: str = eqx.field(static=True)
     begin: Begin
-    dynamics: Dynamics
-    target: Target
-    rivals: dict[str, Dynamics]
+    coarse: Solver
+    reference: Reference
+    baselines: dict[str, Solver]
     reward: Callable[[Transition], Float[Array, "*grid"]]
     error: Callable[[Float[Array, "component *grid"], Float[Array, "component *grid"]], Float[Array, ""]] = eqx.field(
         static=True
@@ -338,26 +254,39 @@ class Problem(eqx.Module):
     names: tuple[str, str] = eqx.field(static=True, default=("CGS", "FGS"))
     threshold: float = eqx.field(static=True, default=0.01)
     origin: Literal["lower", "upper"] = eqx.field(static=True, default="lower")
-    finer: dict[str, Target] = eqx.field(default_factory=dict)
+    finer: dict[str, Reference] = eqx.field(default_factory=dict)
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
     typical: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
     percent: bool = eqx.field(static=True, default=True)
     error_name: str = eqx.field(static=True, default="relative MAE")
+
+    def dt_of(self, parameters: Parameters) -> float | Float[Array, ""]:
+        """The coarse time step of a simulation: its own where its parameters have one."""
+        own = parameters.get("time_step") if isinstance(parameters, dict) else None
+        return self.time_step if own is None else own
+
+    def step(self, state: State, parameters: Parameters, closure: Closure | None = None) -> tuple[State, State]:
+        """One coarse step, and the state with the correction alone (:meth:`~closura.Solver.corrected_step`)."""
+        return self.coarse.corrected_step(state, parameters, self.dt_of(parameters), self.spec.limit(closure))
 
     def uncorrected(self, own: "Problem") -> str:
         """What the solver of a closure's own problem is called among this problem's methods, without the closure.
 
         The name of the method that is this solver; where there is none, a name that no method has.
         """
-        rows = {self.names[0]: self.dynamics, **self.rivals}
+        rows = {self.names[0]: self.coarse, **self.baselines}
         name = own.names[0]
-        if name in rows and own.dynamics.advances_as(rows[name]):
+        if name in rows and self._advances_as(own, rows[name]):
             return name
         if name not in rows:
             return name
         for row, solver in rows.items():
-            if own.dynamics.advances_as(solver):
+            if self._advances_as(own, solver):
                 return row
         said, mine = dict(own.description), dict(self.description)
         differs = [said[key] for key in ("solver", "time step") if key in said and said[key] != mine.get(key)]
         return f"{name} ({differs[0] if differs else 'its own solver'})"
+
+    def _advances_as(self, own: "Problem", solver: Solver) -> bool:
+        """Whether the coarse solver of another problem without a closure is a solver of this one."""
+        return own.time_step == self.time_step and bool(eqx.tree_equal(own.coarse.alone(), solver.alone()))

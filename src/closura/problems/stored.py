@@ -1,6 +1,6 @@
-"""Truth that is computed once: a store of beginnings with the true trajectories that follow them.
+"""A reference that is computed once: a store of beginnings with the trajectories that follow them.
 
-Where the truth takes no notice of the coarse run, the fine solver - most of the cost of an environment step -
+Where the reference takes no notice of the coarse run, the fine solver - most of the cost of an environment step -
 need not run again for every episode. Training, validation and evaluation all take their simulations from a store.
 """
 
@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
-from closura.problems.problem import Begin, Beginning, Problem, Target
+from closura.core.case import Case
+from closura.problems.problem import Begin, Beginning, Problem
+from closura.problems.reference import Reference, Step
 
 
 class TruthStore(eqx.Module):
@@ -27,6 +29,7 @@ class TruthStore(eqx.Module):
     parameters: PyTree[Array]
     truth: Float[Array, "slots times component *grid"]
     quantities: Float[Array, "slots quantity"]
+    group: Int[Array, " slots"] | None = None
 
     @property
     def slots(self) -> int:
@@ -45,17 +48,18 @@ class TruthStore(eqx.Module):
 
 @eqx.filter_jit
 def _simulate(problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, " slots"], steps: int) -> TruthStore:
-    def one(member: tuple[Int[Array, ""], Key[Scalar, ""]]) -> tuple[Array, PyTree[Array], Array, Array]:
+    def one(member: tuple[Int[Array, ""], Key[Scalar, ""]]) -> tuple[Any, ...]:
         number, key = member
-        state, parameters, target, total = problem.begin.member(number, key=key)
+        state, parameters, reference, total, group = problem.begin.member(number, key=key)
+        dt = problem.dt_of(parameters)
 
-        def advance(target: PyTree[Array], _: None) -> tuple[PyTree[Array], Float[Array, "component *grid"]]:
-            truth = problem.target.observe(target)
-            return problem.target.advance(target, state, parameters), truth
+        def advance(reference: PyTree[Array], _: None) -> tuple[PyTree[Array], Float[Array, "component *grid"]]:
+            field = problem.reference.field(reference)
+            return problem.reference.advance(reference, state, parameters, dt), field
 
-        last, truth = jax.lax.scan(advance, target, None, length=steps)
-        truth = jnp.concatenate([truth, problem.target.observe(last)[None]])
-        return state, parameters, truth.astype(state.dtype), total
+        last, fields = jax.lax.scan(advance, reference, None, length=steps)
+        fields = jnp.concatenate([fields, problem.reference.field(last)[None]])
+        return state, parameters, fields.astype(state.dtype), total, group
 
     # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower).
     return TruthStore(*jax.lax.map(one, (numbers, keys)))
@@ -70,7 +74,7 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
     Raises
     ------
     ValueError
-        If the target depends on the state of the coarse run, so that no truth can be stored.
+        If the reference follows the state of the coarse run, so that it cannot be stored.
     """
     numbers, keys = _members(problem, slots, steps, key)
     size = -(-slots // min(parts, slots))
@@ -90,31 +94,31 @@ def _members(
     problem: Problem, slots: int, steps: int, key: Key[Scalar, ""]
 ) -> tuple[Int[Array, " slots"], Key[Array, " slots"]]:
     """Numbers and keys of the simulations of a store."""
-    if problem.target.depends_on_state:
-        raise ValueError(f"the target of {problem.name!r} depends on the coarse state: it cannot be stored")
+    if problem.reference.follows_state:
+        raise ValueError(f"the reference of {problem.name!r} depends on the coarse state: it cannot be stored")
     if slots < 1 or steps < 1:
         raise ValueError(f"need at least one simulation of one step; got {slots} and {steps}")
     return jnp.arange(slots, dtype=jnp.int32), jax.random.split(key, slots)
 
 
-class StoredTarget(Target):
-    """A target that reads a :class:`TruthStore`; its state is ``(slot, step)``."""
+class StoredReference(Reference):
+    """A reference that reads a :class:`TruthStore`; its state is ``(slot, step)``."""
 
-    depends_on_state: ClassVar[bool] = False
+    follows_state: ClassVar[bool] = False
     truth: Float[Array, "slots times component *grid"]
 
-    def start(self, draw: Any) -> PyTree[Array]:
-        """Not defined: a stored target begins with :class:`StoredBegin`."""
-        raise TypeError("a stored target has no draw: begin with StoredBegin")
+    def init(self, case: Case) -> PyTree[Array]:
+        """Not defined: a stored reference begins with :class:`StoredBegin`."""
+        raise TypeError("a stored reference has no case: begin with StoredBegin")
 
-    def advance(
-        self, target: PyTree[Array], state: Float[Array, "component *grid"], parameters: PyTree[Array]
-    ) -> PyTree[Array]:
-        slot, step = target
+    def advance(self, reference: PyTree[Array], state: Any, parameters: Any, dt: Step) -> PyTree[Array]:
+        """The next step."""
+        slot, step = reference
         return slot, step + 1
 
-    def observe(self, target: PyTree[Array]) -> Float[Array, "component *grid"]:
-        slot, step = target
+    def field(self, reference: PyTree[Array]) -> Float[Array, "component *grid"]:
+        """As it was stored."""
+        slot, step = reference
         return self.truth[slot, step]
 
 
@@ -167,6 +171,6 @@ def with_store(problem: Problem, store: TruthStore) -> Problem:
     return replace(
         problem,
         begin=StoredBegin(store.state, store.parameters, store.truth, store.quantities),
-        target=StoredTarget(store.truth),
+        reference=StoredReference(store.truth),
         episode=limited,
     )

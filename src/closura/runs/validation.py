@@ -1,4 +1,4 @@
-"""How checkpoints are judged: by the error against stored truth, or by the rewards where the target follows the agents.
+"""How checkpoints are judged: by the error against a stored reference, or by rewards where it follows the closure.
 
 The first is for simulations that are neither in training nor in the test set. The second is the published selection
 of agents that weigh stencils: minus the sum over time of the reward, averaged over agents and initial conditions,
@@ -26,14 +26,14 @@ Validation = TruthStore | RewardedSimulations
 
 
 def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: Key[Scalar, ""]) -> Validation:
-    """Simulate the truth, or only draw beginnings where the target depends on the agents.
+    """Simulate the truth, or only draw beginnings where it follows the closure.
 
     Raises
     ------
     ValueError
         If the truth itself diverges.
     """
-    if problem.target.depends_on_state:
+    if problem.reference.follows_state:
         return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
     store = simulate_truth(problem, simulations, steps, key=key)
     if not bool(jnp.all(jnp.isfinite(store.truth))):
@@ -50,7 +50,8 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
     if isinstance(validation, RewardedSimulations):
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
-    last = rollout(problem.dynamics, closure, validation, {"error": problem.error}).values["error"][:, -1]
+    limited = problem.spec.limit(closure)
+    last = rollout(problem, problem.coarse, limited, validation, {"error": problem.error}).values["error"][:, -1]
     if problem.typical == "geometric":
         typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
     else:

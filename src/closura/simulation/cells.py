@@ -8,14 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, Scalar
+from jaxtyping import Key, Scalar
 
 from closura.core import Metric, Role
-from closura.numerics import subsample
-from closura.numerics.transfer import transfer
-from closura.problems.problem import Ask, Draw, Dynamics, Problem, SimulatedBegin
-from closura.simulation.own import OwnStep
-from closura.simulation.stepping import Schedule, Seen, Stepper, by_courant, by_step, run, work
+from closura.core.case import Case
+from closura.core.solver import Closure, Solver
+from closura.problems.problem import Problem, SimulatedBegin
+from closura.simulation.stepping import AsStateOf, Schedule, Stepper, View, by_courant, by_step, run, work
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep
 
 
@@ -26,24 +25,21 @@ class Scheme(NamedTuple):
     stepper: Callable[[int], Stepper]
 
 
-def held_out_draws(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Draw:
-    """Fine initial data of simulations that ``closura evaluate`` with the same key begins from, stacked.
+def held_out_cases(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Case:
+    """The cases that ``closura evaluate`` with the same key begins from, stacked.
 
     Raises
     ------
     ValueError
-        If the problem has no fine initial data of its own.
+        If the problem has no cases of its own.
     """
     begin = problem.begin
     if not isinstance(begin, SimulatedBegin):
         raise ValueError(f"{problem.name} here begins from stored simulations, which hold no fine initial data")
-    draw = begin.draw
-    # As their beginnings: where initial data follow a schedule, the number of a simulation decides.
-    member = getattr(draw, "member", lambda number, key: draw(key=key))
     numbers = jnp.arange(simulations, dtype=jnp.int32)
-    found: Draw = eqx.filter_jit(lambda items: jax.lax.map(lambda item: member(item[0], key=item[1]), items))(
-        (numbers, jax.random.split(key, simulations))
-    )
+    found: Case = eqx.filter_jit(
+        lambda items: jax.lax.map(lambda item: begin.cases.member(item[0], key=item[1]), items)
+    )((numbers, jax.random.split(key, simulations)))
     return found
 
 
@@ -84,26 +80,25 @@ def sweep_schemes(
 def own_steps(
     problem: Problem,
     sweep: Sweep,
-    closures: Mapping[str, Ask],
-    own: Mapping[str, Dynamics],
+    closures: Mapping[str, Closure],
+    own: Mapping[str, Problem],
     times: Sequence[float],
     *,
-    seen: Callable[[Dynamics], Callable[[Array], Seen]] | None = None,
+    view: View | None = None,
 ) -> list[Method]:
-    """What ``closura evaluate`` compares: the coarse solver, its rivals and closures at the problem's own time step.
+    """What ``closura evaluate`` compares: the coarse solver, its baselines and closures at the problem's own time step.
 
-    Each closure stands on the solver that it was trained to correct, and acts from the first step; where the problem
-    burns in, each has a second row that begins as ``closura evaluate`` does, after steps of the coarse solver alone.
-    Rivals are those that the sweep asks for. ``seen(dynamics)`` says how states of a solver are compared (default: as
-    they are).
+    Each closure stands on the solver that it was trained to correct (that of its ``own`` problem), and acts from the
+    first step; where the problem burns in, each has a second row that begins as ``closura evaluate`` does, after steps
+    of the coarse solver alone. Baselines are those that the sweep asks for. ``view`` says how states are compared
+    (default: as those of the coarse solver).
     """
     n, base = problem.grid.shape[0], problem.names[0]
-    alone = transfer(n, n, subsample, kind="linear", centred=False)
     rule, burn_in = f"dt {problem.time_step:.3g}", getattr(problem.begin, "burn_in", 0)
+    see = view or AsStateOf(problem.coarse)
 
-    def one(name: str, dynamics: Dynamics, ask: Ask | None, before: int, **facts: Any) -> Method:
-        see = alone if seen is None else seen(dynamics)
-        stepper = OwnStep(dynamics, ask, problem.dynamics, see, before)
+    def one(name: str, solver: Solver, closure: Closure | None, before: int, **facts: Any) -> Method:
+        stepper = Stepper(solver, see, closure, problem.time_step, problem.coarse, before)
         schedule = by_step(problem.time_step, times, exact=True, before=before)
         return method(
             name, stepper=stepper, schedule=schedule, end=times[-1], before=before, points=n, rule=rule, **facts
@@ -112,23 +107,24 @@ def own_steps(
     found = [
         one(
             f"{name} {n} {rule}",
-            dynamics,
+            solver,
             None,
             0,
             family=name,
             role=Role.UNCORRECTED if name == base else Role.BASELINE,
             work_key=f"{name}, own step",
         )
-        for name, dynamics in {base: problem.dynamics, **problem.rivals}.items()
+        for name, solver in {base: problem.coarse, **problem.baselines}.items()
         if name == base or not sweep.schemes or name in sweep.schemes
     ]
-    for name, ask in closures.items():
-        dynamics = own.get(name, problem.dynamics)
+    for name, closure in closures.items():
+        theirs = own.get(name, problem)
+        limited = theirs.spec.limit(closure)
         facts: dict[str, Any] = {"family": name, "role": Role.CLOSURE, "work_key": f"closure {name}"}
-        found.append(one(name, dynamics, ask, 0, **facts))
+        found.append(one(name, theirs.coarse, limited, 0, **facts))
         if burn_in:
             note = f"{burn_in} step of {base} first, as closura evaluate"
-            found.append(one(f"{name}, burnt in", dynamics, ask, burn_in, note=note, **facts))
+            found.append(one(f"{name}, burnt in", theirs.coarse, limited, burn_in, note=note, **facts))
     return found
 
 
@@ -140,9 +136,9 @@ def reference(name: str, family: str, stepper: Stepper, schedule: Schedule, end:
     )  # fmt: skip
     found: list[Outcome] = []
 
-    def once(draws: Draw) -> Outcome:
+    def once(cases: Case) -> Outcome:
         if not found:
-            found.append(made.run(draws))
+            found.append(made.run(cases))
             lost = int((~np.isfinite(found[0].fields).all(axis=tuple(range(1, found[0].fields.ndim)))).sum())
             if lost:
                 raise ValueError(
@@ -172,8 +168,8 @@ def cell_benchmark(
     problem: Problem,
     configuration: Any,
     sweep: Sweep,
-    closures: Mapping[str, Ask],
-    own: Mapping[str, Dynamics],
+    closures: Mapping[str, Closure],
+    own: Mapping[str, Problem],
     *,
     simulations: int,
     key: Key[Scalar, ""],
@@ -189,7 +185,7 @@ def cell_benchmark(
     sweep
         Grids, time steps, schemes, times.
     closures
-        By name; each corrects ``own[name]``, or the problem's coarse solver.
+        By name; each corrects the coarse solver of ``own[name]``, or of the problem.
     simulations, key
         How many, and the key of their beginnings.
 
@@ -200,7 +196,7 @@ def cell_benchmark(
     """
     made = parts(problem, configuration, sweep)
     methods = [*made.methods, *own_steps(problem, sweep, closures, own, made.times)]
-    draws = held_out_draws(problem, simulations, key=key)
+    draws = held_out_cases(problem, simulations, key=key)
     errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
 
     def of(method: Method) -> Callable[[Method], np.ndarray]:

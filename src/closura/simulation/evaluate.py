@@ -12,10 +12,12 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures import count_parameters
 from closura.core import MethodResult, Metric, Results, Role
-from closura.problems.problem import Ask, Dynamics, Problem, Quantity, SimulatedBegin, Target, measure
+from closura.core.solver import Closure, Solver
+from closura.problems.problem import Problem, SimulatedBegin, measure
+from closura.problems.reference import Reference
 from closura.problems.stored import TruthStore, simulate_truth
 from closura.reporting.numbers import CONSERVATION
-from closura.simulation.timing import SolverStep, TargetStep, milliseconds_per_step
+from closura.simulation.timing import milliseconds_per_step
 
 DIVERGENCE_FACTOR = 10.0
 
@@ -40,37 +42,37 @@ def _failed(
 
 
 def rollout(
-    dynamics: Dynamics,
-    ask: Ask | None,
+    problem: Problem,
+    solver: Solver,
+    closure: Closure | None,
     store: TruthStore,
     metrics: Mapping[str, Callable[..., Array]],
     *,
-    quantities: tuple[Quantity, ...] = (),
     keep_fields: bool = False,
-    stored: Dynamics | None = None,
 ) -> Rollout:
-    """Run a method over the stored simulations and measure it against their truth.
+    """Run a method over stored simulations and measure it against their reference.
 
-    The store's fields are those of the solver ``stored`` (default: of ``dynamics``): states are taken over from it, and
-    handed back to be measured. Kept fields are states of ``dynamics``.
+    The store's fields are those of the problem's coarse solver: states are taken over from it, and handed back to be
+    measured. Kept fields are states of ``solver``. Actions are taken as they are (:meth:`~closura.ClosureSpec.limit`).
 
     A field has failed where it is not finite or has left ten times the range of its initial state (an interval
     of ten times the width about the same middle).
     """
-    known = dynamics if stored is None else stored
 
     def one(store: TruthStore) -> Rollout:
+        dt = problem.dt_of(store.parameters)
+
         def judge(state: Array, truth: Array) -> Rollout:
-            seen = known.adopt(state, dynamics)
+            seen: Array = problem.coarse.adopt(state, solver)
             failed = _failed(store.state, seen[None])[0]
             measured = {name: of(seen, truth) for name, of in metrics.items()}
-            return Rollout(measured, measure(quantities, seen), failed, state if keep_fields else None)
+            return Rollout(measured, measure(problem.quantities, seen), failed, state if keep_fields else None)
 
         def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
-            state, _ = dynamics.step(state, store.parameters, ask)
+            state = solver.step(state, store.parameters, dt, closure)
             return state, judge(state, truth)
 
-        begun = dynamics.adopt(store.state, known)
+        begun = solver.adopt(store.state, problem.coarse)
         first = judge(begun, store.truth[0])
         _, rest = jax.lax.scan(step, begun, store.truth[1:])
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
@@ -90,50 +92,49 @@ def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, part
 
 @eqx.filter_jit
 def _adopted(
-    known: Dynamics, dynamics: Dynamics, states: Float[Array, "simulation frame component *grid"]
+    known: Solver, solver: Solver, states: Float[Array, "simulation frame component *grid"]
 ) -> Float[Array, "simulation frame component *grid"]:
     """States of a solver as those of another."""
-    return jax.vmap(jax.vmap(lambda state: known.adopt(state, dynamics)))(states)
+    return jax.vmap(jax.vmap(lambda state: known.adopt(state, solver)))(states)
 
 
 @eqx.filter_jit
 def _answers(
-    dynamics: Dynamics,
-    ask: Ask,
-    parameters: PyTree[Array],
-    states: Float[Array, "kept frame component *grid"],
-    bound: float,
+    solver: Solver, closure: Closure, parameters: PyTree[Array], states: Float[Array, "kept frame component *grid"]
 ) -> Float[Array, "kept frame channel *grid"]:
-    """What a closure answers in given states, clipped as the dynamics clip it."""
+    """What a closure answers in given states."""
 
     def one(pair: tuple[Array, PyTree[Array]]) -> Array:
-        return jax.lax.map(lambda state: jnp.clip(ask(dynamics.observe(state, pair[1])), -bound, bound), pair[0])
+        return jax.lax.map(lambda state: closure(solver.observe(state, pair[1])), pair[0])
 
     return jax.lax.map(one, (states, parameters))
 
 
+def with_reference(problem: Problem, reference: Reference) -> Problem:
+    """The same problem with another reference, from the same cases."""
+    begin = replace(problem.begin, reference=reference)  # type: ignore[call-arg]
+    return replace(problem, begin=begin, reference=reference)
+
+
 def _finer(
     problem: Problem,
-    target: Target,
+    reference: Reference,
     store: TruthStore,
     metrics: Mapping[str, Callable[..., Array]],
     *,
     key: Key[Scalar, ""],
 ) -> Rollout:
-    """A simulation on a finer grid, from the fine initial data of the store's beginnings, as a method."""
-    begin = replace(problem.begin, target=target)  # type: ignore[call-arg]
-    restricted = simulate_truth(replace(problem, begin=begin, target=target), store.slots, store.steps, key=key).truth
-    values = {
-        name: np.asarray(jax.jit(jax.vmap(jax.vmap(of)))(restricted, store.truth)) for name, of in metrics.items()
-    }
-    quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(restricted)
-    failed = np.asarray(jax.jit(jax.vmap(_failed))(store.state, restricted))
-    return Rollout(values, np.asarray(quantities), failed, np.asarray(restricted))
+    """A simulation on a finer grid, from the cases of the store's beginnings, as a method."""
+    found = simulate_truth(with_reference(problem, reference), store.slots, store.steps, key=key).truth
+    values = {name: np.asarray(jax.jit(jax.vmap(jax.vmap(of)))(found, store.truth)) for name, of in metrics.items()}
+    quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(found)
+    failed = np.asarray(jax.jit(jax.vmap(_failed))(store.state, found))
+    return Rollout(values, np.asarray(quantities), failed, np.asarray(found))
 
 
 def evaluate(
     problem: Problem,
-    closures: Mapping[str, Ask],
+    closures: Mapping[str, Closure],
     *,
     simulations: int = 100,
     steps: int = 50,
@@ -142,8 +143,7 @@ def evaluate(
     keep: int = 3,
     frames: int = 6,
     threshold: float | None = None,
-    dynamics: Mapping[str, Dynamics] | None = None,
-    bases: Mapping[str, str] | None = None,
+    own: Mapping[str, Problem] | None = None,
     metrics: Iterable[Metric] = (),
     save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
     timing: bool = True,
@@ -151,7 +151,7 @@ def evaluate(
     configuration: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda name: None,
 ) -> Results:
-    """Run coarse solver, rivals, truth and closures from the same beginnings.
+    """Run coarse solver, baselines, reference and closures from the same beginnings.
 
     Parameters
     ----------
@@ -167,12 +167,10 @@ def evaluate(
         Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
     threshold
         Relative error that still counts as low: steps below it are counted (default: the problem's).
-    dynamics
-        Coarse solvers of closures that correct another one than the problem's, by the closures' names.
-    bases
-        What these solvers are called among the methods, by the closures' names: a closure is compared with the
-        solver that it corrects (default: the problem's coarse solver). A name that no method has
-        (:meth:`~closura.problems.Problem.uncorrected`) stands for the solver of ``dynamics``, which is then run too.
+    own
+        Problems of closures that correct another solver than the problem's, by the closures' names: a closure is
+        compared with the solver that it corrects, which is run too where it is no method of the problem
+        (:meth:`~closura.problems.Problem.uncorrected`).
     metrics
         Further metrics of fields on the coarse grid.
     keep, frames
@@ -187,24 +185,19 @@ def evaluate(
     Raises
     ------
     ValueError
-        If a closure has the name of another method, or corrects a solver that is not among the methods; or if the
-        truth itself is not finite.
+        If a closure has the name of another method, ``own`` names no closure, or the reference itself is not finite.
     """
     baseline, truth_name = problem.names
-    own = dynamics or {}
-    others = {base: own[name] for name, base in (bases or {}).items() if name in own}
-    taken = {baseline, truth_name, *problem.rivals, *problem.finer}
-    others = {base: solver for base, solver in others.items() if base not in taken}
-    classical = (baseline, *problem.rivals, *others)
+    theirs = dict(own or {})
+    if unknown := set(theirs) - set(closures):
+        raise ValueError(f"own problems are those of closures; got {', '.join(sorted(unknown))}")
+    bases = {name: problem.uncorrected(each) for name, each in theirs.items()}
+    taken = {baseline, truth_name, *problem.baselines, *problem.finer}
+    others = {base: theirs[name].coarse for name, base in bases.items() if base not in taken}
+    classical = (baseline, *problem.baselines, *others)
     taken = {*taken, *others} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
-    unknown = set(bases or {}) - set(closures), set((bases or {}).values()) - set(classical)
-    if any(unknown):
-        raise ValueError(
-            f"bases give the solver of each closure, one of {', '.join(classical)}; got {dict(bases or {})} for "
-            f"closures {', '.join(closures) or '(none)'}"
-        )
     drawn = store is None
     if store is None:
         report("truth")
@@ -215,23 +208,23 @@ def evaluate(
     frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
     kept = store[:keep]
 
-    methods: dict[str, tuple[Role, Dynamics, Ask | None]] = {baseline: (Role.UNCORRECTED, problem.dynamics, None)}
-    methods |= {name: (Role.BASELINE, rival, None) for name, rival in problem.rivals.items()}
-    methods |= {name: (Role.BASELINE, solver, None) for name, solver in others.items()}
-    methods |= {name: (Role.CLOSURE, own.get(name, problem.dynamics), ask) for name, ask in closures.items()}
+    methods: dict[str, tuple[Role, Solver, Closure | None]] = {baseline: (Role.UNCORRECTED, problem.coarse, None)}
+    methods |= {name: (Role.BASELINE, solver, None) for name, solver in {**problem.baselines, **others}.items()}
+    for name, closure in closures.items():
+        corrected = theirs.get(name, problem)
+        methods[name] = (Role.CLOSURE, corrected.coarse, corrected.spec.limit(closure))
     measured = _metrics(problem, metrics)
     functions = {name: metric.of for name, metric in measured.items() if name != CONSERVATION}
 
     first = jax.tree.map(lambda x: x[0], store)
+    dt = problem.dt_of(first.parameters)
     results: dict[str, MethodResult] = {}
     all_fields: dict[str, np.ndarray] = {}
-    for name, (role, solver, ask) in methods.items():
+    for name, (role, solver, limited) in methods.items():
         report(name)
 
-        def run(part: TruthStore, d: Dynamics = solver, a: Ask | None = ask) -> Rollout:
-            done = _rollout(
-                d, a, part, functions, quantities=problem.quantities, keep_fields=True, stored=problem.dynamics
-            )
+        def run(part: TruthStore, solver: Solver = solver, closure: Closure | None = limited) -> Rollout:
+            done = _rollout(problem, solver, closure, part, functions, keep_fields=True)
             # Without saving only the frames for figures are kept, part by part.
             if save is None and done.fields is not None:
                 done = done._replace(fields=done.fields[:, frame_steps])
@@ -240,29 +233,28 @@ def evaluate(
         done = _in_parts(run, store)
         states = np.asarray(done.fields)
         if save is not None:
-            all_fields[name] = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(states)))
+            all_fields[name] = np.asarray(_adopted(problem.coarse, solver, jnp.asarray(states)))
             states = states[:, frame_steps]
-        begun = solver.adopt(first.state, problem.dynamics)
-        step_time = milliseconds_per_step(SolverStep(solver, first.parameters, ask), begun) if timing else np.nan
+        begun = solver.adopt(first.state, problem.coarse)
+        advance = eqx.Partial(solver.step, parameters=first.parameters, dt=dt, closure=limited)
+        step_time = milliseconds_per_step(advance, begun) if timing else np.nan
         frames_of = states[:keep]
-        shown = np.asarray(_adopted(problem.dynamics, solver, jnp.asarray(frames_of)))
+        shown = np.asarray(_adopted(problem.coarse, solver, jnp.asarray(frames_of)))
         actions = None
-        if ask is not None and solver.asks == 1:
-            bound = getattr(solver, "bound", problem.spec.bound)
-            actions = np.asarray(_answers(solver, ask, kept.parameters, jnp.asarray(frames_of), bound), np.float32)
+        if limited is not None and solver.calls_per_step == 1:
+            actions = np.asarray(_answers(solver, limited, kept.parameters, jnp.asarray(frames_of)), np.float32)
+        given = closures.get(name)
         results[name] = _result(
-            role, done, shown, step_time, actions=actions, corrects=(bases or {}).get(name, ""),
-            parameters=None if ask is None else count_parameters(ask) if isinstance(ask, eqx.Module) else 0,
+            role, done, shown, step_time, actions=actions, corrects=bases.get(name, ""),
+            parameters=None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0,
         )  # fmt: skip
 
     # Their fine initial data are not in a store that was handed over.
     finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
-    for name, target in finer.items():
+    for name, reference in finer.items():
         report(name)
-        done = _finer(problem, target, store, functions, key=key)
-        start = replace(problem.begin, target=target)(key=key).target  # type: ignore[call-arg]
-        advance = TargetStep(target, first.state, first.parameters)
-        step_time = milliseconds_per_step(advance, start) if timing else np.nan
+        done = _finer(problem, reference, store, functions, key=key)
+        step_time = _reference_cost(with_reference(problem, reference), first, dt, key) if timing else np.nan
         fields = np.asarray(done.fields)
         results[name] = _result(Role.FINE_BASELINE, done, fields[:keep, frame_steps], step_time)
         if save is not None:
@@ -276,10 +268,8 @@ def evaluate(
         ~np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim))),
         None,
     )
-    truth_time = np.nan
-    if timing and not hasattr(problem.begin, "at"):
-        start = problem.begin(key=key).target
-        truth_time = milliseconds_per_step(TargetStep(problem.target, first.state, first.parameters), start)
+    stored = hasattr(problem.begin, "at")
+    truth_time = _reference_cost(problem, first, dt, key) if timing and not stored else np.nan
     results[truth_name] = _result(Role.REFERENCE, true_run, truth_fields, truth_time)
     if save is not None:
         save(store, all_fields)
@@ -305,6 +295,12 @@ def evaluate(
     )
 
 
+def _reference_cost(problem: Problem, first: TruthStore, dt: Any, key: Key[Scalar, ""]) -> float:
+    """Milliseconds of a coarse step of the reference of a problem."""
+    advance = eqx.Partial(problem.reference.advance, state=first.state, parameters=first.parameters, dt=dt)
+    return milliseconds_per_step(advance, problem.begin(key=key).reference)
+
+
 def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
     """The problem's error, what it conserves, and further metrics, by name."""
     error = Metric(
@@ -324,7 +320,7 @@ def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
 
 
 def _check_truth(name: str, store: TruthStore) -> None:
-    """Errors against a truth that has diverged would say that every method has."""
+    """Errors against a reference that has diverged would say that every method has."""
     finite = np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim)))
     lost = ~finite.all(axis=1)
     if lost.any():
@@ -378,6 +374,6 @@ def _scale(problem: Problem, store: TruthStore) -> np.ndarray | None:
 
 
 def _groups(problem: Problem, store: TruthStore) -> tuple[str, ...]:
-    if not problem.groups:
+    if not problem.groups or store.group is None:
         return ()
-    return tuple(problem.groups[int(i)] for i in np.asarray(store.parameters["group"]))
+    return tuple(problem.groups[int(i)] for i in np.asarray(store.group))

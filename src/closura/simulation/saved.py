@@ -30,6 +30,8 @@ CONVENTIONS = (
 )
 ALONE = "velocity"
 """What parameters that are a single array are called in the file: so far they are advection's velocity."""
+GROUP = "group"
+"""The groups of simulations, among the parameters in the file."""
 _AGAIN = "copy it again from where it came, or evaluate again with --save"
 
 
@@ -250,7 +252,7 @@ def saver(
             steps=np.arange(store.steps + 1),
             time_step=problem.time_step,
             extent=problem.grid.extent,
-            parameters={name: np.asarray(leaf) for name, leaf in _named(store.parameters).items()},
+            parameters={name: np.asarray(leaf) for name, leaf in _named(store.parameters, store.group).items()},
             components=problem.components,
             title=f"{problem.name}: {', '.join(fields)}",
             configuration={**configuration, "description": dict(problem.description)},
@@ -281,7 +283,7 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
     }
     wrong = [f"{name}: expected {want}, got {got}" for name, (want, got) in expected.items() if want != got]
     begins = jax.eval_shape(lambda key: problem.begin(key=key), jax.random.key(0))
-    needed = _named(begins.parameters)
+    needed = _named(begins.parameters, begins.group)
     wrong += [] if "truth" in found else ["no truth"]
     wrong += [f"no {name}" for name in needed if f"parameter_{name}" not in found]
     if wrong:
@@ -296,21 +298,23 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
                 f"{lost[0]}, counted from 0), and no method can be judged from there; save others"
             )
     dtype = begins.state.dtype
-    leaves = [jnp.asarray(held[f"the parameter {name}"], leaf.dtype) for name, leaf in needed.items()]
+    leaves = {name: jnp.asarray(held[f"the parameter {name}"], leaf.dtype) for name, leaf in needed.items()}
+    group = None if begins.group is None else leaves.pop(GROUP)
     begun = jnp.asarray(state, dtype)
     store = TruthStore(
         begun,
-        jax.tree.unflatten(jax.tree.structure(begins.parameters), leaves),
+        jax.tree.unflatten(jax.tree.structure(begins.parameters), leaves.values()),
         jnp.asarray(held["the truth"], dtype),
         jax.vmap(lambda state: measure(problem.quantities, state))(begun),
+        group,
     )
     return store, {**configuration_of(found).get("description", {}), "start": f"saved simulations, {Path(path).name}"}
 
 
-def _named(parameters: Any) -> dict[str, Any]:
-    """The leaves of parameters by name, in the order of the tree."""
+def _named(parameters: Any, group: Any) -> dict[str, Any]:
+    """The leaves of parameters by name, in the order of the tree, and the groups where there are any."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(parameters)
-    return {_name(path): leaf for path, leaf in leaves}
+    return {**{_name(path): leaf for path, leaf in leaves}, **({} if group is None else {GROUP: group})}
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -1,16 +1,12 @@
 """The benchmark of a problem that is described by its solvers: every method on several grids at several time steps."""
 
-from typing import Any, ClassVar
-
-from jaxtyping import Array, Float, PyTree
+from typing import Any
 
 from closura.core.problem import Problem as Described
-from closura.core.solver import Solver, step_like
 from closura.grids import Grid
-from closura.problems.from_solvers import as_case
-from closura.problems.problem import Draw, Problem
+from closura.problems.problem import Problem
 from closura.simulation.cells import BenchmarkParts, Scheme, reference, sweep_schemes
-from closura.simulation.stepping import Seen, State, Stepper, by_step
+from closura.simulation.stepping import AsStateOf, Stepper, by_step
 from closura.simulation.sweep import Sweep
 
 FACTORS = (1 / 2, 1, 2, 4)
@@ -21,35 +17,6 @@ REMARKS = (
     "All start from the same cases, taken to their own grid.",
     "Errors are taken on the coarse grid: finer fields restricted to it, others interpolated.",
 )
-
-
-class SolverStepper(Stepper):
-    """A solver of the problem on its own grid, compared as a state of the coarse one."""
-
-    steady: ClassVar[bool] = False
-    solver: Solver
-    coarse: Solver
-
-    def start(self, draw: Draw) -> tuple[State, PyTree[Array]]:
-        """As the solver begins a case."""
-        return self.solver.init(as_case(draw))
-
-    def rate(self, state: State, parameters: PyTree[Array]) -> Float[Array, ""]:
-        """Courant number of a step of length one."""
-        return self.solver.rate(state, parameters)
-
-    def prepare(self, parameters: PyTree[Array], dt: Float[Array, ""]) -> PyTree[Array]:
-        """Parameters and time step."""
-        return parameters, dt
-
-    def step(self, state: State, prepared: PyTree[Array]) -> State:
-        """One step."""
-        parameters, dt = prepared
-        return self.solver.advance(state, parameters, step_like(dt, state))
-
-    def observe(self, state: State) -> Seen:
-        """On the coarse grid."""
-        return self.coarse.adopt(state, self.solver)
 
 
 def solver_parts(described: Described, problem: Problem, configuration: Any, sweep: Sweep) -> BenchmarkParts:
@@ -69,8 +36,8 @@ def solver_parts(described: Described, problem: Problem, configuration: Any, swe
         shape = tuple(max(1, round(size * n / points)) for size in d.grid.shape)
         return Grid(shape, d.grid.extent, d.grid.boundary)
 
-    def stepper(name: str, n: int) -> SolverStepper:
-        return SolverStepper(d.solver(name, on(n)), coarse)
+    def stepper(name: str, n: int) -> Stepper:
+        return Stepper(d.solver(name, on(n)), AsStateOf(coarse))
 
     grids = sweep.grids or tuple(round(factor * points) for factor in FACTORS[: 3 if sweep.quick else None])
     known = (d.uncorrected, *d.baselines)
@@ -84,7 +51,7 @@ def solver_parts(described: Described, problem: Problem, configuration: Any, swe
     schemes = {name: Scheme(limits[name], lambda n, name=name: stepper(name, n)) for name in known}  # type: ignore[misc]
     times = sweep.times or (min(USUAL, d.horizon) * d.dt,)
     dt = d.dt / d.reference_substeps
-    true = SolverStepper(d.solver(reference_name, fine), coarse)
+    true = Stepper(d.solver(reference_name, fine), AsStateOf(coarse))
     n = fine.shape[0]
     made = reference("reference", reference_name, true, by_step(dt, times), times[-1], n, f"dt {dt:.3g}")
     favoured = {(reference_name, n): frozenset({"reference"})}

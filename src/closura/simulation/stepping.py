@@ -1,12 +1,11 @@
-"""Contenders on grids of cells: a method that starts from a fine draw and steps to the comparison times.
+"""Contenders on grids of cells: a method that starts from a case and steps to the comparison times.
 
 Steps follow a Courant number of each simulation's own field, or have a fixed length; all steps between two comparison
 times are equally long, no longer than they may be, and land on the times. (Where the field decides the step and
 changes, what is left of the interval is divided anew before every step.)
 """
 
-import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from closura.problems.problem import Draw
+from closura.core.case import Case
+from closura.core.solver import Closure, Solver, step_like
+from closura.grids import Grid
 from closura.simulation.evaluate import DIVERGENCE_FACTOR
 from closura.simulation.sweep import Outcome, Work
 
@@ -28,33 +29,77 @@ BENIGN = 0.1
 """Courant number of timed steps: their cost does not depend on it, and the field stays tame."""
 
 
-class Stepper(eqx.Module):
-    """A method on a grid.
+View = Callable[[Solver, State], Seen]
+"""How the state of a solver is seen where errors are taken."""
 
-    ``steady`` says whether :meth:`rate` never changes during a simulation.
+
+class OnGrid(eqx.Module):
+    """As a field on a grid."""
+
+    grid: Grid = eqx.field(static=True)
+
+    def __call__(self, solver: Solver, state: State) -> Seen:
+        return solver.to_grid(state, self.grid)
+
+
+class AsStateOf(eqx.Module):
+    """As a state of another solver."""
+
+    solver: Solver
+
+    def __call__(self, solver: Solver, state: State) -> Seen:
+        seen: Array = self.solver.adopt(state, solver)
+        return seen
+
+
+class Stepper(eqx.Module):
+    """A solver with or without a closure, and how it is seen.
+
+    Parameters
+    ----------
+    solver, closure
+        What steps.
+    view
+        How states are seen where errors are taken.
+    dt
+        The length of all steps, known to the compiler; None: as the schedule says.
+    leader, burn_in
+        So many steps of this solver come first, without the closure, as published evaluations begin.
     """
 
-    steady: eqx.AbstractClassVar[bool]
+    solver: Solver
+    view: View
+    closure: Closure | None = None
+    dt: float | None = eqx.field(static=True, default=None)
+    leader: Solver | None = None
+    burn_in: int = eqx.field(static=True, default=0)
 
-    @abc.abstractmethod
-    def start(self, draw: Draw) -> tuple[State, PyTree[Array]]:
-        """State and parameters on this method's grid, from a fine draw."""
+    @property
+    def steady(self) -> bool:
+        """Whether steps have one length between two times."""
+        return self.dt is not None or self.solver.steady
 
-    @abc.abstractmethod
+    def start(self, case: Case) -> tuple[State, PyTree[Array]]:
+        """State and parameters on the solver's grid."""
+        state, parameters = self.solver.init(case)
+        for _ in range(self.burn_in):
+            assert self.leader is not None
+            assert self.dt is not None
+            state = self.leader.step(state, parameters, self.dt)
+        return state, parameters
+
     def rate(self, state: State, parameters: PyTree[Array]) -> Float[Array, ""]:
         """Courant number of a time step of length one."""
+        return self.solver.rate(state, parameters)
 
-    @abc.abstractmethod
-    def prepare(self, parameters: PyTree[Array], dt: Float[Array, ""]) -> PyTree[Array]:
-        """What steps of a length need, in the state's type; made once where all steps of an interval are equal."""
-
-    @abc.abstractmethod
-    def step(self, state: State, prepared: PyTree[Array]) -> State:
+    def step(self, state: State, parameters: PyTree[Array], dt: Float[Array, ""]) -> State:
         """One time step."""
+        length = step_like(dt, state) if self.dt is None else self.dt
+        return self.solver.step(state, parameters, length, self.closure)
 
-    @abc.abstractmethod
     def observe(self, state: State) -> Seen:
-        """The state on the grid that errors are taken on."""
+        """Where errors are taken."""
+        return self.view(self.solver, state)
 
 
 class Schedule(eqx.Module):
@@ -106,10 +151,10 @@ def _real(values: Any) -> Array:
 
 
 def march(
-    stepper: Stepper, schedule: Schedule, draw: Draw
+    stepper: Stepper, schedule: Schedule, case: Case
 ) -> tuple[Float[Array, "interval component *grid"], Int[Array, ""], Bool[Array, ""]]:
     """One simulation: observed fields ``(interval, ...)``, number of steps, whether it failed."""
-    state, parameters = stepper.start(draw)
+    state, parameters = stepper.start(case)
     first = stepper.observe(state)
     low, high = jnp.min(first), jnp.max(first)
     reach = jnp.maximum(DIVERGENCE_FACTOR * (high - low) / 2, jnp.finfo(first.dtype).tiny)
@@ -120,8 +165,8 @@ def march(
         if schedule.fixed or stepper.steady:
             if not schedule.fixed:
                 count = _count(length * stepper.rate(state, parameters) / schedule.courant)
-            prepared = stepper.prepare(parameters, length / count)
-            state = jax.lax.fori_loop(0, count, lambda _, s: stepper.step(s, prepared), state)
+            dt = length / count
+            state = jax.lax.fori_loop(0, count, lambda _, s: stepper.step(s, parameters, dt), state)
             lost = count < 1
         else:
             state, count, lost = _unsteady(stepper, schedule.courant, state, parameters, length)
@@ -153,7 +198,7 @@ def _unsteady(
         count = _count(left * stepper.rate(state, parameters) / courant)
         lost = count < 1
         dt = left / jnp.maximum(count, 1)
-        following = stepper.step(state, stepper.prepare(parameters, dt))
+        following = stepper.step(state, parameters, dt)
         return following, jnp.where(count == 1, jnp.zeros_like(left), left - dt), steps + 1, lost
 
     zero = jnp.zeros((), jnp.int32)
@@ -162,50 +207,48 @@ def _unsteady(
 
 
 @eqx.filter_jit
-def _all(stepper: Stepper, schedule: Schedule, draws: Draw, together: int) -> tuple[Array, Array, Array]:
+def _all(stepper: Stepper, schedule: Schedule, cases: Case, together: int) -> tuple[Array, Array, Array]:
     # One after the other on a processor: a batch of fields leaves its cache.
     size = None if together == 1 else together
-    return jax.lax.map(partial(march, stepper, schedule), draws, batch_size=size)
+    return jax.lax.map(partial(march, stepper, schedule), cases, batch_size=size)
 
 
-def run(stepper: Stepper, schedule: Schedule, end: float, before: int, draws: Draw) -> Outcome:
+def run(stepper: Stepper, schedule: Schedule, end: float, before: int, cases: Case) -> Outcome:
     """All simulations to the ``end``; ``before`` steps were part of their starts."""
-    members = jax.tree.leaves(draws)[0].shape[0]
+    members = jax.tree.leaves(cases)[0].shape[0]
     together = 1 if jax.default_backend() == "cpu" else min(32, members)
-    fields, steps, failed = (np.asarray(x) for x in _all(stepper, schedule, draws, together))
+    fields, steps, failed = (np.asarray(x) for x in _all(stepper, schedule, cases, together))
     return Outcome(fields, (steps + before) / end, failed)
 
 
 class _Fixed(eqx.Module):
     stepper: Stepper
 
-    def __call__(self, state: State, prepared: PyTree[Array]) -> State:
-        return self.stepper.step(state, prepared)
+    def __call__(self, state: State, context: tuple[PyTree[Array], Array]) -> State:
+        return self.stepper.step(state, *context)
 
 
 class _Following(eqx.Module):
     stepper: Stepper
 
     def __call__(self, state: State, parameters: PyTree[Array]) -> State:
-        dt = BENIGN / self.stepper.rate(state, parameters)
-        return self.stepper.step(state, self.stepper.prepare(parameters, dt))
+        return self.stepper.step(state, parameters, BENIGN / self.stepper.rate(state, parameters))
 
 
 @eqx.filter_jit
-def _start(stepper: Stepper, draws: Draw) -> tuple[State, PyTree[Array], Array]:
-    def one(draw: Draw) -> tuple[State, PyTree[Array], Array]:
-        state, parameters = stepper.start(draw)
+def _start(stepper: Stepper, cases: Case) -> tuple[State, PyTree[Array], Array]:
+    def one(case: Case) -> tuple[State, PyTree[Array], Array]:
+        state, parameters = stepper.start(case)
         return state, parameters, BENIGN / stepper.rate(state, parameters)
 
-    return jax.lax.map(one, draws)
+    return jax.lax.map(one, cases)
 
 
-def work(stepper: Stepper, draws: Draw, members: int) -> Work:
+def work(stepper: Stepper, cases: Case, members: int) -> Work:
     """One step of ``members`` simulations; with what finds its length, where that follows the field."""
-    there = jax.tree.leaves(draws)[0].shape[0]
-    few = jax.tree.map(lambda x: x[np.arange(members) % there], draws)
+    there = jax.tree.leaves(cases)[0].shape[0]
+    few = jax.tree.map(lambda x: x[np.arange(members) % there], cases)
     states, parameters, dt = _start(stepper, few)
     if not stepper.steady:
         return Work(_Following(stepper), states, parameters)
-    prepared = jax.vmap(stepper.prepare)(parameters, dt)
-    return Work(_Fixed(stepper), states, prepared)
+    return Work(_Fixed(stepper), states, (parameters, dt))

@@ -9,11 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from closura.problems.problem import Ask, Dynamics, Target
-
 
 def milliseconds_per_step(advance: Callable[[Any], Any], state: PyTree[Array], *, steps: int = 20) -> float:
-    """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions."""
+    """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions.
+
+    ``advance`` is a module or an ``eqx.Partial`` of a module's method, so that its arrays are arguments of the program.
+    """
 
     @eqx.filter_jit
     def run(advance: Callable[[Any], Any], state: PyTree[Array]) -> PyTree[Array]:
@@ -26,25 +27,3 @@ def milliseconds_per_step(advance: Callable[[Any], Any], state: PyTree[Array], *
         jax.block_until_ready(run(advance, state))
         seconds.append(time.perf_counter() - start)
     return 1e3 * float(np.median(seconds)) / steps
-
-
-class SolverStep(eqx.Module):
-    """A coarse solver, with or without a closure, as a function of the state alone."""
-
-    dynamics: Dynamics
-    parameters: PyTree[Array]
-    ask: Ask | None
-
-    def __call__(self, state: Array) -> Array:
-        return self.dynamics.step(state, self.parameters, self.ask)[0]
-
-
-class TargetStep(eqx.Module):
-    """A target as a function of its own state alone."""
-
-    target: Target
-    state: Array
-    parameters: PyTree[Array]
-
-    def __call__(self, target: PyTree[Array]) -> PyTree[Array]:
-        return self.target.advance(target, self.state, self.parameters)

@@ -6,29 +6,24 @@ their points psi, an enlarged image, is linear, and the velocity cubic.
 """
 
 from functools import lru_cache, partial
-from typing import ClassVar
-
-import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from closura.core import Role
 from closura.grids import Grid
-from closura.numerics import courant_limit, subsample
-from closura.numerics.transfer import Transfer, check_grids, transfer
+from closura.numerics import courant_limit
+from closura.numerics.transfer import check_grids
 from closura.problems.advection import AdvectionSolver
-from closura.problems.advection_setup import RIVALS, AdvectionConfiguration
+from closura.problems.advection_setup import BASELINES, AdvectionConfiguration
 from closura.problems.characteristics import Characteristics
-from closura.problems.problem import Draw, Problem
+from closura.problems.problem import Problem
 from closura.simulation.cells import BenchmarkParts, Scheme, method, reference, sweep_schemes
-from closura.simulation.own import TargetStep
-from closura.simulation.stepping import Seen, Stepper, by_courant, by_step
+from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step
 from closura.simulation.sweep import Sweep
 
 GRIDS = (16, 32, 64, 128, 256)
 STEP = 50
 """The published comparison time, in coarse steps after the burn-in."""
 CGS, TRUTH, CHECK, CHECK_COURANT = "CGS", "central2", "upwind5", 1.0
-PAIRS = {CGS: ("upwind1", "forward-euler"), **RIVALS, TRUTH: (TRUTH, "rk4")}
+PAIRS = {CGS: ("upwind1", "forward-euler"), **BASELINES, TRUTH: (TRUTH, "rk4")}
 """Classical methods: the paper's coarse solver, its rivals here, and the scheme of the published truth."""
 REMARKS = (
     "All start from the same fine initial data, restricted to their grid by taking every k-th point, as the problem "
@@ -37,51 +32,6 @@ REMARKS = (
     "interpolated by cubics.",
     "Courant numbers are the largest over the points of |u| dt/dx + |v| dt/dy, of each simulation's own velocity.",
 )
-
-Psi = Float[Array, "1 x y"]
-
-
-class AdvectionStepper(Stepper):
-    """A scheme on a grid. The velocity is multiplied by the time step, so that one compiled solver serves all steps."""
-
-    steady: ClassVar[bool] = True
-    solver: AdvectionSolver
-    psi_to_own: Transfer
-    velocity_to_own: Transfer
-    to_comparison: Transfer
-
-    @staticmethod
-    def of(
-        fine: int, n: int, coarse: int, pair: tuple[str, str], published_boundary: bool, seam: bool
-    ) -> "AdvectionStepper":
-        """On ``n`` points per side, from ``fine`` ones, compared on ``coarse`` ones."""
-        solver = AdvectionSolver(Grid((n, n)), *pair, time_step=1.0, published_boundary=published_boundary)
-        return AdvectionStepper(
-            solver,
-            transfer(fine, n, subsample, kind="linear", centred=False),
-            transfer(fine, n, subsample, kind="cubic", centred=False, seam=seam),
-            transfer(n, coarse, subsample, kind="cubic", centred=False),
-        )
-
-    def start(self, draw: Draw) -> tuple[Psi, Float[Array, "2 x y"]]:
-        """Both fields on the own grid."""
-        return self.psi_to_own(draw.initial), self.velocity_to_own(draw.parameters)
-
-    def rate(self, state: Psi, parameters: Float[Array, "2 x y"]) -> Float[Array, ""]:
-        """``max (|u| / dx + |v| / dy)``."""
-        return jnp.max(sum(jnp.abs(u) / h for u, h in zip(parameters, self.solver.grid.spacing, strict=True)))
-
-    def prepare(self, parameters: Float[Array, "2 x y"], dt: Float[Array, ""]) -> Float[Array, "2 x y"]:
-        """The way that points move in a step."""
-        return dt.astype(parameters.dtype) * parameters
-
-    def step(self, state: Psi, prepared: Float[Array, "2 x y"]) -> Psi:
-        """One step."""
-        return self.solver(state, prepared)
-
-    def observe(self, state: Psi) -> Seen:
-        """On the comparison grid."""
-        return self.to_comparison(state)
 
 
 def advection_parts(problem: Problem, configuration: AdvectionConfiguration, sweep: Sweep) -> BenchmarkParts:
@@ -101,10 +51,12 @@ def advection_parts(problem: Problem, configuration: AdvectionConfiguration, swe
     # As the problem: the published train family, which the mixed one draws from too, jumps at the seam.
     seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
 
+    view = OnGrid(problem.grid)
+
     @lru_cache
-    def stepper(name: str, n: int) -> AdvectionStepper:
+    def stepper(name: str, n: int) -> Stepper:
         published = c.published_boundary and name == CGS
-        return AdvectionStepper.of(fine, n, coarse, PAIRS[name], published, seam)
+        return Stepper(AdvectionSolver(Grid((n, n)), *PAIRS[name], published_boundary=published, seam=seam), view)
 
     schemes = {name: Scheme(courant_limit(*pair), partial(stepper, name)) for name, pair in PAIRS.items()}
     times = sweep.times or ((STEP + getattr(problem.begin, "burn_in", 0)) * problem.time_step,)
@@ -113,7 +65,7 @@ def advection_parts(problem: Problem, configuration: AdvectionConfiguration, swe
         "published", TRUTH, stepper(TRUTH, fine), by_step(length, times), times[-1], fine, f"dt {length:.3g}"
     )
     exact = reference(
-        "exact", "characteristics", TargetStep(Characteristics(problem.time_step, c.ratio, seam), problem.dynamics),
+        "exact", "characteristics", Stepper(Characteristics(problem.grid, seam), view, dt=problem.time_step),
         by_step(problem.time_step, times, exact=True), times[-1], coarse, f"dt {problem.time_step:.3g}",
     )  # fmt: skip
     methods = sweep_schemes(

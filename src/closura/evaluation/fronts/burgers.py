@@ -7,22 +7,15 @@ cells, as the problem's finer rivals.
 """
 
 from functools import lru_cache, partial
-from typing import ClassVar
-
-import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float
 
 from closura.grids import Grid
-from closura.numerics import block_mean, courant_limit, get_integrator
-from closura.numerics.stability import symbol_limit
-from closura.numerics.transfer import Transfer, check_grids, transfer
-from closura.problems.burgers import BurgersDynamics, BurgersSolver
+from closura.numerics import courant_limit
+from closura.numerics.transfer import check_grids
+from closura.problems.burgers import BurgersSolver
 from closura.problems.burgers_setup import INTEGRATOR, BurgersConfiguration
-from closura.problems.problem import Draw, Problem
+from closura.problems.problem import Problem
 from closura.simulation.cells import BenchmarkParts, Scheme, reference, sweep_schemes
-from closura.simulation.stepping import Seen, Stepper, by_courant, by_step
+from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step
 from closura.simulation.sweep import Sweep
 
 STEPS = (50, 200)
@@ -35,58 +28,6 @@ REMARKS = (
     "Courant numbers count advection and diffusion, (max(|u| + |v|) / dx + s 4 nu / dx^2) dt, of each simulation's own "
     "field at every step; s makes the limit that of diffusion alone where the field is at rest.",
 )
-
-Velocity = Float[Array, "2 x y"]
-
-
-class BurgersStepper(Stepper):
-    """A scheme on a grid, with steps that follow the field."""
-
-    steady: ClassVar[bool] = False
-    solver: BurgersSolver
-    to_own: Transfer
-    to_comparison: Transfer
-    diffusion: float = eqx.field(static=True)
-
-    @staticmethod
-    def of(fine: int, n: int, coarse: int, scheme: str, published_switch: bool) -> "BurgersStepper":
-        """On ``n`` points per side, from ``fine`` ones, compared on ``coarse`` ones."""
-        integrator = INTEGRATOR[scheme]
-        solver = BurgersSolver(Grid((n, n)), scheme, integrator, 1.0, published_switch=published_switch)
-        # -8 nu dt / dx^2 is the largest diffusive factor in two dimensions; the limit of 4 nu dt / dx^2 is half of
-        # what the integrator allows on the negative real axis.
-        angles = np.linspace(-np.pi, np.pi, 65)
-        alone = 2 * symbol_limit((2 - 2 * np.cos(angles)).astype(np.complex128), get_integrator(integrator))
-        return BurgersStepper(
-            solver,
-            transfer(fine, n, block_mean, kind="trigonometric", centred=True),
-            transfer(n, coarse, block_mean, kind="trigonometric", centred=True),
-            courant_limit(scheme, integrator) / alone,
-        )
-
-    def start(self, draw: Draw) -> tuple[Velocity, Float[Array, ""]]:
-        """The field on the own grid, and the viscosity."""
-        field = self.to_own(draw.initial)
-        return field, draw.parameters["viscosity"].astype(field.dtype)
-
-    def rate(self, state: Velocity, parameters: Float[Array, ""]) -> Float[Array, ""]:
-        """Advection and diffusion together."""
-        spacing = self.solver.grid.spacing[0]
-        fastest = jnp.max(jnp.sum(jnp.abs(state), axis=0))
-        return fastest / spacing + self.diffusion * 4 * parameters / spacing**2
-
-    def prepare(self, parameters: Float[Array, ""], dt: Float[Array, ""]) -> tuple[Array, Array]:
-        """Viscosity and time step."""
-        return parameters, dt.astype(parameters.dtype)
-
-    def step(self, state: Velocity, prepared: tuple[Array, Array]) -> Velocity:
-        """One step."""
-        viscosity, dt = prepared
-        return get_integrator(self.solver.integrator).step(lambda q: self.solver.tendency(q, viscosity), state, dt)
-
-    def observe(self, state: Velocity) -> Seen:
-        """On the comparison grid."""
-        return self.to_comparison(state)
 
 
 def burgers_parts(problem: Problem, configuration: BurgersConfiguration, sweep: Sweep) -> BenchmarkParts:
@@ -102,12 +43,13 @@ def burgers_parts(problem: Problem, configuration: BurgersConfiguration, sweep: 
     usual = (coarse // 2, coarse, 2 * coarse, 4 * coarse) if coarse % 2 == 0 else (coarse, 2 * coarse, 4 * coarse)
     grids = sweep.grids or usual[: 3 if sweep.quick else None]
     check_grids(grids, coarse)
-    assert isinstance(problem.dynamics, BurgersDynamics)
     names = {"CGS" if scheme == "upwind1" else scheme: scheme for scheme in INTEGRATOR}
 
     @lru_cache
-    def stepper(scheme: str, n: int, switched: bool) -> BurgersStepper:
-        return BurgersStepper.of(fine, n, coarse, scheme, switched and scheme == "upwind1")
+    def stepper(scheme: str, n: int, switched: bool) -> Stepper:
+        switch = switched and scheme == "upwind1"
+        solver = BurgersSolver(Grid((n, n)), scheme, INTEGRATOR[scheme], published_switch=switch)
+        return Stepper(solver, OnGrid(problem.grid))
 
     schemes = {
         name: Scheme(courant_limit(scheme, INTEGRATOR[scheme]), partial(stepper, scheme, switched=c.published_switch))

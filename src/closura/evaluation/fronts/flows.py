@@ -19,19 +19,22 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Scalar
 
 from closura.core import Metric, Role
-from closura.evaluation.fronts.flow_stepping import METHODS, FlowStepper, InPoints, limits, solver
+from closura.core.case import Case
+from closura.core.solver import Closure
+from closura.evaluation.fronts.flow_stepping import METHODS, model, solver
 from closura.metrics.ensembles import correlation_time, vorticity_correlation
 from closura.problems.kept import kept_truth
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.staggered import CONVECTIONS
-from closura.problems.kolmogorov.target import KolmogorovTarget
 from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
-from closura.problems.problem import Ask, Draw, Dynamics, Problem
+from closura.problems.problem import Problem
+from closura.problems.reference import SolverReference
 from closura.problems.registry import truth_identity
-from closura.simulation.cells import Scheme, held_out_draws, own_steps, sweep_schemes
-from closura.simulation.stepping import by_step, work
+from closura.simulation.cells import Scheme, held_out_cases, own_steps, sweep_schemes
+from closura.simulation.evaluate import with_reference
+from closura.simulation.stepping import OnGrid, Stepper, by_step, work
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep
 
 
@@ -74,8 +77,8 @@ def flow_benchmark(
     problem: Problem,
     configuration: KolmogorovConfiguration,
     sweep: Sweep,
-    closures: Mapping[str, Ask],
-    own: Mapping[str, Dynamics],
+    closures: Mapping[str, Closure],
+    own: Mapping[str, Problem],
     *,
     simulations: int,
     key: Key[Scalar, ""],
@@ -97,11 +100,12 @@ def flow_benchmark(
     times = tuple(look * problem.time_step for look in looks)
     grids = sweep.grids or usual_grids(c)[: -2 if sweep.quick else None]
 
+    view = OnGrid(problem.grid)
     fastest = LOST * typical_speed(c.reynolds, c.forcing, c.drag, c.strength)
 
     @lru_cache
-    def stepper(name: str, n: int) -> FlowStepper:
-        return FlowStepper(solver(c, name, n), c.cells, fastest)
+    def stepper(name: str, n: int) -> Stepper:
+        return Stepper(model(solver(c, name, n), fastest), view)
 
     made: list[Method] = []
     for name in sweep.chosen(tuple(METHODS)):
@@ -111,8 +115,8 @@ def flow_benchmark(
                 {name: scheme}, _steps(sweep, name, n < 2 * c.cells), (n,), times,
                 lambda name, n: frozenset({"own"} if (name, n) == (c.fine_solver, c.fine_cells) else ()),
             )  # fmt: skip
-    made += own_steps(replace(problem, rivals={}), sweep, closures, own, times, seen=partial(_seen, c.cells))
-    draws = held_out_draws(problem, simulations, key=key)
+    made += own_steps(replace(problem, baselines={}), sweep, closures, own, times, view=view)
+    draws = held_out_cases(problem, simulations, key=key)
     truths = {
         name: _truth(name, problem, c, points, looks, simulations, key)
         for name, points in (("own", c.fine_cells), ("converged", 2 * c.fine_cells))[: 1 if sweep.quick else 2]
@@ -180,11 +184,6 @@ def _steps(sweep: Sweep, name: str, short: bool) -> Sweep:
     return replace(sweep, schemes=(name,), fractions=tuple(share / FARTHEST for share in shares))
 
 
-def _seen(points: int, dynamics: Dynamics) -> InPoints:
-    assert isinstance(dynamics, KolmogorovDynamics)
-    return InPoints(dynamics.flow, points)
-
-
 def _truth(
     name: str,
     problem: Problem,
@@ -195,18 +194,18 @@ def _truth(
     key: Key[Scalar, ""],
 ) -> Method:
     """A truth on ``points`` per side as a method: simulated once, and kept on disk."""
-    assert isinstance(problem.dynamics, KolmogorovDynamics)
-    coarse = problem.dynamics.flow
+    coarse = problem.coarse
+    assert isinstance(coarse, CoarseFlow)
     flow = KolmogorovFlow(points, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
     steps = fine_steps_of(c) if points == c.fine_cells else steps_of(c, flow)
 
     @lru_cache
     def fields() -> np.ndarray:
-        target = KolmogorovTarget(flow, c.time_step, steps, coarse)
-        whole = replace(problem, begin=replace(problem.begin, target=target), target=target)  # type: ignore[call-arg]
+        reference = SolverReference(SpectralFlow(flow), coarse, steps)
+        whole = with_reference(problem, reference)
         identity = f"{truth_identity(c, 'test')}, on {points} points"
         store = kept_truth(whole, simulations, looks[-1], key=key, identity=identity)
-        found = np.asarray(_in_points(InPoints(coarse, c.cells), store.truth[:, np.asarray(looks)]))
+        found = np.asarray(_in_points(coarse, store.truth[:, np.asarray(looks)]))
         lost = int((~np.isfinite(found).all(axis=(1, 2, 3, 4))).sum())
         if lost:
             raise ValueError(
@@ -214,24 +213,24 @@ def _truth(
             )
         return found
 
-    def run(draws: Draw) -> Outcome:
+    def run(cases: Case) -> Outcome:
         return Outcome(fields(), np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
 
     return Method(
         name=f"reference: {name}", family=c.fine_solver, role=Role.REFERENCE, points=points,
         rule=f"dt {c.time_step / steps:.3g}",
-        run=run, work=partial(work, FlowStepper(flow, c.cells)), work_key=f"{c.fine_solver} {points}",
+        run=run, work=partial(work, Stepper(model(flow), OnGrid(problem.grid))), work_key=f"{c.fine_solver} {points}",
         favoured_by=frozenset({name}),
     )  # fmt: skip
 
 
-def _fields(truth: Method, draws: Draw, method: Method) -> np.ndarray:
+def _fields(truth: Method, draws: Case, method: Method) -> np.ndarray:
     return truth.run(draws).fields
 
 
 @eqx.filter_jit
-def _in_points(see: InPoints, states: Float[Array, "simulation time 2 x y"]) -> Array:
-    return jax.lax.map(jax.vmap(see), states)
+def _in_points(coarse: CoarseFlow, states: Float[Array, "simulation time 2 x y"]) -> Array:
+    return jax.lax.map(jax.vmap(lambda state: coarse.to_grid(state, coarse.grid)), states)
 
 
 def _followed(

@@ -187,7 +187,7 @@ class _LawStep(eqx.Module):
 
     def __call__(self, state: Array, parameters: PyTree[Array]) -> Array:
         dt = courant_step(self.dynamics, state, parameters, BENIGN)
-        following = self.dynamics.advance(state, parameters, dt, self.ask)
+        following = self.dynamics.step(state, parameters, dt, self.ask)
         return jnp.where(jnp.any(~self.dynamics.law.admissible(following)), state, following)
 
 

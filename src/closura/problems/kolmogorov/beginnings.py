@@ -24,11 +24,11 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int, Key, Scalar
 from rich.console import Console
 
+from closura.core.case import Case, CaseSampler
 from closura.io.download import cache_folder
 from closura.numerics.fourier import refine, wavenumbers
 from closura.problems.kept import kept_arrays
 from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.problem import Draw
 
 VERSION = 1
 """Goes up when the same settings make another pool."""
@@ -203,7 +203,7 @@ def move(
     return (slid * jnp.exp(-1j * kx * jnp.asarray(shift, real))).astype(spectrum.dtype)
 
 
-class KolmogorovDraw(eqx.Module):
+class KolmogorovCases(CaseSampler):
     """Draws a state of a pool, moved by a random symmetry; Reynolds number as parameter.
 
     Parameters
@@ -224,16 +224,16 @@ class KolmogorovDraw(eqx.Module):
     forcing: int = eqx.field(static=True)
     in_turn: bool = eqx.field(static=True, default=False)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw a state and a symmetry from ``key``."""
         for_state, for_symmetry = jax.random.split(key)
         return self._at(jax.random.randint(for_state, (), 0, self.pool.shape[0], dtype=jnp.int32), for_symmetry)
 
-    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Draw:
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Case:
         """The beginning of a simulation of a batch."""
-        return self._at(number % self.pool.shape[0], key) if self.in_turn else self(key=key)
+        return self._at(number % self.pool.shape[0], key) if self.in_turn else self.sample(key=key)
 
-    def _at(self, index: Int[Array, ""], key: Key[Scalar, ""]) -> Draw:
+    def _at(self, index: Int[Array, ""], key: Key[Scalar, ""]) -> Case:
         shift, slides, turns = jax.random.split(key, 3)
         moved = move(
             self.pool[index],
@@ -242,4 +242,4 @@ class KolmogorovDraw(eqx.Module):
             jax.random.randint(turns, (), 0, 2, dtype=jnp.int32),
             forcing=self.forcing,
         )
-        return Draw(moved, {"reynolds": self.reynolds})
+        return Case(moved, {"reynolds": self.reynolds})

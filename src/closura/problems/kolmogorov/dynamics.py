@@ -1,6 +1,6 @@
 """A coarse Kolmogorov flow with a closure in the loop.
 
-One coarse step is the solver's own, a few steps of RK4, and then the closure's correction, for which it was asked
+One coarse step is the solver's own, a few steps of RK4, and then the closure's correction, for which it was called
 before:
 
     q <- G(q) - dt P(A(q))
@@ -16,18 +16,29 @@ velocities are interpolated to where they are carried, for all stages of the ste
 interpolation"].
 """
 
+import abc
 import math
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from closura.core.case import Case
+from closura.core.solver import Closure, Solver, State
+from closura.grids import Grid
+from closura.numerics import get_integrator
 from closura.numerics.fourier import Spectrum, coarsen, refine, resolved
+from closura.numerics.stability import symbol_limit
 from closura.problems.actions import ActionForm, correction
+from closura.problems.kolmogorov.filtered import ORDER, STRENGTH
+from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.solver import FlowSolver, Velocity
 from closura.problems.kolmogorov.staggered import StaggeredFlow
-from closura.problems.problem import Ask, Draw, Dynamics, Field
+from closura.problems.problem import Field
+from closura.problems.reference import Step
 
 FlowAction = ActionForm | Literal["interpolation"]
 Parameters = dict[str, Any]
@@ -44,44 +55,134 @@ def on_grid(spectrum: Spectrum, points: int) -> Complex[Array, "component kx_ ky
     return spectrum * jnp.asarray(resolved(points), spectrum.real.dtype)
 
 
-class KolmogorovDynamics(Dynamics):
-    """The coarse solver; see the module's text. States are velocities on the grid, parameters hold ``reynolds``.
+class FlowModel(Solver):
+    """A solver of the flow on its own grid, compared by the waves that two grids hold.
+
+    Finer solutions are cut off there, and what coarser ones do not hold is missing. Steps by a Courant number follow
+    the speed at the beginning of each interval between two times, which are short.
+
+    Parameters
+    ----------
+    flow
+        The discretisation.
+    fastest
+        Flows faster than this are lost: unstable ones may stay finite, and would take ever more steps.
+    """
+
+    flow: FlowSolver
+    fastest: float = eqx.field(static=True, default=math.inf, kw_only=True)
+    steady: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def spectrum(self, state: State) -> Spectrum:
+        """Half spectrum of the velocity in points."""
+
+    @abc.abstractmethod
+    def velocity(self, state: State) -> Velocity:
+        """The velocity where the grid has it."""
+
+    @property
+    def grid(self) -> Grid:
+        """``points`` per side of a square of ``2 pi``."""
+        return Grid((self.flow.points,) * 2, (2 * math.pi,) * 2)
+
+    def to_grid(self, state: State, grid: Grid) -> Velocity:
+        """The velocity in the points of a grid, of the waves that both grids hold."""
+        points = grid.shape[0]
+        spectrum = self.spectrum(state)
+        return jnp.fft.irfft2(on_grid(spectrum, points), s=(points, points)).astype(spectrum.real.dtype)
+
+    @property
+    def courant_limit(self) -> float:
+        """That of a uniform flow without viscosity."""
+        return limits(scheme_of(self.flow)).carried
+
+    def rate(self, state: State, parameters: Parameters) -> Float[Array, ""]:
+        """``max(|u| + |v|) / dx + s 4 nu / dx^2``, with s such that a flow at rest has the limit of diffusion.
+
+        No number where the flow is lost.
+        """
+        velocity = self.velocity(state)
+        spacing = 2 * np.pi / self.flow.points
+        largest = limits(scheme_of(self.flow))
+        fastest = jnp.max(jnp.sum(jnp.abs(velocity), axis=0))
+        diffusion = largest.carried / largest.damped * 4 / spacing**2
+        rate = fastest / spacing + diffusion / parameters["reynolds"].astype(fastest.dtype)
+        return jnp.where(fastest <= self.fastest, rate, jnp.nan)
+
+
+class SpectralFlow(FlowModel):
+    """A pseudo-spectral solver that marches spectra."""
+
+    flow: KolmogorovFlow
+
+    def init(self, case: Case) -> tuple[Spectrum, Parameters]:
+        """The waves of the initial spectrum that this grid holds."""
+        return on_grid(case.initial, self.flow.points), case.parameters
+
+    def spectrum(self, state: Spectrum) -> Spectrum:
+        """The state itself."""
+        return state
+
+    def velocity(self, state: Spectrum) -> Velocity:
+        """In points."""
+        return self.flow.to_velocity(state)
+
+    def advance(self, state: Spectrum, parameters: Parameters, dt: Step) -> Spectrum:
+        """One step of classical Runge-Kutta."""
+        return self.flow.step(state, parameters["reynolds"], dt)
+
+    def march(
+        self, state: Spectrum, parameters: Parameters, dt: Step, steps: int, closure: Closure | None = None
+    ) -> Spectrum:
+        """Several steps."""
+        assert closure is None, "closures correct velocities"
+        return self.flow.march(state, parameters["reynolds"], dt, steps)
+
+
+class CoarseFlow(FlowModel):
+    """The solver that closures correct; see the module's text. States are velocities, parameters hold ``reynolds``.
 
     A closure observes ``(u, v)`` in units of ``speed``, and with ``observe_forcing`` the phase of the forcing,
     ``sin(n y), cos(n y)``: a convolution cannot know where it is, and the flow is not the same everywhere. It answers
     in units of ``speed`` per unit time.
+
+    Parameters
+    ----------
+    steps
+        Steps of RK4 in each time step.
+    action, observe_forcing, speed
+        What a closure does and sees.
     """
 
-    flow: FlowSolver
-    time_step: float = eqx.field(static=True)
-    steps: int = eqx.field(static=True)
-    bound: float = eqx.field(static=True, default=math.inf)
-    action: FlowAction = eqx.field(static=True, default="forcing")
-    observe_forcing: bool = eqx.field(static=True, default=True)
-    speed: float = eqx.field(static=True, default=1.0)
+    steps: int = eqx.field(static=True, default=1)
+    action: FlowAction = eqx.field(static=True, default="forcing", kw_only=True)
+    observe_forcing: bool = eqx.field(static=True, default=True, kw_only=True)
+    speed: float = eqx.field(static=True, default=1.0, kw_only=True)
 
-    @property
-    def asks(self) -> int:
-        """One."""
-        return 1
-
-    def adopt(self, state: Velocity, of: Dynamics) -> Velocity:
-        """The same waves on this solver's grid."""
-        assert isinstance(of, KolmogorovDynamics)
-        if self.flow.represents_as(of.flow):
-            return state
-        return self.flow.to_velocity(on_grid(of.flow.to_spectrum(state), self.flow.points)).astype(state.dtype)
-
-    def advances_as(self, other: Dynamics) -> bool:
-        """The same flow solver with as many steps."""
-        if not isinstance(other, KolmogorovDynamics):
-            return False
-        same = (self.time_step, self.steps) == (other.time_step, other.steps)
-        return same and bool(eqx.tree_equal(self.flow, other.flow))
-
-    def start(self, draw: Draw) -> tuple[Velocity, Parameters]:
+    def init(self, case: Case) -> tuple[Velocity, Parameters]:
         """The waves of the fine spectrum that the coarse grid holds; the parameters as they are."""
-        return self.flow.to_velocity(on_grid(draw.initial, self.flow.points)), draw.parameters
+        return self.flow.to_velocity(on_grid(case.initial, self.flow.points)), case.parameters
+
+    def spectrum(self, state: Velocity) -> Spectrum:
+        """Of the velocity in points."""
+        return self.flow.to_spectrum(state)
+
+    def velocity(self, state: Velocity) -> Velocity:
+        """The state itself."""
+        return state
+
+    def adopt(self, state: State, of: Solver) -> Velocity:
+        """The same waves on this solver's grid."""
+        assert isinstance(of, FlowModel)
+        if isinstance(of, CoarseFlow) and self.flow.represents_as(of.flow):
+            return state
+        spectrum = of.spectrum(state)
+        return self.flow.to_velocity(on_grid(spectrum, self.flow.points)).astype(spectrum.real.dtype)
+
+    def alone(self) -> "CoarseFlow":
+        """Without what closures see and do."""
+        return CoarseFlow(self.flow, self.steps)
 
     def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
         """``(u, v)`` or ``(u, v, sin n y, cos n y)``, in float32."""
@@ -92,20 +193,66 @@ class KolmogorovDynamics(Dynamics):
         phase = jnp.stack([jnp.sin(self.flow.forcing * y), jnp.cos(self.flow.forcing * y)])
         return jnp.concatenate([seen, jnp.broadcast_to(phase[:, None, :], (2, *state.shape[1:]))])
 
-    def step(self, state: Velocity, parameters: Parameters, ask: Ask | None) -> tuple[Velocity, Velocity]:
+    def advance(self, state: Velocity, parameters: Parameters, dt: Step) -> Velocity:
+        """The steps of Runge-Kutta of one time step."""
+        return self.flow.advance(state, parameters["reynolds"].astype(state.dtype), dt / self.steps, self.steps)
+
+    def corrected_step(
+        self, state: Velocity, parameters: Parameters, dt: Step, closure: Closure | None
+    ) -> tuple[Velocity, Velocity]:
         """Advance, then correct; the second field is the state with this correction, before the solver."""
-        reynolds = parameters["reynolds"].astype(state.dtype)
-        step = self.time_step / self.steps
-        if ask is None:
-            return self.flow.advance(state, reynolds, step, self.steps), state
-        answer = ask(self.observe(state, parameters)).astype(state.dtype)
+        if closure is None:
+            return self.advance(state, parameters, dt), state
+        answer = closure(self.observe(state, parameters)).astype(state.dtype)
         if self.action == "interpolation":
             assert isinstance(self.flow, StaggeredFlow)
-            weights = jnp.clip(answer, -self.bound, self.bound)
-            return self.flow.advance(state, reynolds, step, self.steps, weights), state
-        answer = correction(answer, self.action, bound=self.bound)
-        taken = self.flow.solenoidal(self.time_step * self.speed * answer)
-        return self.flow.advance(state, reynolds, step, self.steps) - taken, state - taken
+            reynolds = parameters["reynolds"].astype(state.dtype)
+            return self.flow.advance(state, reynolds, dt / self.steps, self.steps, answer), state
+        taken = self.flow.solenoidal(dt * self.speed * correction(answer, self.action))
+        return self.advance(state, parameters, dt) - taken, state - taken
+
+
+def in_points(flow: FlowSolver, velocity: Velocity) -> Velocity:
+    """A state of a solver as the velocity in the points of its grid."""
+    if flow.places == "points":
+        return velocity
+    return jnp.fft.irfft2(flow.to_spectrum(velocity), s=(flow.points, flow.points)).astype(velocity.dtype)
+
+
+class Limits(NamedTuple):
+    """How long a step of RK4 may be, by linear stability.
+
+    ``carried`` is the largest Courant number (|u| + |v|) dt / dx of a uniform flow, ``damped`` the largest number
+    4 nu dt / dx^2 of one at rest.
+    """
+
+    carried: float
+    damped: float
+
+
+@lru_cache
+def limits(kind: str) -> Limits:
+    """Limits of "spectral", "filtered", "central2" or "quick" from the symbols of their differences."""
+    angle = np.linspace(-np.pi, np.pi, 4097)
+    wave = np.exp(1j * angle)
+    carried = {
+        "spectral": 1j * angle,
+        "filtered": 1j * angle * np.exp(-STRENGTH * np.abs(angle / np.pi) ** ORDER),
+        "central2": 1j * np.sin(angle),
+        # Differences of the values on both faces, 3/8 of the cell ahead, 6/8 of the one behind, -1/8 of that before.
+        "quick": 0.375 * wave + 0.375 - 0.875 / wave + 0.125 / wave**2,
+    }[kind]
+    damped = angle**2 if kind in ("spectral", "filtered") else 2 - 2 * np.cos(angle)
+    rk4 = get_integrator("rk4")
+    # Along both axes at once a wave is damped twice as fast.
+    return Limits(symbol_limit(carried, rk4), 2 * symbol_limit(damped.astype(np.complex128), rk4))
+
+
+def scheme_of(flow: FlowSolver) -> str:
+    """The name of a solver's differences."""
+    if isinstance(flow, StaggeredFlow):
+        return flow.convection
+    return "filtered" if isinstance(flow, KolmogorovFlow) and flow.padding == "none" else "spectral"
 
 
 def rms_size(field: Field) -> Float[Array, ""]:

@@ -6,7 +6,7 @@ relative error; chaos ends every answer.) And has what it simulates afterwards t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,8 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures import count_parameters
 from closura.core import MethodResult, Results, Role
+from closura.core.case import Case
+from closura.core.solver import Closure
 from closura.metrics.ensembles import (
     FlowStatistics,
     FlowSummary,
@@ -28,13 +30,14 @@ from closura.metrics.ensembles import (
     vorticity_correlation,
 )
 from closura.problems.kept import kept_truth
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, in_points
 from closura.problems.kolmogorov.measures import THRESHOLDS, flow_metrics, statistics_of, time_metric
 from closura.problems.kolmogorov.solver import FlowSolver
-from closura.problems.kolmogorov.target import KolmogorovTarget, in_points
-from closura.problems.problem import Ask, Draw, Dynamics, Problem, Target
+from closura.problems.problem import Problem
+from closura.problems.reference import Reference, SolverReference
 from closura.problems.stored import TruthStore, simulate_truth
-from closura.simulation.timing import SolverStep, TargetStep, milliseconds_per_step
+from closura.simulation.evaluate import with_reference
+from closura.simulation.timing import milliseconds_per_step
 
 PERSISTENCE = "persistence"
 """The initial condition, held: what a flow that hardly changes is worth as a forecast."""
@@ -50,22 +53,23 @@ def _in_points(flow: FlowSolver, states: Float[Array, "simulation time 2 x y"]) 
 
 @eqx.filter_jit
 def _states(
-    dynamics: KolmogorovDynamics, ask: Ask | None, store: TruthStore, stored: KolmogorovDynamics
+    problem: Problem, solver: CoarseFlow, closure: Closure | None, store: TruthStore
 ) -> Float[Array, "simulation time 2 x y"]:
     """Velocities in points of all simulations at every coarse step, the first included.
 
-    The store's states are those of ``stored``: another solver begins with the same waves in its own representation.
+    The store's states are those of the problem's coarse solver: another solver begins with the same waves in its own
+    representation.
     """
 
     def one(item: tuple[Array, PyTree[Array]]) -> Array:
-        start, parameters = dynamics.adopt(item[0], stored), item[1]
+        start, parameters = solver.adopt(item[0], problem.coarse), item[1]
 
         def step(state: Array, _: None) -> tuple[Array, Array]:
-            state = dynamics.step(state, parameters, ask)[0]
-            return state, in_points(dynamics.flow, state)
+            state = solver.step(state, parameters, problem.time_step, closure)
+            return state, in_points(solver.flow, state)
 
         states = jax.lax.scan(step, start, None, length=store.steps)[1]
-        return jnp.concatenate([in_points(dynamics.flow, start)[None], states])
+        return jnp.concatenate([in_points(solver.flow, start)[None], states])
 
     return jax.lax.map(one, (store.state, store.parameters))
 
@@ -119,14 +123,13 @@ class _Measure:
 
 def evaluate_flow(
     problem: Problem,
-    closures: Mapping[str, Ask],
+    closures: Mapping[str, Closure],
     *,
     simulations: int = 16,
     time: float = 100.0,
     long: float = 200.0,
     key: Key[Scalar, ""],
-    dynamics: Mapping[str, Dynamics] | None = None,
-    bases: Mapping[str, str] | None = None,
+    own: Mapping[str, Problem] | None = None,
     lyapunov: float | None = None,
     frames: int = 6,
     timing: bool = True,
@@ -155,11 +158,9 @@ def evaluate_flow(
         End of the simulations; statistics are over the time from a quarter of it on.
     key
         Of the initial conditions.
-    dynamics
-        Solvers of closures that were trained with other settings of their own, by the closures' names.
-    bases
-        What these solvers are called without the closures (:meth:`~closura.problems.Problem.uncorrected`), by the
-        closures' names; one that is no method of the problem is run too.
+    own
+        Problems of closures that were trained with other settings of their own, by the closures' names: their solvers
+        are run too, where they are no method of the problem (:meth:`~closura.problems.Problem.uncorrected`).
     lyapunov
         Leading exponent of the reference; None: measured, 0: left out.
     frames
@@ -179,18 +180,18 @@ def evaluate_flow(
     ValueError
         If a name is taken, a number is not usable or the reference diverges.
     """
-    if not isinstance(problem.target, KolmogorovTarget):
+    dt, base, fine = problem.time_step, problem.coarse, problem.reference
+    if not isinstance(base, CoarseFlow) or not isinstance(fine, SolverReference):
         raise ValueError(f"expected a problem kolmogorov; got {problem.name}")
     if simulations < 1 or not time > 0 or not long > 0:
         raise ValueError(f"need at least one simulation and positive times; got {simulations}, {time} and {long}")
-    (uncorrected, reference), own = problem.names, dynamics or {}
-    taken = {uncorrected, reference, PERSISTENCE, *problem.rivals, *problem.finer}
-    others = {base: own[name] for name, base in (bases or {}).items() if name in own and base not in taken}
+    (uncorrected, reference), theirs = problem.names, dict(own or {})
+    bases = {name: problem.uncorrected(each) for name, each in theirs.items()}
+    taken = {uncorrected, reference, PERSISTENCE, *problem.baselines, *problem.finer}
+    others = {base: theirs[name].coarse for name, base in bases.items() if base not in taken}
     taken = {*taken, *others} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
-    dt, base = problem.time_step, problem.dynamics
-    assert isinstance(base, KolmogorovDynamics)
     steps, followed = max(1, round(max(time, long) / dt)), max(1, round(time / dt))
     report("the reference")
     if identity is None:
@@ -212,32 +213,32 @@ def evaluate_flow(
         fields = measure.fields(states, int(diverged_at[0])) if role is not Role.NAIVE else None
         return MethodResult(role, values, diverged_at, milliseconds, fields=fields, **facts)
 
-    runs: dict[str, tuple[Role, Dynamics, Ask | None]] = {uncorrected: (Role.UNCORRECTED, problem.dynamics, None)}
-    runs |= {name: (Role.BASELINE, rival, None) for name, rival in problem.rivals.items()}
-    runs |= {name: (Role.BASELINE, solver, None) for name, solver in others.items()}
-    runs |= {name: (Role.CLOSURE, own.get(name, problem.dynamics), closure) for name, closure in closures.items()}
+    runs: dict[str, tuple[Role, Any, Closure | None]] = {uncorrected: (Role.UNCORRECTED, base, None)}
+    runs |= {name: (Role.BASELINE, solver, None) for name, solver in {**problem.baselines, **others}.items()}
+    for name, closure in closures.items():
+        corrected = theirs.get(name, problem)
+        runs[name] = (Role.CLOSURE, corrected.coarse, corrected.spec.limit(closure))
     methods: dict[str, MethodResult] = {}
     first = jax.tree.map(lambda x: x[0], (store.state, store.parameters))
-    for name, (role, solver, ask) in runs.items():
+    for name, (role, solver, limited) in runs.items():
         report(name)
-        assert isinstance(solver, KolmogorovDynamics)
-        states = np.asarray(_states(solver, ask, store, base))
-        advance = SolverStep(solver, first[1], ask)
+        states = np.asarray(_states(problem, solver, limited, store))
+        advance = eqx.Partial(solver.step, parameters=first[1], dt=dt, closure=limited)
         cost = milliseconds_per_step(advance, solver.adopt(first[0], base)) if timing else np.nan
-        learned = None if ask is None else count_parameters(ask) if isinstance(ask, eqx.Module) else 0
-        methods[name] = judge(name, role, states, cost, parameters=learned, corrects=(bases or {}).get(name, ""))
-    for name, target in problem.finer.items():
+        given = closures.get(name)
+        learned = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
+        methods[name] = judge(name, role, states, cost, parameters=learned, corrects=bases.get(name, ""))
+    for name, finer in problem.finer.items():
         report(name)
-        begin = replace(problem.begin, target=target)  # type: ignore[call-arg]
-        found = simulate_truth(replace(problem, begin=begin, target=target), simulations, steps, key=key)
-        cost = _cost(problem, target, key) if timing else np.nan
+        found = simulate_truth(with_reference(problem, finer), simulations, steps, key=key)
+        cost = _cost(problem, finer, key) if timing else np.nan
         methods[name] = judge(name, Role.FINE_BASELINE, np.asarray(_in_points(base.flow, found.truth)), cost)
     held = np.broadcast_to(truth[:, :1], truth.shape)
     methods[PERSISTENCE] = judge(PERSISTENCE, Role.NAIVE, held, np.nan)
     flows[reference] = true
     methods[reference] = MethodResult(
         Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))},
-        milliseconds_per_step=_cost(problem, problem.target, key) if timing else np.nan,
+        milliseconds_per_step=_cost(problem, fine, key) if timing else np.nan,
         fields=measure.fields(truth, -1),
     )  # fmt: skip
     exponent = None
@@ -263,7 +264,7 @@ def evaluate_flow(
         origin=problem.origin,
         verdicts=time_metric(THRESHOLDS[-1]),
         reynolds=reynolds,
-        forcing=problem.target.flow.forcing,
+        forcing=base.flow.forcing,
         cells=problem.grid.shape[0],
         statistics_from=measure.begin * dt,
         statistics_to=steps * dt,
@@ -288,17 +289,19 @@ def measure_exponent(
     between
         Time between renormalisations.
     """
-    target = problem.target
-    assert isinstance(target, KolmogorovTarget)
-    flow = target.flow
-    draw: Draw = problem.begin.draw(key=key)  # type: ignore[attr-defined]
-    spectrum, reynolds = target.start(draw)
-    steps = max(1, round(between / target.time_step * target.steps))
+    reference = problem.reference
+    assert isinstance(reference, SolverReference)
+    assert isinstance(reference.solver, SpectralFlow)
+    flow = reference.solver.flow
+    case: Case = problem.begin.cases.sample(key=key)  # type: ignore[attr-defined]
+    spectrum, parameters = reference.init(case)
+    dt = problem.time_step / reference.substeps
+    steps = max(1, round(between / problem.time_step * reference.substeps))
 
     @jax.jit
     def advance(velocity: Array) -> Array:
         spectrum = flow.project(flow.to_spectrum(velocity)).at[:, 0, 0].set(0)
-        return flow.to_velocity(flow.march(spectrum, reynolds, target.time_step / target.steps, steps))
+        return flow.to_velocity(flow.march(spectrum, parameters["reynolds"], dt, steps))
 
     return leading_exponent(
         advance, flow.to_velocity(spectrum), time_step=between, steps=1, renormalisations=max(2, round(time / between))
@@ -322,8 +325,9 @@ def _lost(states: np.ndarray, limit: float) -> Bool[np.ndarray, "simulation time
     return np.logical_or.accumulate(bad, axis=1)
 
 
-def _cost(problem: Problem, target: Target, key: Key[Scalar, ""]) -> float:
+def _cost(problem: Problem, reference: Reference, key: Key[Scalar, ""]) -> float:
     """Milliseconds per coarse step of a simulation of its own."""
-    draw: Draw = problem.begin.draw(key=key)  # type: ignore[attr-defined]
-    state, parameters = problem.dynamics.start(draw)
-    return milliseconds_per_step(TargetStep(target, state, parameters), target.start(draw), steps=5)
+    case: Case = problem.begin.cases.sample(key=key)  # type: ignore[attr-defined]
+    state, parameters = problem.coarse.init(case)
+    advance = eqx.Partial(reference.advance, state=state, parameters=parameters, dt=problem.time_step)
+    return milliseconds_per_step(advance, reference.init(case), steps=5)

@@ -43,6 +43,7 @@ from jaxtyping import Array, Complex, Float
 from closura.numerics.fourier import Nyquist, Spectrum, divergence_free, refine, resolved, wavenumbers
 from closura.problems.kolmogorov.filtered import Stage, filtered_convection
 from closura.problems.kolmogorov.solver import FlowSolver, runge_kutta
+from closura.problems.reference import Step
 
 Padding = Literal["3/2", "2", "none"]
 FlowIntegrator = Literal["rk4", "euler"]
@@ -149,7 +150,7 @@ class KolmogorovFlow(FlowSolver):
         self,
         spectrum: Spectrum,
         reynolds: Float[Array, ""],
-        time_step: float | Float[Array, ""],
+        time_step: Step,
         integrator: FlowIntegrator = "rk4",
     ) -> Spectrum:
         """Advance by one step: "rk4" (classical), or "euler" (forward; the published data).
@@ -170,7 +171,7 @@ class KolmogorovFlow(FlowSolver):
         self,
         spectrum: Spectrum,
         reynolds: Float[Array, ""],
-        time_step: float,
+        time_step: Step,
         steps: int,
         integrator: FlowIntegrator = "rk4",
     ) -> Spectrum:
@@ -182,7 +183,7 @@ class KolmogorovFlow(FlowSolver):
         return self.to_velocity(self.project(self.to_spectrum(velocity)).at[:, 0, 0].set(0)).astype(velocity.dtype)
 
     def advance(
-        self, velocity: Float[Array, "2 x y"], reynolds: Float[Array, ""], time_step: float, steps: int
+        self, velocity: Float[Array, "2 x y"], reynolds: Float[Array, ""], time_step: Step, steps: int
     ) -> Float[Array, "2 x y"]:
         """Several steps of Runge-Kutta from a velocity on the grid to one."""
         return self.to_velocity(self.march(self.to_spectrum(velocity), reynolds, time_step, steps))

@@ -5,14 +5,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration, SolverName, scheme_of
+from closura.problems.kolmogorov.dynamics import CoarseFlow
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.smagorinsky import with_constant
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import CONVECTIONS, Convection, StaggeredFlow
-from closura.problems.kolmogorov.target import FinerFlow
 from closura.problems.kolmogorov.time_steps import PADDING_OF, steps_of
-from closura.problems.problem import Target
+from closura.problems.reference import Reference, SolverReference
 
 
 def coarse_solver(c: KolmogorovConfiguration, points: int | None = None) -> FlowSolver:
@@ -40,8 +40,8 @@ def coarse_models(c: KolmogorovConfiguration, dtype: Any) -> dict[str, FlowSolve
     return models
 
 
-def finer_flows(c: KolmogorovConfiguration, coarse: FlowSolver) -> dict[str, Target]:
-    """The coarse solver on finer grids, and other solvers, by name; without the truth itself."""
+def finer_flows(c: KolmogorovConfiguration, coarse: CoarseFlow) -> dict[str, Reference]:
+    """The coarse solver on finer grids, and other solvers, by name; without the reference itself."""
     flows = {
         f"{points}x{points}": coarse_solver(c, points)
         for points in c.finer
@@ -51,4 +51,4 @@ def finer_flows(c: KolmogorovConfiguration, coarse: FlowSolver) -> dict[str, Tar
         solver, convection, points = scheme_of(name)
         if solver != "spectral" or points < c.fine_cells:
             flows[name] = _solver(c, solver, convection, points)
-    return {name: FinerFlow(flow, c.time_step, steps_of(c, flow), coarse) for name, flow in flows.items()}
+    return {name: SolverReference(CoarseFlow(flow, steps_of(c, flow)), coarse) for name, flow in flows.items()}

@@ -1,6 +1,5 @@
 """The problem that settings of the Kolmogorov flow describe, and the flow that it begins from."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import jax.numpy as jnp
 from closura.core import ClosureSpec
 from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
-from closura.grids import Grid
 from closura.problems.actions import action_channels
-from closura.problems.kolmogorov.beginnings import KolmogorovDraw, PoolSettings, developed_states
+from closura.problems.kolmogorov.beginnings import KolmogorovCases, PoolSettings, developed_states
 from closura.problems.kolmogorov.configuration import (
     FlowBaselines,
     FlowCorrection,
@@ -20,16 +18,16 @@ from closura.problems.kolmogorov.configuration import (
     KolmogorovConfiguration,
     check_flow,
 )
-from closura.problems.kolmogorov.dynamics import KolmogorovDynamics, on_grid, relative_l2, rms_size
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, on_grid, relative_l2, rms_size
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
 from closura.problems.kolmogorov.rivals import coarse_models, coarse_solver, finer_flows
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import STENCILS
-from closura.problems.kolmogorov.target import KolmogorovTarget
 from closura.problems.kolmogorov.time_steps import PADDING_OF, coarse_steps_of, fine_steps_of, steps_of
 from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+from closura.problems.reference import SolverReference
 
 SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
 """First seed of each split's chains."""
@@ -72,18 +70,16 @@ def kolmogorov(
     check_flow(c)
     dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
     complex_dtype: Any = {"float32": jnp.complex64, "float64": jnp.complex128}[c.precision]
-    coarse = coarse_solver(c)
-    steps, fine_steps = coarse_steps_of(c, coarse), fine_steps_of(c)
+    flow = coarse_solver(c)
+    steps, fine_steps = coarse_steps_of(c, flow), fine_steps_of(c)
     fine = KolmogorovFlow(c.fine_cells, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
-    dynamics = KolmogorovDynamics(
-        coarse, c.time_step, steps, c.action_bound, c.action, c.observe_forcing, c.speed
-    )  # fmt: skip
-    target = KolmogorovTarget(fine, c.time_step, fine_steps, coarse)
+    coarse = CoarseFlow(flow, steps, action=c.action, observe_forcing=c.observe_forcing, speed=c.speed)
+    reference = SolverReference(SpectralFlow(fine), coarse, fine_steps)
     pool = developed_states(pool_settings(c, split))
-    draw = KolmogorovDraw(
+    cases = KolmogorovCases(
         jnp.asarray(pool, complex_dtype), jnp.asarray(c.reynolds, dtype), c.forcing, in_turn=split != "train"
     )
-    grid = Grid((c.cells, c.cells), (2 * math.pi, 2 * math.pi))
+    grid = coarse.grid
     weights = c.action == "interpolation"
     if weights:
         channels = tuple(f"{name}, weight {k}" for name in STENCILS for k in range(4))
@@ -93,12 +89,12 @@ def kolmogorov(
     observed = ("u", "v", "forcing sine", "forcing cosine") if c.observe_forcing else ("u", "v")
     return Problem(
         name=c.problem,
-        begin=SimulatedBegin(draw, dynamics, target),
-        dynamics=dynamics,
-        target=target,
-        rivals={name: KolmogorovDynamics(flow, c.time_step, steps) for name, flow in coarse_models(c, dtype).items()},
+        begin=SimulatedBegin(cases, coarse, reference),
+        coarse=coarse,
+        reference=reference,
+        baselines={name: CoarseFlow(model, steps) for name, model in coarse_models(c, dtype).items()},
         finer=finer_flows(c, coarse),
-        reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, coarse, dtype),
+        reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, flow, dtype),
         error=relative_l2,
         spec=ClosureSpec(
             observed, channels, grid.boundary, acts_on, c.action_bound,

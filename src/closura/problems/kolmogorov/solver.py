@@ -1,4 +1,4 @@
-"""What a solver of the flow has to offer to be a coarse simulation, a rival or a truth."""
+"""What a discretisation of the flow offers to the solvers that are made of it."""
 
 import abc
 from collections.abc import Callable
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int
 
 from closura.numerics.fourier import Spectrum
+from closura.problems.reference import Step
 
 Velocity = Float[Array, "2 x y"]
 
@@ -58,7 +59,7 @@ class FlowSolver(eqx.Module):
         """The part of a velocity, on this grid, that has neither divergence nor mean."""
 
     @abc.abstractmethod
-    def advance(self, velocity: Velocity, reynolds: Float[Array, ""], time_step: float, steps: int) -> Velocity:
+    def advance(self, velocity: Velocity, reynolds: Float[Array, ""], time_step: Step, steps: int) -> Velocity:
         """A state after ``steps`` steps of length ``time_step``."""
 
 

@@ -42,6 +42,7 @@ from jaxtyping import Array, Complex, Float
 from closura.numerics import pad_all
 from closura.numerics.fourier import Spectrum, resolved, wavenumbers
 from closura.problems.kolmogorov.solver import FlowSolver, Velocity, runge_kutta
+from closura.problems.reference import Step
 
 Convection = Literal["central2", "quick"]
 CONVECTIONS: tuple[Convection, ...] = get_args(Convection)
@@ -219,7 +220,7 @@ class StaggeredFlow(FlowSolver):
         self,
         velocity: Velocity,
         reynolds: Float[Array, ""],
-        time_step: float | Float[Array, ""],
+        time_step: Step,
         weights: Float[Array, "16 x y"] | None = None,
     ) -> Velocity:
         """One step of classical Runge-Kutta."""
@@ -229,7 +230,7 @@ class StaggeredFlow(FlowSolver):
         self,
         velocity: Velocity,
         reynolds: Float[Array, ""],
-        time_step: float,
+        time_step: Step,
         steps: int,
         weights: Float[Array, "16 x y"] | None = None,
     ) -> Velocity:

@@ -5,17 +5,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, Scalar
 
+from closura.core.case import Case, CaseSampler
 from closura.initial.condition import ENDS
 from closura.initial.random_profiles import RandomProfile
 from closura.problems.laws.law import ConservationLaw
-from closura.problems.problem import Draw
 
 MARGIN = 0.05
 """Share of the domain at each end that is constant at the start where the boundary is outflow."""
 PERIODIC, OUTFLOW = ENDS.index("periodic"), ENDS.index("outflow")
 
 
-class BurgersDraw(eqx.Module):
+class BurgersCases(CaseSampler):
     """A random profile plus an offset, periodic or with outflow; the Courant number of its largest value is random.
 
     Burgers' equation keeps its form when values are scaled (time then runs faster), so sizes need not vary: only the
@@ -27,7 +27,7 @@ class BurgersDraw(eqx.Module):
     courant: tuple[float, float] = eqx.field(static=True)
     offset: float = eqx.field(static=True, default=4.0)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw one."""
         f64 = jnp.float64
         keys = jax.random.split(key, 5)
@@ -41,10 +41,10 @@ class BurgersDraw(eqx.Module):
         spacing = jnp.asarray([self.ratio / self.profile.cells], f64)
         courant = jax.random.uniform(keys[4], (), f64, *self.courant)
         step = courant * spacing[0] / jnp.max(jnp.abs(u))
-        return Draw(u[None], {"spacing": spacing, "ends": end[None], "time_step": step})
+        return Case(u[None], {"spacing": spacing, "ends": end[None], "time_step": step})
 
 
-class GasDraw(eqx.Module):
+class GasCases(CaseSampler):
     """Random states of a gas: density and pressure are exponentials of profiles, the velocity is one in units of c.
 
     With some probability the profiles of all variables jump at the same places only (shock tubes).
@@ -57,7 +57,7 @@ class GasDraw(eqx.Module):
     contrast: float = eqx.field(static=True, default=1.6)
     mach: float = eqx.field(static=True, default=1.2)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw one."""
         f64 = jnp.float64
         keys = iter(jax.random.split(key, 10))
@@ -85,10 +85,10 @@ class GasDraw(eqx.Module):
         courant = jax.random.uniform(next(keys), (), f64, *self.courant)
         # Waves that meet are faster than those of the initial state: a third of the limit is kept for them.
         step: Float[Array, ""] = courant * spacing[0] / (1.5 * jnp.max(self.law.speed(state, 0)))
-        return Draw(state, {"spacing": spacing, "ends": end[None], "time_step": step})
+        return Case(state, {"spacing": spacing, "ends": end[None], "time_step": step})
 
 
-class PlaneBurgersDraw(eqx.Module):
+class PlaneBurgersCases(CaseSampler):
     """Two dimensions: random profiles along both axes, added, with an offset; both axes end alike."""
 
     profile: RandomProfile
@@ -96,7 +96,7 @@ class PlaneBurgersDraw(eqx.Module):
     courant: tuple[float, float] = eqx.field(static=True)
     offset: float = eqx.field(static=True, default=3.0)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw one, on a square."""
         f64 = jnp.float64
         keys = jax.random.split(key, 7)
@@ -111,10 +111,10 @@ class PlaneBurgersDraw(eqx.Module):
         spacing = jnp.full((2,), self.ratio / self.profile.cells, f64)
         courant = jax.random.uniform(keys[6], (), f64, *self.courant)
         step = courant / jnp.sum(jnp.max(jnp.abs(u)) / spacing)
-        return Draw(u[None], {"spacing": spacing, "ends": jnp.stack([end, end]), "time_step": step})
+        return Case(u[None], {"spacing": spacing, "ends": jnp.stack([end, end]), "time_step": step})
 
 
-class PlaneGasDraw(eqx.Module):
+class PlaneGasCases(CaseSampler):
     """Two dimensions: four random states in the quadrants of a square, with a wave of density on top; outflow."""
 
     cells: int = eqx.field(static=True)
@@ -124,7 +124,7 @@ class PlaneGasDraw(eqx.Module):
     contrast: float = eqx.field(static=True, default=1.0)
     mach: float = eqx.field(static=True, default=0.8)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """Draw one."""
         f64 = jnp.float64
         keys = jax.random.split(key, 6)
@@ -147,4 +147,4 @@ class PlaneGasDraw(eqx.Module):
         courant = jax.random.uniform(keys[5], (), f64, *self.courant)
         speeds = jnp.stack([jnp.max(self.law.speed(state, axis)) for axis in range(2)])
         ends = jnp.full((2,), OUTFLOW, jnp.int32)
-        return Draw(state, {"spacing": spacing, "ends": ends, "time_step": courant / (1.5 * jnp.sum(speeds / spacing))})
+        return Case(state, {"spacing": spacing, "ends": ends, "time_step": courant / (1.5 * jnp.sum(speeds / spacing))})

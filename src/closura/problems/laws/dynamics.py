@@ -1,4 +1,4 @@
-r"""A finite-difference solver of a conservation law whose agents at the interfaces weigh the candidate fluxes.
+r"""A finite-difference solver of a conservation law whose closure weighs the candidate fluxes at the interfaces.
 
     dq_i/dt = - sum_a (F_{i + 1/2} - F_{i - 1/2}) / dx_a,      F = sum_k w^+_k f^+_k + sum_k w^-_k f^-_k.
 
@@ -12,16 +12,24 @@ Reinforcement Learning" (arXiv:2203.08937) and its public code.
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from closura.core import ClosureSpec
+from closura.core.case import Case
+from closura.core.solver import Closure, Solver
+from closura.grids import Grid
 from closura.numerics import get_integrator
+from closura.numerics.stability import symbol_limit
 from closura.numerics.weno import get_weno
+from closura.numerics.weno_tables import candidates, optimal_weights
 from closura.problems.laws.ends import pad_ends
 from closura.problems.laws.fluxes import (
     PROJECTIONS,
@@ -35,10 +43,19 @@ from closura.problems.laws.fluxes import (
     split_stencils,
 )
 from closura.problems.laws.law import ConservationLaw, State
-from closura.problems.problem import Ask, Draw, Dynamics
+from closura.problems.reference import Step
 
 Parameters = dict[str, Any]
 """``spacing (axis,)``, ``ends (axis,)`` int32, ``time_step ()``; what else a problem adds."""
+
+ANY = Grid((1,))
+"""Stands for the grid of a solver that takes states and parameters as they are given, on any grid."""
+
+WEAKLY_UNSTABLE = 0.6
+"""Largest Courant number of integrators that let smooth waves grow, slowly, at every step."""
+
+SLOWEST = 0.01
+"""Speeds below this count as this where they set the time step, as published."""
 
 DEVIATION = 1e-10
 """Added to the standard deviation of a stencil, as published."""
@@ -80,8 +97,8 @@ def standardise(stencils: Stencils) -> tuple[Stencils, Float[Array, "side compon
     return jnp.clip(centred / (deviation + DEVIATION), -LARGEST_SEEN, LARGEST_SEEN), deviation[:, 0]
 
 
-class WeightedFluxes(Dynamics):
-    """The solver; ``ask=None`` weighs as ``scheme`` does.
+class WeightedFluxes(Solver):
+    """The solver; without a closure it weighs as ``scheme`` does.
 
     Parameters
     ----------
@@ -90,19 +107,22 @@ class WeightedFluxes(Dynamics):
     scheme
         Name of a classical scheme (:data:`closura.numerics.weno.WENO_SCHEMES`): its order decides the stencil.
     integrator
-        Name of the Runge-Kutta method; agents are asked at every stage.
+        Name of the Runge-Kutta method; closures are called at every stage.
     splitting, projection
         See :mod:`closura.problems.laws.fluxes`.
     viscosity
         ``nu`` of an additional ``nu laplace(q)``, by second-order central differences (published default 0).
-
     ratio
         Cells of the grid of initial states per cell of this one and axis; odd.
+    refined
+        Cells of this grid per cell that the ``spacing`` of a case speaks of.
     sizes
-        Show agents the sizes of their two stencils' deviations too, as shares of their sum.
+        Show closures the sizes of their two stencils' deviations too, as shares of their sum.
     positivity
         Limit fluxes so that density and pressure stay positive at Courant numbers up to 1/2
         (:func:`closura.problems.laws.fluxes.keep_positive`).
+    grid
+        Where initial states are put; by default states are taken as they come.
 
     A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
     """
@@ -116,6 +136,8 @@ class WeightedFluxes(Dynamics):
     ratio: int = eqx.field(static=True, default=1)
     sizes: bool = eqx.field(static=True, default=False)
     positivity: bool = eqx.field(static=True, default=False)
+    refined: int = eqx.field(static=True, default=1)
+    grid: Grid = eqx.field(static=True, default=ANY)
 
     def __check_init__(self) -> None:
         get_weno(self.scheme)
@@ -124,10 +146,13 @@ class WeightedFluxes(Dynamics):
                 f"unknown splitting {self.splitting!r} or projection {self.projection!r}; valid: "
                 f"{', '.join(SPLITTINGS)}; {', '.join(PROJECTIONS)}"
             )
+        for ratio in (self.ratio, self.refined):
+            if ratio < 1 or ratio % 2 == 0:
+                raise ValueError(f"only odd ratios have cells at the centres of coarse ones; got {ratio}")
 
     @property
-    def asks(self) -> int:
-        """Questions per step: one per stage."""
+    def calls_per_step(self) -> int:
+        """One per stage."""
         return get_integrator(self.integrator).stages
 
     @property
@@ -139,10 +164,16 @@ class WeightedFluxes(Dynamics):
         """See :func:`weights_spec`."""
         return weights_spec(self.r, sizes=self.sizes)
 
-    def start(self, draw: Draw) -> tuple[State, Parameters]:
-        """The initial state, at the centres of the coarse cells."""
-        keep = slice(self.ratio // 2, None, self.ratio)
-        return draw.initial[(slice(None), *(keep,) * self.law.dimensions)], draw.parameters
+    def init(self, case: Case) -> tuple[State, Parameters]:
+        """The initial state at the centres of this grid's cells, with their spacing."""
+        parameters: Parameters = case.parameters
+        if self.refined > 1:
+            parameters = {**parameters, "spacing": parameters["spacing"] / self.refined}
+        return centres(case.initial, self.ratio, self.law.dimensions), parameters
+
+    def to_grid(self, state: State, grid: Grid) -> Float[Array, "component *coarse"]:
+        """Values at the centres of the grid's cells, which are centres of this one's too."""
+        return centres(state, state.shape[1] // grid.shape[0], self.law.dimensions)
 
     def sweeps(self, state: State, parameters: Parameters) -> list[Sweep]:
         """Stencils along every axis."""
@@ -155,7 +186,7 @@ class WeightedFluxes(Dynamics):
         ]  # fmt: skip
 
     def observe(self, state: State, parameters: Parameters) -> Float[Array, "observation agent"]:
-        """Both standardised stencils of every agent, ``(2 (2 r - 1), agent)``, plus before minus; sizes last."""
+        """Both standardised stencils of every interface, ``(2 (2 r - 1), agent)``, plus before minus; sizes last."""
         return self.questions(self.sweeps(state, parameters))
 
     def questions(self, sweeps: list[Sweep]) -> Float[Array, "observation agent"]:
@@ -169,12 +200,14 @@ class WeightedFluxes(Dynamics):
                 seen[-1] = jnp.concatenate([seen[-1], shares.reshape(2, -1)])
         return jnp.concatenate(seen, axis=1) if len(seen) > 1 else seen[0]
 
-    def weights(self, sweeps: list[Sweep], ask: Ask | None) -> list[Float[Array, "side r component *interfaces"]]:
+    def weights(
+        self, sweeps: list[Sweep], closure: Closure | None
+    ) -> list[Float[Array, "side r component *interfaces"]]:
         """Weights of both sides at all interfaces, swept axis last."""
-        if ask is None:
+        if closure is None:
             weigh = get_weno(self.scheme).weigh
             return [jax.vmap(weigh)(s.stencils) for s in sweeps]
-        answer = ask(self.questions(sweeps))
+        answer = closure(self.questions(sweeps))
         first, found = 0, []
         for sweep in sweeps:
             part = answer[:, first : first + sweep.agents].astype(sweep.stencils.dtype)
@@ -182,13 +215,13 @@ class WeightedFluxes(Dynamics):
             found.append(jax.nn.softmax(part.reshape(2, self.r, *sweep.stencils.shape[2:]), axis=1))
         return found
 
-    def tendency(self, state: State, parameters: Parameters, ask: Ask | None) -> State:
+    def tendency(self, state: State, parameters: Parameters, closure: Closure | None) -> State:
         """Time derivative of the state."""
-        return self._change(state, parameters, self.sweeps(state, parameters), ask)
+        return self._change(state, parameters, self.sweeps(state, parameters), closure)
 
-    def _change(self, state: State, parameters: Parameters, sweeps: list[Sweep], ask: Ask | None) -> State:
+    def _change(self, state: State, parameters: Parameters, sweeps: list[Sweep], closure: Closure | None) -> State:
         change = jnp.zeros_like(state)
-        for axis, (sweep, weights) in enumerate(zip(sweeps, self.weights(sweeps, ask), strict=True)):
+        for axis, (sweep, weights) in enumerate(zip(sweeps, self.weights(sweeps, closure), strict=True)):
             flux = interface_flux(sweep.stencils, weights, sweep.back)
             if self.positivity:
                 flux = keep_positive(self.law, flux, sweep.edges)
@@ -207,33 +240,72 @@ class WeightedFluxes(Dynamics):
             total = total + jnp.moveaxis(second, -1, 1 + axis)
         return total
 
-    def advance(self, state: State, parameters: Parameters, time_step: Float[Array, ""], ask: Ask | None) -> State:
-        """One step of a given length."""
-        rhs = lambda q: self.tendency(q, parameters, ask)
-        return get_integrator(self.integrator).step(rhs, state, time_step)
+    def advance(self, state: State, parameters: Parameters, dt: Step) -> State:
+        """One step."""
+        return self.step(state, parameters, dt)
 
-    def step(self, state: State, parameters: Parameters, ask: Ask | None) -> tuple[State, State]:
-        """One step of the simulation's own length; nothing is done to the state before it."""
-        return self.advance(state, parameters, parameters["time_step"], ask), state
+    def corrected_step(
+        self, state: State, parameters: Parameters, dt: Step, closure: Closure | None
+    ) -> tuple[State, State]:
+        """One step; nothing is done to the state before it."""
+        rhs = lambda q: self.tendency(q, parameters, closure)
+        return get_integrator(self.integrator).step(rhs, state, dt), state
 
-    def step_each(self, state: State, parameters: Parameters, asks: Sequence[Ask | None]) -> list[State]:
-        """One step from the same state for each of several answers.
+    def step_each(
+        self, state: State, parameters: Parameters, dt: Step, closures: Sequence[Closure | None]
+    ) -> list[State]:
+        """One step from the same state with each of several closures.
 
         Where the integrator has one stage the stencils are made once, and so is what leads back through them.
         """
-        if self.asks > 1:
-            return [self.step(state, parameters, ask)[0] for ask in asks]
+        if self.calls_per_step > 1:
+            return super().step_each(state, parameters, dt, closures)
         sweeps, method = self.sweeps(state, parameters), get_integrator(self.integrator)
 
-        def one(ask: Ask | None) -> State:
-            return method.step(lambda q: self._change(q, parameters, sweeps, ask), state, parameters["time_step"])
+        def one(closure: Closure | None) -> State:
+            return method.step(lambda q: self._change(q, parameters, sweeps, closure), state, dt)
 
-        return [one(ask) for ask in asks]
+        return [one(closure) for closure in closures]
 
-    def admits(self, state: State) -> Bool[Array, ""]:
+    def is_valid(self, state: State) -> Bool[Array, ""]:
         """Whether all cells hold a state of the law (a gas with positive density and pressure)."""
         return jnp.all(self.law.admissible(state))
+
+    @property
+    def courant_limit(self) -> float:
+        """See :func:`largest_courant`."""
+        return largest_courant(self.integrator, self.r)
+
+    def rate(self, state: State, parameters: Parameters) -> Float[Array, ""]:
+        """``sum_a (speed_a / dx_a)``."""
+        return jnp.sum(jnp.maximum(self.largest_speed(state), SLOWEST) / parameters["spacing"])
+
+    def alone(self) -> "WeightedFluxes":
+        """Without what closures see."""
+        return replace(self, sizes=False)
 
     def largest_speed(self, state: State) -> Float[Array, " axis"]:
         """Largest characteristic speed along each axis."""
         return jnp.stack([jnp.max(self.law.speed(state, axis)) for axis in range(self.law.dimensions)])
+
+
+def centres(state: State, ratio: int, dimensions: int) -> Float[Array, "component *coarse"]:
+    """The values in the centre cells of blocks of ``ratio`` (odd) cells along each axis."""
+    keep = slice(ratio // 2, None, ratio)
+    return state[(slice(None), *(keep,) * dimensions)]
+
+
+@lru_cache
+def largest_courant(integrator: str, r: int) -> float:
+    """Courant number beyond which a WENO scheme with ``r`` sub-stencils is not stable with an integrator.
+
+    That of the upwind scheme of order ``2 r - 1`` that it becomes on smooth data (von Neumann analysis). Forward Euler,
+    and SSP-RK2 with long stencils, are weakly unstable with it at every step: 0.6 there, and the smaller the better.
+    """
+    angles = np.linspace(-np.pi, np.pi, 4097)
+    value = np.zeros(2 * r - 1)
+    for k, (weight, row) in enumerate(zip(optimal_weights(r), candidates(r), strict=True)):
+        value[k : k + r] += weight * row
+    cells = np.exp(1j * np.outer(angles, np.arange(2 * r - 1) - (r - 1)))
+    limit = symbol_limit((1 - np.exp(-1j * angles)) * (cells @ value), get_integrator(integrator))
+    return limit if limit > 0 else WEAKLY_UNSTABLE

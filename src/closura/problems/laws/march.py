@@ -5,7 +5,6 @@ blows up neither ends nor poisons the others.
 """
 
 import math
-from functools import lru_cache
 
 import equinox as eqx
 import jax
@@ -13,24 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from closura.core.solver import Closure
 from closura.initial.condition import InitialCondition
-from closura.numerics import get_integrator
 from closura.numerics.integrators import INTEGRATORS
-from closura.numerics.stability import symbol_limit
-from closura.numerics.weno_tables import candidates, optimal_weights
-from closura.problems.laws.dynamics import Parameters, WeightedFluxes
+from closura.problems.laws.dynamics import Parameters, WeightedFluxes, largest_courant
 from closura.problems.laws.ends import end_index
 from closura.problems.laws.law import ConservationLaw, State
-from closura.problems.problem import Ask
-
-WEAKLY_UNSTABLE = 0.6
-"""Largest Courant number of integrators that let smooth waves grow, slowly, at every step."""
 
 POSITIVE = 0.5
 """Largest Courant number of forward Euler steps whose limited fluxes keep states positive."""
-
-SLOWEST = 0.01
-"""Speeds below this count as this where they set the time step, as published."""
 
 
 class March(eqx.Module):
@@ -89,24 +79,7 @@ def courant_step(
     dynamics: WeightedFluxes, state: State, parameters: Parameters, courant: float | Float[Array, ""]
 ) -> Float[Array, ""]:
     """``C / sum_a (speed_a / dx_a)``."""
-    speeds = jnp.maximum(dynamics.largest_speed(state), SLOWEST)
-    return courant / jnp.sum(speeds / parameters["spacing"])
-
-
-@lru_cache
-def largest_courant(integrator: str, r: int) -> float:
-    """Courant number beyond which a WENO scheme with ``r`` sub-stencils is not stable with an integrator.
-
-    That of the upwind scheme of order ``2 r - 1`` that it becomes on smooth data (von Neumann analysis). Forward Euler,
-    and SSP-RK2 with long stencils, are weakly unstable with it at every step: 0.6 there, and the smaller the better.
-    """
-    angles = np.linspace(-np.pi, np.pi, 4097)
-    value = np.zeros(2 * r - 1)
-    for k, (weight, row) in enumerate(zip(optimal_weights(r), candidates(r), strict=True)):
-        value[k : k + r] += weight * row
-    cells = np.exp(1j * np.outer(angles, np.arange(2 * r - 1) - (r - 1)))
-    limit = symbol_limit((1 - np.exp(-1j * angles)) * (cells @ value), get_integrator(integrator))
-    return limit if limit > 0 else WEAKLY_UNSTABLE
+    return courant / dynamics.rate(state, parameters)
 
 
 def check_courant(courant: float, integrator: str, r: int) -> None:
@@ -157,7 +130,7 @@ def march_to(
     dynamics: WeightedFluxes,
     now: March,
     parameters: Parameters,
-    ask: Ask | None,
+    closure: Closure | None,
     end: Float[Array, ""],
     *,
     courant: float | Float[Array, ""] = 0.0,
@@ -176,7 +149,7 @@ def march_to(
     def step(now: March) -> March:
         chosen = jnp.where(courant > 0, courant_step(dynamics, now.state, parameters, courant), time_step)
         chosen = jnp.minimum(chosen, end - now.time)
-        state = dynamics.advance(now.state, parameters, chosen, ask)
+        state = dynamics.step(now.state, parameters, chosen, closure)
         wrong = ~dynamics.law.admissible(state).reshape(-1)
         failed = jnp.any(wrong)
         return March(

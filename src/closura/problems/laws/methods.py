@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 
 from closura.closures import count_parameters
+from closura.core.solver import Closure
 from closura.io.closures import load_closure
 from closura.io.tensor_files import read_npz
 from closura.io.weights import WeightsError, read_header
@@ -14,7 +15,6 @@ from closura.numerics.weno import get_weno
 from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
-from closura.problems.problem import Ask
 
 AGENTS = Path(__file__).parents[2] / "agents"
 """Weights that come with the package."""
@@ -29,7 +29,7 @@ class Method(NamedTuple):
 
     name: str
     dynamics: WeightedFluxes
-    ask: Ask | None
+    ask: Closure | None
 
     @property
     def r(self) -> int:

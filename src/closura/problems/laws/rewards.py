@@ -112,7 +112,7 @@ class FreeReward(eqx.Module):
         """Reward of every agent."""
         state, parameters, ends = transition.state, transition.parameters, transition.parameters["ends"]
         excess = at_interfaces(self.excess(state, transition.next_state, ends), ends)
-        linear = self.linear.step(state, parameters, None)[0]
+        linear = self.linear.step(state, parameters, parameters["time_step"])
         missed = at_interfaces(jnp.abs(transition.next_state - linear), ends)
         # Not differentiated: a field must not be made rough so that less is asked of it.
         smooth = [jax.lax.stop_gradient(_smooth(s.stencils)) for s in self.linear.sweeps(state, parameters)]

@@ -7,20 +7,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Scalar
 
+from closura.core.case import Case, CaseSampler
 from closura.initial.burgers import burgers_1d, burgers_2d
 from closura.initial.condition import InitialCondition
 from closura.initial.gas import euler_1d, euler_2d
 from closura.problems.laws.dynamics import Parameters
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.laws.march import check_courant, place, stacked
-from closura.problems.problem import Draw
 
 CONDITIONS = {"burgers-1d": burgers_1d, "burgers-2d": burgers_2d, "euler-1d": euler_1d, "euler-2d": euler_2d}
 """How each problem finds an initial condition by its name."""
 
 
-class Schedule(eqx.Module):
-    """Draws of several initial conditions on one grid.
+class Schedule(CaseSampler):
+    """Several initial conditions on one grid, in turn.
 
     Parameters
     ----------
@@ -42,19 +42,19 @@ class Schedule(eqx.Module):
     time_step: float = eqx.field(static=True)
     courant: tuple[float, float] = eqx.field(static=True)
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Draw:
+    def sample(self, *, key: Key[Scalar, ""]) -> Case:
         """A random one."""
         which, key = jax.random.split(key)
         return self.member(jax.random.randint(which, (), 0, self.rate.size, dtype=jnp.int32), key=key)
 
-    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Draw:
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Case:
         """The one of simulation ``number`` of a batch."""
         index = number % self.rate.size
         step = jnp.asarray(self.time_step, jnp.float64)
         if not self.time_step:
             step = jax.random.uniform(key, (), jnp.float64, *self.courant) / self.rate[index]
         own = jax.tree.map(lambda leaf: leaf[index], self.parameters)
-        return Draw(self.initial[index], {**own, "time_step": step})
+        return Case(self.initial[index], {**own, "time_step": step})
 
 
 def schedule(

@@ -6,13 +6,14 @@ from typing import Any, ClassVar, Literal
 
 import jax
 
+from closura.core.case import CaseSampler
 from closura.core.citations import BPTTS
 from closura.core.definition import ProblemDefinition, Split, problem
 from closura.grids import Grid
 from closura.initial.random_profiles import RandomProfile
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
-from closura.problems.laws.draws import BurgersDraw, GasDraw, PlaneBurgersDraw, PlaneGasDraw
+from closura.problems.laws.draws import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases
 from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.errors import RelativeDifference, WithOvershoot, root_mean_square
 from closura.problems.laws.euler import Euler
@@ -21,11 +22,12 @@ from closura.problems.laws.law import Burgers, ConservationLaw
 from closura.problems.laws.march import check_courant
 from closura.problems.laws.rewards import Components, DifferenceReward, FreeReward, RewardName
 from closura.problems.laws.schedule import CONDITIONS, schedule
-from closura.problems.laws.targets import Finer, OneStep
-from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, Target, total
+from closura.problems.laws.targets import OneStep
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.reference import Reference, SolverReference
 from closura.settings import Count, NotNegative, Positive, Settings
 
-RIVALS = ("weno3-js", "weno5-js", "weno5-z", "teno5")
+BASELINES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 RANDOM = ("random",)
 GROWTH = 2.0
 """Waves of a gas that meet become this much faster than those of a named initial state (of Sod's: 1.9)."""
@@ -44,7 +46,7 @@ class LawPhysics(Settings):
         batch take in turn.
     target
         "fine": a simulation on a finer grid from the same beginning; "one-step" (published): one step of the
-        classical scheme from the agents' own state, with the same integrator.
+        classical scheme from the closure's own state, with the same integrator.
     ratio
         Fine cells per cell and axis of the truth; odd, so that centres coincide.
     courant
@@ -202,7 +204,12 @@ def law_of(configuration: LawConfiguration) -> ConservationLaw:
     return Burgers(dimensions=dimensions) if name.startswith("burgers") else Euler(dimensions=dimensions)
 
 
-def dynamics_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedFluxes:
+def grid_of(configuration: LawConfiguration) -> Grid:
+    """The coarse grid; simulations have domains of their own."""
+    return Grid((configuration.cells,) * (2 if configuration.problem.endswith("2d") else 1))
+
+
+def solver_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedFluxes:
     """The solver that settings describe; ``ratio`` is that of initial states to its grid."""
     c = configuration
     return WeightedFluxes(
@@ -214,6 +221,7 @@ def dynamics_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedF
         ratio=ratio,
         sizes=c.observe_sizes,
         positivity=c.positivity,
+        grid=grid_of(c),
     )
 
 
@@ -242,15 +250,18 @@ def conservation_law(
     if not jax.config.read("jax_enable_x64"):
         raise ValueError("this problem needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     named = c.initial != RANDOM
-    # A target that starts from the coarse state needs no fine one; random profiles are always drawn on a fine grid.
+    # A reference that starts from the coarse state needs no fine one; random profiles are always drawn on a fine grid.
     ratio = 1 if named and follows_state(c) else c.ratio
-    dynamics = dynamics_of(c, ratio=ratio)
-    law = dynamics.law
+    coarse = solver_of(c, ratio=ratio)
+    law = coarse.law
     scalar = isinstance(law, Burgers)
-    target: Target = OneStep(dynamics)
+    reference: Reference = OneStep(coarse)
     if not follows_state(c):
         projection: Projection = "component" if scalar else "characteristic"
-        target = Finer(WeightedFluxes(law, scheme="weno5-z", projection=projection), c.ratio)
+        fine = WeightedFluxes(
+            law, scheme="weno5-z", projection=projection, refined=c.ratio, grid=coarse.grid.refine(c.ratio)
+        )
+        reference = SolverReference(fine, coarse, c.ratio)
     quantities = tuple(Quantity(name, total(i)) for i, name in enumerate(law.components))
     error: Any = WithOvershoot(c.overshoot) if c.overshoot and not follows_state(c) else root_mean_square
     if not scalar and not follows_state(c):
@@ -258,22 +269,22 @@ def conservation_law(
         error = RelativeDifference(law, (0.5, *(0.5 / others for _ in range(others))))
     reward: Any = DifferenceReward(c.components)
     if c.reward == "free":
-        reward = FreeReward(replace(dynamics, scheme=f"linear{2 * dynamics.r - 1}"), c.components)
+        reward = FreeReward(replace(coarse, scheme=f"linear{2 * coarse.r - 1}"), c.components)
     source = f"{split} set: drawn from a continuous family by its own random keys"
     if named:
         source = f"named initial conditions: {', '.join(c.initial)}"
     return Problem(
         name=c.problem,
-        begin=SimulatedBegin(_draws(c, dynamics), dynamics, target, quantities=quantities),
-        dynamics=dynamics,
-        target=target,
-        rivals={name: replace(dynamics, scheme=name) for name in RIVALS if name != c.scheme},
+        begin=SimulatedBegin(_cases(c, coarse), coarse, reference, quantities=quantities),
+        coarse=coarse,
+        reference=reference,
+        baselines={name: replace(coarse, scheme=name) for name in BASELINES if name != c.scheme},
         reward=reward,
         error=error,
-        spec=dynamics.spec(),
+        spec=coarse.spec(),
         episode=EpisodeRules(1, c.steps, 1e9),
         time_step=c.time_step or 1.0,
-        grid=Grid((c.cells,) * law.dimensions),
+        grid=coarse.grid,
         components=law.components,
         quantities=quantities,
         names=(c.scheme, "one step" if follows_state(c) else "fine"),
@@ -283,22 +294,22 @@ def conservation_law(
     )
 
 
-def _draws(c: LawConfiguration, dynamics: WeightedFluxes) -> Any:
-    """What initial states are drawn by."""
-    law = dynamics.law
+def _cases(c: LawConfiguration, coarse: WeightedFluxes) -> CaseSampler:
+    """What cases are drawn by."""
+    law = coarse.law
     if c.initial != RANDOM:
         conditions = [CONDITIONS[c.problem](name) for name in c.initial]
         return schedule(
-            law, conditions, c.cells, ratio=dynamics.ratio, time_step=c.time_step, courant=c.courant,
-            integrator=c.integrator, r=dynamics.r, reserve=1.0 if isinstance(law, Burgers) else GROWTH,
+            law, conditions, c.cells, ratio=coarse.ratio, time_step=c.time_step, courant=c.courant,
+            integrator=c.integrator, r=coarse.r, reserve=1.0 if isinstance(law, Burgers) else GROWTH,
         )  # fmt: skip
     profile = RandomProfile(c.cells * c.ratio)
     if isinstance(law, Burgers):
-        kind = BurgersDraw if law.dimensions == 1 else PlaneBurgersDraw
+        kind = BurgersCases if law.dimensions == 1 else PlaneBurgersCases
         return kind(profile, c.ratio, c.courant)
     if law.dimensions == 2:
-        return PlaneGasDraw(profile.cells, law, c.ratio, c.courant)
-    return GasDraw(profile, law, c.ratio, c.courant)
+        return PlaneGasCases(profile.cells, law, c.ratio, c.courant)
+    return GasCases(profile, law, c.ratio, c.courant)
 
 
 def _definition(settings: type[LawConfiguration], about: str) -> ProblemDefinition:
