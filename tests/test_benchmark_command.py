@@ -10,7 +10,7 @@ from closura.cli import main
 from closura.closures import build
 from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, build_problem
-from closura.problems.laws.dynamics import weights_spec
+from closura.problems.laws.weighted_fluxes import weights_spec
 
 SMALL = ("--cells", "16", "--ratio", "2", "--simulations", "3", "--repetitions", "1", "--batch", "2")
 

@@ -21,7 +21,7 @@ from closura.io.tensor_files import packed, read_arrays, read_header_text
 from closura.io.weights import load_weights, named_weights, save_weights
 from closura.learners import LEARNERS, PPO, PPOConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection
-from closura.problems.laws.dynamics import weights_spec
+from closura.problems.laws.weighted_fluxes import weights_spec
 from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain

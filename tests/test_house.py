@@ -40,6 +40,7 @@ NAMES_ELSEWHERE: dict[str, str] = {
     "evaluation.fronts.flow_stepping": "to be found by the registry",
     "evaluation.fronts.flows": "to be found by the registry",
     "initial.gas": "advection of a density wave, a case of its own",
+    "io.closures": "the weights that come with the package",
     "reproductions.closure_rl_figures": "repeats publications on these problems",
     "trajectories.schema": "the kind of flow that a data set says it holds",
 }
@@ -52,7 +53,10 @@ UPWARD: set[str] = {
     "io.published -> closures",
     "io.weights -> closures",
     "problems.kolmogorov.evaluation -> simulation",
-    "problems.laws.simulations -> simulation",
+    "problems.laws.evaluate -> simulation",
+    "problems.laws.metrics -> simulation",
+    "problems.laws.references -> simulation",
+    "problems.laws.snapshots -> simulation",
     "simulation.earlier -> reporting",
     "simulation.evaluate -> reporting",
 }

@@ -13,7 +13,7 @@ from closura.closures import build
 from closura.commands.laws import parse_evaluate_law, run_evaluate_law
 from closura.core import Results
 from closura.io.weights import save_weights
-from closura.problems.laws.dynamics import weights_spec
+from closura.problems.laws.weighted_fluxes import weights_spec
 
 OPTIONS = {"form": "published"}
 
@@ -217,7 +217,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, capsys):
 
 
 def test_missing_agent_of_the_package_is_named(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("closura.problems.laws.methods.AGENTS", tmp_path)
+    monkeypatch.setattr("closura.io.closures.AGENTS", tmp_path)
     status, _, error = run(capsys, "euler-1d", "--closure", "euler-1d")
     assert status == 2
     assert "comes without the trained agent euler-1d" in error

@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 from law_results import named, value
 
-from closura.core import Results
+from closura.core import Method, Results, Role, StepRule
+from closura.grids import Grid
 from closura.initial.condition import InitialCondition
 from closura.metrics.comparison import paired_ratio
 from closura.metrics.statistics import geometric_mean, observed_order
+from closura.problems.laws.cases import law_cases
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition, with_boundary
-from closura.problems.laws.evaluate import Study, run_study
-from closura.problems.laws.methods import Method, classical, comparison_of
+from closura.problems.laws.evaluate import SOLUTION, Study, run_study
+from closura.problems.laws.methods import classical, comparison_of
 from closura.problems.laws.metrics import conservation_error, errors, shock_position, total_variation
 from closura.problems.laws.random_conditions import FAMILIES, random_summary, random_variables
-from closura.problems.laws.references import fine_ratio, fine_solutions, reference, shocks
-from closura.problems.laws.simulations import Steps, simulate, snapshots, step_cost
-from closura.problems.laws.snapshots import SOLUTION, snapshot_variables, snapshots_of
+from closura.problems.laws.references import fine_ratio, fine_solutions, references, shocks
+from closura.problems.laws.snapshots import snapshot_variables, snapshots_of
+from closura.simulation.simulate import run
 
 BURGERS, EULER = LAW_PROBLEMS["burgers-1d"], LAW_PROBLEMS["euler-1d"]
 THREE_DIGITS = 5e-4
@@ -38,14 +40,23 @@ def baseline() -> dict:
     return json.loads(file.read_text())
 
 
-def methods(problem, names, *, integrator=None, projection="component"):
-    how = {"integrator": integrator or problem.integrator, "splitting": problem.splitting, "projection": projection}
+def methods(problem, names, *, courant=None, projection="component"):
+    how = {"integrator": problem.integrator, "splitting": problem.splitting, "projection": projection}
+    how["step"] = StepRule(courant=courant or problem.courant, even=False)
     return {name: classical(name, problem.law, **how) for name in names}
 
 
-def study(problem, names, cells, *, courant=None, time=None, **options):
-    initial = {name: find_condition(problem, name) for name in names}
-    return Study(problem, initial, cells, Steps(courant or problem.courant), time, **options)
+def agent(scheme, closure):
+    """A closure on the stencil of a scheme."""
+    return Method(scheme.solver, Role.CLOSURE, scheme.step, closure)
+
+
+def study(problem, names, cells, *, time=None, **options):
+    return Study(problem, {name: find_condition(problem, name) for name in names}, cells, time, **options)
+
+
+def parameters_of(condition, cells, problem=BURGERS):
+    return {name: value[0] for name, value in law_cases(problem.law, [condition], cells).parameters.items()}
 
 
 BURGERS_TABLE = (*BURGERS.usual, "smooth-rare", "shock")
@@ -116,7 +127,7 @@ def test_shu_osher_rows(baseline):
 def test_smooth_solutions_converge_with_the_order_of_the_scheme():
     """Before the shock: linear5 has order 5, weno5-js nearly, until the time error takes over."""
     found = run_study(
-        study(BURGERS, ("smooth-sine",), (32, 64), courant=0.1, time=0.03), methods(BURGERS, ("linear5", "weno3-js"))
+        study(BURGERS, ("smooth-sine",), (32, 64), time=0.03), methods(BURGERS, ("linear5", "weno3-js"), courant=0.1)
     )
     order = {
         name: observed_order([value(found, "l2", name, "smooth-sine", n) for n in (32, 64)], (32, 64))[0]
@@ -128,9 +139,9 @@ def test_smooth_solutions_converge_with_the_order_of_the_scheme():
 
 def test_methods_on_several_grids_are_compared_on_each():
     chosen = {**methods(BURGERS, ("weno3-js", "weno5-js")), "weno5-js": methods(BURGERS, ("weno5-js",))["weno5-js"]}
-    agent = Method("agent", chosen["weno5-js"].dynamics, lambda observation: jnp.zeros((6, observation.shape[1])))
+    zero = agent(chosen["weno5-js"], lambda observation: jnp.zeros((6, observation.shape[1])))
     names = ("smooth-sine", "shock")
-    found = run_study(study(BURGERS, names, (16, 32), time=0.02, shifts=2), {**chosen, "agent": agent})
+    found = run_study(study(BURGERS, names, (16, 32), time=0.02, shifts=2), {**chosen, "agent": zero})
     assert isinstance(found, Results)
     assert found.grids == (16, 32)
     assert [found.family(name) for name in found.methods[:3]] == ["weno3-js", "weno3-js", "weno5-js"]
@@ -159,9 +170,10 @@ def test_total_variation_goes_round_periodic_ends():
     wave = find_condition(BURGERS, "smooth-sine")
     step = find_condition(BURGERS, "shock")
     field = np.array([0.0, 1.0, 3.0, 3.0])
-    assert total_variation(field, step) == 3.0
-    assert total_variation(field, wave) == 6.0
-    plane = find_condition(LAW_PROBLEMS["burgers-2d"], "gaussian")
+    assert total_variation(field, parameters_of(step, 8)) == 3.0
+    assert total_variation(field, parameters_of(wave, 8)) == 6.0
+    problem = LAW_PROBLEMS["burgers-2d"]
+    plane = parameters_of(find_condition(problem, "gaussian"), 5, problem)
     # A bump of one cell: up and down along both axes, times the width of a cell.
     bump = np.zeros((5, 5))
     bump[2, 2] = 1.0
@@ -176,7 +188,7 @@ def test_conservation_is_to_rounding_and_unknown_where_ends_are_open():
     assert value(found, "conservation", "weno5-js", "smooth-sine") < 1e-13
     assert value(found, "conservation", "weno5-js", "other-sine") < 1e-13
     assert math.isnan(value(found, "conservation", "weno5-js", "shock"))
-    walls = find_condition(EULER, "blast-waves")
+    walls = parameters_of(find_condition(EULER, "blast-waves"), 8, EULER)
     assert conservation_error(np.ones(8), 1.5 * np.ones(8), walls) == pytest.approx(0.5)
 
 
@@ -187,8 +199,8 @@ def test_shock_position_is_found_within_a_cell():
     front = 1 + 2 * (1 - 1 / (1 + np.exp(-(x - 0.4321) / 0.006)))
     steeper_elsewhere = front + np.where(x > 0.8, -5.0, 0.0)
     for field in (front, steeper_elsewhere):
-        assert shock_position(field, shock, 0.43, (3.0, 1.0)) == pytest.approx(0.4321, abs=1e-3)
-    assert math.isnan(shock_position(np.ones(100), shock, 0.43, (3.0, 1.0)))
+        assert shock_position(field, 0.0, 0.01, 0.43, (3.0, 1.0)) == pytest.approx(0.4321, abs=1e-3)
+    assert math.isnan(shock_position(np.ones(100), 0.0, 0.01, 0.43, (3.0, 1.0)))
 
 
 def test_captured_shocks_stand_where_the_exact_ones_are():
@@ -210,7 +222,7 @@ def test_fine_reference_is_odd_large_and_close_to_the_exact_solution():
         assert ratio >= 3
         assert ratio * cells >= 2000
     condition = find_condition(BURGERS, "rarefaction")
-    exact = reference(BURGERS.law, condition, condition.points((40,)), 0.1)
+    (exact,) = references(BURGERS.law, condition, condition.points((40,)), (0.1,))
     (fine,) = fine_solutions(BURGERS.law, condition, (40,), (0.1,))
     # 51 times 40 cells: the corners of the fan are smeared by a few of them.
     assert np.abs(fine - exact).mean() < 1e-3
@@ -219,9 +231,8 @@ def test_fine_reference_is_odd_large_and_close_to_the_exact_solution():
 def test_reference_of_waves_that_are_carried_along():
     wave = find_condition(EULER, "density-wave")
     points = wave.points((16,))
-    begin = reference(EULER.law, wave, points, 0.0)
-    np.testing.assert_allclose(reference(EULER.law, wave, points, 1.0), begin, atol=1e-12)  # once round
-    half = reference(EULER.law, wave, points, 0.5)
+    begin, half, once = references(EULER.law, wave, points, (0.0, 0.5, 1.0))
+    np.testing.assert_allclose(once, begin, atol=1e-12)  # once round
     np.testing.assert_allclose(half[0], np.roll(begin[0], 8), atol=1e-12)
 
 
@@ -229,17 +240,19 @@ def test_a_simulation_that_fails_poisons_no_other():
     """slow-shock blows up component by component (known); its neighbours in the batch are as if alone."""
     chosen = methods(EULER, ("weno5-js",))["weno5-js"]
     conditions = [find_condition(EULER, name) for name in ("sod", "slow-shock", "lax")]
-    ends = [condition.time for condition in conditions]
-    together = simulate(chosen, conditions, 64, ends, Steps(0.4))
-    assert together[1].failed_step is not None
-    assert 1 <= together[1].failed_step == together[1].steps
-    assert together[1].failure in ("not finite", "negative density or pressure")
+
+    def simulated(some):
+        cases = law_cases(EULER.law, some, 64, ends=[condition.time for condition in some])
+        return run(chosen, (1.0,), Grid((64,)), cases, batch=8)
+
+    together = simulated(conditions)
+    assert (together.failure.step >= 0).tolist() == [False, True, False]
+    assert 1 <= together.failure.step[1] == together.steps[1]
     for index in (0, 2):
-        (alone,) = simulate(chosen, conditions[index : index + 1], 64, ends[index : index + 1], Steps(0.4))
-        assert together[index].failed_step is None
-        assert together[index].steps == alone.steps
+        alone = simulated(conditions[index : index + 1])
+        assert together.steps[index] == alone.steps[0]
         # Another batch size may round differently.
-        np.testing.assert_allclose(together[index].state, alone.state, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(together.fields[index], alone.fields[0], rtol=1e-10, atol=1e-12)
 
 
 def test_failures_are_counted_with_step_and_cell():
@@ -262,7 +275,7 @@ class Broken:
 
 def test_agents_that_answer_nan_are_reported_as_diverged():
     scheme = methods(BURGERS, ("weno5-js",))["weno5-js"]
-    both = {"weno5-js": scheme, "broken": Method("broken", scheme.dynamics, Broken())}
+    both = {"weno5-js": scheme, "broken": agent(scheme, Broken())}
     found = run_study(study(BURGERS, ("shock",), (32,), time=0.05), both)
     (failure,) = found.failures
     assert (failure["method"], failure["step"], failure["what"]) == ("broken", 1, "not finite")
@@ -288,10 +301,6 @@ def test_shifts_are_the_same_for_all_methods_and_leave_the_others_alone():
 
 def test_snapshots_end_where_the_simulation_does():
     chosen = methods(BURGERS, ("weno5-js",))["weno5-js"]
-    conditions = [find_condition(BURGERS, name) for name in ("smooth-sine", "shock")]
-    runs = snapshots(chosen, conditions, 32, [[0.01, 0.05], [0.02, 0.1]], Steps(0.1))
-    for run, times in zip(runs, ((0.01, 0.05), (0.02, 0.1)), strict=True):
-        assert [one.time for one in run] == pytest.approx(times)
     short = study(BURGERS, ("smooth-sine",), (32,), time=0.05)
     results = run_study(short, {"weno5-js": chosen}).assign(snapshot_variables(short, {"weno5-js": chosen}))
     found = snapshots_of(results, "smooth-sine")
@@ -329,17 +338,18 @@ def test_another_boundary_has_to_suit():
         with_boundary(find_condition(BURGERS, "shock"), "periodic")
 
 
-def test_cost_is_measured():
-    cost = step_cost(methods(BURGERS, ("weno5-js",))["weno5-js"], find_condition(BURGERS, "shock"), 64)
-    assert 0 < cost < 100
+def test_cost_is_measured_on_the_grid_of_figures():
+    chosen = methods(BURGERS, ("weno5-js",))
+    found = run_study(study(BURGERS, ("shock",), (16, 32), time=0.01), chosen, timing=True)
+    assert 0 < found.milliseconds("weno5-js, 16 cells") < 100
+    assert math.isnan(found.milliseconds("weno5-js, 32 cells"))
 
 
 def test_two_dimensions_repeat_one():
     """A tube along x on a plane has the errors of the line, times the width of the plane."""
     plane = LAW_PROBLEMS["euler-2d"]
     line = run_study(study(EULER, ("sod",), (32,)), methods(EULER, ("weno3-js",)))
-    laid = Study(plane, {"1d-sod-x": find_condition(plane, "1d-sod-x")}, (32,), Steps(0.4))
-    found = run_study(laid, methods(plane, ("weno3-js",)))
+    found = run_study(study(plane, ("1d-sod-x",), (32,)), methods(plane, ("weno3-js",)))
     # The time step is shorter by the (small) speed of sound across.
     assert value(found, "l1", "weno3-js", "1d-sod-x") == pytest.approx(value(line, "l1", "weno3-js", "sod"), rel=0.02)
 
@@ -347,4 +357,4 @@ def test_two_dimensions_repeat_one():
 def test_negative_pressure_is_refused_with_its_place():
     vacuum = InitialCondition("bad", lambda x: np.stack([np.ones_like(x), 0 * x, np.where(x > 0.5, -1.0, 1.0)]))
     with pytest.raises(ValueError, match=r"cell \(8,\).*must be positive"):
-        simulate(methods(EULER, ("weno5-js",))["weno5-js"], [vacuum], 16, [0.1], Steps(0.4))
+        run_study(Study(EULER, {"bad": vacuum}, (16,)), methods(EULER, ("weno5-js",)))

@@ -11,13 +11,13 @@ import pytest
 from golden import golden_files, read
 from law_results import value
 
+from closura.core import StepRule
 from closura.environment import Environment
 from closura.io.closures import load_closure
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.methods import classical, learned
 from closura.problems.laws.setup import Euler1DConfiguration, conservation_law, euler_1d
-from closura.problems.laws.simulations import Steps
 from closura.runs.validation import prepare_validation, summed_rewards
 
 FOUR_DIGITS = 5.5e-4
@@ -84,12 +84,13 @@ def errors_of(
     """``{(initial, cells): {norm: error}}`` of the released agent and of WENO-JS of the same r."""
     problem = LAW_PROBLEMS[problem_name]
     how = {"integrator": problem.integrator, "splitting": problem.splitting, "projection": "component"}
+    how["step"] = StepRule(courant=problem.courant, even=False)
     methods = {
-        "agent": learned("agent", agents[r], problem.law, **how),
+        "agent": learned(agents / f"agent_r{r}_64x64.npz", problem.law, **how),
         "weno": classical(f"weno{2 * r - 1}-js", problem.law, **how),
     }
     initial = {name: find_condition(problem, name) for name in names}
-    found = run_study(Study(problem, initial, cells, Steps(problem.courant), time), methods)
+    found = run_study(Study(problem, initial, cells, time), methods)
     return tuple(
         {
             (name, n): {norm: value(found, norm, method, name, n) for norm in ("l1", "l2")}

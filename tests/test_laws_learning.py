@@ -17,7 +17,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from closura.cli import main
 from closura.closures.weights import WeightsClosure
+from closura.core import Method, Role, StepRule
 from closura.environment import Environment
+from closura.grids import Grid
 from closura.initial.burgers import burgers_1d
 from closura.initial.condition import ENDS
 from closura.initial.gas import euler_1d
@@ -25,19 +27,18 @@ from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration, averaged
 from closura.numerics.weno import interface_value, smoothness
 from closura.numerics.weno_tables import candidates, smoothness_forms
 from closura.problems import Problem
+from closura.problems.laws.cases import law_cases, place
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
-from closura.problems.laws.dynamics import WeightedFluxes
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import interface_flux, keep_positive, split_stencils
 from closura.problems.laws.law import Burgers
-from closura.problems.laws.march import begin, march_to, place
-from closura.problems.laws.methods import Method, classical
+from closura.problems.laws.methods import classical
+from closura.problems.laws.one_step import OneStep
 from closura.problems.laws.rewards import STEEPNESS, FreeReward
 from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law
 from closura.problems.laws.setup import euler_1d as euler_problem
-from closura.problems.laws.simulations import Steps
-from closura.problems.laws.targets import OneStep
+from closura.problems.laws.weighted_fluxes import WeightedFluxes
 from closura.problems.problem import Transition
 from closura.reporting.figures.training import training_curves
 from closura.runs import RunFolder, TrainConfiguration, ValidationConfiguration, train
@@ -45,6 +46,7 @@ from closura.runs.presets import train_preset
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, build_closure
 from closura.runs.validation import prepare_validation, validation_error
+from closura.simulation.simulate import run
 
 PERIODIC, OUTFLOW = ENDS.index("periodic"), ENDS.index("outflow")
 EPS = float(jnp.finfo(jnp.float64).eps)
@@ -353,14 +355,15 @@ def test_positivity_leaves_smooth_flow_alone() -> None:
 def test_positivity_keeps_a_gas_a_gas(name: str) -> None:
     """Where WENO5-JS or agents without sense end with a negative pressure, the same with limited fluxes does not."""
     condition = euler_1d(name)
-    state, parameters = place(Euler(), condition, 64)
-    dynamics = {kept: WeightedFluxes(Euler(), positivity=kept) for kept in (False, True)}
+    cases, grid = law_cases(Euler(), [condition], 64, ends=[condition.time]), Grid((64,))
+    solvers = {kept: WeightedFluxes(Euler(), positivity=kept) for kept in (False, True)}
     failed = {}
     for kept, agents in itertools.product((False, True), (None, RANDOM_AGENTS)):
-        end = march_to(dynamics[kept], begin(state), parameters, agents, jnp.asarray(condition.time), courant=0.4)
-        failed[kept, agents is None] = bool(end.failed)
+        method = Method(solvers[kept], Role.BASELINE, StepRule(courant=0.4, even=False), agents)
+        end = run(method, (1.0,), grid, cases)
+        failed[kept, agents is None] = bool(end.failed.any())
         if kept:
-            assert all(float(x.min()) > 0 for x in Euler().positives(end.state))
+            assert all(float(x.min()) > 0 for x in Euler().positives(jnp.asarray(end.fields[0, -1])))
     assert failed[False, False] or failed[False, True]
     assert not failed[True, False]
     assert not failed[True, True]
@@ -395,20 +398,20 @@ def test_mirrored_fields_get_mirrored_updates(law: Any, sizes: bool) -> None:
 def test_guided_agents_keep_the_order_of_smooth_flow_whatever_they_have_learned() -> None:
     """Before the shock, at N = 64 and 128: the errors are those of the optimal linear scheme, fifth order."""
     problem = LAW_PROBLEMS["burgers-1d"]
-    how = {"integrator": problem.integrator, "splitting": problem.splitting}
-    dynamics = WeightedFluxes(problem.law, sizes=True, **how)
+    how, step = {"integrator": problem.integrator, "splitting": problem.splitting}, StepRule(courant=0.1, even=False)
+    solver = WeightedFluxes(problem.law, sizes=True, **how)
     methods = {
-        "linear": classical("linear5", problem.law, projection="component", **how),
-        "agent": Method("agent", dynamics, guided(dynamics, even=False)),
+        "linear": classical("linear5", problem.law, projection="component", step=step, **how),
+        "agent": Method(solver, Role.CLOSURE, step, guided(solver, even=False)),
     }
     initial = {"smooth-sine": find_condition(problem, "smooth-sine")}
-    found = run_study(Study(problem, initial, (64, 128), Steps(problem.courant), 0.04), methods)
+    found = run_study(Study(problem, initial, (64, 128), 0.04), methods)
     errors = {m: [value(found, "l2", m, "smooth-sine", n) for n in (64, 128)] for m in methods}
     assert np.log2(errors["agent"][0] / errors["agent"][1]) > 4.5
     assert errors["agent"][1] == pytest.approx(errors["linear"][1], rel=0.02)
     # The same agent does something where a jump is.
     state, parameters = place(problem.law, burgers_1d("shock"), 32)
-    logits = methods["agent"].ask(dynamics.observe(state, parameters))
+    logits = methods["agent"].closure(solver.observe(state, parameters))
     optimal = jnp.log(jnp.asarray([0.1, 0.6, 0.3, 0.1, 0.6, 0.3]))[:, None]
     assert float(jnp.abs(logits - optimal).max()) > 1
 

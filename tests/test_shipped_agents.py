@@ -17,7 +17,7 @@ import pytest
 
 from closura.commands.closures import named_closure, trained_settings
 from closura.commands.laws import run_evaluate_law
-from closura.io.closures import load_closure
+from closura.io.closures import AGENTS, load_closure
 from closura.io.weights import read_header
 from closura.problems import (
     BurgersConfiguration,
@@ -27,7 +27,6 @@ from closura.problems import (
     burgers,
     simulate_truth,
 )
-from closura.problems.laws.methods import AGENTS
 from closura.problems.laws.setup import RANDOM
 from closura.simulation.evaluate import evaluate
 

@@ -185,7 +185,7 @@ def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: S
     """The benchmark of a conservation law."""
     problem = LAW_PROBLEMS[arguments[0]]
     closures: dict[str, Callable[..., Any]] = {
-        name: partial(learned, name, path, problem.law) for name, path in named_closures(options.closure).items()
+        name: partial(learned, path, problem.law) for name, path in named_closures(options.closure).items()
     }
     return law_benchmark(problem, sweep, closures, simulations=simulations, seed=options.seed)
 

@@ -8,11 +8,10 @@ from typing import Any
 from closura.closures import AnyClosure
 from closura.commands.options import given
 from closura.core.definition import definition_of
-from closura.io.closures import load_closure
+from closura.io.closures import load_closure, shipped
 from closura.io.streams import printable
 from closura.io.weights import read_header
 from closura.problems import Problem, as_trained, build_problem, judged_on
-from closura.problems.laws.methods import shipped
 from closura.runs import RunFolder, TrainConfiguration
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import problem_preset

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +12,18 @@ from closura.commands.console import console
 from closura.commands.options import Repeated, parse, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
+from closura.core.method import Method, StepRule
 from closura.initial.condition import End
 from closura.numerics.integrators import INTEGRATORS
 from closura.numerics.weno import WENO_SCHEMES
 from closura.problems.laws.catalogue import LAW_PROBLEMS, LawProblem, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
-from closura.problems.laws.methods import SHIPPED, Method, check_names, classical, learned
+from closura.problems.laws.methods import SHIPPED, check_names, classical, learned, solver_of
 from closura.problems.laws.random_conditions import check_families, random_variables
 from closura.problems.laws.setup import LawConfiguration, follows_state
-from closura.problems.laws.simulations import Steps, prepare
 from closura.problems.laws.snapshots import snapshot_variables
+from closura.problems.laws.stability import check_method
 from closura.reporting.findings import verdict
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables
@@ -160,15 +161,16 @@ def evaluate_law(problem: LawProblem, options: LawOptions, command: str, *, snap
     use_precision("float64")
     methods = _methods(problem, options)
     study = _study(problem, options, methods)
-    dynamics = next(iter(methods.values())).dynamics
+    first = next(iter(methods.values()))
+    solver, step = solver_of(first), first.step
     settings = {
         "command": command,
         "problem": problem.name,
-        "integrator": dynamics.integrator,
-        "courant": None if study.steps.time_step is not None else study.steps.courant,
-        "time_step": study.steps.time_step,
+        "integrator": solver.integrator,
+        "courant": step.courant,
+        "time_step": step.dt,
         "times": {name: study.end(condition) for name, condition in study.initial.items()},
-        "splitting": dynamics.splitting,
+        "splitting": solver.splitting,
         "projection": options.projection,
         "reference": options.reference,
         "shifts": study.shifts,
@@ -244,7 +246,12 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
             f"--projection {options.projection} is for systems of equations, and {problem.name} is one equation: leave "
             f"it out (valid for Euler: {', '.join(PROJECTIONS)})"
         )
+    if options.courant is not None and options.time_step is not None:
+        raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
+    courant = problem.courant if options.courant is None else options.courant
     how: dict[str, Any] = {
+        "step": StepRule(options.time_step, None if options.time_step else courant, even=False),
+        "positivity": options.positivity,
         "integrator": integrator,
         "splitting": options.splitting or problem.splitting,
         "projection": options.projection,
@@ -258,22 +265,16 @@ def _methods(problem: LawProblem, options: LawOptions) -> dict[str, Method]:
     check_names([*names, *(name for name, _ in closures)])
     methods = {name: classical(name, problem.law, **how) for name in names}
     for name, path in closures:
-        methods[name] = learned(name, path, problem.law, r=options.r, **how)
-    if options.positivity:
-        limited = {name: replace(method.dynamics, positivity=True) for name, method in methods.items()}
-        methods = {name: method._replace(dynamics=limited[name]) for name, method in methods.items()}
+        methods[name] = learned(path, problem.law, r=options.r, **how)
     return methods
 
 
 def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method]) -> Study:
     """What to run, checked before anything is simulated."""
-    if options.courant is not None and options.time_step is not None:
-        raise ValueError("steps follow either a Courant number or a fixed length: give --courant or --time-step")
     shifts = problem.shifts if options.shifts is None else options.shifts
     if options.scatter:
         check_families(problem.name)
     positive = options.positivity and problem.name.startswith("euler")  # a scalar law has nothing to keep positive
-    steps = Steps(problem.courant if options.courant is None else options.courant, options.time_step, positive)
     names = _words(options.initial, "initial") if options.initial is not None else list(problem.usual)
     grids = [_cells(text) for text in _words(options.cells, "cells")] if options.cells else [problem.cells]
     for what, values in (("initial condition", names), ("number of cells", list(map(str, grids)))):
@@ -282,10 +283,10 @@ def _study(problem: LawProblem, options: LawOptions, methods: dict[str, Method])
             raise ValueError(f"the {what} {twice[0]} was given twice: once is enough")
     initial = {name: find_condition(problem, name, options.boundary) for name in names}
     time = problem.time if options.time is None else options.time
-    study = Study(problem, initial, tuple(grids), steps, time, shifts, options.seed, options.reference == "usual")
-    for method in methods.values():
+    study = Study(problem, initial, tuple(grids), time, shifts, options.seed, options.reference == "usual")
+    for name, method in methods.items():
         for cells in grids:
-            prepare(method, list(initial.values()), cells, steps)
+            check_method(name, method, list(initial.values()), cells, positive=positive)
     return study
 
 

@@ -18,8 +18,8 @@ from closura.problems import (
     simulate_truth,
     truth_identity,
 )
+from closura.problems.kolmogorov.baselines import coarse_solver
 from closura.problems.kolmogorov.evaluation import evaluate_flow
-from closura.problems.kolmogorov.rivals import coarse_solver
 from closura.problems.kolmogorov.smagorinsky import tune
 from closura.problems.kolmogorov.time_steps import coarse_steps_of
 from closura.reporting.findings import further_verdicts

@@ -13,6 +13,31 @@ ACCEPTED = (
 )
 
 
+AGENTS = Path(__file__).parents[1] / "agents"
+"""Weights that come with the package."""
+SHIPPED = ("advection", "burgers", "turbulence", "turbulence-volumes", "burgers-1d", "euler-1d")
+"""Their names."""
+
+
+def shipped(path: str | Path) -> Path:
+    """The file behind the name of a closure that comes with the package; other paths as they are.
+
+    Raises
+    ------
+    FileNotFoundError
+        If this installation does not have it.
+    """
+    if str(path) in SHIPPED and not Path(path).exists():
+        file = AGENTS / f"{path}.safetensors"
+        if not file.exists():
+            raise FileNotFoundError(
+                f"this installation of closura comes without the trained agent {path}: update it, or train one with "
+                f"`closura train {path}` and give its run folder"
+            )
+        return file
+    return Path(path)
+
+
 def load_closure(path: str | Path, spec: ClosureSpec) -> AnyClosure:
     """Load a closure for a problem from a run folder or a file of weights.
 

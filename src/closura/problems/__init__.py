@@ -7,8 +7,8 @@ from closura.problems.burgers import BurgersSolver as BurgersSolver
 from closura.problems.burgers_setup import BurgersConfiguration as BurgersConfiguration
 from closura.problems.burgers_setup import burgers as burgers
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration as KolmogorovConfiguration
+from closura.problems.kolmogorov.configuration import TurbulenceConfiguration as TurbulenceConfiguration
 from closura.problems.kolmogorov.setup import kolmogorov as kolmogorov
-from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration as TurbulenceConfiguration
 from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduction
 from closura.problems.measures import mean_absolute_error as mean_absolute_error
 from closura.problems.measures import relative_mae as relative_mae

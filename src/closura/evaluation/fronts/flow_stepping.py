@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 
+from closura.problems.kolmogorov.baselines import coarse_solver
 from closura.problems.kolmogorov.configuration import SCHEMES, KolmogorovConfiguration
 from closura.problems.kolmogorov.dynamics import CoarseFlow, FlowModel, SpectralFlow
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.kolmogorov.rivals import coarse_solver
 from closura.problems.kolmogorov.smagorinsky import with_constant
 from closura.problems.kolmogorov.solver import FlowSolver
 

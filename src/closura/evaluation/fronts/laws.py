@@ -9,25 +9,22 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
 
-from closura.core import Metric, Role
+from closura.core import Metric
+from closura.core.method import Method as Scheme
+from closura.core.method import StepRule
+from closura.grids import Grid
 from closura.initial.condition import InitialCondition
+from closura.problems.laws.cases import law_cases
 from closura.problems.laws.catalogue import LawProblem
-from closura.problems.laws.dynamics import WeightedFluxes
-from closura.problems.laws.march import courant_step, largest_courant, place, stacked
-from closura.problems.laws.methods import Method as Scheme
-from closura.problems.laws.methods import classical
-from closura.problems.laws.metrics import cell_size
+from closura.problems.laws.evaluate import BATCH
+from closura.problems.laws.methods import classical, solver_of
 from closura.problems.laws.random_conditions import FAMILIES
 from closura.problems.laws.references import references
-from closura.problems.laws.simulations import Steps, snapshots
 from closura.seeds import generator_of
-from closura.simulation.stepping import BENIGN
+from closura.simulation.simulate import run
+from closura.simulation.stepping import OnGrid, Stepper, work
 from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 
 GRIDS = (32, 64, 128, 256, 512, 1024)
@@ -74,7 +71,7 @@ def law_benchmark(
     sweep
         Grids, time steps, schemes, times.
     closures
-        ``closures[name](integrator=, splitting=, projection=) -> Scheme``.
+        ``closures[name](step=, integrator=, splitting=, projection=)`` makes a method.
     simulations, seed
         How many initial conditions, and the seed of their random numbers.
 
@@ -86,6 +83,7 @@ def law_benchmark(
     draws = held_out_conditions(problem, simulations, seed)
     how: dict[str, Any] = {
         "integrator": problem.integrator, "splitting": problem.splitting, "projection": "component",
+        "step": StepRule(courant=problem.courant, even=False),
     }  # fmt: skip
     schemes = {name: classical(name, problem.law, **how) for name in sweep.chosen(SCHEMES)}
     schemes |= {name: make(**how) for name, make in closures.items()}
@@ -104,10 +102,10 @@ def law_benchmark(
     methods = [
         _method(name, scheme, cells, courant, ends)
         for name, scheme in schemes.items()
-        for cells in (grids[:-1] if scheme.learned and len(grids) > 1 else grids)
-        for courant in sweep.steps(largest_courant(problem.integrator, scheme.r))
+        for cells in (grids[:-1] if scheme.role.learned and len(grids) > 1 else grids)
+        for courant in sweep.steps(solver_of(scheme).courant_limit)
     ]
-    size = np.asarray([cell_size(condition, (1,)) for condition in draws])
+    size = np.asarray([condition.extent[0] for condition in draws])
 
     def exact(method: Method) -> np.ndarray:
         if method.points not in known:
@@ -139,7 +137,7 @@ def _method(name: str, scheme: Scheme, cells: int, courant: float, ends: Sequenc
     return Method(
         name=f"{name} {cells} {rule}",
         family=name,
-        role=Role.CLOSURE if scheme.learned else Role.BASELINE,
+        role=scheme.role,
         points=cells,
         rule=rule,
         run=partial(_run, scheme, cells, courant, ends),
@@ -151,13 +149,14 @@ def _method(name: str, scheme: Scheme, cells: int, courant: float, ends: Sequenc
 def _run(
     scheme: Scheme, cells: int, courant: float, ends: Sequence[Sequence[float]], draws: list[InitialCondition]
 ) -> Outcome:
-    found = snapshots(scheme, draws, cells, ends, Steps(courant=courant))
-    # A simulation that failed stands still where it failed: it has no field from then on.
-    fields = np.stack(
-        [np.stack([m.state if m.failed_step is None else np.full_like(m.state, np.nan) for m in one]) for one in found]
-    )
-    frequency = np.asarray([one[-1].steps / one[-1].time if one[-1].time > 0 else np.nan for one in found])
-    return Outcome(fields, frequency, np.asarray([one[-1].failed_step is not None for one in found]))
+    last = np.asarray([times[-1] for times in ends])
+    cases = law_cases(solver_of(scheme).law, draws, cells, ends=last.tolist())
+    method = replace(scheme, step=StepRule(courant=courant, even=False))
+    # All have the same times, or one of their own.
+    shares = (np.asarray(ends[0]) / ends[0][-1]).tolist()
+    found = run(method, shares, Grid((cells,)), cases, batch=BATCH)
+    fields, steps, failed = map(np.asarray, (found.fields, found.steps, found.failed))
+    return Outcome(fields[:, 1:], steps / last, failed[:, -1])
 
 
 def _exact(
@@ -179,19 +178,6 @@ def _error(norm: str, lengths: np.ndarray, fields: np.ndarray, truth: np.ndarray
         return size * difference.sum(-1) if norm == "l1" else np.sqrt(size * (difference**2).sum(-1))
 
 
-class _LawStep(eqx.Module):
-    """One step of a march: its length from the state, the step, and whether the state is one of the law's."""
-
-    dynamics: WeightedFluxes
-    ask: Any
-
-    def __call__(self, state: Array, parameters: PyTree[Array]) -> Array:
-        dt = courant_step(self.dynamics, state, parameters, BENIGN)
-        following = self.dynamics.step(state, parameters, dt, self.ask)
-        return jnp.where(jnp.any(~self.dynamics.law.admissible(following)), state, following)
-
-
 def _work(scheme: Scheme, cells: int, draws: Sequence[InitialCondition], members: int) -> Work:
-    placed = [place(scheme.dynamics.law, draws[m % len(draws)], cells) for m in range(members)]
-    states, contexts = stacked([state for state, _ in placed]), stacked([parameters for _, parameters in placed])
-    return Work(_LawStep(scheme.dynamics, scheme.ask), states, jax.tree.map(jnp.asarray, contexts))
+    stepper = Stepper(scheme.solver, OnGrid(Grid((cells,))), scheme.closure)
+    return work(stepper, law_cases(solver_of(scheme).law, draws, cells), members)

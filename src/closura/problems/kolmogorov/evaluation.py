@@ -7,19 +7,18 @@ relative error; chaos ends every answer.) And has what it simulates afterwards t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
+from jaxtyping import Array, Bool, Float, Key, Scalar
 
 from closura.closures import count_parameters
-from closura.core import MethodResult, Results, Role
+from closura.core import Method, MethodResult, Results, Role, StepRule
 from closura.core.case import Case
 from closura.core.solver import Closure
+from closura.grids import Grid
 from closura.metrics.ensembles import (
     FlowStatistics,
     FlowSummary,
@@ -30,14 +29,13 @@ from closura.metrics.ensembles import (
     vorticity_correlation,
 )
 from closura.problems.kept import kept_truth
-from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, in_points
-from closura.problems.kolmogorov.measures import THRESHOLDS, flow_metrics, statistics_of, time_metric
-from closura.problems.kolmogorov.solver import FlowSolver
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow
+from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, statistics_of, time_metric
 from closura.problems.problem import Problem
-from closura.problems.reference import Reference, SolverReference
-from closura.problems.stored import TruthStore, simulate_truth
-from closura.simulation.evaluate import with_reference
-from closura.simulation.timing import milliseconds_per_step
+from closura.problems.reference import SolverReference
+from closura.problems.stored import simulate_truth
+from closura.simulation.cells import held_out_cases
+from closura.simulation.simulate import run, step_cost
 
 PERSISTENCE = "persistence"
 """The initial condition, held: what a flow that hardly changes is worth as a forecast."""
@@ -47,31 +45,9 @@ LOST = 3.0
 
 
 @eqx.filter_jit
-def _in_points(flow: FlowSolver, states: Float[Array, "simulation time 2 x y"]) -> Array:
-    return jax.lax.map(lambda one: jax.vmap(partial(in_points, flow))(one), states)
-
-
-@eqx.filter_jit
-def _states(
-    problem: Problem, solver: CoarseFlow, closure: Closure | None, store: TruthStore
-) -> Float[Array, "simulation time 2 x y"]:
-    """Velocities in points of all simulations at every coarse step, the first included.
-
-    The store's states are those of the problem's coarse solver: another solver begins with the same waves in its own
-    representation.
-    """
-
-    def one(item: tuple[Array, PyTree[Array]]) -> Array:
-        start, parameters = solver.adopt(item[0], problem.coarse), item[1]
-
-        def step(state: Array, _: None) -> tuple[Array, Array]:
-            state = solver.step(state, parameters, problem.time_step, closure)
-            return state, in_points(solver.flow, state)
-
-        states = jax.lax.scan(step, start, None, length=store.steps)[1]
-        return jnp.concatenate([in_points(solver.flow, start)[None], states])
-
-    return jax.lax.map(one, (store.state, store.parameters))
+def _seen(solver: CoarseFlow, grid: Grid, states: Float[Array, "simulation time 2 x y"]) -> Array:
+    """States of a solver as velocities in the points of a grid."""
+    return jax.lax.map(lambda one: jax.vmap(lambda state: solver.to_grid(state, grid))(one), states)
 
 
 @dataclass(frozen=True)
@@ -140,7 +116,7 @@ def evaluate_flow(
     """Run the coarse solver, baselines, finer grids and closures from the same initial conditions as the reference.
 
     Beside the metrics the results hold, along ``method``, the ``spectrum`` (by ``wavenumber``), ``energy`` and
-    ``dissipation`` of the long run with their errors (:data:`~closura.problems.kolmogorov.measures.ERRORS`), and as
+    ``dissipation`` of the long run with their errors (:data:`~closura.problems.kolmogorov.metrics.ERRORS`), and as
     attributes ``reynolds``, ``forcing``, ``cells``, ``statistics_from``, ``statistics_to``, ``lyapunov_exponent`` and
     ``lyapunov_standard_error``.
 
@@ -198,7 +174,7 @@ def evaluate_flow(
         store = simulate_truth(problem, simulations, steps, key=key)
     else:
         store = kept_truth(problem, simulations, steps, key=key, identity=identity)
-    truth = np.asarray(_in_points(base.flow, store.truth))
+    truth = np.asarray(_seen(base, problem.grid, store.truth))
     if not np.isfinite(truth).all():
         raise ValueError("the reference itself diverges: take more fine steps (--fine-steps)")
     kept = np.unique(np.linspace(0, followed, frames).round().astype(np.int64))
@@ -207,38 +183,43 @@ def evaluate_flow(
     true = measure.summary(truth[:, measure.begin :])
     flows: dict[str, FlowSummary | None] = {}
 
-    def judge(name: str, role: Role, states: np.ndarray, milliseconds: float, **facts: Any) -> MethodResult:
+    cases = held_out_cases(problem, simulations, key=key)
+    times = dt * np.arange(1, steps + 1)
+
+    def cost(method: Method) -> float:
+        """Milliseconds per coarse step."""
+        assert method.step.dt is not None
+        return step_cost(method, cases) * round(dt / method.step.dt) if timing else np.nan
+
+    def judge(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
         values, diverged_at = measure.series(states)
         flows[name] = measure.statistics(states, diverged_at)
-        fields = measure.fields(states, int(diverged_at[0])) if role is not Role.NAIVE else None
-        return MethodResult(role, values, diverged_at, milliseconds, fields=fields, **facts)
+        fields = measure.fields(states, int(diverged_at[0])) if method.role is not Role.NAIVE else None
+        return MethodResult(method.role, values, diverged_at, fields=fields, corrects=method.corrects, **facts)
 
-    runs: dict[str, tuple[Role, Any, Closure | None]] = {uncorrected: (Role.UNCORRECTED, base, None)}
-    runs |= {name: (Role.BASELINE, solver, None) for name, solver in {**problem.baselines, **others}.items()}
+    step = StepRule(dt=dt, exact=True)
+    chosen = {uncorrected: Method(base, Role.UNCORRECTED, step)}
+    chosen |= {name: Method(solver, Role.BASELINE, step) for name, solver in {**problem.baselines, **others}.items()}
+    for name, each in problem.finer.items():
+        assert isinstance(each, SolverReference)
+        chosen[name] = Method(each.solver, Role.FINE_BASELINE, StepRule(dt=dt / each.substeps, exact=True))
     for name, closure in closures.items():
         corrected = theirs.get(name, problem)
-        runs[name] = (Role.CLOSURE, corrected.coarse, corrected.spec.limit(closure))
+        limited = corrected.spec.limit(closure)
+        chosen[name] = Method(corrected.coarse, Role.CLOSURE, step, limited, corrects=bases.get(name, ""))
     methods: dict[str, MethodResult] = {}
-    first = jax.tree.map(lambda x: x[0], (store.state, store.parameters))
-    for name, (role, solver, limited) in runs.items():
+    for name, method in chosen.items():
         report(name)
-        states = np.asarray(_states(problem, solver, limited, store))
-        advance = eqx.Partial(solver.step, parameters=first[1], dt=dt, closure=limited)
-        cost = milliseconds_per_step(advance, solver.adopt(first[0], base)) if timing else np.nan
         given = closures.get(name)
         learned = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
-        methods[name] = judge(name, role, states, cost, parameters=learned, corrects=bases.get(name, ""))
-    for name, finer in problem.finer.items():
-        report(name)
-        found = simulate_truth(with_reference(problem, finer), simulations, steps, key=key)
-        cost = _cost(problem, finer, key) if timing else np.nan
-        methods[name] = judge(name, Role.FINE_BASELINE, np.asarray(_in_points(base.flow, found.truth)), cost)
+        states = np.asarray(run(method, times.tolist(), problem.grid, cases).fields)
+        methods[name] = judge(name, method, states, milliseconds_per_step=cost(method), parameters=learned)
     held = np.broadcast_to(truth[:, :1], truth.shape)
-    methods[PERSISTENCE] = judge(PERSISTENCE, Role.NAIVE, held, np.nan)
+    methods[PERSISTENCE] = judge(PERSISTENCE, Method(base, Role.NAIVE, step), held)
     flows[reference] = true
     methods[reference] = MethodResult(
         Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))},
-        milliseconds_per_step=_cost(problem, fine, key) if timing else np.nan,
+        milliseconds_per_step=cost(Method(fine.solver, Role.REFERENCE, StepRule(dt=dt / fine.substeps))),
         fields=measure.fields(truth, -1),
     )  # fmt: skip
     exponent = None
@@ -248,13 +229,13 @@ def evaluate_flow(
     elif lyapunov > 0:
         exponent = LyapunovExponent(lyapunov, float("nan"), float("nan"))
     ordered = {name: methods[name] for name in (*(n for n in methods if n not in closures), *closures)}
-    times = dt * np.arange(followed + 1)
+    followed_times = dt * np.arange(followed + 1)
     return Results.build(
         problem.name,
         ordered,
-        flow_metrics(problem, times),
+        flow_metrics(problem, followed_times),
         error="error",
-        times=times,
+        times=followed_times,
         frames=kept,
         components=problem.components,
         variables=statistics_of({name: flows[name] for name in ordered}, true, problem.grid.shape[0]),
@@ -323,11 +304,3 @@ def _lost(states: np.ndarray, limit: float) -> Bool[np.ndarray, "simulation time
     with np.errstate(invalid="ignore"):
         bad = ~(np.abs(states).max(axis=(-3, -2, -1)) <= limit)
     return np.logical_or.accumulate(bad, axis=1)
-
-
-def _cost(problem: Problem, reference: Reference, key: Key[Scalar, ""]) -> float:
-    """Milliseconds per coarse step of a simulation of its own."""
-    case: Case = problem.begin.cases.sample(key=key)  # type: ignore[attr-defined]
-    state, parameters = problem.coarse.init(case)
-    advance = eqx.Partial(reference.advance, state=state, parameters=parameters, dt=problem.time_step)
-    return milliseconds_per_step(advance, reference.init(case), steps=5)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from closura.core import Results, Role
 from closura.metrics.ensembles import vorticity
 from closura.numerics.fourier import refine
-from closura.problems.kolmogorov.measures import THRESHOLDS
+from closura.problems.kolmogorov.metrics import THRESHOLDS
 from closura.reporting.figure import SECTIONS, figure
 from closura.reporting.figures.fields import draw_fields, pictured
 from closura.reporting.style import figure_title, plain_log_axis, styles_of

@@ -10,22 +10,22 @@ from closura.core import ClosureSpec
 from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
 from closura.problems.actions import action_channels
-from closura.problems.kolmogorov.beginnings import KolmogorovCases, PoolSettings, developed_states
+from closura.problems.kolmogorov.baselines import coarse_models, coarse_solver, finer_flows
 from closura.problems.kolmogorov.configuration import (
     FlowBaselines,
     FlowCorrection,
     FlowPhysics,
     KolmogorovConfiguration,
+    TurbulenceConfiguration,
     check_flow,
 )
+from closura.problems.kolmogorov.developed_states import KolmogorovCases, PoolSettings, developed_states
 from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, on_grid, relative_l2, rms_size
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
-from closura.problems.kolmogorov.rivals import coarse_models, coarse_solver, finer_flows
 from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import STENCILS
 from closura.problems.kolmogorov.time_steps import PADDING_OF, coarse_steps_of, fine_steps_of, steps_of
-from closura.problems.kolmogorov.turbulence import TurbulenceConfiguration
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
 from closura.problems.reference import SolverReference
 

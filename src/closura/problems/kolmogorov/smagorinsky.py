@@ -18,15 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.numerics.fourier import (
-    Spectrum,
-    divergence_free,
-    refine,
-    resolved,
-    vorticity,
-    wavenumbers,
-    weights_of_modes,
-)
+from closura.metrics.ensembles import vorticity_correlation
+from closura.numerics.fourier import Spectrum, divergence_free, refine, resolved, wavenumbers
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.filtered import Stage
 from closura.problems.kolmogorov.flow import KolmogorovFlow
@@ -116,40 +109,26 @@ def tune(
     The constant with the longest mean time of a vorticity correlation above 0.8, of equal ones the one with the largest
     mean correlation; and the mean correlations over simulations.
     """
-    cut = velocities.astype(jnp.float32)
+    seen = lambda velocity: jnp.fft.irfft2(flow.to_spectrum(velocity), s=(flow.points, flow.points))
 
     @jax.jit
-    def correlations(constant: Float[Array, ""]) -> Float[Array, "simulation later"]:
+    def forecast(constant: Float[Array, ""], start: Velocity) -> Float[Array, "later 2 x y"]:
         model = with_constant(flow, constant)
 
-        def one(truth: Float[Array, "times 2 x y"]) -> Float[Array, " later"]:
-            def step(velocity: Velocity, true: Velocity) -> tuple[Velocity, Float[Array, ""]]:
-                velocity = model.advance(velocity, jnp.asarray(reynolds, jnp.float32), time_step / steps, steps)
-                return velocity, vorticity_correlation(model.to_spectrum(velocity), model.to_spectrum(true))
+        def step(velocity: Velocity, _: None) -> tuple[Velocity, Velocity]:
+            velocity = model.advance(velocity, jnp.asarray(reynolds, jnp.float32), time_step / steps, steps)
+            return velocity, seen(velocity)
 
-            return jax.lax.scan(step, truth[0], truth[1:])[1]
+        return jax.lax.scan(step, start, None, length=velocities.shape[1] - 1)[1]
 
-        return jax.lax.map(one, cut)
+    def correlation(constant: float, one: Float[Array, "times 2 x y"]) -> Float[np.ndarray, " later"]:
+        found, true = forecast(jnp.asarray(constant, jnp.float32), one[0]), jax.jit(jax.vmap(seen))(one[1:])
+        with np.errstate(over="ignore", invalid="ignore"):
+            return vorticity_correlation(np.asarray(found), np.asarray(true))
 
-    all_of_them = [np.asarray(correlations(jnp.asarray(c, jnp.float32))) for c in constants]
-    ends = [np.mean([first_below(one, 0.8) for one in each]) for each in all_of_them]
-    means = [float(np.nanmean(np.where(np.isfinite(each), each, 0.0))) for each in all_of_them]
+    simulations = velocities.astype(jnp.float32)
+    each = np.asarray([[correlation(constant, one) for one in simulations] for constant in constants])
+    ends = np.logical_and.accumulate(each > 0.8, axis=-1).sum(axis=-1).mean(axis=-1)
+    means = np.where(np.isfinite(each), each, 0.0).mean(axis=(1, 2))
     best = max(range(len(constants)), key=lambda i: (ends[i], means[i]))
-    return constants[best], np.stack([each.mean(axis=0) for each in all_of_them])
-
-
-def vorticity_correlation(a: Spectrum, b: Spectrum) -> Float[Array, ""]:
-    """Correlation over the grid of two flows' vorticities, from their spectra."""
-    first, second = vorticity(a), vorticity(b)
-    counts = jnp.asarray(weights_of_modes(a.shape[-2]), a.real.dtype)
-
-    def product(p: Array, q: Array) -> Float[Array, ""]:
-        return jnp.sum(counts * (p * jnp.conj(q)).real)
-
-    return product(first, second) / jnp.sqrt(product(first, first) * product(second, second))
-
-
-def first_below(series: Float[np.ndarray, " times"], threshold: float) -> int:
-    """Index of the first value that is not above a threshold; the length where all are."""
-    below = ~(series > threshold)
-    return int(np.argmax(below)) if below.any() else len(series)
+    return constants[best], each.mean(axis=1)

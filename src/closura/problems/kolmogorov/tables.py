@@ -7,7 +7,7 @@ import numpy as np
 
 from closura.core import Results, Role
 from closura.metrics.statistics import spread
-from closura.problems.kolmogorov.measures import ERRORS, THRESHOLDS, time_metric
+from closura.problems.kolmogorov.metrics import ERRORS, THRESHOLDS, time_metric
 from closura.reporting.formatting import bounded
 from closura.reporting.numbers import numbers
 from closura.reporting.table import Table, table

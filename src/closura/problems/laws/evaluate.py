@@ -1,24 +1,34 @@
 """The evaluation of schemes and closures for conservation laws: what is run, and the results."""
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
-from closura.core import MethodResult, Results, Role
+from closura.core import Results, Role
+from closura.core.case import Case
+from closura.core.method import Method
+from closura.grids import Grid
 from closura.initial.condition import InitialCondition
+from closura.problems.laws.cases import law_cases
 from closura.problems.laws.catalogue import LawProblem
-from closura.problems.laws.march import positivity_limit
-from closura.problems.laws.methods import Method, comparison_of
-from closura.problems.laws.metrics import METRICS, Solution, measured
-from closura.problems.laws.references import conserved, reference, shocks
-from closura.problems.laws.simulations import NEGATIVE, Simulated, Steps, simulate, step_cost
+from closura.problems.laws.methods import comparison_of, solver_of
+from closura.problems.laws.metrics import METRICS
+from closura.problems.laws.references import references, shocks
+from closura.problems.laws.stability import check_method, positivity_limit
 from closura.seeds import generator_of
+from closura.simulation.simulate import simulate
+from closura.simulation.stored import stored_reference
 
 INITIAL = "initial condition"
 """What a group of simulations is: its shifted copies are averaged."""
+BATCH = 32
+"""Simulations side by side: larger batches leave the cache and are no faster."""
+SOLUTION = "solution"
 
 
 @dataclass(frozen=True)
@@ -33,8 +43,6 @@ class Study:
         Initial conditions by the names that the user gave them.
     cells
         Grids: cells along the first axis.
-    steps
-        How long steps are.
     time
         End of all simulations; None: each condition's own.
     shifts
@@ -42,13 +50,12 @@ class Study:
     seed
         Of the shifts and of random initial conditions.
     customary
-        Which reference stands in for an exact solution (:func:`closura.problems.laws.references.reference`).
+        Which reference stands in for an exact solution (:func:`closura.problems.laws.references.references`).
     """
 
     problem: LawProblem
     initial: Mapping[str, InitialCondition]
     cells: tuple[int, ...]
-    steps: Steps
     time: float | None = None
     shifts: int = 0
     seed: int = 0
@@ -100,7 +107,7 @@ def run_study(
     study
         What to run.
     methods
-        By name, in display order.
+        By name, in display order (:mod:`closura.problems.laws.methods`).
     timing
         Measure what a step costs, on the grid of figures.
     report
@@ -122,143 +129,141 @@ def run_study(
     ValueError
         If a grid is too small, steps are too long, or an initial state is none of the law's.
     """
-    problem = study.problem
-    results: dict[str, MethodResult] = {}
-    failed: dict[str, list[Simulated]] = {}
-    groups: list[str] = []
-    uncorrected = _uncorrected(methods)
+    found = []
     for cells in study.cells:
         members = [(name, member) for name, c in study.initial.items() for member in study.members(c, cells)]
-        groups = [name for name, _ in members]
-        conditions = [member for _, member in members]
-        ends = [study.end(condition) for condition in conditions]
-        solutions: list[Solution] = []
-        for name, method in methods.items():
-            report(f"{name}, {cells} cells")
-            found = simulate(method, conditions, cells, ends, study.steps)
-            if not solutions:
-                report(f"reference, {cells} cells")
-                solutions = [solution_of(study, *each) for each in zip(conditions, found, ends, strict=True)]
-            rows = [measured(*each) for each in zip(conditions, found, solutions, strict=True)]
-            own = f"weno{2 * method.r - 1}-js"
-            key = study.named(name, cells)
-            failed[key] = found
-            results[key] = MethodResult(
-                # The scheme whose stencil closures weigh is the one that they correct.
-                Role.CLOSURE if method.learned else Role.UNCORRECTED if name == uncorrected else Role.BASELINE,
-                {metric: np.asarray([row[metric] for row in rows]) for metric in METRICS},
-                parameters=method.parameters,
-                corrects=study.named(own, cells) if method.learned and own in methods else "",
-                facts={
-                    "family": name,
-                    "points": cells,
-                    "compared_with": study.named(comparison_of(name, methods), cells),
-                    "scheme": "" if method.learned else method.dynamics.scheme,
-                },
-            )
-    if timing:
-        first = next(iter(study.initial.values()))
-        for name, method in methods.items():
-            report(f"cost of {name}")
-            key = study.named(name, study.drawn_cells)
-            cost = step_cost(method, first, study.drawn_cells)
-            results[key] = MethodResult(**{**vars(results[key]), "milliseconds_per_step": cost})
-    ordered = {study.named(name, cells): results[study.named(name, cells)] for name in methods for cells in study.cells}
-    return Results.build(
+        timed = timing and cells == study.drawn_cells
+        about: dict[str, Any] = {"provenance": settings, "description": {"split": _run(study, methods)}}
+        found.append(compare(study, methods, members, cells, timing=timed, report=report, **about))
+    names = [study.named(name, cells) for name in methods for cells in study.cells]
+    how: dict[str, Any] = dict.fromkeys(("data_vars", "coords"), "minimal") | {"combine_attrs": "override"}
+    data = xr.concat([each.data for each in found], "method", compat="override", **how).sel({"method": names})
+    failures = [str(each) for each in data["failure"].values.ravel()]
+    families = np.repeat(data["family"].values, data.sizes["case"])
+    remedies = [_remedy(methods[str(name)], what) for name, what in zip(families, failures, strict=True)]
+    remedy = np.asarray(remedies).reshape(data["failure"].shape)
+    return Results(data.assign(remedy=(("method", "case"), remedy)))
+
+
+def compare(
+    study: Study,
+    methods: Mapping[str, Method],
+    members: Sequence[tuple[str, InitialCondition]],
+    cells: int,
+    *,
+    timing: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+    **about: Any,
+) -> Results:
+    """All methods from conditions, each with the name of its group, on one grid; ``about`` goes into the results."""
+    problem, conditions = study.problem, [member for _, member in members]
+    for name, method in methods.items():
+        check_method(name, method, conditions, cells)
+    groups = list(dict.fromkeys(name for name, _ in members))
+    ends = [study.end(condition) for condition in conditions]
+    grid = Grid((cells,) * problem.law.dimensions)
+    report(f"reference, {cells} cells")
+    numbers = [groups.index(name) for name, _ in members]
+    cases = law_cases(problem.law, conditions, cells, ends=ends, groups=numbers)
+    solution = [
+        references(problem.law, c, c.points(grid.shape), (0.0, end), customary=study.customary)
+        for c, end in zip(conditions, ends, strict=True)
+    ]
+    uncorrected = _uncorrected(methods)
+    chosen = {}
+    for name, method in methods.items():
+        own = f"weno{2 * solver_of(method).r - 1}-js"
+        chosen[study.named(name, cells)] = replace(
+            method,
+            # The scheme whose stencil closures weigh is the one that they correct.
+            role=Role.UNCORRECTED if name == uncorrected else method.role,
+            corrects=study.named(own, cells) if method.role.learned and own in methods else "",
+            facts={
+                "family": name,
+                "points": cells,
+                "compared_with": study.named(comparison_of(name, methods), cells),
+                "scheme": "" if method.role.learned else solver_of(method).scheme,
+            },
+        )
+    known = {"family": SOLUTION, "points": cells, "compared_with": "", "scheme": ""}
+    found = simulate(
         problem.name,
-        ordered,
-        METRICS.values(),
+        {**chosen, SOLUTION: replace(stored_reference(grid, np.asarray(solution)), facts=known)},
+        _with_shocks(study, cases, conditions, ends),
+        reference=SOLUTION,
+        times=(1.0,),
+        grid=grid,
+        metrics=METRICS,
         error=problem.norm,
         groups=groups,
+        timing=timing,
+        batch=BATCH,
+        progress=report,
         components=problem.law.primitives,
-        variables=_failures(study, ordered, failed, methods),
-        description={"split": _run(study, methods)},
-        provenance=settings,
         samples=INITIAL,
         quantity=problem.quantity,
         drawn_cells=study.drawn_cells,
+        **about,
     )
+    return found.select(list(chosen))
+
+
+def _with_shocks(study: Study, cases: Case, conditions: Sequence[InitialCondition], ends: Sequence[float]) -> Case:
+    """Cases with the places of shocks at the end and the values on their two sides, and the domain's lower end."""
+    known = [shocks(condition, end) for condition, end in zip(conditions, ends, strict=True)]
+    most = max(len(places) for places in known)
+    at, sides = np.full((len(known), most), np.nan), np.full((len(known), most, 2), np.nan)
+    for row, (condition, end, places) in enumerate(zip(conditions, ends, known, strict=True)):
+        aside = 1e-3 * condition.extent[0]
+        for k, place in enumerate(places):
+            beside = np.clip([place - aside, place + aside], condition.lower[0], condition.upper[0])
+            at[row, k] = place
+            sides[row, k] = references(study.problem.law, condition, (beside,), (end,))[0][0]
+    lower = np.asarray([condition.lower[0] for condition in conditions])
+    measured = {"lower": jnp.asarray(lower), "shocks": jnp.asarray(at), "sides": jnp.asarray(sides)}
+    known_cases: Case = eqx.tree_at(lambda c: c.parameters, cases, {**cases.parameters, **measured})
+    return known_cases
 
 
 def _uncorrected(methods: Mapping[str, Method]) -> str | None:
     """WENO-JS on the stencil of the first closure (without one, of five points), if it takes part."""
-    size = next((method.r for method in methods.values() if method.learned), 3)
+    size = next((solver_of(method).r for method in methods.values() if method.role.learned), 3)
     name = f"weno{2 * size - 1}-js"
-    return name if name in methods and not methods[name].learned else None
+    return name if name in methods and not methods[name].role.learned else None
 
 
-def solution_of(study: Study, condition: InitialCondition, found: Simulated, end: float) -> Solution:
-    """The solution on the grid of a simulation."""
-    law = study.problem.law
-    points = condition.points(found.state.shape[1:])
-    known = []
-    for place in shocks(condition, end):
-        aside = 1e-3 * condition.extent[0]
-        sides = np.clip([place - aside, place + aside], condition.lower[0], condition.upper[0])
-        values = reference(law, condition, (sides,), end)[0]
-        known.append((float(place), (float(values[0]), float(values[1]))))
-    start = conserved(law, condition(*points))
-    return Solution(start, reference(law, condition, points, end, customary=study.customary), tuple(known))
-
-
-def _failures(
-    study: Study,
-    results: Mapping[str, MethodResult],
-    found: Mapping[str, list[Simulated]],
-    methods: Mapping[str, Method],
-) -> dict[str, Any]:
-    """The first bad step and cell of every simulation, what was wrong there, and what may help; else -1 and ""."""
-    dimensions = study.problem.law.dimensions
-    cases = len(next(iter(found.values())))
-    shape = (len(results), cases)
-    steps, cells = np.full(shape, -1), np.full((*shape, dimensions), -1)
-    what, remedy = np.full(shape, "", object), np.full(shape, "", object)
-    for row, (key, result) in enumerate(results.items()):
-        for case, one in enumerate(found[key]):
-            if one.failed_step is not None:
-                steps[row, case], cells[row, case] = one.failed_step, one.failed_cell
-                what[row, case] = one.failure
-                remedy[row, case] = _remedy(study, methods[result.facts["family"]], one.failure)
-            elif not math.isfinite(result.values["l1"][case]):
-                what[row, case] = "not finite"
-    each = ("method", "case")
-    return {
-        "failed_step": (each, steps), "failed_cell": ((*each, "axis"), cells),
-        "failure": (each, what.astype(str)), "remedy": (each, remedy.astype(str)),
-    }  # fmt: skip
-
-
-def _remedy(study: Study, method: Method, failure: str | None) -> str:
+def _remedy(method: Method, failure: str) -> str:
     """What is left to try after a failure, by what was wrong and what was done already; nothing where nothing is."""
-    dynamics = method.dynamics
-    limit = positivity_limit(dynamics.integrator)
-    if failure == NEGATIVE:
+    solver, step = solver_of(method), method.step
+    if not failure:
+        return ""
+    limit = positivity_limit(solver.integrator)
+    if failure == solver.invalid:
         # A scheme that undershoots does so at any step: what keeps density and pressure positive is the limiter.
         if limit is None:
             return "--positivity with --integrator ssp-rk3 and --courant 0.5 or less"
-        beyond = study.steps.time_step is None and study.steps.courant > limit
+        beyond = step.courant is not None and step.courant > limit
         short = f" with --courant {limit:g} or less" if beyond else ""
-        if not dynamics.positivity:
+        if not solver.positivity:
             return f"--positivity{short}"
         return f"the limiter needs --courant {limit:g} or less" if beyond else ""
-    systems = len(study.problem.law.components) > 1
-    found = ["--projection characteristic"] if systems and dynamics.projection == "component" else []
-    found.append("a smaller " + ("--time-step" if study.steps.time_step is not None else "--courant"))
+    systems = len(solver.law.components) > 1
+    found = ["--projection characteristic"] if systems and solver.projection == "component" else []
+    found.append("a smaller " + ("--time-step" if step.dt is not None else "--courant"))
     return " or ".join(found)
 
 
 def _run(study: Study, methods: Mapping[str, Method]) -> str:
     """What was run, in one line."""
-    dynamics = next(iter(methods.values())).dynamics
-    length = f"Courant number {study.steps.courant:g}"
-    if study.steps.time_step is not None:
-        length = f"time step {study.steps.time_step:g}"
+    first = next(iter(methods.values()))
+    solver, step = solver_of(first), first.step
+    length = f"Courant number {step.courant:g}" if step.dt is None else f"time step {step.dt:g}"
     ends = sorted({study.end(condition) for condition in study.initial.values()})
     end = f"t = {ends[0]:g}" if len(ends) == 1 else "each initial condition's own time"
-    projection = f"{dynamics.projection}-wise"
-    if dynamics.projection == "transposed":
+    projection = f"{solver.projection}-wise"
+    if solver.projection == "transposed":
         projection = "transposed characteristic projection"
-    text = f"{dynamics.integrator}, {length}, up to {end}; {dynamics.splitting} splitting, {projection}"
+    text = f"{solver.integrator}, {length}, up to {end}; {solver.splitting} splitting, {projection}"
     if study.shifts:
         text += f"; mean over {study.shifts} random shifts by less than a cell where the initial condition allows it"
     elif any(condition.can_be_shifted for condition in study.initial.values()):

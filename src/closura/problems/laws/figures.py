@@ -17,8 +17,9 @@ from closura.metrics.statistics import geometric_mean
 from closura.numerics.weno_tables import optimal_weights
 from closura.parts import file_name
 from closura.problems.laws.catalogue import LAW_PROBLEMS
+from closura.problems.laws.evaluate import SOLUTION
 from closura.problems.laws.random_conditions import random_errors
-from closura.problems.laws.snapshots import SOLUTION, Snapshots, snapshots_of
+from closura.problems.laws.snapshots import Snapshots, snapshots_of
 from closura.reporting.figure import figure
 from closura.reporting.figures.animation import gif, picture_of
 from closura.reporting.figures.fields import draw_picture

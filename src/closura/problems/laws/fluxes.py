@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from closura.numerics.weno import interface_value
-from closura.problems.laws.ends import pad_ends
+from closura.problems.laws.ghost_cells import pad_ends
 from closura.problems.laws.law import ConservationLaw, State
 
 Splitting = Literal["global", "line", "local"]

@@ -2,86 +2,64 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
-
-from closura.closures import count_parameters
-from closura.core.solver import Closure
-from closura.io.closures import load_closure
+from closura.core.method import Method, StepRule
+from closura.core.roles import Role
+from closura.io.closures import load_closure, shipped
 from closura.io.tensor_files import read_npz
 from closura.io.weights import WeightsError, read_header
-from closura.numerics.weno import get_weno
-from closura.problems.laws.dynamics import WeightedFluxes, sees_sizes
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
+from closura.problems.laws.weighted_fluxes import WeightedFluxes, sees_sizes
 
-AGENTS = Path(__file__).parents[2] / "agents"
-"""Weights that come with the package."""
 SHIPPED = ("burgers-1d", "euler-1d")
-"""Those that weigh stencils."""
-PACKAGED = ("advection", "burgers", "turbulence", "turbulence-volumes", *SHIPPED)
+"""Closures that come with the package and weigh stencils."""
 SMALLEST_R, LARGEST_R = 2, 5
 
 
-class Method(NamedTuple):
-    """A solver and who weighs its fluxes; ``ask`` is None where the scheme itself does."""
-
-    name: str
-    dynamics: WeightedFluxes
-    ask: Closure | None
-
-    @property
-    def r(self) -> int:
-        """Number of sub-stencils."""
-        return self.dynamics.r
-
-    @property
-    def learned(self) -> bool:
-        """Whether a closure weighs."""
-        return self.ask is not None
-
-    @property
-    def parameters(self) -> int | None:
-        """Number of learned parameters."""
-        if self.ask is None:
-            return None
-        return count_parameters(self.ask) if isinstance(self.ask, eqx.Module) else 0
-
-
 def classical(
-    name: str, law: ConservationLaw, *, integrator: str, splitting: Splitting, projection: Projection
+    name: str,
+    law: ConservationLaw,
+    *,
+    step: StepRule,
+    integrator: str,
+    splitting: Splitting,
+    projection: Projection,
+    positivity: bool = False,
 ) -> Method:
-    """A scheme by its name.
+    """A scheme by its name, alone.
 
     Raises
     ------
     ValueError
         If the name is unknown; the message lists the valid ones.
     """
-    get_weno(name)
-    dynamics = WeightedFluxes(law=law, scheme=name, integrator=integrator, splitting=splitting, projection=projection)
-    return Method(name, dynamics, None)
+    solver = WeightedFluxes(
+        law=law, scheme=name, integrator=integrator, splitting=splitting, projection=projection, positivity=positivity
+    )
+    return Method(solver, Role.BASELINE, step)
 
 
 def learned(
-    name: str,
     path: str | Path,
     law: ConservationLaw,
     *,
+    step: StepRule,
     integrator: str,
     splitting: Splitting,
     projection: Projection,
+    positivity: bool = False,
     r: int | None = None,
 ) -> Method:
     """A closure from a run folder or a file, on the stencil it was trained for.
 
     Parameters
     ----------
-    name
-        Its name in tables.
     path
         A run folder, a file of weights, or one of :data:`SHIPPED`.
+    positivity
+        Limit fluxes; closures that were trained so always do.
     r
         The size that it must have, if one is asked for.
 
@@ -99,14 +77,19 @@ def learned(
             f"{path} weighs {size} sub-stencils (r = {size}), but r = {r} was asked for: leave out --r, or give "
             f"weights that were trained with r = {r}"
         )
+    sizes, limited = _trained_with(path)
     # The name of the classical scheme decides nothing but the stencil: the closure answers for all weights.
-    scheme = f"weno{2 * size - 1}-js"
-    sizes, positivity = _trained_with(path)
-    dynamics = WeightedFluxes(
-        law=law, scheme=scheme, integrator=integrator, splitting=splitting, projection=projection, sizes=sizes,
-        positivity=positivity,
+    solver = WeightedFluxes(
+        law=law, scheme=f"weno{2 * size - 1}-js", integrator=integrator, splitting=splitting, projection=projection,
+        sizes=sizes, positivity=positivity or limited,
     )  # fmt: skip
-    return Method(name, dynamics, load_closure(path, dynamics.spec()))
+    return Method(solver, Role.CLOSURE, step, load_closure(path, solver.spec()))
+
+
+def solver_of(method: Method) -> WeightedFluxes:
+    """The solver of a method, which is one of a conservation law."""
+    assert isinstance(method.solver, WeightedFluxes)
+    return method.solver
 
 
 def _trained_with(path: Path) -> tuple[bool, bool]:
@@ -118,25 +101,6 @@ def _trained_with(path: Path) -> tuple[bool, bool]:
     configuration = header["metadata"].get("configuration") or {}
     sizes = sees_sizes(header["decision"]["observation"])
     return sizes, bool(configuration.get("problem", {}).get("positivity", False))
-
-
-def shipped(path: str | Path) -> Path:
-    """The file behind the name of a closure that comes with the package; other paths as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If this installation does not have it.
-    """
-    if str(path) in PACKAGED and not Path(path).exists():
-        file = AGENTS / f"{path}.safetensors"
-        if not file.exists():
-            raise FileNotFoundError(
-                f"this installation of closura comes without the trained agent {path}: update it, or train one with "
-                f"`closura train {path}` and give its run folder"
-            )
-        return file
-    return Path(path)
 
 
 def stencil_size(path: Path) -> int:
@@ -194,17 +158,12 @@ def check_names(names: list[str]) -> None:
         )
 
 
-def smallest_grid(method: Method) -> int:
-    """Cells that an axis must have at least: ghost cells are made of as many at both ends."""
-    return 2 * max(method.r, 3)
-
-
 def comparison_of(name: str, methods: Mapping[str, Method]) -> str:
     """The method by whose errors those of another are divided.
 
     That is WENO-JS of the same size, else weno5-js, else the first method.
     """
-    for candidate in (f"weno{2 * methods[name].r - 1}-js", "weno5-js"):
+    for candidate in (f"weno{2 * solver_of(methods[name]).r - 1}-js", "weno5-js"):
         if candidate in methods:
             return candidate
     return next(iter(methods))

@@ -1,86 +1,66 @@
-r"""What is measured of a state: errors as sums over cells, variation, what is conserved, where shocks stand.
+r"""What is measured of a simulation at its end: errors, variation, what is conserved, where shocks stand.
 
     L1 = sum |e_i| dx,      L2 = sqrt(sum e_i^2 dx),      Linf = max |e_i|,
 
-with point values at cell centres and ``dx`` the size of a cell (area in two dimensions). On a domain of length 10,
-L1 is an integral over it, no mean.
+of the first variable, with point values at cell centres and ``dx`` the size of a cell (area in two dimensions). On a
+domain of length 10, L1 is an integral over it, no mean. Errors are infinite for simulations that failed; what does not
+exist is NaN.
 """
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from closura.core.case import Case
 from closura.core.metric import Metric
-from closura.initial.condition import InitialCondition
-from closura.problems.laws.simulations import Simulated
+from closura.initial.condition import ENDS
+from closura.problems.laws.weighted_fluxes import Parameters
+from closura.simulation.march import Marched
 
 Field = Float64[np.ndarray, "*grid"]
-NORMS = {"l2": "L2", "l1": "L1", "linf": "L∞"}
+NORMS = {"l1": "L1", "l2": "L2", "linf": "L∞"}
 SHOCK_REACH = 3
 """Interfaces on either side of the steepest one that belong to a captured shock."""
 SHOCK_SEARCH = 8
 """Cells on either side of the exact shock in which the captured one is looked for."""
 
 
-@dataclass(frozen=True, eq=False)
-class Solution:
-    """The solution at the end of a simulation, on its grid.
-
-    Parameters
-    ----------
-    initial, state
-        Conserved variables at the beginning and at the end, ``(component, *grid)``.
-    shocks
-        Places of shocks, with the values of the first variable on their left and right.
-    """
-
-    initial: Float64[np.ndarray, "component *grid"]
-    state: Float64[np.ndarray, "component *grid"]
-    shocks: tuple[tuple[float, tuple[float, float]], ...] = ()
-
-
-def cell_size(condition: InitialCondition, shape: tuple[int, ...]) -> float:
-    """Length or area of a cell."""
-    return math.prod(length / n for length, n in zip(condition.extent, shape, strict=True))
-
-
 def errors(difference: Field, size: float) -> tuple[float, float, float]:
-    """L1, L2, Linf; infinite where the difference is not finite."""
+    """L1, L2, Linf; infinite where the difference is not finite. ``size`` is that of a cell."""
     if not np.isfinite(difference).all():
         return math.inf, math.inf, math.inf
     absolute = np.abs(difference)
     return float(size * absolute.sum()), float(math.sqrt(size * (absolute**2).sum())), float(absolute.max())
 
 
-def total_variation(field: Field, condition: InitialCondition) -> float:
+def total_variation(field: Field, parameters: Parameters) -> float:
     """``sum |u_{i+1} - u_i|`` along every axis, times the size of the cells across it; round periodic ends too."""
-    spacing = [length / n for length, n in zip(condition.extent, field.shape, strict=True)]
-    total = 0.0
-    for axis, end in enumerate(condition.ends):
+    spacing, total = np.asarray(parameters["spacing"]).tolist(), 0.0
+    for axis, end in enumerate(np.asarray(parameters["ends"])):
         across = math.prod(spacing[:axis] + spacing[axis + 1 :])
         first = np.take(field, [0], axis=axis)
-        closed = np.concatenate([field, first], axis=axis) if end == "periodic" else field
+        closed = np.concatenate([field, first], axis=axis) if ENDS[end] == "periodic" else field
         with np.errstate(invalid="ignore", over="ignore"):
             total += across * float(np.abs(np.diff(closed, axis=axis)).sum())
     return total
 
 
-def conservation_error(before: Field, after: Field, condition: InitialCondition) -> float | None:
-    """Relative change of the total, where nothing passes the ends: periodic and reflecting ones.
+def conservation_error(before: Field, after: Field, parameters: Parameters) -> float:
+    """Relative change of the total, where nothing passes the ends (periodic and reflecting ones); else NaN.
 
-    None with other ends. For the density of a gas and for u on periodic domains; u is not conserved by a wall.
+    For the density of a gas and for u on periodic domains; u is not conserved by a wall.
     """
-    if any(end not in ("periodic", "reflecting") for end in condition.ends):
-        return None
+    if any(ENDS[end] not in ("periodic", "reflecting") for end in np.asarray(parameters["ends"])):
+        return math.nan
     size = float(np.abs(before).sum())
-    return float(abs(after.sum() - before.sum())) / size if size > 0 else float(abs(after.sum()))
+    return float(abs(after.sum() - before.sum())) / (size if size > 0 else 1.0)
 
 
 def shock_position(
-    field: Float64[np.ndarray, " x"], condition: InitialCondition, shock: float, sides: tuple[float, float]
+    field: Float64[np.ndarray, " x"], lower: float, spacing: float, shock: float, sides: tuple[float, float]
 ) -> float:
     """Where a captured shock stands, with sub-cell resolution.
 
@@ -89,13 +69,14 @@ def shock_position(
 
     Parameters
     ----------
+    lower, spacing
+        The lower end of the domain, and the size of a cell.
     shock
         The exact place.
     sides
         Values of the solution on the left and right of it.
     """
-    spacing = condition.extent[0] / field.size
-    places = condition.lower[0] + spacing * np.arange(1, field.size)
+    places = lower + spacing * np.arange(1, field.size)
     steps = np.maximum(np.diff(field) * np.sign(sides[1] - sides[0]), 0)
     near = np.abs(places - shock) <= SHOCK_SEARCH * spacing
     if not (near & (steps > 0)).any():
@@ -105,63 +86,54 @@ def shock_position(
     return float((places[part] * steps[part]).sum() / steps[part].sum())
 
 
-def _error(index: int) -> Callable[[InitialCondition, Simulated, Solution], float]:
-    def of(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
-        if found.failed_step is not None:
-            return math.inf
-        field = found.state[0]
-        return errors(field - solution.state[0], cell_size(condition, field.shape))[index]
-
-    return of
+def norm(index: int, run: Marched, reference: Marched, case: Case, *, time: int = -1) -> float:
+    """L1, L2 or Linf by number, at a time."""
+    difference = np.asarray(run.fields[time, 0] - reference.fields[time, 0])
+    return errors(difference, math.prod(case.parameters["spacing"]))[index]
 
 
-def _total_variation(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
-    return total_variation(found.state[0], condition)
+def _at_end(of: Callable[[Field, Field, Case], float]) -> Callable[[Marched, Marched, Case], float]:
+    """A function of the two fields of the first variable at the end, NaN for simulations that failed."""
+
+    def at_end(run: Marched, reference: Marched, case: Case) -> float:
+        own, other = (np.asarray(each.fields[-1, 0]) for each in (run, reference))
+        return math.nan if run.failed[-1] else of(own, other, case)
+
+    return at_end
 
 
-def _variation_excess(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
-    return total_variation(found.state[0], condition) - total_variation(solution.state[0], condition)
+def _variation_excess(field: Field, solution: Field, case: Case) -> float:
+    return total_variation(field, case.parameters) - total_variation(solution, case.parameters)
 
 
-def _conservation(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
-    changed = conservation_error(solution.initial[0], found.state[0], condition)
-    return math.nan if changed is None else changed
-
-
-def _shock_position_error(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
+def _shock_position_error(field: Field, solution: Field, case: Case) -> float:
     """The mean distance of captured shocks from the exact ones; NaN where there are none, or none is found."""
-    places = [(shock_position(found.state[0], condition, at, sides), at) for at, sides in solution.shocks]
-    missed = [abs(captured - at) for captured, at in places if math.isfinite(captured)]
+    p = case.parameters
+    known = [(float(at), tuple(sides)) for at, sides in zip(p["shocks"], p["sides"], strict=True) if np.isfinite(at)]
+    found = [shock_position(field, p["lower"], p["spacing"][0], *each) - each[0] for each in known]
+    missed = [abs(distance) for distance in found if math.isfinite(distance)]
     return float(np.mean(missed)) if missed else math.nan
 
 
-def _steps(condition: InitialCondition, found: Simulated, solution: Solution) -> float:
-    return float(found.steps)
+def _metrics() -> tuple[Metric, ...]:
+    def of_run(name: str, of: Callable[..., Any], title: str = "", **about: Any) -> Metric:
+        return Metric(name, of, title, run=True, **about)
 
+    def norm_number(index: int) -> Callable[[Marched, Marched, Case], float]:
+        return lambda run, other, case: norm(index, run, other, case)
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        *(Metric(norm, _error(i), f"{NORMS[norm]} error", aggregate="geometric") for i, norm in
-          enumerate(("l1", "l2", "linf"))),
-        Metric("total_variation", _total_variation, better=""),
-        Metric("total_variation_excess", _variation_excess, "total variation above the solution's", better=""),
-        Metric("conservation", _conservation, "conservation error"),
-        Metric("shock_position_error", _shock_position_error, unit="length"),
-        Metric("steps", _steps, better=""),
+    return (
+        *(of_run(key, norm_number(i), f"{NORMS[key]} error", aggregate="geometric") for i, key in enumerate(NORMS)),
+        of_run("total_variation", _at_end(lambda field, _, case: total_variation(field, case.parameters)), better=""),
+        of_run("total_variation_excess", _at_end(_variation_excess), "total variation above the solution's", better=""),
+        of_run(
+            "conservation",
+            _at_end(lambda field, _, case: conservation_error(case.initial[0], field, case.parameters)),
+            "conservation error",
+        ),
+        of_run("shock_position_error", _at_end(_shock_position_error), unit="length"),
+        of_run("steps", lambda run, *_: run.steps, better=""),
     )
-}  # fmt: skip
-"""What is measured of every simulation at its end: ``of(condition, simulated, solution)``, in the first variable.
-
-Errors are infinite for simulations that failed; what does not exist is NaN.
-"""
 
 
-def measured(condition: InitialCondition, found: Simulated, solution: Solution) -> dict[str, float]:
-    """Every metric of one simulation; what failed has infinite errors and a number of steps, the rest is NaN."""
-    lost = found.failed_step is not None
-    known = ("l1", "l2", "linf", "steps")
-    return {
-        name: math.nan if lost and name not in known else float(metric.of(condition, found, solution))
-        for name, metric in METRICS.items()
-    }
+METRICS = _metrics()

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from closura.core import Results
+from closura.core.method import Method
 from closura.initial.burgers import RANDOM_BURGERS
 from closura.initial.condition import InitialCondition
 from closura.initial.random_gas import random_tube
 from closura.metrics.statistics import geometric_mean
-from closura.problems.laws.evaluate import Study, solution_of
-from closura.problems.laws.methods import Method, comparison_of
-from closura.problems.laws.metrics import measured
-from closura.problems.laws.simulations import simulate
+from closura.problems.laws.evaluate import Study, compare
+from closura.problems.laws.methods import comparison_of
 from closura.seeds import generator_of
 
 GROUP, FEWEST = 16, 4
@@ -78,16 +77,10 @@ def random_variables(
         sizes = [int(2 ** (6 + 4 * (g + rng.uniform()) / groups)) for g in range(groups)]
         for group, cells in enumerate(sizes):
             report(f"scatter: {family}, {cells} cells ({group + 1} of {groups})")
-            members = drawn[group::groups]
-            ends = [study.end(member) for member in members]
-            solutions = None
-            for name, method in methods.items():
-                runs = simulate(method, members, cells, ends, study.steps)
-                if solutions is None:
-                    solutions = [solution_of(study, *args) for args in zip(members, runs, ends, strict=True)]
-                found[name] += [
-                    measured(*each)[study.problem.norm] for each in zip(members, runs, solutions, strict=True)
-                ]
+            members = [(family, member) for member in drawn[group::groups]]
+            measured = compare(study, methods, members, cells)
+            for name in methods:
+                found[name] += measured.of(study.problem.norm, study.named(name, cells)).tolist()
             families += [family] * len(members)
             grids += [cells] * len(members)
     return {

@@ -33,9 +33,9 @@ from jaxtyping import Array, Float, Int
 
 from closura.initial.condition import ENDS
 from closura.numerics.weno import global_smoothness, smoothness
-from closura.problems.laws.dynamics import WeightedFluxes
-from closura.problems.laws.ends import pad_ends
+from closura.problems.laws.ghost_cells import pad_ends
 from closura.problems.laws.law import State
+from closura.problems.laws.weighted_fluxes import WeightedFluxes
 from closura.problems.problem import Transition
 
 RewardName = Literal["difference", "free"]

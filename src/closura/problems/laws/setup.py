@@ -13,16 +13,17 @@ from closura.grids import Grid
 from closura.initial.random_profiles import RandomProfile
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
-from closura.problems.laws.draws import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases
-from closura.problems.laws.dynamics import WeightedFluxes
-from closura.problems.laws.errors import RelativeDifference, WithOvershoot, root_mean_square
+from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import Burgers, ConservationLaw
-from closura.problems.laws.march import check_courant
+from closura.problems.laws.learning_errors import RelativeDifference, WithOvershoot, root_mean_square
+from closura.problems.laws.named_cases import schedule
+from closura.problems.laws.one_step import OneStep
+from closura.problems.laws.random_cases import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases
 from closura.problems.laws.rewards import Components, DifferenceReward, FreeReward, RewardName
-from closura.problems.laws.schedule import CONDITIONS, schedule
-from closura.problems.laws.targets import OneStep
+from closura.problems.laws.stability import check_courant
+from closura.problems.laws.weighted_fluxes import WeightedFluxes
 from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
 from closura.problems.reference import Reference, SolverReference
 from closura.settings import Count, NotNegative, Positive, Settings
@@ -135,7 +136,7 @@ class LawConfiguration(LawCorrection, LawPhysics):
             )
         if c.initial != RANDOM and c.problem:
             for name in c.initial:
-                CONDITIONS[c.problem](name)
+                LAW_PROBLEMS[c.problem].find(name)
         elif c.time_step:
             raise ValueError(
                 "random simulations take their time steps from Courant numbers: set courant, or name initial conditions"
@@ -298,7 +299,7 @@ def _cases(c: LawConfiguration, coarse: WeightedFluxes) -> CaseSampler:
     """What cases are drawn by."""
     law = coarse.law
     if c.initial != RANDOM:
-        conditions = [CONDITIONS[c.problem](name) for name in c.initial]
+        conditions = [LAW_PROBLEMS[c.problem].find(name) for name in c.initial]
         return schedule(
             law, conditions, c.cells, ratio=coarse.ratio, time_step=c.time_step, courant=c.courant,
             integrator=c.integrator, r=coarse.r, reserve=1.0 if isinstance(law, Burgers) else GROWTH,

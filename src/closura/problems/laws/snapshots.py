@@ -9,17 +9,18 @@ import numpy as np
 from jaxtyping import Float64
 
 from closura.core import Results
-from closura.initial.condition import InitialCondition
-from closura.problems.laws.evaluate import Study
-from closura.problems.laws.law import ConservationLaw
-from closura.problems.laws.methods import Method
-from closura.problems.laws.metrics import cell_size, errors, total_variation
-from closura.problems.laws.references import conserved, references
-from closura.problems.laws.simulations import Simulated, snapshots, weights_at
+from closura.core.case import Case
+from closura.core.method import Method
+from closura.grids import Grid
+from closura.problems.laws.cases import law_cases
+from closura.problems.laws.evaluate import BATCH, SOLUTION, Study
+from closura.problems.laws.methods import solver_of
+from closura.problems.laws.metrics import NORMS, errors, total_variation
+from closura.problems.laws.references import references
+from closura.simulation.simulate import run
 
 MOMENTS = {1: 40, 2: 20}
 """Snapshots after the initial state, by dimensions."""
-SOLUTION = "solution"
 
 
 class Snapshots(NamedTuple):
@@ -65,88 +66,85 @@ def snapshot_variables(
 ) -> dict[str, Any]:
     """Variables of results: everything simulated once more on the grid of figures, stopping at snapshots.
 
-    Errors differ in the fourth digit from those of runs in one go, whose steps no snapshot shortens. Initial conditions
-    have grids of their own: their states are variables ``state_0``, ``state_1``, ... in the order of ``initial``.
+    Errors differ in the fourth digit from those of runs in one go, whose steps no snapshot shortens.
     :func:`snapshots_of` reads them.
     """
     cells, law = study.drawn_cells, study.problem.law
-    count = MOMENTS[law.dimensions]
-    conditions = list(study.initial.values())
-    times = np.asarray([np.linspace(0.0, 1.0, count + 1) * study.end(c) for c in conditions])
-    runs = {}
+    conditions, grid = list(study.initial.values()), Grid((cells,) * law.dimensions)
+    ends = [study.end(condition) for condition in conditions]
+    shares = np.linspace(0.0, 1.0, MOMENTS[law.dimensions] + 1)
+    times = np.outer(ends, shares)
+    cases = law_cases(law, conditions, cells, ends=ends)
+    found, weights = [], []
     for name, method in methods.items():
         report(f"snapshots of {name}")
-        runs[name] = snapshots(method, conditions, cells, times[:, 1:].tolist(), study.steps)
-    drawn = [*(study.named(name, cells) for name in methods), SOLUTION]
-    shape = (len(drawn), len(conditions), count + 1)
-    variation, error = np.full(shape, np.nan), np.full(shape, np.nan)
-    along, moments = ("pictured", "initial", "moment"), ("initial", "moment")
+        done = run(method, shares[1:].tolist(), grid, cases, batch=BATCH)
+        found.append(np.asarray(done.fields))
+        weights.append(_weights(method, found[-1][:, -1], cases, max(solver_of(m).r for m in methods.values())))
+    report("solutions")
+    known = [
+        references(law, c, c.points(grid.shape), when, customary=study.customary)
+        for c, when in zip(conditions, times.tolist(), strict=True)
+    ]
+    states = np.stack([*found, np.asarray(known)])
+    own = [{key: np.asarray(value[k]) for key, value in cases.parameters.items()} for k in range(len(conditions))]
+    which = list(NORMS).index(study.problem.norm)
+    variation, error = (np.full(states.shape[:3], np.nan) for _ in range(2))
+    for place in np.ndindex(variation.shape):
+        field, parameters = states[place][0], own[place[1]]
+        if np.isfinite(field).all():
+            variation[place] = total_variation(field, parameters)
+            error[place] = errors(field - states[-1][place[1:]][0], math.prod(parameters["spacing"]))[which]
+    along = ("pictured", "initial", "moment")
+    primitive = np.asarray(law.primitive(jnp.moveaxis(jnp.asarray(states), 3, 0)))
     variables: dict[str, Any] = {
-        "pictured": ("pictured", drawn),
+        "pictured": ("pictured", [*(study.named(name, cells) for name in methods), SOLUTION]),
         "initial": ("initial", list(study.initial)),
-        "moment_time": (moments, times),
+        "moment_time": (("initial", "moment"), times),
         "bounds": (("initial", "end"), [(c.lower[0], c.upper[0]) for c in conditions]),
+        "moment_state": ((*along, "component", *("x", "y")[: law.dimensions]), np.moveaxis(primitive, 0, 3)),
+        "moment_variation": (along, variation),
+        "moment_error": (along, error),
     }
-    for k, (initial, condition) in enumerate(study.initial.items()):
-        report(f"solution of {initial}")
-        points = condition.points(next(iter(runs.values()))[k][0].state.shape[1:])
-        solution = [conserved(law, condition(*points))]
-        solution += references(law, condition, points, tuple(times[k, 1:].tolist()), customary=study.customary)
-        series = [*(_states(runs[name][k], solution[0]) for name in methods), solution]
-        for row, states in enumerate(series):
-            variation[row, k] = [total_variation(state[0], condition) for state in states]
-            error[row, k] = [_error(study, s, e, condition) for s, e in zip(states, solution, strict=True)]
-        grid = tuple(f"{axis}_{k}" for axis in ("x", "y")[: law.dimensions])
-        found = np.stack([[_primitive(law, state) for state in states] for states in series])
-        variables[f"state_{k}"] = (("pictured", "moment", "component", *grid), found)
-        if law.dimensions == 1:
-            last = [(method, condition, runs[name][k][-1]) for name, method in methods.items()]
-            variables[f"weights_{k}"] = (("pictured", "side", "stencil", f"face_{k}"), _weights(last))
-    return {**variables, "moment_variation": (along, variation), "moment_error": (along, error)}
+    if law.dimensions == 1:
+        # Of the solution there are none.
+        weights.append(np.full_like(weights[0], np.nan))
+        variables["last_weights"] = (("pictured", "initial", "side", "stencil", "face"), np.stack(weights))
+    return variables
 
 
 def snapshots_of(results: Results, initial: str) -> Snapshots:
     """What was kept from one initial condition; ValueError where nothing was kept."""
-    data = results.data
-    if "moment_time" not in data or initial not in data["initial"].values:
+    if "moment_time" not in results.data or initial not in results.data["initial"].values:
         raise ValueError(f"no snapshots from {initial} were kept")
-    k = data["initial"].values.tolist().index(initial)
+    data = results.data.sel(initial=initial)
 
     def each(name: str) -> dict[str, np.ndarray]:
-        found = data[name] if "initial" not in data[name].dims else data[name].isel(initial=k)
-        return {str(method): found.sel(pictured=method).values for method in data["pictured"].values}
+        return {str(method): data[name].sel(pictured=method).values for method in data["pictured"].values}
 
     weights = {}
-    for method, values in (each(f"weights_{k}") if f"weights_{k}" in data else {}).items():
+    for method, values in (each("last_weights") if "last_weights" in data else {}).items():
         known = ~np.isnan(values[0, :, 0])
         if known.any():
             weights[method] = values[:, known]
-    low, high = data["bounds"].values[k].tolist()
+    low, high = data["bounds"].values.tolist()
     return Snapshots(
-        data["moment_time"].values[k], each(f"state_{k}"), each("moment_variation"), each("moment_error"), weights,
+        data["moment_time"].values, each("moment_state"), each("moment_variation"), each("moment_error"), weights,
         (low, high),
     )  # fmt: skip
 
 
-def _states(run: list[Simulated], initial: np.ndarray) -> list[np.ndarray]:
-    return [initial, *(one.state if one.failed_step is None else np.full_like(one.state, np.nan) for one in run)]
-
-
-def _error(study: Study, state: np.ndarray, exact: np.ndarray, condition: InitialCondition) -> float:
-    l1, l2, _ = errors(state[0] - exact[0], cell_size(condition, state.shape[1:]))
-    found = l1 if study.problem.norm == "l1" else l2
-    return found if math.isfinite(found) else math.nan
-
-
-def _weights(runs: list[tuple[Method, InitialCondition, Simulated]]) -> Float64[np.ndarray, "method side stencil face"]:
-    """Weights at the last states, NaN for sub-stencils that a method does not have, after failures, of the solution."""
-    largest = max(method.r for method, *_ in runs)
-    found = np.full((len(runs) + 1, 2, largest, runs[0][2].state.shape[1] + 1), np.nan)
-    for row, (method, condition, one) in enumerate(runs):
-        if one.failed_step is None:
-            found[row, :, : method.r] = weights_at(method, condition, one.state)[0][:, :, 0]
+def _weights(
+    method: Method, states: np.ndarray, cases: Case, largest: int
+) -> Float64[np.ndarray, "initial side stencil face"]:
+    """Weights at the last states, NaN after failures and for sub-stencils that a method does not have."""
+    solver = solver_of(method)
+    found = np.full((len(states), 2, largest, states.shape[-1] + 1), np.nan)
+    if solver.law.dimensions > 1:
+        return found
+    for k, state in enumerate(states):
+        if np.isfinite(state).all():
+            parameters = {name: value[k] for name, value in cases.parameters.items()}
+            weights = solver.weights(solver.sweeps(jnp.asarray(state), parameters), method.closure)
+            found[k, :, : solver.r] = np.asarray(weights[0])[:, :, 0]
     return found
-
-
-def _primitive(law: ConservationLaw, state: np.ndarray) -> np.ndarray:
-    return np.asarray(law.primitive(jnp.asarray(state, jnp.float64)))

@@ -8,15 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, Scalar
 
 from closura.core.case import Case, CaseSampler
-from closura.initial.burgers import burgers_1d, burgers_2d
 from closura.initial.condition import InitialCondition
-from closura.initial.gas import euler_1d, euler_2d
-from closura.problems.laws.dynamics import Parameters
+from closura.problems.laws.cases import place
 from closura.problems.laws.law import ConservationLaw
-from closura.problems.laws.march import check_courant, place, stacked
-
-CONDITIONS = {"burgers-1d": burgers_1d, "burgers-2d": burgers_2d, "euler-1d": euler_1d, "euler-2d": euler_2d}
-"""How each problem finds an initial condition by its name."""
+from closura.problems.laws.stability import check_courant
+from closura.problems.laws.weighted_fluxes import Parameters
 
 
 class Schedule(CaseSampler):
@@ -116,4 +112,10 @@ def schedule(
             f"initial conditions of one batch need grids of one shape; {', '.join(c.name for c in conditions)} give "
             f"{sorted(shapes)}: train on them one by one"
         )
-    return Schedule(jnp.stack(states), stacked(parameters), jnp.stack(rates), time_step, courant)
+    return Schedule(
+        jnp.stack(states),
+        jax.tree.map(lambda *leaves: jnp.stack(leaves), *parameters),
+        jnp.stack(rates),
+        time_step,
+        courant,
+    )

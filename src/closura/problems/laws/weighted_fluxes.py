@@ -14,7 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -30,7 +30,6 @@ from closura.numerics import get_integrator
 from closura.numerics.stability import symbol_limit
 from closura.numerics.weno import get_weno
 from closura.numerics.weno_tables import candidates, optimal_weights
-from closura.problems.laws.ends import pad_ends
 from closura.problems.laws.fluxes import (
     PROJECTIONS,
     SPLITTINGS,
@@ -42,6 +41,7 @@ from closura.problems.laws.fluxes import (
     keep_positive,
     split_stencils,
 )
+from closura.problems.laws.ghost_cells import pad_ends
 from closura.problems.laws.law import ConservationLaw, State
 from closura.problems.reference import Step
 
@@ -267,9 +267,15 @@ class WeightedFluxes(Solver):
 
         return [one(closure) for closure in closures]
 
+    invalid: ClassVar[str] = "negative density or pressure"
+
+    def valid_cells(self, state: State) -> Bool[Array, "*grid"]:
+        """Which cells hold a state of the law (a gas with positive density and pressure)."""
+        return self.law.admissible(state)
+
     def is_valid(self, state: State) -> Bool[Array, ""]:
-        """Whether all cells hold a state of the law (a gas with positive density and pressure)."""
-        return jnp.all(self.law.admissible(state))
+        """Whether all cells do."""
+        return jnp.all(self.valid_cells(state))
 
     @property
     def courant_limit(self) -> float:

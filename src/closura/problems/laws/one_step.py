@@ -10,8 +10,8 @@ from jaxtyping import Array, PyTree
 
 from closura.core.case import Case
 from closura.core.solver import Closure, Solver
-from closura.problems.laws.dynamics import Parameters, WeightedFluxes
 from closura.problems.laws.law import State
+from closura.problems.laws.weighted_fluxes import Parameters, WeightedFluxes
 from closura.problems.reference import Reference, Step
 
 
