@@ -78,7 +78,7 @@ def loop(advance: Callable[[Any], Any], state: Any, *, seconds: float) -> Case:
 
 def begin(problem: Problem) -> Beginning:
     """The beginning of a simulation from random numbers: times do not depend on values."""
-    draws: Any = problem.begin
+    starts: Any = problem.begin
     numbers = np.random.default_rng(0)
 
     def fill(leaf: Any) -> Any:
@@ -88,8 +88,8 @@ def begin(problem: Problem) -> Beginning:
         value = numbers.uniform(-0.3, 0.3, leaf.shape) if leaf.shape else 0.003
         return jnp.asarray(value, leaf.dtype)
 
-    draw = jax.tree.map(fill, jax.eval_shape(lambda key: draws.draw(key=key), jax.random.key(0)))
-    return eqx.filter_jit(draws.from_draw)(draw)
+    case = jax.tree.map(fill, jax.eval_shape(lambda key: starts.cases.sample(key=key), jax.random.key(0)))
+    return eqx.filter_jit(starts.from_case)(case)
 
 
 @lru_cache

@@ -50,6 +50,7 @@ def test_advection(tmp_path, capsys, compact):
     assert "advection: relative MAE at t = 0.7969, n = 3" in said
     assert {p.name for p in out.iterdir()} == {
         *(
+            "configuration.toml",
             "table.md",
             "table.csv",
             "fronts.json",

@@ -261,6 +261,7 @@ def test_the_command(tmp_path, capsys, problem):
     assert "relative L2 error at t = 2" in said
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
         *(
+            "configuration.toml",
             "table.md",
             "table.csv",
             "fronts.json",

@@ -489,7 +489,8 @@ def test_command_prints_and_writes(small: Problem, tmp_path: Path, capsys: pytes
     assert content["settings"]["published_velocity"] is False
     assert len(content["correlations"][0]["each"]) == 2
     assert len(content["equations"][0]["terms"]) <= 2
-    assert {p.name for p in out.iterdir()} == {"interpretation.json", "interpretation.png", "correlations.png"}
+    written = {"interpretation.json", "interpretation.png", "correlations.png", "configuration.toml"}
+    assert {p.name for p in out.iterdir()} == written
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def errors_of(
     how = {"integrator": problem.integrator, "splitting": problem.splitting, "projection": "component"}
     how["step"] = StepRule(courant=problem.courant, even=False)
     methods = {
-        "agent": learned(agents / f"agent_r{r}_64x64.npz", problem.law, **how),
+        "agent": learned(agents[r], problem.law, **how),
         "weno": classical(f"weno{2 * r - 1}-js", problem.law, **how),
     }
     initial = {name: find_condition(problem, name) for name in names}

@@ -154,7 +154,7 @@ class TestAfterWork:
         for name in ("error_curves", "improvement", "animation"):
             assert f"{name} (RuntimeError: latex could not be found <b>)" in said.err
         assert {p.name for p in out.iterdir()} == {
-            *("table.json", "table.csv", "breakdown.csv", "results.nc", "report.html", "figures"),
+            *("table.json", "table.csv", "breakdown.csv", "configuration.toml", "results.nc", "report.html", "figures"),
         }
         assert "fields.png" in {p.name for p in (out / "figures").iterdir()}
         assert "error_curves.png" not in {p.name for p in (out / "figures").iterdir()}
