@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closura.simulation.storage import load_simulations
 
 from closura.cli import main
 from closura.closures import build
@@ -19,6 +18,7 @@ from closura.learners.bptts import SMALLEST_ERROR
 from closura.problems import BurgersConfiguration, Problem, TruthStore, burgers, simulate_truth, with_store
 from closura.runs import RunFolder
 from closura.runs.presets import train_preset
+from closura.simulation.saved import load_simulations
 
 SMALL = BurgersConfiguration(cells=10, ratio=3, fine_steps=8, viscosity=0.01, courant=0.4)
 OPTIONS = {"channels": 6, "layers": 2, "radius": 1, "by_speed": True}
