@@ -124,7 +124,7 @@ def test_closure_names_and_problems(capsys, compact):
         (("advection", *SMALL, "--schemes", "upwnd5"), "unknown scheme 'upwnd5'; valid: CGS, ACGS"),
         (("advection", *SMALL, "--grids", "24"), "a grid of 24 points per side cannot be compared on 16"),
         (("advection", *SMALL, "--courant", "-1"), "each value of courant must be positive"),
-        (("advection", *SMALL, "--times", "0.1"), "no multiple of the coarse time step"),
+        (("advection", *SMALL, "--times", "0.1"), "no multiple of the time step"),
         (("advection", *SMALL, "--form", "flux"), "that of the advective form"),
         (("burgers-1d", "--grids", "32", "--simulations", "2", "--reference", "best"), "no method is called 'best'"),
         (("advection", "--simulations", "0"), "simulations must be positive"),

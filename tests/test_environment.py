@@ -27,7 +27,7 @@ from closura.problems import (
 )
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total
-from closura.simulation.evaluate import Rollout, rollout
+from closura.simulation.evaluate import judged, rollout
 
 # Measured: 7e-7 in float64 (what the float32 storage of the reference leaves), 4e-6 in float32 after fifty steps.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5}
@@ -37,7 +37,6 @@ DTYPE = {"float64": jnp.float64, "float32": jnp.float32}
 reset = eqx.filter_jit(lambda environment, key: environment.reset(key=key))
 from_draw = eqx.filter_jit(lambda problem, draw: problem.begin.from_case(draw))
 evaluate = eqx.filter_jit(lambda policy, observation: policy.evaluate(observation))
-compiled_rollout = eqx.filter_jit(rollout)
 
 
 @eqx.filter_jit
@@ -128,14 +127,13 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
         "acgs": (problem.baselines["ACGS"], None),
     }
     for name, (solver, closure) in methods.items():
-        done: Rollout = compiled_rollout(
-            problem, solver, problem.spec.limit(closure), store, {"error": problem.error}, keep_fields=True
-        )
-        assert done.fields.dtype == DTYPE[precision]
+        fields = rollout(problem, solver, problem.spec.limit(closure), store)
+        done = judged(problem, fields, store, {"error": problem.error})
+        assert fields.dtype == DTYPE[precision]
         assert not np.asarray(done.failed).any()
         for slot, data in enumerate(references):
             for n in (1, 10, 50):
-                compare(done.fields[slot, n, 0], data, f"{name}_{n}", tolerance)
+                compare(fields[slot, n, 0], data, f"{name}_{n}", tolerance)
                 error = np.abs(data[f"{name}_{n}"] - data[f"fgs_{n}"].astype(np.float64)).mean()
                 assert float(done.values["error"][slot, n]) == pytest.approx(error, abs=tolerance)
     for slot, data in enumerate(references):

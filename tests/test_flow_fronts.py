@@ -11,22 +11,22 @@ import pytest
 
 from closura.cli import main
 from closura.closures import build
-from closura.core import Role
-from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
-from closura.evaluation.fronts.flow_stepping import METHODS, model, solver
-from closura.evaluation.fronts.flows import WATCHES, usual_grids
+from closura.core import Method, Role, StepRule
+from closura.core.front import Sweep
 from closura.grids import Grid
 from closura.io.weights import save_weights
 from closura.metrics.pareto import Fronts
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
+from closura.problems.kolmogorov.baselines import METHODS, model
+from closura.problems.kolmogorov.baselines import classical as solver
 from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits, on_grid, scheme_of
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.front import WATCHES, flow_front, usual_grids
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.simulation.benchmark import run_benchmark
-from closura.simulation.cells import held_out_cases
 from closura.simulation.evaluate import evaluate
-from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step, run
-from closura.simulation.sweep import Sweep
+from closura.simulation.simulate import run
+from closura.simulation.sweep import held_out_cases, problem_benchmark
 
 KEY = jax.random.key(3)
 SMALL = KolmogorovConfiguration(
@@ -49,8 +49,8 @@ def problem(cache):
 
 
 def suite_of(problem, sweep, closures=None, configuration=SMALL, simulations=3):
-    return CELL_BENCHMARKS["kolmogorov"](
-        problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
+    return problem_benchmark(
+        flow_front, problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
     )
 
 
@@ -68,16 +68,18 @@ def benchmark(problem):
         return suite_of(problem, sweep, {"still": still})
 
 
-def method(benchmark, name):
-    return next(c for c in benchmark.methods if c.name == name)
-
-
 def errors(benchmark, name, truth="own"):
-    one = method(benchmark, name)
-    return benchmark.error.of(one.run(benchmark.draws).fields, benchmark.references[truth](one))
+    one = benchmark.methods[name]
+    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[truth](one))
 
 
-TWELVE = OnGrid(Grid((12, 12)))
+TWELVE = Grid((12, 12))
+
+
+def simulated(solver, rule, times, cases):
+    """Fields at the times, steps, and failures, on twelve points."""
+    found = run(Method(solver, Role.BASELINE, rule), times, TWELVE, cases)
+    return found.fields[:, 1:], found.steps, found.failed.any(axis=1)
 
 
 def seen(spectrum, points):
@@ -92,13 +94,13 @@ def seen(spectrum, points):
 def test_a_stepper_is_its_solver(problem, name):
     flow = solver(SMALL, name, 16)
     draws = held_out_cases(problem, 1, key=KEY)
-    found = run(Stepper(model(flow), TWELVE), by_step(0.05, (0.2,)), 0.2, 0, draws)
+    fields, steps, _ = simulated(model(flow), StepRule(0.05), (0.2,), draws)
     draw = jax.tree.map(lambda x: x[0], draws)
     true = flow.advance(flow.to_velocity(on_grid(draw.initial, 16)), draw.parameters["reynolds"], 0.05, 4)
-    expected = CoarseFlow(flow).to_grid(true.astype(jnp.float32), TWELVE.grid)
+    expected = CoarseFlow(flow).to_grid(true.astype(jnp.float32), TWELVE)
     # Four steps in float32 of velocities of size one.
-    assert np.allclose(found.fields[0, 0], expected, atol=2e-5)
-    assert found.frequency[0] == pytest.approx(20)
+    assert np.allclose(fields[0, 0], expected, atol=2e-5)
+    assert steps.tolist() == [4]
 
 
 def test_names_of_methods_say_what_they_are():
@@ -161,10 +163,11 @@ def test_usual_grids_hold_the_forcing():
     assert usual_grids(KolmogorovConfiguration()) == (10, 12, 16, 18, 24, 36, 48)
 
 
-def test_draws_are_those_of_evaluate(problem, benchmark):
+def test_cases_are_those_of_evaluate(problem):
     """States of the pool in turn: no two simulations share one before all have come."""
     start = problem.begin.member(jnp.asarray(2, jnp.int32), key=jax.random.split(KEY, 3)[2])
-    assert np.allclose(problem.coarse.init(jax.tree.map(lambda x: x[2], benchmark.draws))[0], start.state, atol=1e-6)
+    case = jax.tree.map(lambda x: x[2], held_out_cases(problem, 3, key=KEY))
+    assert np.allclose(problem.coarse.init(case)[0], start.state, atol=1e-6)
 
 
 def test_errors_agree_with_evaluate(problem, benchmark):
@@ -183,7 +186,7 @@ def test_truths_and_what_has_no_place_on_their_fronts(benchmark):
     assert np.all(apart > 1e-4)
     e = {n: np.median(errors(benchmark, f"spectral {n} C 0.4", "converged")[:, -1]) for n in (12, 24)}
     assert e[24] < 0.3 * e[12]
-    assert all(not one.favoured_by for one in benchmark.methods if one.role is not Role.REFERENCE)
+    assert all(not one.favoured_by for one in benchmark.methods.values() if one.role is not Role.REFERENCE)
 
 
 def test_the_truth_is_kept_on_disk(problem, benchmark, cache):
@@ -195,7 +198,7 @@ def test_the_truth_is_kept_on_disk(problem, benchmark, cache):
 def test_for_how_long_simulations_follow_the_truth(benchmark):
     long, short = benchmark.followed[1], benchmark.followed[0]
     assert (short.title, long.title, long.limit) == ("correlation > 0.95", "correlation > 0.8", pytest.approx(4.0))
-    truth = benchmark.references["own"](benchmark.methods[0])
+    truth = benchmark.references["own"](next(iter(benchmark.methods.values())))
     assert np.allclose(long.of(truth, truth), 4.0)
     # Half the truth and half of another flow from the third look (t = 3) on: 1 before it, then far below.
     other = np.where(np.arange(truth.shape[1])[None, :, None, None, None] < 3, truth, np.roll(truth, 5, axis=-1))
@@ -203,28 +206,26 @@ def test_for_how_long_simulations_follow_the_truth(benchmark):
     broken = truth.copy()
     broken[:, 1:] = np.nan
     assert np.allclose(long.of(broken, truth), 1.0)
-    fields = method(benchmark, "quick 12 C 0.4").run(benchmark.draws).fields
+    fields = benchmark.run(benchmark.methods["quick 12 C 0.4"]).fields
     assert np.all(short.of(fields, truth) <= long.of(fields, truth) + 1e-9)
 
 
 def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
     benchmark = suite_of(problem, Sweep(grids=(12,), schemes=("spectral",), times=(1.0,), quick=True))
-    rules = [c.rule for c in benchmark.methods if c.family == "spectral" and c.role is Role.BASELINE]
+    rules = [str(c.step) for c in benchmark.methods.values() if c.family == "spectral" and c.role is Role.BASELINE]
     assert rules == [f"C {share * limits('spectral').carried:.3g}" for share in (1.4, 0.9)]
-    lost = run(
-        Stepper(model(solver(SMALL, "central2", 12)), TWELVE), by_courant(40.0, (20.0, 40.0)), 40.0, 0, benchmark.draws
-    )
-    assert lost.failed.all()
+    cases = held_out_cases(problem, 3, key=KEY)
+    flow = solver(SMALL, "central2", 12)
+    assert simulated(model(flow), StepRule(courant=40.0), (20.0, 40.0), cases)[2].all()
     # A flow that is too fast is not marched on in ever more steps.
-    slow = Stepper(model(solver(SMALL, "central2", 12), 1e-3), TWELVE)
-    stopped = run(slow, by_courant(0.4, (20.0, 40.0)), 40.0, 0, benchmark.draws)
-    assert stopped.failed.all()
-    assert stopped.frequency.max() == 0
+    _, steps, failed = simulated(model(flow, 1e-3), StepRule(courant=0.4), (20.0, 40.0), cases)
+    assert failed.all()
+    assert steps.max() == 0
 
 
 def test_a_benchmark_of_the_flow_comes_back_from_its_file(benchmark, tmp_path):
     names = ("reference: own", "quick 12 C 0.4", "still")
-    few = replace(benchmark, methods=tuple(c for c in benchmark.methods if c.name in names))
+    few = replace(benchmark, methods={name: benchmark.methods[name] for name in names})
     found = run_benchmark(few, batch=2, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
     assert Fronts(again).followed[1].title == "correlation > 0.8"

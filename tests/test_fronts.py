@@ -2,35 +2,38 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from law_results import value
 
-from closura.core import Metric, Role, StepRule
+from closura.core import Method, Metric, Role, StepRule
 from closura.core.case import Case
-from closura.core.transfer import interpolation
-from closura.evaluation.fronts.benchmarks import CELL_BENCHMARKS
-from closura.evaluation.fronts.laws import held_out_conditions, law_benchmark
+from closura.core.front import Benchmark, Outcome, Sweep, Work, check_grids, named
+from closura.core.solver import Solver
+from closura.core.transfer import interpolation, transfer
 from closura.grids import Grid
 from closura.metrics.pareto import Fronts, on_front, paired
 from closura.metrics.statistics import aggregate
 from closura.numerics import block_mean, courant_limit, get_integrator, subsample
-from closura.numerics.transfer import check_grids, interpolate, transfer
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import AdvectionSolver
 from closura.problems.burgers import BurgersSolver
 from closura.problems.characteristics import cubic
+from closura.problems.fronts import FRONTS
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import Study, run_study
+from closura.problems.laws.front import held_out_conditions, law_benchmark
 from closura.problems.laws.methods import classical
 from closura.reporting.benchmark.record import as_json, read_json, write_json
 from closura.reporting.benchmark.tables import important, write_csv
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.evaluate import evaluate
-from closura.simulation.stepping import OnGrid, Stepper, by_courant, by_step, run
-from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
+from closura.simulation.march import schedule
+from closura.simulation.simulate import run
+from closura.simulation.sweep import problem_benchmark
 
 KEY = jax.random.key(3)
 ADVECTION = AdvectionConfiguration(cells=16, ratio=2)
@@ -39,19 +42,16 @@ BURGERS = BurgersConfiguration(cells=16, ratio=2)
 
 def suite_of(configuration, sweep, closures=None, simulations=3):
     problem = build_problem(configuration, "test")
-    found = CELL_BENCHMARKS[problem.name](
-        problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
+    front = FRONTS[problem.name]
+    found = problem_benchmark(
+        front, problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
     )
     return problem, found
 
 
-def method(benchmark, name):
-    return next(c for c in benchmark.methods if c.name == name)
-
-
 def errors(benchmark, name, truth="published"):
-    one = method(benchmark, name)
-    return benchmark.error.of(one.run(benchmark.draws).fields, benchmark.references[truth](one))
+    one = benchmark.methods[name]
+    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[truth](one))
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_interpolation_keeps_constants_and_converges(kind, centred, n, m):
 def test_velocities_on_finer_grids_are_those_of_the_exact_truth(seam):
     """The interpolant that methods on finer grids get is the one that characteristics follow."""
     field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8)))
-    ours = interpolate(field, jnp.asarray(interpolation(8, 24, "cubic", centred=False, seam=seam)))
+    ours = transfer(field, Grid((24, 24)), seam=seam)
     places = jnp.asarray(np.stack(np.meshgrid(np.arange(24) / 3, np.arange(24) / 3, indexing="ij")))
     assert np.allclose(ours, cubic(field, places, seam=seam), atol=1e-12)
 
@@ -154,12 +154,12 @@ def test_velocities_on_finer_grids_are_those_of_the_exact_truth(seam):
 def test_transfers_restrict_as_the_problem_does():
     field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 12, 12)), jnp.float32)
     for restrict, centred in ((subsample, False), (block_mean, True)):
-        down = transfer(12, 4, restrict, kind="cubic", centred=centred)(field)
-        assert np.array_equal(down, restrict(field, 3))
-        assert transfer(12, 12, restrict, kind="cubic", centred=centred)(field) is field
-    assert transfer(12, 24, subsample, kind="cubic", centred=False)(field).dtype == jnp.float32
+        assert np.array_equal(transfer(field, Grid((4, 4)), centred=centred), restrict(field, 3))
+        assert transfer(field, Grid((12, 12)), centred=centred) is field
+    finer = transfer(field, Grid((24, 24)))
+    assert finer.dtype == jnp.float32
     # Points that both grids have keep their values.
-    assert np.allclose(transfer(12, 24, subsample, kind="cubic", centred=False)(field)[:, ::2, ::2], field, atol=1e-6)
+    assert np.allclose(finer[:, ::2, ::2], field, atol=1e-6)
 
 
 def test_grids_that_cannot_be_compared():
@@ -174,8 +174,10 @@ def test_grids_that_cannot_be_compared():
 GRID = Grid((16, 16))
 
 
-def on_sixteen(solver):
-    return Stepper(solver, OnGrid(GRID))
+def simulated(solver, rule, times, cases):
+    """Fields at the times, steps, and failures, on sixteen points."""
+    found = run(Method(solver, Role.BASELINE, rule), times, GRID, cases)
+    return found.fields[:, 1:], found.steps, found.failed.any(axis=1)
 
 
 def smooth_draw(n, velocity):
@@ -187,19 +189,18 @@ def smooth_draw(n, velocity):
 def test_steps_by_courant_number_are_equal_and_land_on_the_times():
     velocity = jnp.stack([jnp.full((32, 32), 0.5), jnp.full((32, 32), -0.25)])
     draw = smooth_draw(32, velocity)
-    stepper = on_sixteen(AdvectionSolver(GRID, "upwind5", "rk4"))
-    draws = jax.tree.map(lambda x: x[None], draw)
-    found = run(stepper, by_courant(1.0, (0.1, 0.25)), 0.25, 0, draws)
-    # Rate 0.75 * 16 = 12: 1.2 and 1.8 steps become 2 and 2.
-    assert found.frequency.tolist() == [4 / 0.25]
-    assert not found.failed.any()
-    psi, v = draw.initial[:, ::2, ::2], velocity[:, ::2, ::2]
     solver = AdvectionSolver(GRID, "upwind5", "rk4")
+    draws = jax.tree.map(lambda x: x[None], draw)
+    fields, steps, failed = simulated(solver, StepRule(courant=1.0), (0.1, 0.25), draws)
+    # Rate 0.75 * 16 = 12: 1.2 and 1.8 steps become 2 and 2.
+    assert steps.tolist() == [4]
+    assert not failed.any()
+    psi, v = draw.initial[:, ::2, ::2], velocity[:, ::2, ::2]
     first = solver.march(psi, v, 0.05, 2)
     second = solver.march(first, v, 0.075, 2)
     # The same steps: round-off of float64.
-    assert np.allclose(found.fields[0, 0], first, atol=1e-13)
-    assert np.allclose(found.fields[0, 1], second, atol=1e-13)
+    assert np.allclose(fields[0, 0], first, atol=1e-13)
+    assert np.allclose(fields[0, 1], second, atol=1e-13)
 
 
 def test_steps_that_follow_the_field_land_on_the_times():
@@ -208,13 +209,12 @@ def test_steps_that_follow_the_field_land_on_the_times():
     viscosity = jnp.asarray(0.01, jnp.float64)
     draws = jax.tree.map(lambda a: jnp.asarray(a)[None], Case(jnp.asarray(field), {"viscosity": viscosity}))
     solver = BurgersSolver(GRID, "upwind3", "rk4")
-    stepper = on_sixteen(solver)
-    found = run(stepper, by_courant(0.1, (0.05, 0.1)), 0.1, 0, draws)
+    fields, steps, _ = simulated(solver, StepRule(courant=0.1), (0.05, 0.1), draws)
     # max(|u| + |v|) <= 1.3, plus diffusion: at least 16 * 0.1 / 0.1 steps, at most 40.
-    assert 160 < found.frequency[0] < 400
+    assert 16 < steps[0] < 40
     true = solver.march(jnp.asarray(field), {"viscosity": viscosity}, 0.0005, 200)
     # RK4 with steps of 0.004 and of 0.0005 differ by (0.004 * 16)^4 / 100 or less.
-    assert np.allclose(found.fields[0, 1], true, atol=1e-6)
+    assert np.allclose(fields[0, 1], true, atol=1e-6)
 
 
 def test_simulations_that_blow_up_are_counted():
@@ -223,22 +223,19 @@ def test_simulations_that_blow_up_are_counted():
     draw = Case(jnp.asarray(rng.uniform(size=(1, 16, 16))), velocity)
     still = Case(draw.initial, 0.01 * velocity)
     draws = jax.tree.map(lambda a, b: jnp.stack([a, b]), draw, still)
-    stepper = on_sixteen(AdvectionSolver(GRID, "upwind5", "rk4"))
+    solver = AdvectionSolver(GRID, "upwind5", "rk4")
     # Two fixed steps per unit: Courant number 16 in the first simulation, 0.16 in the second.
-    found = run(stepper, by_step(0.5, (8.0,)), 8.0, 0, draws)
-    assert found.failed.tolist() == [True, False]
+    assert simulated(solver, StepRule(0.5), (8.0,), draws)[2].tolist() == [True, False]
     # A Courant number beyond all bounds is no endless loop either.
-    gone = run(stepper, by_courant(1e-9, (8.0,)), 8.0, 0, draws)
-    assert gone.failed.all()
+    assert simulated(solver, StepRule(courant=1e-9), (8.0,), draws)[2].all()
 
 
 def test_times_between_own_steps_are_refused():
-    with pytest.raises(ValueError, match=r"no multiple of the coarse time step 0.25.*0.25 and 0.5"):
-        by_step(0.25, (0.3,), exact=True)
-    with pytest.raises(ValueError, match="the first 2 steps in"):
-        by_step(0.25, (0.25,), exact=True, before=1)
-    assert by_step(0.25, (0.5, 1.0), exact=True, before=1).counts.tolist() == [1, 2]
-    assert by_step(0.25, (0.3,)).counts.tolist() == [2]
+    rule = StepRule(0.25, exact=True)
+    with pytest.raises(ValueError, match=r"no multiple of the time step 0.25.*0.25 and 0.5"):
+        schedule(rule, (0.3,))
+    assert schedule(rule, (0.25, 0.75)).counts.tolist() == [1, 2]
+    assert schedule(StepRule(0.25), (0.3,)).counts.tolist() == [2]
 
 
 def test_ladders():
@@ -301,43 +298,49 @@ def test_published_and_exact_truths_of_advection(advection):
     assert e[8] > 4 * e[64]
     assert e[64] < 0.5 * apart.mean()
     # Near the published truth by sharing its grid: that is no merit.
-    favoured_by = method(benchmark, "central2 32 C 0.5")
-    assert favoured_by.favoured_by == {"published"}
-    assert errors(benchmark, favoured_by.name).mean() < 0.2 * errors(benchmark, favoured_by.name, "exact").mean()
+    name = "central2 32 C 0.5"
+    assert benchmark.methods[name].favoured_by == {"published"}
+    assert errors(benchmark, name).mean() < 0.2 * errors(benchmark, name, "exact").mean()
 
 
 # --- all together -----------------------------------------------------------------------------------------------------
 
 
-def toy(name, error, cost, role=Role.BASELINE, favoured_by=frozenset(), points=8):
-    """A method with given errors, whose step is ``cost`` multiplications of a small matrix."""
-    fields = np.asarray(error, np.float64).reshape(-1, 1, 1, 1)
+class Toy(Solver):
+    """Stands for a solver on eight points."""
 
-    def work(draws, members):
+    grid: Grid = eqx.field(static=True, default=Grid((8,)))
+
+    def advance(self, state, parameters, dt):
+        return state
+
+
+def toy(name, error, cost, role=Role.BASELINE, favoured_by=frozenset()):
+    """A method with given errors, whose step is ``cost`` multiplications of a small matrix."""
+    method = Method(Toy(), role, StepRule(courant=1.0), family=name, favoured_by=favoured_by)
+    return name, method, np.asarray(error, np.float64).reshape(-1, 1, 1, 1), cost
+
+
+def toy_benchmark(*toys):
+    zero = np.zeros((3, 1, 1, 1))
+    by_method = {id(method): (fields, cost) for _, method, fields, cost in toys}
+
+    def outcome(method):
+        fields, _ = by_method[id(method)]
+        return Outcome(fields, np.full(len(fields), 10.0), ~np.isfinite(fields[:, 0, 0, 0]))
+
+    def work(method, members):
+        _, cost = by_method[id(method)]
+
         def advance(state, context):
             return jax.lax.fori_loop(0, cost, lambda _, s: jnp.tanh(s @ context), state)
 
         eye = jnp.broadcast_to(jnp.eye(64, dtype=jnp.float32), (members, 64, 64))
         return Work(advance, eye, eye)
 
-    lost = ~np.isfinite(fields[:, 0, 0, 0])
-    return Method(
-        name,
-        name,
-        role,
-        points,
-        "C 1",
-        lambda draws: Outcome(fields, np.full(len(fields), 10.0), lost),
-        work,
-        name,
-        favoured_by,
-    )
-
-
-def toy_benchmark(*methods):
-    zero = np.zeros((3, 1, 1, 1))
     return Benchmark(
-        "toy", None, 3, ("1",), methods, {"zero": lambda _: zero}, {"zero": "nothing"},
+        "toy", ("1",), named((name, method) for name, method, _, _ in toys), outcome, work,
+        {"zero": lambda _: zero}, {"zero": "nothing"},
         Metric("error", lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], "error", percent=True), 8,
     )  # fmt: skip
 
@@ -345,13 +348,13 @@ def toy_benchmark(*methods):
 def test_benchmark_of_given_errors_and_costs():
     benchmark = toy_benchmark(
         toy("cheap", [4.0, 5.0, 6.0], 1),
-        toy("good", [1.0, 2.0, 3.0], 50),
-        toy("dominated", [2.0, 3.0, 4.0], 1000),
+        toy("good", [1.0, 2.0, 3.0], 200),
+        toy("dominated", [2.0, 3.0, 4.0], 2000),
         toy("lost", [1.0, np.nan, 0.0], 1),
-        toy("closure", [1.0, 1.0, 1.0], 1500, Role.CLOSURE),
+        toy("closure", [1.0, 1.0, 1.0], 3000, Role.CLOSURE),
         toy("the truth", [0.0, 0.0, 0.0], 1, Role.REFERENCE, frozenset({"zero"})),
     )
-    found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02)
+    found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02, clock="processor")
     results, found = found, Fronts(found)
     assert found.compared_with == "good"  # the best classical one; neither truth nor closure
     for call in ("single", "batched"):

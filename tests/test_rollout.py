@@ -1,15 +1,15 @@
 """Rollouts that go astray: which simulation failed, from which step on, and what it leaves untouched."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection
-from closura.simulation.evaluate import Rollout, evaluate, rollout
+from closura.simulation.evaluate import Judged, evaluate, judged, rollout
 
 CALM, WILD, BROKEN = range(3)
 STEPS = 8
@@ -43,36 +43,41 @@ def astray(observation: jax.Array) -> jax.Array:
     return jnp.where(broken, jnp.nan, jnp.where(speed > 0, -psi, 0.0))
 
 
+class Done(NamedTuple):
+    fields: np.ndarray
+    measured: Judged
+
+
 @pytest.fixture(scope="module")
-def done(problem: Problem, store: TruthStore) -> Rollout:
-    run = eqx.filter_jit(rollout)(
-        problem, problem.coarse, problem.spec.limit(astray), store, {"error": problem.error}, keep_fields=True
-    )
-    return jax.tree.map(np.asarray, run)
+def done(problem: Problem, store: TruthStore) -> Done:
+    fields = rollout(problem, problem.coarse, problem.spec.limit(astray), store)
+    return jax.tree.map(np.asarray, Done(fields, judged(problem, fields, store, {"error": problem.error})))
 
 
-def test_leaving_ten_times_the_initial_range_is_failing(done: Rollout) -> None:
+def test_leaving_ten_times_the_initial_range_is_failing(done: Done) -> None:
     largest = done.fields[WILD].max(axis=(1, 2, 3))
     # Doubled until actions are clipped to [-1, 1] and the field to [-3, 3].
     np.testing.assert_allclose(largest, [0.1, 0.2, 0.4, 0.8, 1.6, 2.6, 3, 3, 3], rtol=1e-6)
     # Ten times the range about its middle ends at 0.05 + 10 * 0.05 = 0.55. All is finite: that alone tells nothing.
-    np.testing.assert_array_equal(done.failed[WILD], largest > 0.55)
-    assert done.failed[WILD].argmax() == 3
-    assert np.isfinite(done.values["error"][WILD]).all()
+    np.testing.assert_array_equal(done.measured.failed[WILD], largest > 0.55)
+    assert done.measured.failed[WILD].argmax() == 3
+    assert np.isfinite(done.measured.values["error"][WILD]).all()
 
 
-def test_nan_is_failing_from_its_first_step(done: Rollout) -> None:
+def test_nan_is_failing_from_its_first_step(done: Done) -> None:
     # 0.1, 0.2 (beyond 0.15: the next answer is NaN), NaN.
-    np.testing.assert_array_equal(done.failed[BROKEN], np.arange(STEPS + 1) >= 2)
-    np.testing.assert_array_equal(np.isfinite(done.values["error"][BROKEN]), ~done.failed[BROKEN])
+    np.testing.assert_array_equal(done.measured.failed[BROKEN], np.arange(STEPS + 1) >= 2)
+    np.testing.assert_array_equal(np.isfinite(done.measured.values["error"][BROKEN]), ~done.measured.failed[BROKEN])
 
 
-def test_other_simulations_are_not_touched(done: Rollout, problem: Problem, store: TruthStore) -> None:
-    assert not done.failed[CALM].any()
+def test_other_simulations_are_not_touched(done: Done, problem: Problem, store: TruthStore) -> None:
+    assert not done.measured.failed[CALM].any()
     for n in range(STEPS + 1):
         np.testing.assert_array_equal(done.fields[CALM, n], np.asarray(store.state[CALM]))
-    np.testing.assert_array_equal(done.values["error"][CALM], 0)
-    np.testing.assert_array_equal(done.quantities[CALM], np.broadcast_to(store.quantities[CALM], (STEPS + 1, 1)))
+    np.testing.assert_array_equal(done.measured.values["error"][CALM], 0)
+    np.testing.assert_array_equal(
+        done.measured.quantities[CALM], np.broadcast_to(store.quantities[CALM], (STEPS + 1, 1))
+    )
 
 
 def test_evaluations_report_the_first_failed_step(problem: Problem, store: TruthStore) -> None:

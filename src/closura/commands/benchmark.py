@@ -13,13 +13,14 @@ from closura.commands.options import HELP, Group, Repeated, parse_groups, use_pr
 from closura.commands.problems import is_place, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
+from closura.core.front import FRACTIONS, Benchmark, Sweep
 from closura.core.results_file import FILE
-from closura.evaluation.fronts.benchmarks import BENCHMARKS, CELL_BENCHMARKS, LAW_BENCHMARKS
-from closura.evaluation.fronts.laws import law_benchmark
 from closura.io.files import check_folder, write_atomically
 from closura.parts import Parts
 from closura.problems import build_problem
+from closura.problems.fronts import BENCHMARKS, FRONTS, LAW_BENCHMARKS, described_front
 from closura.problems.laws.catalogue import LAW_PROBLEMS
+from closura.problems.laws.front import law_benchmark
 from closura.problems.laws.methods import learned
 from closura.problems.registry import described_by_solvers
 from closura.reporting.benchmark.record import write_json
@@ -30,9 +31,7 @@ from closura.runs.configuration import to_plain
 from closura.runs.environment import describe_environment
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation.benchmark import run_benchmark
-from closura.simulation.cells import cell_benchmark
-from closura.simulation.solver_benchmark import solver_parts
-from closura.simulation.sweep import FRACTIONS, Benchmark, Sweep
+from closura.simulation.sweep import problem_benchmark
 
 
 @dataclass(frozen=True)
@@ -172,13 +171,15 @@ def _cell_benchmark(
     """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     closures, own = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
-    make = CELL_BENCHMARKS.get(problem.name)
-    if make is None:
+    front = FRONTS.get(problem.name)
+    if front is None:
         described = described_by_solvers(configuration)
         if described is None:
             raise ValueError(f"{problem.name} does not say how its methods stand on other grids: no benchmark")
-        make = partial(cell_benchmark, partial(solver_parts, described))
-    return make(problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed))
+        front = partial(described_front, described)
+    return problem_benchmark(
+        front, problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed)
+    )
 
 
 def _law_benchmark(arguments: Sequence[str], options: BenchmarkOptions, sweep: Sweep, simulations: int) -> Benchmark:

@@ -74,6 +74,8 @@ class Method:
         their fronts.
     note
         What a reader should know, for tables.
+    burn_in
+        Steps that simulations have made before the method begins.
     facts
         Further words or numbers, coordinates along ``method`` in results.
     """
@@ -86,4 +88,5 @@ class Method:
     corrects: str = ""
     favoured_by: frozenset[str] = field(default=frozenset())
     note: str = ""
+    burn_in: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ evaluation, gradients through time and reinforcement learning drive the very sam
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -290,3 +290,9 @@ class Problem(eqx.Module):
     def _advances_as(self, own: "Problem", solver: Solver) -> bool:
         """Whether the coarse solver of another problem without a closure is a solver of this one."""
         return own.time_step == self.time_step and bool(eqx.tree_equal(own.coarse.alone(), solver.alone()))
+
+
+def with_reference(problem: Problem, reference: Reference) -> Problem:
+    """The same problem with another reference, from the same cases."""
+    begin = replace(problem.begin, reference=reference)  # type: ignore[call-arg]
+    return replace(problem, begin=begin, reference=reference)

@@ -50,8 +50,8 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
     if isinstance(validation, RewardedSimulations):
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
-    limited = problem.spec.limit(closure)
-    last = rollout(problem, problem.coarse, limited, validation, {"error": problem.error}).values["error"][:, -1]
+    states = rollout(problem, problem.coarse, problem.spec.limit(closure), validation)
+    last = jax.vmap(problem.error)(states[:, -1], validation.truth[:, -1])
     if problem.typical == "geometric":
         typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
     else:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from closura.core import MethodResult, Metric, Results, Role
+from closura.core import Method, MethodResult, Metric, Results, Role
+from closura.core.front import Benchmark
 from closura.metrics.pareto import CALLS, COST, QUARTILES, best_on_coarse_grid
 from closura.simulation.cost import Clock, StepTimes, time_steps
-from closura.simulation.sweep import Benchmark, Method
 
 
 def run_benchmark(
@@ -58,18 +58,18 @@ def run_benchmark(
         raise ValueError("a benchmark needs at least one method and one reference")
     _check_reference(benchmark, reference)
     measured: dict[str, tuple[dict[str, np.ndarray], float, np.ndarray]] = {}
-    for method in benchmark.methods:
-        report(method.name)
-        measured[method.name] = _measured(benchmark, method)
-    works = {method.work_key: partial(method.work, benchmark.draws) for method in benchmark.methods}
+    for name, method in benchmark.methods.items():
+        report(name)
+        measured[name] = _measured(benchmark, method)
+    works = {_work_key(method): partial(benchmark.work, method) for method in benchmark.methods.values()}
     timing: dict[str, Any] = {"batch": batch, "repetitions": repetitions, "seconds": seconds, "clock": clock}
     times = time_steps(works, report=report, **timing)
     methods = {
-        method.name: _result(benchmark, method, *measured[method.name], times[method.work_key])
-        for method in benchmark.methods
+        name: _result(benchmark, method, *measured[name], times[_work_key(method)])
+        for name, method in benchmark.methods.items()
     }
     cost = [[[f * getattr(t, q) for q in QUARTILES] for t in step] for f, step in (
-        (measured[m.name][1], times[m.work_key]) for m in benchmark.methods
+        (measured[name][1], times[_work_key(m)]) for name, m in benchmark.methods.items()
     )]  # fmt: skip
     return assemble(
         benchmark, methods, np.asarray(cost), compared_with=reference, provenance={**(settings or {}), **timing}
@@ -119,9 +119,18 @@ def _metrics(benchmark: Benchmark) -> list[Metric]:
     return found
 
 
+def _points(method: Method) -> int:
+    return method.solver.grid.shape[0]
+
+
+def _work_key(method: Method) -> str:
+    """Methods with the same key do the same work in a step: it is timed once."""
+    return f"{method.family} {_points(method)}" + (", own step" if method.step.exact else "")
+
+
 def _measured(benchmark: Benchmark, method: Method) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
     """Values of the metrics, steps per unit of time, and which simulations diverged."""
-    outcome = method.run(benchmark.draws)
+    outcome = benchmark.run(method)
     values: dict[str, np.ndarray] = {}
     lost = outcome.failed
     with np.errstate(all="ignore"):
@@ -145,7 +154,7 @@ def _result(
     times: StepTimes,
 ) -> MethodResult:
     role = method.role
-    if role is Role.BASELINE and method.points != benchmark.coarse:
+    if role is Role.BASELINE and _points(method) != benchmark.coarse:
         role = Role.FINE_BASELINE
     return MethodResult(
         role,
@@ -153,14 +162,14 @@ def _result(
         diverged_at=np.where(lost, len(benchmark.times) - 1, -1),
         milliseconds_per_step=times.single.median,
         facts={
-            "family": method.family, "points": method.points, "rule": method.rule, "note": method.note,
+            "family": method.family, "points": _points(method), "rule": str(method.step), "note": method.note,
             "favoured_by": ",".join(sorted(method.favoured_by)), "steps_per_time": frequency,
         },
     )  # fmt: skip
 
 
 def _check_reference(benchmark: Benchmark, reference: str | None) -> None:
-    names = [method.name for method in benchmark.methods]
+    names = list(benchmark.methods)
     if reference is not None and reference not in names:
         near = [name for name in names if name.split(" ")[0] == reference.split(" ")[0]] or names
         raise ValueError(f"no method is called {reference!r}; valid: {', '.join(near)}")

@@ -17,8 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from closura.simulation.sweep import Work
+from closura.core.case import Case
+from closura.core.front import Work
+from closura.core.method import Method
+from closura.core.solver import Closure, Parameters, Solver, State, step_like
 
+BENIGN = 0.1
+"""Courant number of timed steps: their cost does not depend on it, and the field stays tame."""
 MOST_STEPS = 5000
 """Steps in one timed loop at most."""
 
@@ -128,3 +133,50 @@ def time_steps(
             found[which].append(1e3 * (CLOCKS[clock]() - begun) / case.steps)
     quartiles = {case: StepTime(*(float(q) for q in np.percentile(each, (25, 50, 75)))) for case, each in found.items()}
     return {key: StepTimes(quartiles[key, "single"], quartiles[key, "batched"]) for key in works}
+
+
+class _Step(eqx.Module):
+    """A step of a length that is known, or of one that is given with the parameters."""
+
+    solver: Solver
+    closure: Closure | None
+    dt: float | None = eqx.field(static=True)
+
+    def __call__(self, state: State, context: tuple[Parameters, Array]) -> State:
+        parameters, dt = context
+        return self.solver.step(state, parameters, dt if self.dt is None else self.dt, self.closure)
+
+
+class _Following(eqx.Module):
+    """A step whose length follows the state."""
+
+    solver: Solver
+    closure: Closure | None
+
+    def __call__(self, state: State, parameters: Parameters) -> State:
+        return self.solver.step(state, parameters, _benign(self.solver, state, parameters), self.closure)
+
+
+def _benign(solver: Solver, state: State, parameters: Parameters) -> Array:
+    rate = solver.rate(state, parameters)
+    return step_like(jnp.where(rate > 0, BENIGN / jnp.where(rate > 0, rate, 1), BENIGN), state)
+
+
+@eqx.filter_jit
+def _begun(solver: Solver, cases: Case) -> tuple[State, Parameters, Array]:
+    def one(case: Case) -> tuple[State, Parameters, Array]:
+        state, parameters = solver.init(case)
+        return state, parameters, _benign(solver, state, parameters)
+
+    return jax.lax.map(one, cases)
+
+
+def work(method: Method, cases: Case, members: int) -> Work:
+    """One step of ``members`` simulations; with what finds its length, where that follows the field."""
+    there = jax.tree.leaves(cases)[0].shape[0]
+    few = jax.tree.map(lambda x: x[np.arange(members) % there], cases)
+    states, parameters, dt = _begun(method.solver, few)
+    if method.step.exact or method.solver.steady:
+        length = method.step.dt if method.step.exact else None
+        return Work(_Step(method.solver, method.closure, length), states, (parameters, dt))
+    return Work(_Following(method.solver, method.closure), states, parameters)

@@ -1,8 +1,7 @@
 """Several methods from the same held-out beginnings, side by side."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,89 +12,92 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 from closura.closures import count_parameters
 from closura.core import MethodResult, Metric, Results, Role
 from closura.core.solver import Closure, Solver
-from closura.problems.problem import Problem, SimulatedBegin, measure
-from closura.problems.reference import Reference
+from closura.problems.problem import Problem, SimulatedBegin, measure, with_reference
 from closura.problems.stored import TruthStore, simulate_truth
 from closura.reporting.numbers import CONSERVATION
+from closura.simulation.march import DIVERGENCE_FACTOR
 from closura.simulation.timing import milliseconds_per_step
 
-DIVERGENCE_FACTOR = 10.0
-
-
-class Rollout(NamedTuple):
-    """One method over all simulations, on the device or the host; index 0 of the step axis is the initial state."""
-
-    values: Mapping[str, Float[Array | np.ndarray, "simulation times"]]
-    quantities: Float[Array | np.ndarray, "simulation times quantity"]
-    failed: Bool[Array | np.ndarray, "simulation times"]
-    fields: Float[Array | np.ndarray, "simulation times component *grid"] | None
+T = TypeVar("T")
 
 
 def _failed(
     initial: Float[Array, "component *grid"], states: Float[Array, "times component *grid"]
 ) -> Bool[Array, " times"]:
-    """Which states are not finite, or have left ten times the range of the initial one."""
+    """Which states are not finite, or have left ten times the range of the initial one (about the same middle)."""
     low, high = jnp.min(initial), jnp.max(initial)
     middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
     largest = jnp.max(jnp.abs(states - middle), axis=tuple(range(1, states.ndim)))
     return ~(largest <= jnp.maximum(reach, jnp.finfo(states.dtype).tiny))
 
 
+@eqx.filter_jit
 def rollout(
-    problem: Problem,
-    solver: Solver,
-    closure: Closure | None,
-    store: TruthStore,
-    metrics: Mapping[str, Callable[..., Array]],
-    *,
-    keep_fields: bool = False,
-) -> Rollout:
-    """Run a method over stored simulations and measure it against their reference.
+    problem: Problem, solver: Solver, closure: Closure | None, store: TruthStore
+) -> Float[Array, "simulation times component *grid"]:
+    """Run a method over stored simulations; states of ``solver`` at every coarse step, the first included.
 
-    The store's fields are those of the problem's coarse solver: states are taken over from it, and handed back to be
-    measured. Kept fields are states of ``solver``. Actions are taken as they are (:meth:`~closura.ClosureSpec.limit`).
-
-    A field has failed where it is not finite or has left ten times the range of its initial state (an interval
-    of ten times the width about the same middle).
+    The store's fields are those of the problem's coarse solver: initial states are taken over from it. Actions are
+    taken as they are (:meth:`~closura.ClosureSpec.limit`).
     """
 
-    def one(store: TruthStore) -> Rollout:
+    def one(store: TruthStore) -> Array:
         dt = problem.dt_of(store.parameters)
 
-        def judge(state: Array, truth: Array) -> Rollout:
-            seen: Array = problem.coarse.adopt(state, solver)
-            failed = _failed(store.state, seen[None])[0]
-            measured = {name: of(seen, truth) for name, of in metrics.items()}
-            return Rollout(measured, measure(problem.quantities, seen), failed, state if keep_fields else None)
+        def step(state: Array, _: None) -> tuple[Array, Array]:
+            following = solver.step(state, store.parameters, dt, closure)
+            return following, following
 
-        def step(state: Array, truth: Array) -> tuple[Array, Rollout]:
-            state = solver.step(state, store.parameters, dt, closure)
-            return state, judge(state, truth)
+        begun: Array = solver.adopt(store.state, problem.coarse)
+        states = jax.lax.scan(step, begun, None, length=store.truth.shape[0] - 1)[1]
+        return jnp.concatenate([begun[None], states])
 
-        begun = solver.adopt(store.state, problem.coarse)
-        first = judge(begun, store.truth[0])
-        _, rest = jax.lax.scan(step, begun, store.truth[1:])
-        return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-
-    return jax.lax.map(one, store)
-
-
-_rollout = eqx.filter_jit(rollout)
-
-
-def _in_parts(function: Callable[[TruthStore], Rollout], store: TruthStore, parts: int = 4) -> Rollout:
-    """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
-    size = -(-store.slots // min(parts, store.slots))
-    results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
+    found: Array = jax.lax.map(one, store)
+    return found
 
 
 @eqx.filter_jit
-def _adopted(
-    known: Solver, solver: Solver, states: Float[Array, "simulation frame component *grid"]
-) -> Float[Array, "simulation frame component *grid"]:
+def adopted(
+    known: Solver, solver: Solver, states: Float[Array, "simulation times component *grid"]
+) -> Float[Array, "simulation times component *grid"]:
     """States of a solver as those of another."""
-    return jax.vmap(jax.vmap(lambda state: known.adopt(state, solver)))(states)
+    found: Array = jax.vmap(jax.vmap(lambda state: known.adopt(state, solver)))(states)
+    return found
+
+
+class Judged(NamedTuple):
+    """What was measured of a method in all simulations at all times."""
+
+    values: Mapping[str, Float[Array | np.ndarray, "simulation times"]]
+    quantities: Float[Array | np.ndarray, "simulation times quantity"]
+    failed: Bool[Array | np.ndarray, "simulation times"]
+
+
+@eqx.filter_jit
+def judged(
+    problem: Problem,
+    fields: Float[Array, "simulation times component *grid"],
+    store: TruthStore,
+    metrics: Mapping[str, Callable[..., Array]],
+) -> Judged:
+    """Measure fields, as states of the coarse solver, against the stored reference."""
+
+    def one(pair: tuple[Array, TruthStore]) -> Judged:
+        fields, store = pair
+        values = {name: jax.vmap(of)(fields, store.truth) for name, of in metrics.items()}
+        quantities = jax.vmap(lambda state: measure(problem.quantities, state))(fields)
+        return Judged(values, quantities, _failed(store.state, fields))
+
+    found: Judged = jax.lax.map(one, (fields, store))
+    return found
+
+
+def _in_parts(function: Callable[[TruthStore], T], store: TruthStore, parts: int = 4) -> T:
+    """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
+    size = -(-store.slots // min(parts, store.slots))
+    results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
+    found: T = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
+    return found
 
 
 @eqx.filter_jit
@@ -107,29 +109,8 @@ def _answers(
     def one(pair: tuple[Array, PyTree[Array]]) -> Array:
         return jax.lax.map(lambda state: closure(solver.observe(state, pair[1])), pair[0])
 
-    return jax.lax.map(one, (states, parameters))
-
-
-def with_reference(problem: Problem, reference: Reference) -> Problem:
-    """The same problem with another reference, from the same cases."""
-    begin = replace(problem.begin, reference=reference)  # type: ignore[call-arg]
-    return replace(problem, begin=begin, reference=reference)
-
-
-def _finer(
-    problem: Problem,
-    reference: Reference,
-    store: TruthStore,
-    metrics: Mapping[str, Callable[..., Array]],
-    *,
-    key: Key[Scalar, ""],
-) -> Rollout:
-    """A simulation on a finer grid, from the cases of the store's beginnings, as a method."""
-    found = simulate_truth(with_reference(problem, reference), store.slots, store.steps, key=key).truth
-    values = {name: np.asarray(jax.jit(jax.vmap(jax.vmap(of)))(found, store.truth)) for name, of in metrics.items()}
-    quantities = jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(found)
-    failed = np.asarray(jax.jit(jax.vmap(_failed))(store.state, found))
-    return Rollout(values, np.asarray(quantities), failed, np.asarray(found))
+    found: Array = jax.lax.map(one, (states, parameters))
+    return found
 
 
 def evaluate(
@@ -223,29 +204,28 @@ def evaluate(
     for name, (role, solver, limited) in methods.items():
         report(name)
 
-        def run(part: TruthStore, solver: Solver = solver, closure: Closure | None = limited) -> Rollout:
-            done = _rollout(problem, solver, closure, part, functions, keep_fields=True)
+        def run(
+            part: TruthStore, solver: Solver = solver, closure: Closure | None = limited
+        ) -> tuple[Judged, Any, Any]:
+            states = rollout(problem, solver, closure, part)
+            fields = adopted(problem.coarse, solver, states)
+            done = judged(problem, fields, part, functions)
             # Without saving only the frames for figures are kept, part by part.
-            if save is None and done.fields is not None:
-                done = done._replace(fields=done.fields[:, frame_steps])
-            return done
+            return done, states[:, frame_steps], fields if save is not None else fields[:, frame_steps]
 
-        done = _in_parts(run, store)
-        states = np.asarray(done.fields)
+        done, states, fields = _in_parts(run, store)
         if save is not None:
-            all_fields[name] = np.asarray(_adopted(problem.coarse, solver, jnp.asarray(states)))
-            states = states[:, frame_steps]
+            all_fields[name] = fields
+            fields = fields[:, frame_steps]
         begun = solver.adopt(first.state, problem.coarse)
         advance = eqx.Partial(solver.step, parameters=first.parameters, dt=dt, closure=limited)
         step_time = milliseconds_per_step(advance, begun) if timing else np.nan
-        frames_of = states[:keep]
-        shown = np.asarray(_adopted(problem.coarse, solver, jnp.asarray(frames_of)))
         actions = None
         if limited is not None and solver.calls_per_step == 1:
-            actions = np.asarray(_answers(solver, limited, kept.parameters, jnp.asarray(frames_of)), np.float32)
+            actions = np.asarray(_answers(solver, limited, kept.parameters, jnp.asarray(states[:keep])), np.float32)
         given = closures.get(name)
         results[name] = _result(
-            role, done, shown, step_time, actions=actions, corrects=bases.get(name, ""),
+            role, done, fields[:keep], step_time, actions=actions, corrects=bases.get(name, ""),
             parameters=None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0,
         )  # fmt: skip
 
@@ -253,21 +233,16 @@ def evaluate(
     finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
     for name, reference in finer.items():
         report(name)
-        done = _finer(problem, reference, store, functions, key=key)
+        found = simulate_truth(with_reference(problem, reference), store.slots, store.steps, key=key).truth
+        done, fields = judged(problem, found, store, functions), np.asarray(found)
         step_time = _reference_cost(with_reference(problem, reference), first, dt, key) if timing else np.nan
-        fields = np.asarray(done.fields)
         results[name] = _result(Role.FINE_BASELINE, done, fields[:keep, frame_steps], step_time)
         if save is not None:
             all_fields[name] = fields
 
     report(truth_name)
     truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
-    true_run = Rollout(
-        {name: np.zeros((simulations, steps + 1)) for name in functions if name == "error"},
-        np.asarray(jax.vmap(jax.vmap(lambda state: measure(problem.quantities, state)))(store.truth)),
-        ~np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim))),
-        None,
-    )
+    true_run = judged(problem, store.truth, store, {"error": lambda field, truth: jnp.zeros(())})
     stored = hasattr(problem.begin, "at")
     truth_time = _reference_cost(problem, first, dt, key) if timing and not stored else np.nan
     results[truth_name] = _result(Role.REFERENCE, true_run, truth_fields, truth_time)
@@ -333,7 +308,7 @@ def _check_truth(name: str, store: TruthStore) -> None:
 
 def _result(
     role: Role,
-    run: Rollout,
+    run: Judged,
     fields: np.ndarray,
     step_time: float,
     *,

@@ -6,7 +6,7 @@ of its initial field) is marked from the first time at which that is seen. Where
 state is valid, it alone decides: the simulation stops after the first step that leaves one without.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -24,6 +24,19 @@ DIVERGENCE_FACTOR = 10.0
 """A field has diverged where it leaves so many times the range of its initial values (about the same middle)."""
 MOST_STEPS = 1e7
 """More steps than this to the next time: the state has become too fast, and the simulation is lost."""
+
+View = Callable[[Solver, State], Float[Array, "component *grid"]]
+"""How the state of a solver is seen where simulations are compared; a grid stands for the field on it."""
+
+
+class AsStateOf(eqx.Module):
+    """Simulations are compared as states of one solver."""
+
+    solver: Solver
+
+    def __call__(self, solver: Solver, state: State) -> Float[Array, "component *grid"]:
+        seen: Array = self.solver.adopt(state, solver)
+        return seen
 
 
 class Schedule(eqx.Module):
@@ -119,7 +132,7 @@ class _Now(NamedTuple):
 
 
 def march(
-    solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid, case: Case, *, states: bool = False
+    solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid | View, case: Case, *, states: bool = False
 ) -> Marched:
     """Simulate one case.
 
@@ -130,7 +143,7 @@ def march(
     plan
         When it is looked at: at times, or at shares of the case's own end where it has one.
     grid
-        The grid of comparison, on which fields are given.
+        The grid of comparison, on which fields are given, or how states are seen else.
     case
         The simulation.
     states
@@ -145,13 +158,14 @@ def march(
     lengths = plan.lengths if case.end is None else plan.lengths * case.end
     if case.end is not None and plan.fixed:
         raise ValueError("cases with ends of their own need steps by a Courant number, or not even ones")
-    first = solver.to_grid(state, grid)
+    view: View = (lambda solver, state: solver.to_grid(state, grid)) if isinstance(grid, Grid) else grid
+    first = view(solver, state)
     low, high = jnp.min(first), jnp.max(first)
     reach = jnp.maximum(DIVERGENCE_FACTOR * (high - low) / 2, jnp.finfo(first.dtype).tiny)
     decides = solver.valid_cells(state) is not None
 
     def look(now: _Now) -> tuple[Array, Bool[Array, ""], PyTree[Array] | None]:
-        seen, lost = solver.to_grid(now.state, grid), now.stuck | ~solver.is_valid(now.state)
+        seen, lost = view(solver, now.state), now.stuck | ~solver.is_valid(now.state)
         if decides:
             seen = jnp.where(now.failure.step >= 0, jnp.nan, seen)
         else:
@@ -167,6 +181,11 @@ def march(
             dt = step_like(length / count, now.state)
             state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), now.state)
             now = _checked(solver, now._replace(state=state, steps=now.steps + count))
+        elif solver.steady and plan.dt is None and plan.even:
+            count = _whole(length * solver.rate(now.state, parameters) / plan.courant)
+            dt = step_like(length / count, now.state)
+            state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), now.state)
+            now = _checked(solver, now._replace(state=state, steps=now.steps + count, stuck=now.stuck | (count < 1)))
         else:
             now = _by_state(solver, closure, plan, now._replace(left=length), parameters)
         return now, look(now)
@@ -204,14 +223,18 @@ def _by_state(solver: Solver, closure: Closure | None, plan: Schedule, begun: _N
             parts, longest = now.left * rate / plan.courant, plan.courant / rate
         else:
             parts, longest = now.left / plan.dt, jnp.asarray(plan.dt, now.left.dtype)
-        # No number where the rate is none, which marks a lost simulation.
-        count = jnp.where(parts <= MOST_STEPS, jnp.maximum(jnp.ceil(parts - 1e-4), 1), 0).astype(jnp.int32)
+        count = _whole(parts)
         dt = now.left / jnp.maximum(count, 1) if plan.even else jnp.minimum(longest, now.left)
         state = solver.step(now.state, parameters, step_like(dt, now.state), closure)
         left = jnp.where(count == 1, jnp.zeros_like(now.left), now.left - dt) if plan.even else now.left - dt
         return _checked(solver, _Now(state, now.steps + 1, left, count < 1, now.failure))
 
     return jax.lax.while_loop(lambda now: (now.left > ends) & now.going, step, begun)
+
+
+def _whole(parts: Float[Array, ""]) -> Int[Array, ""]:
+    """How many steps; none where that is no number or too large, which marks a lost simulation."""
+    return jnp.where(parts <= MOST_STEPS, jnp.maximum(jnp.ceil(parts - 1e-4), 1), 0).astype(jnp.int32)
 
 
 def _real(values: object) -> Array:

@@ -18,7 +18,7 @@ from closura.core.metric import Metric
 from closura.core.roles import Role
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
-from closura.simulation.march import Marched, Schedule, march, schedule
+from closura.simulation.march import Marched, Schedule, View, march, schedule
 from closura.simulation.timing import milliseconds_per_step
 
 PARTS = 4
@@ -148,12 +148,12 @@ def _failures(methods: Mapping[str, Method], runs: Mapping[str, Marched]) -> dic
 
 @eqx.filter_jit
 def _all(
-    solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid, cases: Case, together: int | None
+    solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid | View, cases: Case, together: int | None
 ) -> Marched:
     return jax.lax.map(lambda case: march(solver, closure, plan, grid, case), cases, batch_size=together)
 
 
-def run(method: Method, times: Sequence[float], grid: Grid, cases: Case, *, batch: int | None = None) -> Marched:
+def run(method: Method, times: Sequence[float], grid: Grid | View, cases: Case, *, batch: int | None = None) -> Marched:
     """One method in all cases, as NumPy arrays with a leading axis of cases; see :func:`simulate`."""
     plan = schedule(method.step, times)
     if batch is not None or jax.default_backend() != "cpu":

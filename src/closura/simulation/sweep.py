@@ -1,193 +1,207 @@
-"""Methods on several grids at several time steps: what a benchmark of error against cost compares.
+"""The benchmark of a problem: its methods on several grids at several time steps, and closures at the coarse one."""
 
-A :class:`Method` is a solver, alone or with a closure, on one grid with one rule for its time steps. Everything else of
-a benchmark (errors, times, fronts, tables, figures) knows methods and a :class:`Benchmark` only, no problem. How a
-problem joins in: :mod:`closura.evaluation.fronts.benchmarks`.
-"""
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Key, Scalar
 
-from closura.core import Metric, Role
+from closura.core import Method, Metric, Role, StepRule
+from closura.core.case import Case
+from closura.core.front import Benchmark, Front, Outcome, Sweep, Trusted, named
+from closura.core.solver import Closure, Solver
+from closura.grids import Grid
+from closura.problems.problem import Problem, SimulatedBegin
+from closura.simulation.cost import work
+from closura.simulation.march import AsStateOf, View, schedule
+from closura.simulation.simulate import run
 
-FRACTIONS = (0.25, 0.5, 0.9)
-"""Time steps that are tried by default, as shares of the longest stable one of each scheme."""
 
+def held_out_cases(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Case:
+    """The cases that ``closura evaluate`` with the same key begins from, stacked.
 
-class Outcome(NamedTuple):
-    """What a method made of all simulations.
-
-    ``fields`` are ``(simulation, time, component, *grid)`` on the grid that errors are taken on, ``frequency
-    (simulation,)`` is the number of steps per unit of simulated time, ``failed (simulation,)`` says which simulations
-    diverged.
+    Raises
+    ------
+    ValueError
+        If the problem has no cases of its own.
     """
+    begin = problem.begin
+    if not isinstance(begin, SimulatedBegin):
+        raise ValueError(f"{problem.name} here begins from stored simulations, which hold no fine initial data")
+    numbers = jnp.arange(simulations, dtype=jnp.int32)
+    draw = eqx.filter_jit(lambda items: jax.lax.map(lambda item: begin.cases.member(item[0], key=item[1]), items))
+    found: Case = draw((numbers, jax.random.split(key, simulations)))
+    return found
 
-    fields: Float[np.ndarray, "simulation time component *grid"]
-    frequency: Float[np.ndarray, " simulation"]
-    failed: Bool[np.ndarray, " simulation"]
+
+def sweep_schemes(front: Front, sweep: Sweep) -> Iterator[tuple[str, Method]]:
+    """Every scheme on every grid at every time step of the sweep."""
+    for family in sweep.chosen(tuple(front.schemes)):
+        for n in front.grids:
+            solver = front.schemes[family](n)
+            favoured = frozenset(
+                name
+                for name, each in front.references.items()
+                if (each.family, each.solver.grid.shape[0]) == (family, n)
+            )
+            numbers = front.numbers(family, n) if front.numbers else sweep.steps(solver.courant_limit)
+            for courant in numbers:
+                rule = StepRule(courant=courant)
+                yield (
+                    f"{family} {n} {rule}",
+                    Method(solver, Role.BASELINE, rule, family=family, favoured_by=favoured),
+                )
 
 
-class Work(NamedTuple):
-    """What is timed: ``advance(state, context) -> state`` is one step of one simulation, traceable by JAX.
+def own_steps(
+    problem: Problem,
+    sweep: Sweep,
+    closures: Mapping[str, Closure],
+    own: Mapping[str, Problem],
+    *,
+    baselines: bool = True,
+) -> Iterator[tuple[str, Method]]:
+    """What ``closura evaluate`` compares: the coarse solver, its baselines and closures at the problem's own time step.
 
-    ``states`` and ``contexts`` have a leading axis of several simulations, for batches.
+    Each closure stands on the solver that it was trained to correct (that of its ``own`` problem), and acts from the
+    first step; where the problem burns in, each has a second row that begins as ``closura evaluate`` does, after steps
+    of the coarse solver alone. Baselines are those that the sweep asks for.
     """
+    n, base = problem.grid.shape[0], problem.names[0]
+    rule, burn_in = StepRule(problem.time_step, exact=True), getattr(problem.begin, "burn_in", 0)
+    for name, solver in {base: problem.coarse, **(problem.baselines if baselines else {})}.items():
+        if name == base or not sweep.schemes or name in sweep.schemes:
+            role = Role.UNCORRECTED if name == base else Role.BASELINE
+            yield f"{name} {n} {rule}", Method(solver, role, rule, family=name)
+    for name, closure in closures.items():
+        theirs = own.get(name, problem)
+        method = Method(theirs.coarse, Role.CLOSURE, rule, theirs.spec.limit(closure), family=name)
+        yield name, method
+        if burn_in:
+            note = f"{burn_in} step of {base} first, as closura evaluate"
+            yield f"{name}, burnt in", replace(method, burn_in=burn_in, note=note)
 
-    advance: Callable[[PyTree[Array], PyTree[Array]], PyTree[Array]]
-    states: PyTree[Array]
-    contexts: PyTree[Array]
+
+@eqx.filter_jit
+def _burnt_in(solver: Solver, cases: Case, dt: float, steps: int) -> Case:
+    """Cases after some steps of a solver, on its grid."""
+
+    def one(case: Case) -> Case:
+        state, parameters = solver.init(case)
+        return Case(solver.march(state, parameters, dt, steps), parameters, case.group)
+
+    return jax.lax.map(one, cases)
 
 
-@dataclass(frozen=True, eq=False)
-class Method:
-    """A solver, alone or with a closure, on one grid with one rule for its time steps.
+def _once(name: str, run: Callable[[], Outcome]) -> Callable[[], Outcome]:
+    """What errors are measured against is run once, however often it is needed."""
+    found: list[Outcome] = []
+
+    def once() -> Outcome:
+        if not found:
+            found.append(run())
+            lost = int((~np.isfinite(found[0].fields).all(axis=tuple(range(1, found[0].fields.ndim)))).sum())
+            if lost:
+                raise ValueError(
+                    f"the reference ({name}) itself diverged in {lost} of {len(found[0].failed)} simulations: no error "
+                    "can be measured; choose other settings or earlier --times"
+                )
+        return found[0]
+
+    return once
+
+
+def _run(method: Method, times: tuple[float, ...], view: Grid | View, cases: Case) -> Outcome:
+    before = method.burn_in * (method.step.dt or 0)
+    found = run(method, [time - before for time in times], view, cases)
+    fields, steps, failed = map(np.asarray, (found.fields, found.steps, found.failed))
+    return Outcome(fields[:, 1:], (steps + method.burn_in) / times[-1], np.any(failed, axis=1))
+
+
+def problem_benchmark(
+    make: Callable[[Problem, Any, Sweep], Front],
+    problem: Problem,
+    configuration: Any,
+    sweep: Sweep,
+    closures: Mapping[str, Closure],
+    own: Mapping[str, Problem],
+    *,
+    simulations: int,
+    key: Key[Scalar, ""],
+) -> Benchmark:
+    """The benchmark of a problem whose errors are taken on its coarse grid.
 
     Parameters
     ----------
-    name
-        Its own name in this benchmark.
-    family
-        Methods of one family differ in grid and step alone, and share a colour.
-    role
-        Its part: a classical method on another than the coarse grid is a fine baseline, whatever it says.
-    points
-        Points per side.
-    rule
-        The time step in words: "C 0.87" (Courant number) or "dt 0.0039".
-    run
-        ``run(draws) -> Outcome``: all simulations, from the fine initial draws.
-    work
-        ``work(draws, members) -> Work``: what is timed, for that many simulations.
-    work_key
-        Methods with the same key do the same work in a step: it is timed once.
-    favoured_by
-        References that share scheme and grid with it: it is near them whatever its error is, so it has no place on
-        their fronts.
-    note
-        What a reader should know, for tables.
+    make
+        Makes what the problem has of its own, of the problem, its settings and the sweep.
+    problem, configuration
+        The problem, built for the test split, and its settings.
+    sweep
+        Grids, time steps, schemes, times.
+    closures
+        By name; each corrects the coarse solver of ``own[name]``, or of the problem.
+    simulations, key
+        How many, and the key of their cases.
+
+    Raises
+    ------
+    ValueError
+        If a grid cannot be compared, a scheme is unknown, times fit no step, or as ``make`` does.
     """
+    front = make(problem, configuration, sweep)
+    looks = front.looks or front.times
+    view: Grid | View = problem.grid if front.in_points else AsStateOf(problem.coarse)
+    cases = held_out_cases(problem, simulations, key=key)
 
-    name: str
-    family: str
-    role: Role
-    points: int
-    rule: str
-    run: Callable[[Any], Outcome]
-    work: Callable[[Any, int], Work]
-    work_key: str
-    favoured_by: frozenset[str] = frozenset()
-    note: str = ""
+    def reference(name: str, each: Trusted) -> Method:
+        return Method(
+            each.solver, Role.REFERENCE, each.step, family=each.family, favoured_by=frozenset({name})
+        )  # fmt: skip
 
+    references = {name: reference(name, each) for name, each in front.references.items()}
+    methods = named([
+        *((f"reference: {name}", method) for name, method in references.items()),
+        *front.further.items(),
+        *sweep_schemes(front, sweep),
+        *own_steps(problem, sweep, closures, own, baselines=front.baselines),
+    ])  # fmt: skip
+    for method in methods.values():
+        if method.role is not Role.REFERENCE:
+            schedule(method.step, [time - method.burn_in * (method.step.dt or 0) for time in looks])
 
-@dataclass(frozen=True, eq=False)
-class Benchmark:
-    """A problem's benchmark.
+    def begun(method: Method) -> Case:
+        return _burnt_in(problem.coarse, cases, problem.time_step, method.burn_in) if method.burn_in else cases
 
-    Parameters
-    ----------
-    problem
-        Its name.
-    draws
-        The fine initial draws of all simulations, as ``Method.run`` takes them.
-    simulations
-        How many they are.
-    times
-        Names of the comparison times, the last one is the end: "0.2", or "end" where every simulation has its own.
-    methods
-        In the order of tables; references are among them.
-    references
-        ``references[name](method) -> fields``: the reference where the method's errors are taken, ``(simulation, time,
-        component, *grid)``; computed once and kept.
-    reference_words
-        What each reference is, in words.
-    error
-        The metric that counts: ``error.of(fields, reference) -> (simulation, time)``. Fields may be of more times than
-        errors are taken at.
-    coarse
-        Points per side of the problem's coarse grid.
-    remarks
-        What a reader must know of this benchmark: how grids are compared, what was left out.
-    followed
-        Metrics of whole simulations, ``of(fields, reference) -> (simulation,)``, for all references: of a chaotic
-        flow, for how long predictions are good, which no error at a late time says.
-    """
+    def usual(method: Method) -> Outcome:
+        return _run(method, looks, view, begun(method))
 
-    problem: str
-    draws: Any
-    simulations: int
-    times: tuple[str, ...]
-    methods: tuple[Method, ...]
-    references: Mapping[str, Callable[[Method], Float[np.ndarray, "simulation time component *grid"]]]
-    reference_words: Mapping[str, str]
-    error: Metric
-    coarse: int
-    remarks: tuple[str, ...] = field(default=())
-    followed: tuple[Metric, ...] = ()
+    runs = {
+        name: _once(name, partial(each.run, cases, key) if each.run else partial(usual, references[name]))
+        for name, each in front.references.items()
+    }
+    by_method = {id(method): runs[name] for name, method in references.items()}
+    places = np.asarray([looks.index(time) for time in front.times])
+    errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
 
-    def __post_init__(self) -> None:
-        names = [method.name for method in self.methods]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two methods are called {twice[0]}: give a closure another name with NAME=PATH")
+    def error(fields: np.ndarray, true: np.ndarray) -> np.ndarray:
+        return np.asarray(errors(jnp.asarray(fields[:, places]), jnp.asarray(true[:, places])), np.float64)
 
-
-@dataclass(frozen=True)
-class Sweep:
-    """Which grids, time steps, schemes and times are asked for.
-
-    Parameters
-    ----------
-    grids
-        Points per side; empty: the problem's usual ones.
-    courant
-        Courant numbers; those beyond a scheme's limit are left out. Empty: :data:`FRACTIONS` of each limit.
-    schemes
-        Classical schemes by name; empty: all that the problem knows.
-    times
-        Comparison times, in units of simulated time; empty: the problem's usual ones.
-    fractions
-        Shares of each scheme's limit, where no Courant numbers are given.
-    quick
-        References on smaller grids, in little time.
-    """
-
-    grids: tuple[int, ...] = ()
-    courant: tuple[float, ...] = ()
-    schemes: tuple[str, ...] = ()
-    times: tuple[float, ...] = ()
-    fractions: tuple[float, ...] = FRACTIONS
-    quick: bool = False
-
-    def __post_init__(self) -> None:
-        if any(n < 4 for n in self.grids):
-            raise ValueError(f"grids need at least 4 points per side; got {min(self.grids)}")
-        for name, values in (("courant", self.courant), ("times", self.times), ("fractions", self.fractions)):
-            if any(not 0 < value < float("inf") for value in values):
-                raise ValueError(f"--{name} takes positive numbers; got {' '.join(f'{value:g}' for value in values)}")
-        for name, given in (("grids", self.grids), ("courant", self.courant), ("schemes", self.schemes)):
-            if len(set(given)) < len(given):
-                raise ValueError(f"--{name} names something twice: {' '.join(map(str, given))}")
-        if list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"--times must grow; got {' '.join(f'{time:g}' for time in self.times)}")
-
-    def steps(self, limit: float) -> tuple[float, ...]:
-        """Courant numbers for a scheme with this limit, the largest first; none where it is never stable."""
-        chosen = self.courant or tuple(share * limit for share in self.fractions)
-        return tuple(sorted((c for c in chosen if 0 < c <= limit * (1 + 1e-9)), reverse=True))
-
-    def chosen(self, known: tuple[str, ...]) -> tuple[str, ...]:
-        """The schemes that were asked for, of the known ones.
-
-        Raises
-        ------
-        ValueError
-            If one is unknown; the message lists the valid ones.
-        """
-        unknown = [name for name in self.schemes if name not in known]
-        if unknown:
-            raise ValueError(f"unknown scheme {unknown[0]!r}; valid: {', '.join(known)}")
-        return tuple(name for name in known if not self.schemes or name in self.schemes)
+    return Benchmark(
+        problem=problem.name,
+        times=tuple(f"{time:.4g}" for time in front.times),
+        methods=methods,
+        run=lambda method: by_method[id(method)]() if id(method) in by_method else usual(method),
+        work=lambda method, members: work(method, begun(method), members),
+        references={name: lambda _, once=once: once().fields for name, once in runs.items()},  # type: ignore[misc]
+        reference_words={name: each.words for name, each in front.references.items()},
+        error=Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.typical),
+        coarse=problem.grid.shape[0],
+        remarks=front.remarks,
+        followed=front.followed,
+    )

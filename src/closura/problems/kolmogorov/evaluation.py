@@ -34,8 +34,8 @@ from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, statis
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
 from closura.problems.stored import simulate_truth
-from closura.simulation.cells import held_out_cases
 from closura.simulation.simulate import run, step_cost
+from closura.simulation.sweep import held_out_cases
 
 PERSISTENCE = "persistence"
 """The initial condition, held: what a flow that hardly changes is worth as a forecast."""

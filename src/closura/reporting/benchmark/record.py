@@ -114,8 +114,8 @@ def read_json(path: str | Path) -> Results:
         )
         error = Metric("error", _gone, found["measure"], percent=found["percent"], aggregate=found["typical"])
         benchmark = Benchmark(
-            problem=found["problem"], draws=None, simulations=found["simulations"], times=tuple(found["times"]),
-            methods=(), references=dict.fromkeys(found["truths"], _gone), reference_words=found["truths"], error=error,
+            problem=found["problem"], times=tuple(found["times"]), methods={}, run=_gone, work=_gone,
+            references=dict.fromkeys(found["truths"], _gone), reference_words=found["truths"], error=error,
             coarse=found["coarse"], remarks=tuple(found["remarks"]), followed=followed,
         )  # fmt: skip
         methods = {each["name"]: _result(each, found, followed) for each in found["contenders"]}

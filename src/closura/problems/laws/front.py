@@ -1,19 +1,18 @@
 """The front of conservation laws in one dimension: WENO schemes and agents from random initial conditions.
 
-The truth is the exact solution (entropy solution, exact Riemann solution), known everywhere: each method is judged
-on its own grid, as ``closura evaluate`` judges it, and no field has to be carried from one grid to another.
+The reference is the exact solution (entropy solution, exact Riemann solution), known everywhere: errors of each method
+are taken on its own grid, as ``closura evaluate`` takes them, and no field has to be carried from one grid to another.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from closura.core import Metric
-from closura.core.method import Method as Scheme
-from closura.core.method import StepRule
+from closura.core import Method, Metric, StepRule
+from closura.core.front import Benchmark, Outcome, Sweep, Work, named
 from closura.grids import Grid
 from closura.initial.condition import InitialCondition
 from closura.problems.laws.cases import law_cases
@@ -23,9 +22,8 @@ from closura.problems.laws.methods import classical, solver_of
 from closura.problems.laws.random_conditions import FAMILIES
 from closura.problems.laws.references import references
 from closura.seeds import generator_of
+from closura.simulation.cost import work
 from closura.simulation.simulate import run
-from closura.simulation.stepping import OnGrid, Stepper, work
-from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep, Work
 
 GRIDS = (32, 64, 128, 256, 512, 1024)
 SCHEMES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
@@ -57,7 +55,7 @@ def held_out_conditions(problem: LawProblem, simulations: int, seed: int) -> lis
 def law_benchmark(
     problem: LawProblem,
     sweep: Sweep,
-    closures: Mapping[str, Callable[..., Scheme]],
+    closures: Mapping[str, Callable[..., Method]],
     *,
     simulations: int,
     seed: int,
@@ -99,26 +97,34 @@ def law_benchmark(
                 f"--times {chosen[-1]:g} is too late: the first waves leave the domain at {first.time:.3g}"
             )
     grids = sorted(sweep.grids or GRIDS[: 3 if sweep.quick else None])
-    methods = [
-        _method(name, scheme, cells, courant, ends)
-        for name, scheme in schemes.items()
-        for cells in (grids[:-1] if scheme.role.learned and len(grids) > 1 else grids)
-        for courant in sweep.steps(solver_of(scheme).courant_limit)
-    ]
+
+    def methods() -> Iterator[tuple[str, Method]]:
+        for name, scheme in schemes.items():
+            limit = solver_of(scheme).courant_limit
+            for cells in grids[:-1] if scheme.role.learned and len(grids) > 1 else grids:
+                for courant in sweep.steps(limit):
+                    rule = StepRule(courant=courant, even=False)
+                    solver = replace(solver_of(scheme), grid=Grid((cells,)))
+                    yield f"{name} {cells} {rule}", replace(scheme, solver=solver, step=rule, family=name)
+
+    def timed(method: Method, members: int) -> Work:
+        return work(method, law_cases(problem.law, draws, method.solver.grid.shape[0]), members)
+
     size = np.asarray([condition.extent[0] for condition in draws])
 
     def exact(method: Method) -> np.ndarray:
-        if method.points not in known:
-            known[method.points] = _exact(problem, draws, ends, method.points)
-        return known[method.points]
+        cells = method.solver.grid.shape[0]
+        if cells not in known:
+            known[cells] = _exact(problem, draws, ends, cells)
+        return known[cells]
 
     known: dict[int, np.ndarray] = {}
     return Benchmark(
         problem=problem.name,
-        draws=draws,
-        simulations=simulations,
         times=times,
-        methods=tuple(methods),
+        methods=named(methods()),
+        run=lambda method: _run(method, ends, draws),
+        work=timed,
         references={"exact": exact},
         reference_words={"exact": "exact solution"},
         error=Metric(
@@ -132,29 +138,12 @@ def law_benchmark(
     )
 
 
-def _method(name: str, scheme: Scheme, cells: int, courant: float, ends: Sequence[Sequence[float]]) -> Method:
-    rule = f"C {courant:.3g}"
-    return Method(
-        name=f"{name} {cells} {rule}",
-        family=name,
-        role=scheme.role,
-        points=cells,
-        rule=rule,
-        run=partial(_run, scheme, cells, courant, ends),
-        work=partial(_work, scheme, cells),
-        work_key=f"{name} {cells}",
-    )
-
-
-def _run(
-    scheme: Scheme, cells: int, courant: float, ends: Sequence[Sequence[float]], draws: list[InitialCondition]
-) -> Outcome:
-    last = np.asarray([times[-1] for times in ends])
-    cases = law_cases(solver_of(scheme).law, draws, cells, ends=last.tolist())
-    method = replace(scheme, step=StepRule(courant=courant, even=False))
+def _run(method: Method, ends: Sequence[Sequence[float]], draws: list[InitialCondition]) -> Outcome:
+    grid, last = method.solver.grid, np.asarray([times[-1] for times in ends])
+    cases = law_cases(solver_of(method).law, draws, grid.shape[0], ends=last.tolist())
     # All have the same times, or one of their own.
     shares = (np.asarray(ends[0]) / ends[0][-1]).tolist()
-    found = run(method, shares, Grid((cells,)), cases, batch=BATCH)
+    found = run(method, shares, grid, cases, batch=BATCH)
     fields, steps, failed = map(np.asarray, (found.fields, found.steps, found.failed))
     return Outcome(fields[:, 1:], steps / last, failed[:, -1])
 
@@ -176,8 +165,3 @@ def _error(norm: str, lengths: np.ndarray, fields: np.ndarray, truth: np.ndarray
         difference = np.abs(fields[:, :, 0] - truth[:, :, 0])
         size = lengths[:, None] / difference.shape[-1]
         return size * difference.sum(-1) if norm == "l1" else np.sqrt(size * (difference**2).sum(-1))
-
-
-def _work(scheme: Scheme, cells: int, draws: Sequence[InitialCondition], members: int) -> Work:
-    stepper = Stepper(scheme.solver, OnGrid(Grid((cells,))), scheme.closure)
-    return work(stepper, law_cases(solver_of(scheme).law, draws, cells), members)

@@ -7,35 +7,30 @@ Both truths are spectral and begin with the same waves: that of the problem, and
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Scalar
+from jaxtyping import Array, Float, Int
 
-from closura.core import Metric, Role
+from closura.core import Metric, StepRule
 from closura.core.case import Case
-from closura.core.solver import Closure
-from closura.evaluation.fronts.flow_stepping import METHODS, model, solver
+from closura.core.front import Front, Outcome, Sweep, Trusted
 from closura.metrics.ensembles import correlation_time, vorticity_correlation
 from closura.problems.kept import kept_truth
+from closura.problems.kolmogorov.baselines import METHODS, classical, model
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
-from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits
+from closura.problems.kolmogorov.dynamics import CoarseFlow, FlowModel, SpectralFlow
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.staggered import CONVECTIONS
 from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
-from closura.problems.problem import Problem
+from closura.problems.problem import Problem, with_reference
 from closura.problems.reference import SolverReference
 from closura.problems.registry import truth_identity
-from closura.simulation.cells import Scheme, held_out_cases, own_steps, sweep_schemes
-from closura.simulation.evaluate import with_reference
-from closura.simulation.stepping import OnGrid, Stepper, by_step, work
-from closura.simulation.sweep import Benchmark, Method, Outcome, Sweep
 
 
 class Watch(NamedTuple):
@@ -73,75 +68,45 @@ REMARKS = (
 )
 
 
-def flow_benchmark(
-    problem: Problem,
-    configuration: KolmogorovConfiguration,
-    sweep: Sweep,
-    closures: Mapping[str, Closure],
-    own: Mapping[str, Problem],
-    *,
-    simulations: int,
-    key: Key[Scalar, ""],
-) -> Benchmark:
-    """The benchmark of the flow; parameters as of :func:`closura.simulation.cells.cell_benchmark`.
+def flow_front(problem: Problem, configuration: KolmogorovConfiguration, sweep: Sweep) -> Front:
+    """The front of the flow, for :func:`closura.simulation.sweep.problem_benchmark`.
 
-    Truths are kept on disk, in the cache folder.
+    References are kept on disk, in the cache folder.
 
     Raises
     ------
     ValueError
-        If a scheme is unknown, a grid does not hold the forcing, times fit no step, or the truth diverges.
+        If a grid does not hold the forcing, times fit no step, or a reference diverges.
     """
     c, watch = configuration, WATCHES[configuration.problem]
     steps = _in_steps(sweep.times, problem.time_step) or watch.errors[: 2 if sweep.quick else None]
     end = max(watch.end if not sweep.quick else 0, *steps)
     regular = tuple(range(watch.every, end + 1, watch.every))
     looks = tuple(sorted({*regular, *steps}))
-    times = tuple(look * problem.time_step for look in looks)
-    grids = sweep.grids or usual_grids(c)[: -2 if sweep.quick else None]
-
-    view = OnGrid(problem.grid)
     fastest = LOST * typical_speed(c.reynolds, c.forcing, c.drag, c.strength)
 
-    @lru_cache
-    def stepper(name: str, n: int) -> Stepper:
-        return Stepper(model(solver(c, name, n), fastest), view)
+    @cache
+    def solver(name: str, n: int) -> FlowModel:
+        return model(classical(c, name, n), fastest)
 
-    made: list[Method] = []
-    for name in sweep.chosen(tuple(METHODS)):
-        scheme = Scheme(FARTHEST * limits(METHODS[name].scheme).carried, partial(stepper, name))
-        for n in (n for n in grids if sweep.grids or _usual(c, name, n)):
-            made += sweep_schemes(
-                {name: scheme}, _steps(sweep, name, n < 2 * c.cells), (n,), times,
-                lambda name, n: frozenset({"own"} if (name, n) == (c.fine_solver, c.fine_cells) else ()),
-            )  # fmt: skip
-    made += own_steps(replace(problem, baselines={}), sweep, closures, own, times, view=view)
-    draws = held_out_cases(problem, simulations, key=key)
-    truths = {
-        name: _truth(name, problem, c, points, looks, simulations, key)
-        for name, points in (("own", c.fine_cells), ("converged", 2 * c.fine_cells))[: 1 if sweep.quick else 2]
-    }
-    places = np.asarray([looks.index(step) for step in steps])
-    errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
-
-    def error(fields: np.ndarray, true: np.ndarray) -> np.ndarray:
-        return np.asarray(errors(jnp.asarray(fields[:, places]), jnp.asarray(true[:, places])), np.float64)
+    def numbers(name: str, n: int) -> tuple[float, ...]:
+        if not sweep.grids and not _usual(c, name, n):
+            return ()
+        # Where no Courant numbers are asked for, short steps on small grids alone.
+        shares = SHARES if n < 2 * c.cells and not sweep.quick else SHARES[1:]
+        limit = FARTHEST * solver(name, n).courant_limit
+        return replace(sweep, fractions=tuple(share / FARTHEST for share in shares)).steps(limit)
 
     frames = np.asarray([looks.index(step) for step in regular])
     between = watch.every * problem.time_step
-    return Benchmark(
-        problem=problem.name,
-        draws=draws,
-        simulations=simulations,
-        times=tuple(f"{step * problem.time_step:.4g}" for step in steps),
-        methods=(*truths.values(), *made),
-        references={name: partial(_fields, one, draws) for name, one in truths.items()},
-        reference_words={
-            name: f"{one.family} on {one.points} x {one.points}, {one.rule}" for name, one in truths.items()
-        },
-        error=Metric("error", error, "relative L2 error", percent=True, aggregate=problem.typical),
-        coarse=c.cells,
+    points = (("own", c.fine_cells), ("converged", 2 * c.fine_cells))
+    return Front(
+        schemes={name: partial(solver, name) for name in METHODS},
+        grids=sweep.grids or usual_grids(c)[: -2 if sweep.quick else None],
+        times=tuple(step * problem.time_step for step in steps),
+        references={name: _reference(name, problem, c, n, looks) for name, n in points[: 1 if sweep.quick else None]},
         remarks=REMARKS,
+        looks=tuple(look * problem.time_step for look in looks),
         followed=tuple(
             Metric(
                 f"correlation_time_{round(100 * level)}",
@@ -154,6 +119,9 @@ def flow_benchmark(
             )
             for level in THRESHOLDS
         ),
+        in_points=True,
+        numbers=numbers,
+        baselines=False,
     )
 
 
@@ -164,10 +132,22 @@ def usual_grids(c: KolmogorovConfiguration) -> tuple[int, ...]:
 
 
 def _in_steps(times: Sequence[float], time_step: float) -> tuple[int, ...]:
-    """Times in coarse steps."""
-    if not times:
-        return ()
-    return tuple(np.cumsum(np.asarray(by_step(time_step, times, exact=True).counts)).tolist())
+    """Times in coarse steps.
+
+    Raises
+    ------
+    ValueError
+        If one is no multiple of the step.
+    """
+    steps = np.asarray(times) / time_step
+    wrong = np.abs(steps - np.round(steps)) > 1e-3
+    if wrong.any():
+        low = math.floor(steps[np.argmax(wrong)])
+        raise ValueError(
+            f"--times {times[int(np.argmax(wrong))]:g} is no multiple of the coarse time step {time_step:.6g}, which "
+            f"closures cannot leave: the nearest ones are {low * time_step:.6g} and {(low + 1) * time_step:.6g}"
+        )
+    return tuple(round(float(step)) for step in steps)
 
 
 def _usual(c: KolmogorovConfiguration, name: str, points: int) -> bool:
@@ -178,54 +158,23 @@ def _usual(c: KolmogorovConfiguration, name: str, points: int) -> bool:
     return points <= c.fine_cells or method.scheme in CONVECTIONS
 
 
-def _steps(sweep: Sweep, name: str, short: bool) -> Sweep:
-    """The sweep of a method on one grid; where no Courant numbers are asked for, short steps on small grids alone."""
-    shares = SHARES if short and not sweep.quick else SHARES[1:]
-    return replace(sweep, schemes=(name,), fractions=tuple(share / FARTHEST for share in shares))
-
-
-def _truth(
-    name: str,
-    problem: Problem,
-    c: KolmogorovConfiguration,
-    points: int,
-    looks: Sequence[int],
-    simulations: int,
-    key: Key[Scalar, ""],
-) -> Method:
-    """A truth on ``points`` per side as a method: simulated once, and kept on disk."""
+def _reference(name: str, problem: Problem, c: KolmogorovConfiguration, points: int, looks: Sequence[int]) -> Trusted:
+    """A reference on ``points`` per side: simulated once, and kept on disk."""
     coarse = problem.coarse
     assert isinstance(coarse, CoarseFlow)
     flow = KolmogorovFlow(points, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
     steps = fine_steps_of(c) if points == c.fine_cells else steps_of(c, flow)
+    solver, rule = SpectralFlow(flow), StepRule(c.time_step / steps)
 
-    @lru_cache
-    def fields() -> np.ndarray:
-        reference = SolverReference(SpectralFlow(flow), coarse, steps)
-        whole = with_reference(problem, reference)
+    def run(cases: Case, key: Array) -> Outcome:
+        simulations = jax.tree.leaves(cases)[0].shape[0]
+        whole = with_reference(problem, SolverReference(solver, coarse, steps))
         identity = f"{truth_identity(c, 'test')}, on {points} points"
         store = kept_truth(whole, simulations, looks[-1], key=key, identity=identity)
-        found = np.asarray(_in_points(coarse, store.truth[:, np.asarray(looks)]))
-        lost = int((~np.isfinite(found).all(axis=(1, 2, 3, 4))).sum())
-        if lost:
-            raise ValueError(
-                f"the reference ({name}) itself diverged in {lost} of {simulations} simulations: take more --fine-steps"
-            )
-        return found
+        fields = np.asarray(_in_points(coarse, store.truth[:, np.asarray(looks)]))
+        return Outcome(fields, np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
 
-    def run(cases: Case) -> Outcome:
-        return Outcome(fields(), np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
-
-    return Method(
-        name=f"reference: {name}", family=c.fine_solver, role=Role.REFERENCE, points=points,
-        rule=f"dt {c.time_step / steps:.3g}",
-        run=run, work=partial(work, Stepper(model(flow), OnGrid(problem.grid))), work_key=f"{c.fine_solver} {points}",
-        favoured_by=frozenset({name}),
-    )  # fmt: skip
-
-
-def _fields(truth: Method, draws: Case, method: Method) -> np.ndarray:
-    return truth.run(draws).fields
+    return Trusted(c.fine_solver, solver, rule, f"{c.fine_solver} on {points} x {points}, {rule}", run)
 
 
 @eqx.filter_jit

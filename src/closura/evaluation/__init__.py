@@ -1,1 +1,0 @@
-"""Error against cost of every problem: what is compared, on which grids."""

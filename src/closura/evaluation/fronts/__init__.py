@@ -1,1 +1,0 @@
-"""Benchmarks of error against cost, one file for each kind of problem."""
