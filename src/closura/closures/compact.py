@@ -64,7 +64,7 @@ class CompactConfiguration(Settings):
 def compact(
     spec: ClosureSpec, *, key: PRNGKeyArray, **settings: Any
 ) -> ConvolutionalClosure | StencilClosure | AlignedClosure:
-    """Build a small network: about 8,000 parameters for two-dimensional advection.
+    """A small convolutional network: about 8,000 parameters for two-dimensional advection.
 
     Parameters
     ----------

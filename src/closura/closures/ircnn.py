@@ -21,7 +21,7 @@ DILATIONS = (1, 2, 3, 4, 3, 2)
 
 @closure("ircnn", zero_start=True, sources=[CLOSURE_RL])
 def ircnn(spec: ClosureSpec, *, key: PRNGKeyArray) -> ConvolutionalClosure:
-    """Build the network of Closure-RL for any specification: with a critic 188,163 parameters for its advection.
+    """The network of Closure-RL, for any specification: with a critic 188,163 parameters for its advection.
 
     Parameters
     ----------

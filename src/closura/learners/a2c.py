@@ -33,7 +33,7 @@ class A2CConfiguration(OnPolicyConfiguration):
 
 @learner("a2c", settings=A2CConfiguration, sources=[CLOSURE_RL])
 class A2C(OnPolicyLearner):
-    """Advantage actor-critic; see the module's text."""
+    """Advantage actor-critic: one step along the policy gradient for each batch of steps."""
 
     configuration: A2CConfiguration = eqx.field(static=True)
 

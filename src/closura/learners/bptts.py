@@ -109,7 +109,7 @@ class _Window(NamedTuple):
 
 @learner("bptts", settings=BPTTSConfiguration, sources=[citations.BPTTS])
 class BPTTS(Learner):
-    """Gradients through rollouts; see the module's text."""
+    """Gradients of the error through rollouts of the differentiable solver."""
 
     advice = "or shorter --learning.horizons"
     configuration: BPTTSConfiguration = eqx.field(static=True)

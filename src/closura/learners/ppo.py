@@ -36,7 +36,7 @@ class PPOConfiguration(OnPolicyConfiguration):
 
 @learner("ppo", settings=PPOConfiguration, sources=[CLOSURE_RL])
 class PPO(OnPolicyLearner):
-    """Proximal policy optimisation; see the module's text."""
+    """Proximal policy optimisation with a reward per cell; the solver is never differentiated."""
 
     configuration: PPOConfiguration = eqx.field(static=True)
 
