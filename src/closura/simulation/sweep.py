@@ -167,8 +167,8 @@ def problem_benchmark(
     references = {name: reference(name, each) for name, each in front.references.items()}
     methods = named([
         *((f"reference: {name}", method) for name, method in references.items()),
-        *front.further.items(),
         *sweep_schemes(front, sweep),
+        *front.further.items(),
         *own_steps(problem, sweep, closures, own, baselines=front.baselines),
     ])  # fmt: skip
     for method in methods.values():
