@@ -158,6 +158,7 @@ def fit(
             run.write_configuration(c)  # its data may have been moved
         if work.task is None:
             with first_updates(run):  # no step at which to stop
+                assert isinstance(work, _ClosureFit)  # models always take steps
                 fitted, facts = work.at_once()
         else:
             state, facts = work.task.initial, {"update": 0, "best": None, "seconds": 0.0}
@@ -216,10 +217,6 @@ class _Fit(abc.ABC):
     def __init__(self, c: Any, data: FitData) -> None:
         self.c, self.data = c, data
 
-    def at_once(self) -> tuple[Any, Row]:
-        """What is fitted without steps, and facts about it."""
-        raise NotImplementedError
-
     @abc.abstractmethod
     def finish(
         self, run: RunFolder, fitted: Any, facts: Row, stop: Callable[[], bool]
@@ -256,6 +253,7 @@ class _ClosureFit(_Fit):
         save_sampler(path, closure, metadata=self.described(row, "relative_l2"))
 
     def at_once(self) -> tuple[ConditionalSampler, Row]:
+        """What is fitted without steps, and facts about it."""
         begun = perf_counter()
         pairs = self.data.pairs(self.data.split.train, IN_MEMORY)
         flow, filtering = self.data.flow, self.data.filtering
