@@ -1,15 +1,16 @@
-"""Closures of advection over long rollouts, against the published truth and the exact one.
+"""Closures of advection over long rollouts, against the published reference and the exact one.
 
     python benchmarks/advection_closures.py table --data-dir DIR [--closure NAME=RUN_OR_WEIGHTS] [--json FILE]
-    python benchmarks/advection_closures.py truth --data-dir DIR [--json FILE]
+    python benchmarks/advection_closures.py reference --data-dir DIR [--json FILE]
 
 ``table``: the four cells of the paper's table 1 on the published physics, 100 held-out simulations of 400 steps, errors
 at steps 25 to 400 against the published fine solver and against the solution along characteristics. Beside the
-problem's rivals stand upwind differences of ninth order with RK4, and the same limited after each step to the range of
-the nine values around a cell. Closures correct the solver that they were trained on, from the same beginnings.
+problem's baselines stand upwind differences of ninth order with RK4, and the same limited after each step to the range
+of the nine values around a cell. Closures correct the solver that they were trained on, from the same initial
+conditions.
 
-``truth``: how far upwind differences of fifth order on finer and finer grids, and the published fine solver, are from
-the exact solution, for the first simulations of two of these cells.
+``reference``: how far upwind differences of fifth order on finer and finer grids, and the published fine solver, are
+from the exact solution, for the first simulations of two of these cells.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from closura.io.closures import load_closure
 from closura.metrics.statistics import mean_interval
 from closura.numerics import Scheme, subsample
 from closura.plain import plain
-from closura.problems import AdvectionConfiguration, Problem, advection, as_trained, simulate_truth
+from closura.problems import AdvectionConfiguration, Problem, advection, as_trained, simulate_reference
 from closura.problems.advection import AdvectionSolver
 from closura.problems.characteristics import bilinear, cubic
 from closura.runs.environment import describe_environment
@@ -40,7 +41,7 @@ from closura.simulation.evaluate import evaluate
 
 CELLS = [("mnist", "train"), ("mnist", "vortex"), ("fashion-mnist", "train"), ("fashion-mnist", "vortex")]
 STEPS = (25, 50, 100, 200, 400)
-TRUTHS = ("fine", "exact")
+REFERENCES = ("fine", "exact")
 
 
 def upwind(order: int) -> Scheme:
@@ -63,9 +64,9 @@ class Limited(AdvectionSolver):
         return jnp.clip(super().advance(state, parameters, dt), low, high)
 
 
-def cell_problem(images: str, velocity: str, truth: str, data_dir: Path | None) -> tuple[Any, Problem]:
-    """Settings and problem of a cell, with the rivals of this benchmark."""
-    settings = advection.published(AdvectionConfiguration(images=images, velocity=velocity, truth=truth))  # type: ignore[arg-type]
+def cell_problem(images: str, velocity: str, reference: str, data_dir: Path | None) -> tuple[Any, Problem]:
+    """Settings and problem of a cell, with the baselines of this benchmark."""
+    settings = advection.published(AdvectionConfiguration(images=images, velocity=velocity, reference=reference))  # type: ignore[arg-type]
     problem = advection(settings, "test", data_dir=data_dir)
     ninth = (problem.grid, upwind(9), "rk4")
     extra = {"upwind9": AdvectionSolver(*ninth), "upwind9, limited": Limited(*ninth)}  # type: ignore[arg-type]
@@ -73,12 +74,14 @@ def cell_problem(images: str, velocity: str, truth: str, data_dir: Path | None) 
     return settings, replace(problem, baselines={**kept, **extra})
 
 
-def judge(images: str, velocity: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One cell: errors and differences against both truths, from the same beginnings."""
+def errors_of(images: str, velocity: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One cell: errors and differences against both references, from the same initial conditions."""
     stores, found = {}, {}
-    for truth in TRUTHS:
-        settings, problem = cell_problem(images, velocity, truth, options.data_dir)
-        stores[truth] = simulate_truth(problem, options.simulations, max(STEPS), key=evaluation_key(options.seed))
+    for reference in REFERENCES:
+        settings, problem = cell_problem(images, velocity, reference, options.data_dir)
+        stores[reference] = simulate_reference(
+            problem, options.simulations, max(STEPS), key=evaluation_key(options.seed)
+        )
         closures, own = {}, {}
         for text in options.closure:
             name, path = named_closure(text)
@@ -87,14 +90,16 @@ def judge(images: str, velocity: str, options: argparse.Namespace) -> dict[str, 
             own[name] = advection(replace(base, images="synthetic"), "test")
             closures[name] = load_closure(path, own[name].spec)
         result = evaluate(
-            problem, closures, key=evaluation_key(options.seed), store=stores[truth], timing=options.timing,
+            problem, closures, key=evaluation_key(options.seed), store=stores[reference], timing=options.timing,
             own=own,
         )  # fmt: skip
-        found[truth] = {"methods": methods(result), "paired": paired(result)}
-        print(f"\n{images} / {velocity}, against the {truth} truth\n" + markdown(found[truth]), flush=True)
-    apart = np.asarray(jnp.mean(jnp.abs(stores["fine"].truth - stores["exact"].truth), axis=(2, 3, 4)), np.float64)
+        found[reference] = {"methods": methods(result), "paired": paired(result)}
+        print(f"\n{images} / {velocity}, against the {reference} reference\n" + markdown(found[reference]), flush=True)
+    apart = np.asarray(
+        jnp.mean(jnp.abs(stores["fine"].reference - stores["exact"].reference), axis=(2, 3, 4)), np.float64
+    )
     found["fine - exact"] = statistics(apart)
-    print(f"truths apart: {[round(100 * found['fine - exact'][str(s)]['mean'], 2) for s in STEPS]}", flush=True)
+    print(f"references apart: {[round(100 * found['fine - exact'][str(s)]['mean'], 2) for s in STEPS]}", flush=True)
     return found
 
 
@@ -107,7 +112,7 @@ def statistics(errors: np.ndarray) -> dict[str, Any]:
 
 
 def methods(result: Results) -> dict[str, Any]:
-    """Errors, diverged simulations and cost of all methods but the truth."""
+    """Errors, diverged simulations and cost of all methods but the reference."""
     return {
         name: {
             "error": statistics(result.errors(name)), "simulations": result.simulations,
@@ -119,17 +124,17 @@ def methods(result: Results) -> dict[str, Any]:
 
 
 def paired(result: Results) -> dict[str, Any]:
-    """Each closure against the best rivals, simulation by simulation: mean and 95 % Student interval."""
+    """Each closure against the best baselines, simulation by simulation: mean and 95 % Student interval."""
     found: dict[str, Any] = {}
     for name in result.closures:
-        for rival in ("upwind5", "upwind9, limited", "ACGS"):
-            own, other = result.errors(name), result.errors(rival)
+        for baseline in ("upwind5", "upwind9, limited", "ACGS"):
+            own, other = result.errors(name), result.errors(baseline)
             difference = own - other
             half = {}
             for s in STEPS:
                 mean, low, _ = mean_interval(difference[:, s])
                 half[s] = None if math.isnan(low) else mean - low
-            found[f"{name} - {rival}"] = {
+            found[f"{name} - {baseline}"] = {
                 str(s): {
                     "mean": difference[:, s].mean(), "half": half[s],
                     "better": int((difference[:, s] < 0).sum()),
@@ -163,8 +168,8 @@ def converge(images: str, velocity: str, options: argparse.Namespace) -> dict[st
     distances: dict[str, list[list[float]]] = {name: [] for name in ("published fine solver", *map(str, sides))}
     for key in keys:
         begun = exact.begin.cases.sample(key=key)  # type: ignore[attr-defined]
-        truth = _run_target(exact, begun)
-        distances["published fine solver"].append(_apart(_run_target(published, begun), truth))
+        reference = _run_target(exact, begun)
+        distances["published fine solver"].append(_apart(_run_target(published, begun), reference))
         for side in sides:
             at = jnp.arange(side, dtype=jnp.float32) * (256 / side)
             points = jnp.stack(jnp.meshgrid(at, at, indexing="ij"))
@@ -174,7 +179,7 @@ def converge(images: str, velocity: str, options: argparse.Namespace) -> dict[st
             # Total Courant number 1 at the most: the error of time is small beside that of space.
             solver = AdvectionSolver(Grid((side, side)), "upwind5", "rk4")
             found = _run_solver(solver, field, flow, ratio, exact.time_step)
-            distances[str(side)].append(_apart(found, truth))
+            distances[str(side)].append(_apart(found, reference))
     return {name: np.mean(rows, axis=0).tolist() for name, rows in distances.items()}
 
 
@@ -205,18 +210,20 @@ def _apart(a: jax.Array, b: jax.Array) -> list[float]:
 def main() -> None:
     """Parse the options, run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("table", "truth"))
+    parser.add_argument("what", choices=("table", "reference"))
     parser.add_argument("--closure", action="append", default=[], help="NAME=RUN_OR_WEIGHTS, may be repeated")
     parser.add_argument("--data-dir", type=Path, help="folder with mnist/ and fashion-mnist/")
-    parser.add_argument("--simulations", type=int, help="default: 100, and 2 for truth")
+    parser.add_argument("--simulations", type=int, help="default: 100, and 2 for reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--timing", action="store_true", help="measure milliseconds per step too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    options.simulations = options.simulations or {"table": 100, "truth": 2}[options.what]
+    options.simulations = options.simulations or {"table": 100, "reference": 2}[options.what]
     content: dict[str, Any] = {"seed": options.seed, "steps": STEPS, "environment": describe_environment()}
     if options.what == "table":
-        content["cells"] = {f"{images} / {velocity}": judge(images, velocity, options) for images, velocity in CELLS}
+        content["cells"] = {
+            f"{images} / {velocity}": errors_of(images, velocity, options) for images, velocity in CELLS
+        }
     else:
         content["distance"] = {}
         for images, velocity in CELLS[:2]:

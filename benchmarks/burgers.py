@@ -3,7 +3,7 @@ r"""Closures of the default Burgers problem on held-out fields: accuracy at seve
     closura train burgers --run runs/cgs
     closura train burgers --base upwind5 --run runs/upwind5
     closura train burgers --base upwind5 --orientations 2 --learning.updates 2800 --learning.horizons 4 8 16 32 96 \
-        --learning.fractions 0.1 0.2 0.25 0.25 0.2 --truth.steps 600 --validation.simulations 48 \
+        --learning.fractions 0.1 0.2 0.25 0.25 0.2 --reference.steps 600 --validation.simulations 48 \
         --validation.steps 400 --validation.every 200 --run runs/upwind5-turned
     python benchmarks/burgers.py runs/cgs runs/upwind5 runs/upwind5-turned
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from closura.commands.evaluation import evaluation_key
 from closura.io.closures import load_closure
-from closura.problems import build_problem, judged_on
+from closura.problems import as_evaluated, build_problem
 from closura.runs import RunFolder
 from closura.runs.environment import describe_environment
 from closura.simulation.evaluate import evaluate
@@ -35,11 +35,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, help="run folders of closura train burgers")
     parser.add_argument("--simulations", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=0, help="of the held-out beginnings")
+    parser.add_argument("--seed", type=int, default=0, help="of the held-out initial conditions")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "results" / "burgers" / "default.json")
     given = parser.parse_args()
     settings = {path.name: RunFolder(path).read_configuration().problem for path in given.runs}
-    problem = build_problem(judged_on(next(iter(settings.values()))), "test")
+    problem = build_problem(as_evaluated(next(iter(settings.values()))), "test")
     own = {name: build_problem(value, "test") for name, value in settings.items()}
     names = {name: f"compact on {own[name].names[0]} ({name})" for name in own}
     result = evaluate(

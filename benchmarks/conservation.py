@@ -7,7 +7,7 @@ problem, whose equations and solvers conserve the total to round-off, by gradien
 of the global reward; closures learned on the advective problem, whose solvers do not conserve it. Prints tables and
 merges the numbers into ``--json``. Trainings are kept in ``--runs`` and not repeated.
 
-Learned closures are judged in float64 (their networks work in float32), so that round-off can be told from a leak.
+Learned closures are evaluated in float64 (their networks work in float32), so that round-off can be told from a leak.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
 from closura.io.closures import load_closure
 from closura.plain import plain
-from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
+from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference
 from closura.problems.actions import ACTION_FORMS
 from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
@@ -47,10 +47,10 @@ PUBLISHED = {
 
 
 @eqx.filter_jit
-def added_by_closure(problem: Problem, closure: Callable, store: TruthStore) -> jax.Array:
+def added_by_closure(problem: Problem, closure: Callable, store: ReferenceStore) -> jax.Array:
     """What each action adds to the total of psi, relative to the initial total, ``(simulation, step)``."""
 
-    def one(store: TruthStore) -> jax.Array:
+    def one(store: ReferenceStore) -> jax.Array:
         def step(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
             following, acted = problem.step(state, store.parameters, closure)
             return following, jnp.sum(acted) - jnp.sum(state)
@@ -61,8 +61,8 @@ def added_by_closure(problem: Problem, closure: Callable, store: TruthStore) -> 
     return jax.lax.map(one, store)
 
 
-def judge(
-    problem: Problem, store: TruthStore, closures: dict[str, list[tuple[AnyClosure, Problem]]]
+def errors_of(
+    problem: Problem, store: ReferenceStore, closures: dict[str, list[tuple[AnyClosure, Problem]]]
 ) -> dict[str, dict[str, Any]]:
     """Errors of all methods at the last step; a closure's simulations are those of all its seeds."""
     rows: dict[str, dict[str, Any]] = {}
@@ -126,9 +126,9 @@ def part_published(options: argparse.Namespace) -> dict[str, Any]:
         configuration = advection.published(AdvectionConfiguration(images="mnist", velocity=velocity, ratio=8))
         problem = advection(configuration, "test", data_dir=options.data_dir)
         closure = load_closure(options.published, problem.spec)
-        store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))
+        store = simulate_reference(problem, options.simulations, STEPS, key=evaluation_key(0))
         projected = replace(problem, coarse=replace(problem.coarse, action="mean-free"))
-        rows = judge(
+        rows = errors_of(
             problem,
             store,
             {"Closure-RL": [(closure, problem)], "Closure-RL, mean-free": [(closure, projected)]},
@@ -168,8 +168,8 @@ def part_learned(form: str, learners: tuple[str, ...], options: argparse.Namespa
                 own = advection(replace(physics, action=configuration.problem.action), "test")
                 closures.setdefault(name, []).append((closure, own))
     problem = advection(physics, "test")
-    store = simulate_truth(problem, options.simulations, STEPS, key=evaluation_key(0))
-    return {f"{form} form, synthetic / train, 32 x 32": judge(problem, store, closures)}
+    store = simulate_reference(problem, options.simulations, STEPS, key=evaluation_key(0))
+    return {f"{form} form, synthetic / train, 32 x 32": errors_of(problem, store, closures)}
 
 
 def markdown(tables: dict[str, Any]) -> str:

@@ -5,8 +5,8 @@
 Four parts (choose with ``--parts``; ``--quick`` only checks that everything runs):
 
 transitions
-    Environment steps per second at 64 x 64, truth on 256 x 256: closura with the fine solver in every step or
-    with stored truth, NumPy (``benchmarks/numpy_environment.py``) with one process and with one per core.
+    Environment steps per second at 64 x 64, reference on 256 x 256: closura with the fine solver in every step or
+    with stored reference, NumPy (``benchmarks/numpy_environment.py``) with one process and with one per core.
 sharding
     The same for several environments on as many pretended CPU devices as there are cores, in a process apart.
 steps
@@ -44,7 +44,7 @@ from closura.closures import build
 from closura.environment import Environment
 from closura.learners.batches import by_groups
 from closura.learners.bptts import BPTTS, BPTTSConfiguration
-from closura.problems import AdvectionConfiguration, Problem, advection, simulate_truth, with_store
+from closura.problems import AdvectionConfiguration, Problem, advection, simulate_reference, with_store
 
 CORES = len(os.sched_getaffinity(0))
 PARTS = ("transitions", "sharding", "steps", "gradient")
@@ -215,17 +215,17 @@ def transitions(turns: int, quick: bool) -> list[Row]:
                     problem, 8, few, "lax.map", pool
                 )
             key = jax.random.key(0)
-            cases["simulate_truth, float32: 8 trajectories"] = Case(
-                lambda problem=problem, few=few, key=key: simulate_truth(problem, 8, few, key=key), 8 * few
+            cases["simulate_reference, float32: 8 trajectories"] = Case(
+                lambda problem=problem, few=few, key=key: simulate_reference(problem, 8, few, key=key), 8 * few
             )
-        stored = with_store(problem, simulate_truth(problem, 8, 60, key=jax.random.key(0)))
+        stored = with_store(problem, simulate_reference(problem, 8, 60, key=jax.random.key(0)))
         for count in (1, 8, 64) if precision == "float32" else (8,):
             plural = "environments, vmap" if count > 1 else "environment"
-            cases[f"closura, stored truth, {precision}: {count} {plural}"] = play_case(
+            cases[f"closura, stored reference, {precision}: {count} {plural}"] = play_case(
                 stored, count, max(long // count, 4), "vmap"
             )
         if precision == "float32" and pool:
-            cases["closura, stored truth, float32: 64 environments, slices in threads"] = play_case(
+            cases["closura, stored reference, float32: 64 environments, slices in threads"] = play_case(
                 stored, 64, max(long // 64, 4), "vmap", pool
             )
     for dtype in ("float64", "float32"):
@@ -255,11 +255,11 @@ def shards(turns: int, quick: bool) -> list[Row]:
     spread = jax.sharding.NamedSharding(mesh, jax.P("environment"))
     cases = {}
     problem = make_problem("float32")
-    stored = with_store(problem, simulate_truth(problem, 8, 60, key=jax.random.key(0)))
+    stored = with_store(problem, simulate_reference(problem, 8, 60, key=jax.random.key(0)))
     for name, used, count, over in (
         ("fine solver, float32: 8 environments, shard_map of vmap", problem, 8, "vmap"),
         ("fine solver, float32: 8 environments, shard_map of lax.map", problem, 8, "lax.map"),
-        ("stored truth, float32: 64 environments, shard_map of vmap", stored, 64, "vmap"),
+        ("stored reference, float32: 64 environments, shard_map of vmap", stored, 64, "vmap"),
     ):
         environment, episodes, actions = begin(used, count)
         number = steps if used is problem else max(long // count, 4)
@@ -284,8 +284,8 @@ def shards(turns: int, quick: bool) -> list[Row]:
 
 def coarse_steps(problem: Problem, solver: Any, closure: Any, steps: int) -> Case:
     """Coarse steps of one simulation in a scan, with a closure or without."""
-    beginning = problem.begin(key=jax.random.key(0))
-    state, parameters = beginning.state, beginning.parameters
+    initial = problem.begin(key=jax.random.key(0))
+    state, parameters = initial.state, initial.parameters
 
     @eqx.filter_jit
     def rollout(solver: Any, closure: Any, state: Any, parameters: Any) -> Any:
@@ -299,8 +299,8 @@ def steps(turns: int, quick: bool) -> list[Row]:
     number = 2 if quick else 50
     problem = make_problem("float32")
     cases = {"CGS": coarse_steps(problem, problem.coarse, None, 20 * number)}
-    for name, rival in problem.baselines.items():
-        cases[name] = coarse_steps(problem, rival, None, (2 if name == "spectral" else 10) * number)
+    for name, baseline in problem.baselines.items():
+        cases[name] = coarse_steps(problem, baseline, None, (2 if name == "spectral" else 10) * number)
     for precision in ("float32", "float64"):
         exact = make_problem(precision)
         fine, target = exact.reference, exact.begin(key=jax.random.key(0)).reference
@@ -322,9 +322,9 @@ def steps(turns: int, quick: bool) -> list[Row]:
 
 
 def gradient(turns: int, quick: bool) -> list[Row]:
-    """Milliseconds per 8-step window of BPTTS, one simulation and eight, on stored truth."""
+    """Milliseconds per 8-step window of BPTTS, one simulation and eight, on stored reference."""
     problem = make_problem("float32")
-    stored = with_store(problem, simulate_truth(problem, 8, 16, key=jax.random.key(0)))
+    stored = with_store(problem, simulate_reference(problem, 8, 16, key=jax.random.key(0)))
     learner = BPTTS(BPTTSConfiguration())
     cases = {}
     for label, options in (("compact", {}), ("compact, 16 channels", {"channels": 16})):

@@ -4,9 +4,9 @@
 
 Runs of one name are seeds of one way of learning; FILE holds the published weights (policy_ep1999.pt). From each run's
 folder: its validation error, and the seconds and transitions until a validation error was first reached. Then all
-closures and rivals from the same beginnings, once for each of ``SETTINGS`` (that of the training and some others):
-medians of the relative error at several steps, and how many simulations diverge or end above 100 %. Prints Markdown,
-writes ``benchmarks/results/learned/learned.json``.
+closures and baselines from the same initial conditions, once for each of ``SETTINGS`` (that of the training and some
+others): medians of the relative error at several steps, and how many simulations diverge or end above 100 %. Prints
+Markdown, writes ``benchmarks/results/learned/learned.json``.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from closura.simulation.evaluate import evaluate
 STEPS = (10, 50, 200, 400)
 SETTINGS: dict[str, dict[str, Any]] = {
     "published fields": {},
-    # The published problem begins after a step of the coarse solver alone, which is 4 % off the truth.
+    # The published problem begins after a step of the coarse solver alone, which is 4 % off the reference.
     "without that first step": {"burn_in": 0},
     # Smaller fields and more fine steps: random waves are held to the stable range.
     "random waves": {"initial": "waves", "size": (0.4, 0.75), "fine_steps": 12},
@@ -43,14 +43,14 @@ RESULTS = Path(__file__).parent / "results" / "learned" / "learned.json"
 def learning(run: RunFolder, targets: tuple[float, ...]) -> dict[str, Any]:
     """What a run's metrics say: best validation error, cost of the whole and of getting to each target."""
     rows = read_metrics(run.metrics)
-    judged = [row for row in rows if row.get("validation_error") is not None]
+    validated = [row for row in rows if row.get("validation_error") is not None]
     settings = run.read_configuration()
-    first = {target: next((row for row in judged if row["validation_error"] <= target), None) for target in targets}
+    first = {target: next((row for row in validated if row["validation_error"] <= target), None) for target in targets}
     return {
         "seed": settings.seed,
         "learner": settings.learner,
         "validation": {
-            "best": min(row["validation_error"] for row in judged),
+            "best": min(row["validation_error"] for row in validated),
             "simulations": settings.validation.simulations,
             "steps": settings.validation.steps,
         },
@@ -63,8 +63,8 @@ def learning(run: RunFolder, targets: tuple[float, ...]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def judge(closures: dict[str, Path], changes: dict[str, Any], simulations: int, seed: int) -> dict[str, Any]:
-    """Errors of all methods in one setting, from the same beginnings."""
+def errors_of(closures: dict[str, Path], changes: dict[str, Any], simulations: int, seed: int) -> dict[str, Any]:
+    """Errors of all methods in one setting, from the same initial conditions."""
     problem = build_problem(replace(burgers.published(BurgersConfiguration()), **changes), "test")
     result = evaluate(
         problem,
@@ -102,25 +102,25 @@ def show(content: dict[str, Any]) -> None:
             row = run["to_reach"][target]
             cells.append(f"{row['transitions']:,.0f}; {row['seconds'] / 60:.1f}" if row else "–")
         print("| " + " | ".join(cells) + " |")
-    for setting, judged in content["judged"].items():
-        print(f"\n{setting}, {judged['simulations']} simulations, median of the relative error in percent\n")
+    for setting, evaluated in content["judged"].items():
+        print(f"\n{setting}, {evaluated['simulations']} simulations, median of the relative error in percent\n")
         columns = ["method", *(f"step {step}" for step in STEPS), f"above 100 % at step {STEPS[-1]}", "diverged"]
         print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-        for name, found in judged["methods"].items():
+        for name, found in evaluated["methods"].items():
             cells = [f"{100 * error:.3g}" for error in found["median"].values()]
             cells += [str(list(found["above_one"].values())[-1]), str(found["diverged"])]
             print("| " + " | ".join([name, *cells]) + " |")
 
 
 def main() -> None:
-    """Read the runs, judge them, print and write."""
+    """Read the runs, evaluate them, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", action="append", default=[], metavar="NAME=FOLDER", help="may be repeated")
     parser.add_argument("--published", type=Path, help="the published weights (.pt or .npz)")
     parser.add_argument("--targets", type=float, nargs="+", default=(0.12, 0.06), help="validation errors")
     parser.add_argument("--simulations", type=int, default=100, help="in the setting of the training")
     parser.add_argument("--others", type=int, default=50, help="simulations in the other settings")
-    parser.add_argument("--seed", type=int, default=0, help="of the held-out beginnings")
+    parser.add_argument("--seed", type=int, default=0, help="of the held-out initial conditions")
     parser.add_argument("--json", type=Path, default=RESULTS)
     given = parser.parse_args()
     use_precision("float64")
@@ -137,7 +137,10 @@ def main() -> None:
     content |= {"seed": given.seed, "settings": SETTINGS, "judged": {}}
     for setting, changes in SETTINGS.items():
         number = given.others if changes else given.simulations
-        content["judged"][setting] = {"simulations": number, "methods": judge(closures, changes, number, given.seed)}
+        content["judged"][setting] = {
+            "simulations": number,
+            "methods": errors_of(closures, changes, number, given.seed),
+        }
     content["environment"] = describe_environment()
     show(content)
     given.json.parent.mkdir(parents=True, exist_ok=True)

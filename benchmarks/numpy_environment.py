@@ -55,8 +55,8 @@ class NumpyEnvironment:
     def step(self, action: Array) -> tuple[Array, Array, bool]:
         """Act, then advance: observation, reward per cell, and whether the episode has ended."""
         acted = np.clip(self.state - np.clip(action, -1, 1).astype(self.dtype), -3, 3)
-        truth = self.restrict(self.fine)
-        reward = (self.state - truth) ** 2 - (acted - truth) ** 2
+        reference = self.restrict(self.fine)
+        reward = (self.state - reference) ** 2 - (acted - reference) ** 2
         self.state = self.coarse_step(acted)
         self.fine = self.fine_steps(self.fine)
         self.steps += 1

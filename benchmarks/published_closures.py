@@ -3,12 +3,12 @@
     closura data generate kolmogorov --start published --integrator euler --duration 96 --out published.zarr
     python benchmarks/published_closures.py --data published.zarr --out benchmarks/results/published_closures.json
 
-For every trajectory: POD of all frames (the published leak), three modes, fitted to the first 85 % of the time, judged
-on the last 15 %. "whitened" is the published scoring: standardised coefficients of prediction and truth times the
-basis. "truncated" is in units of velocity, the truth cut to three modes; "full" against the full truth, as the
-published VAE and diffusion closures were scored. "clean" has bases of training frames only. "residual" is closura's
-process, fitted to the same 85 % without any leak. Published: whitened, trajectory 7: L1 9.98 %, L2 11.23 %, 1 sigma
-coverage 82.6 %, 3 sigma 100 %.
+For every trajectory: POD of all frames (the published leak), three modes, fitted to the first 85 % of the time,
+evaluated on the last 15 %. "whitened" is the published scoring: standardised coefficients of prediction and reference
+times the basis. "truncated" is in units of velocity, the reference cut to three modes; "full" against the full
+reference, as the published VAE and diffusion closures were scored. "clean" has bases of training frames only.
+"residual" is closura's process, fitted to the same 85 % without any leak. Published: whitened, trajectory 7: L1 9.98 %,
+L2 11.23 %, 1 sigma coverage 82.6 %, 3 sigma 100 %.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from closura.trajectories import open_flow
 ROWS = ("none", "whitened", "truncated", "full", "clean", "residual")
 
 
-def scores(mean: np.ndarray, std: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def scores(mean: np.ndarray, std: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """Percent and velocity, by the published formulas."""
     scoring = PublishedScoring()
-    scoring.add(mean, np.maximum(std, 1e-12), truth)
+    scoring.add(mean, np.maximum(std, 1e-12), reference)
     found = scoring.result()
     return {
         "l1": found.relative_l1_percent,
@@ -45,18 +45,18 @@ def scores(mean: np.ndarray, std: np.ndarray, truth: np.ndarray) -> dict[str, fl
 def of_trajectory(filtered: np.ndarray, full: np.ndarray, forcing: int) -> dict[str, dict[str, float]]:
     """All rows of one trajectory."""
     last = round(0.85 * len(full))
-    seen, truth = filtered[last:], full[last:]
+    seen, reference = filtered[last:], full[last:]
     key = jax.random.key(0)
-    found = {"none": scores(seen, np.zeros_like(seen), truth)}
+    found = {"none": scores(seen, np.zeros_like(seen), reference)}
     leaky = PublishedGaussianProcessSettings().fit(filtered, full, key=key)
-    reference, mean, std = leaky.whitened(seen, truth)
-    found["whitened"] = scores(mean, std, reference)
-    found["truncated"] = scores(*leaky.mean_and_std(seen), leaky.truncated(truth))
-    found["full"] = scores(*leaky.mean_and_std(seen), truth)
+    whitened, mean, std = leaky.whitened(seen, reference)
+    found["whitened"] = scores(mean, std, whitened)
+    found["truncated"] = scores(*leaky.mean_and_std(seen), leaky.truncated(reference))
+    found["full"] = scores(*leaky.mean_and_std(seen), reference)
     clean = PublishedGaussianProcessSettings(training=1.0, bases="training").fit(filtered[:last], full[:last], key=key)
-    found["clean"] = scores(*clean.mean_and_std(seen), truth)
+    found["clean"] = scores(*clean.mean_and_std(seen), reference)
     ours = GaussianProcessSettings().fit(filtered[:last], full[:last], key=key, forcing=forcing)
-    found["residual"] = scores(*ours.mean_and_std(seen), truth)
+    found["residual"] = scores(*ours.mean_and_std(seen), reference)
     return found
 
 

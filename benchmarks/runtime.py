@@ -62,22 +62,20 @@ PUBLISHED_FGS = {"advection": "FGS d=8, float64", "burgers": "FGS d=5, float64"}
 
 
 def methods(problem: Problem, names: Iterable[str], *, seconds: float) -> dict[str, Case]:
-    """Cases of the coarse solver, rivals, closures and the truth ("FGS") of a problem, by name."""
-    beginning = begin(problem)
+    """Cases of the coarse solver, baselines, closures and the reference ("FGS") of a problem, by name."""
+    initial = begin(problem)
     networks = {"Closure-RL": "ircnn", "compact": "compact"}
     cases = {}
     for name in names:
         if name == "FGS":
-            cases[name] = loop(reference_step(problem, beginning), beginning.reference, seconds=seconds)
+            cases[name] = loop(reference_step(problem, initial), initial.reference, seconds=seconds)
             continue
         solver, closure = problem.coarse, None
         if name in networks:
             closure = network(networks[name], problem.spec, explores=name == "Closure-RL")
         elif name != problem.names[0]:
             solver = problem.baselines[name]
-        cases[name] = loop(
-            coarse_step(problem, beginning.parameters, closure, solver), beginning.state, seconds=seconds
-        )
+        cases[name] = loop(coarse_step(problem, initial.parameters, closure, solver), initial.state, seconds=seconds)
     return cases
 
 
@@ -154,7 +152,7 @@ def show_table(found: dict[str, Any]) -> None:
 
 
 def growth(repetitions: int, quick: bool) -> dict[str, Any]:
-    """Milliseconds per step of advection on growing grids, truth on four times as many points per side."""
+    """Milliseconds per step of advection on growing grids, reference on four times as many points per side."""
     sizes = (8, 16) if quick else (16, 32, 64, 128, 256)
     names = {"CGS": "CGS", "compact": "compact closure", "Closure-RL": "IRCNN (Closure-RL)", "FGS": "FGS d=4"}
     if quick:

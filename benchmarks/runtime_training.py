@@ -1,17 +1,17 @@
 """Where the time of a training goes: a part of ``runtime.py``.
 
 The parts of a training are timed one by one, each compiled by itself with the sizes it has inside an update, and so
-is the whole update; "rest" is the difference (drawing beginnings, rewards, records). It absorbs what compiling the
-parts together saves, so it may be negative.
+is the whole update; "rest" is the difference (drawing initial conditions, rewards, records). It absorbs what compiling
+the parts together saves, so it may be negative.
 
 * PPO as published: one update is one episode of ``--episode`` steps in one environment, the fine solver in the loop,
   IRCNN, minibatches of 10. Fine solver, coarse solver and network (distribution, value, sample, density) run in
   loops of as many steps; the update is the advantages and one pass over the minibatches. All parts grow with the
   length of the episode, so their shares hardly depend on it.
-* Our default: windows of gradients through the rollout of the compact closure, on stored truth. Times are means over
-  the stages of the curriculum, by their share of the updates. Coarse solver and network are forward passes; the
-  update is what the whole costs beyond the rollout alone (gradient, optimiser, new beginnings); the fine solver is
-  the renewal of a block of the store, divided by the updates between renewals. (The store holds one block here.)
+* Our default: windows of gradients through the rollout of the compact closure, on stored reference. Times are means
+  over the stages of the curriculum, by their share of the updates. Coarse solver and network are forward passes; the
+  update is what the whole costs beyond the rollout alone (gradient, optimiser, new initial conditions); the fine solver
+  is the renewal of a block of the store, divided by the updates between renewals. (The store holds one block here.)
 
 Validation is timed on one simulation, multiplied by their number, divided by the updates between validations. It is
 no part of the shares: the published ones do not say where it is counted.
@@ -30,7 +30,7 @@ from timing import Case, Time, begin, coarse_step, markdown, measure, number, re
 from closura.learners import LEARNERS
 from closura.learners.bptts import BPTTS
 from closura.learners.collection import minibatches
-from closura.problems import Problem, build_problem, simulate_truth, with_store
+from closura.problems import Problem, build_problem, simulate_reference, with_store
 from closura.runs.configuration import TrainConfiguration
 from closura.runs.presets import train_preset
 from closura.runs.training import build_closure, validation_error
@@ -55,8 +55,8 @@ def training(repetitions: int, quick: bool, episode: int, problems: Iterable[str
             small = {"cells": 8}
             paper, default = (replace(c, problem=replace(c.problem, **small)) for c in (paper, default))
             learning = replace(default.learning, batch=2, horizons=(2,), fractions=(1.0,))
-            truth = replace(default.truth, slots=2, blocks=2, steps=default.problem.minimum_steps)
-            default = replace(default, learning=learning, truth=truth)
+            reference = replace(default.reference, slots=2, blocks=2, steps=default.problem.minimum_steps)
+            default = replace(default, learning=learning, reference=reference)
         result[name] = {
             f"PPO as published, episodes of {episode}": on_policy_update(paper, episode, repetitions),
             "our default, bptts": bptts_update(default, repetitions),
@@ -77,10 +77,10 @@ def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dic
     learner: Any = LEARNERS.find(c.learner)(c.learning)
     policy = build_closure(c, problem, key=jax.random.key(0))
     state = learner.init(problem, policy, key=jax.random.key(1))
-    beginning = begin(problem)
+    initial = begin(problem)
     count, one = jnp.asarray(steps, jnp.int32), jnp.asarray(1, jnp.int32)
     trajectory = eqx.filter_jit(learner.collect)(problem, policy, None, key=jax.random.key(3))[1]
-    observation = problem.coarse.observe(beginning.state, beginning.parameters)
+    observation = problem.coarse.observe(initial.state, initial.parameters)
 
     @eqx.filter_jit
     def play(policy: Any, observation: Any) -> Any:
@@ -99,12 +99,12 @@ def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dic
         policy, optimiser, _ = learner.improve(policy, optimiser, learner.frames(trajectory), batches)
         return eqx.filter((policy, optimiser), eqx.is_array)
 
-    trusted = reference_step(problem, beginning)
-    coarse = coarse_step(problem, beginning.parameters)
+    trusted = reference_step(problem, initial)
+    coarse = coarse_step(problem, initial.parameters)
     times = measure(
         {
-            "fine solver": Case(lambda: repeat(trusted, beginning.reference, count)),
-            "coarse solver": Case(lambda: repeat(coarse, beginning.state, count)),
+            "fine solver": Case(lambda: repeat(trusted, initial.reference, count)),
+            "coarse solver": Case(lambda: repeat(coarse, initial.state, count)),
             "network": Case(lambda: play(policy, observation)),
             "update": Case(lambda: improve(learner, policy, state.optimiser, trajectory, count)),
             "whole": Case(lambda: eqx.filter(learner.advance(problem, state, one, 0), eqx.is_array)),
@@ -118,10 +118,10 @@ def on_policy_update(c: TrainConfiguration, steps: int, repetitions: int) -> dic
 
 
 def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
-    """One update of gradients through the rollout on stored truth, averaged over the curriculum."""
+    """One update of gradients through the rollout on stored reference, averaged over the curriculum."""
     simulated = _problem(c)
-    block = c.truth.slots // c.truth.blocks
-    problem = with_store(simulated, simulate_truth(simulated, block, c.truth.steps, key=jax.random.key(0)))
+    block = c.reference.slots // c.reference.blocks
+    problem = with_store(simulated, simulate_reference(simulated, block, c.reference.steps, key=jax.random.key(0)))
     learner = BPTTS(c.learning)
     closure = build_closure(c, problem, key=jax.random.key(1))
     state = learner.init(problem, closure, key=jax.random.key(2))
@@ -148,7 +148,9 @@ def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
         return jax.lax.scan(ask, observation, None, length=horizon)[0]
 
     cases = {"validation": validation_case(simulated, closure, c)}
-    cases["renewal"] = Case(lambda: simulate_truth(simulated, block, c.truth.steps, key=jax.random.key(3)).truth)
+    cases["renewal"] = Case(
+        lambda: simulate_reference(simulated, block, c.reference.steps, key=jax.random.key(3)).reference
+    )
     one = jnp.asarray(1, jnp.int32)
     for stage, horizon in enumerate(c.learning.horizons):
         calls: dict[str, Callable[[], Any]] = {
@@ -164,7 +166,7 @@ def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
     def mean(name: str) -> float:
         return float(sum(share * times[f"{name} {stage}"].median for stage, share in enumerate(shares)))
 
-    renewal = times["renewal"].median / c.truth.renew_every if c.truth.renew_every else 0.0
+    renewal = times["renewal"].median / c.reference.renew_every if c.reference.renew_every else 0.0
     parts = {
         "fine solver": renewal,
         "coarse solver": mean("coarse solver"),
@@ -178,7 +180,7 @@ def bptts_update(c: TrainConfiguration, repetitions: int) -> dict[str, Any]:
 
 def validation_case(problem: Problem, closure: Any, c: TrainConfiguration) -> Case:
     """The validation of one simulation; the validation runs them one after the other."""
-    store = simulate_truth(problem, 1, c.validation.steps, key=jax.random.key(5))
+    store = simulate_reference(problem, 1, c.validation.steps, key=jax.random.key(5))
     return Case(lambda: validation_error(problem, closure, store))
 
 

@@ -4,7 +4,7 @@
     python benchmarks/schemes.py bars
 
 ``ablation`` trains one agent for each change of the default settings of ``burgers-1d`` (and of ``euler-1d``), the same
-number of updates and the same seed, and judges all of them on initial conditions that none has seen: the geometric
+number of updates and the same seed, and evaluates all of them on initial conditions that none has seen: the geometric
 mean over six of the L2 error at N = 128 relative to WENO5-JS (RK4, C = 0.1, T = 0.2, 8 random shifts by less than a
 cell), the largest of the six ratios, and the error on smooth flow (sine, T = 0.05, N = 256) by that of WENO5-JS. For
 ``euler-1d``: density L1 relative to WENO5-JS on Sod, Lax, sod2 (N = 128) and Shu-Osher (N = 200).
@@ -46,12 +46,12 @@ ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "target: one step of WENO5-JS": {
         "problem": {"target": "one-step"},
         "learning": {"loss": "reward", "proceed": 0.0},
-        "truth": {"slots": 0},
+        "reference": {"slots": 0},
     },
     "reward without reference": {"problem": {"reward": "free"}, "learning": {"loss": "reward"}},
     "three published initial conditions": {
         "problem": {"initial": ("smooth-sine", "rarefaction", "accelshock"), "courant": (0.1, 0.1)},
-        "truth": {"slots": 3, "blocks": 1, "renew_every": 0},
+        "reference": {"slots": 3, "blocks": 1, "renew_every": 0},
     },
     "one Courant number, 0.4": {"problem": {"courant": (0.4, 0.4)}},
     "no sizes of stencils": {"problem": {"observe_sizes": False}},
@@ -72,7 +72,7 @@ ABLATIONS: dict[str, dict[str, dict[str, Any]]] = {
     "mean error as loss": {"learning": {"loss": "mae"}},
     "root of the error as loss": {"learning": {"loss": "root"}},
     "gradient limited by batch": {"learning": {"clip": "batch"}},
-    "every window begins on the truth": {"learning": {"proceed": 0.0}},
+    "every window begins on the reference": {"learning": {"proceed": 0.0}},
     "euler: base": {},
     "euler: untrained": {"learning": {"updates": 1, "learning_rate": 1e-12}},
     "euler: no positivity": {"problem": {"positivity": False}},
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Train in this process, judge in another one."""
+    """Train in this process, evaluate in another one."""
     import jax
 
     jax.config.update("jax_enable_x64", True)
@@ -119,16 +119,16 @@ def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, A
     c = train_preset("default", problem=problem)
     c = replace(c, learning=replace(c.learning, updates=given.updates), seed=given.seed)
     c = _changed(_changed(c, BASE[problem]), ABLATIONS[name])
-    if "truth" in ABLATIONS[name]:
+    if "reference" in ABLATIONS[name]:
         c = replace(c, validation=replace(c.validation, simulations=3))
     try:
         result = train(c, folder, overwrite=True)
     except TrainingDiverged as error:
         return {"failed": str(error)}
     extra = ["--splitting", c.problem.splitting, "--projection", c.problem.projection]
-    rival = c.problem.scheme
-    judged = _judge_tubes(folder, rival, extra) if problem == "euler-1d" else _judge_six(folder, rival, extra)
-    return {"validation": result.validation_error, "seconds": round(result.seconds), **judged}
+    baseline = c.problem.scheme
+    scores = _score_tubes(folder, baseline, extra) if problem == "euler-1d" else _score_six(folder, baseline, extra)
+    return {"validation": result.validation_error, "seconds": round(result.seconds), **scores}
 
 
 def _changed(configuration: Any, changes: dict[str, dict[str, Any]]) -> Any:
@@ -138,9 +138,9 @@ def _changed(configuration: Any, changes: dict[str, dict[str, Any]]) -> Any:
     )
 
 
-def _judge_six(closure: Path | str, rival: str, extra: list[str]) -> dict[str, Any]:
+def _score_six(closure: Path | str, baseline: str, extra: list[str]) -> dict[str, Any]:
     """Ratios to WENO5-JS with global splitting, whatever the agent's own stencil and splitting are."""
-    methods = "weno5-js" if rival == "weno5-js" else f"weno5-js,{rival}"
+    methods = "weno5-js" if baseline == "weno5-js" else f"weno5-js,{baseline}"
     base = _errors("burgers-1d", "weno5-js", None, SIX, (128,), ["--shifts", "8"])
     ours = _errors("burgers-1d", methods, closure, SIX, (128,), ["--shifts", "8", *extra])
     ratios = {n: ours["agent"][n]["128"]["l2"] / base["weno5-js"][n]["128"]["l2"] for n in SIX}
@@ -158,12 +158,12 @@ def _judge_six(closure: Path | str, rival: str, extra: list[str]) -> dict[str, A
     }
 
 
-def _judge_tubes(closure: Path | str, rival: str, extra: list[str]) -> dict[str, Any]:
+def _score_tubes(closure: Path | str, baseline: str, extra: list[str]) -> dict[str, Any]:
     """Density errors relative to WENO5-JS by component."""
     ratios = {}
     for name, cells in TUBES.items():
         base = _errors("euler-1d", "weno5-js", None, (name,), (cells,), [])
-        ours = _errors("euler-1d", rival, closure, (name,), (cells,), extra)
+        ours = _errors("euler-1d", baseline, closure, (name,), (cells,), extra)
         found = ours["agent"][name][str(cells)]
         ratios[name] = math.inf if found["diverged"] else found["l1"] / base["weno5-js"][name][str(cells)]["l1"]
     return {"l1": _geometric(ratios.values()), "ratios": ratios}

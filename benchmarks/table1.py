@@ -1,4 +1,4 @@
-"""Table 1 of Closure-RL, with the rivals that the paper leaves out and a compact closure beside them.
+"""Table 1 of Closure-RL, with the baselines that the paper leaves out and a compact closure beside them.
 
     python benchmarks/table1.py --weights WEIGHTS.npz [--closure compact=RUN] --data-dir DIR
 
@@ -51,12 +51,12 @@ def run_cell(images: str, velocity: str, options: argparse.Namespace) -> Results
 
 def differences(evaluation: Results) -> dict[str, Any]:
     """Each closure against the methods that one would choose instead, simulation by simulation."""
-    rivals = ("CGS", "ACGS", "upwind5", "Closure-RL")
+    baselines = ("CGS", "ACGS", "upwind5", "Closure-RL")
     return {
-        f"{name} - {rival}": paired_difference(evaluation, name, rival)
+        f"{name} - {baseline}": paired_difference(evaluation, name, baseline)
         for name in evaluation.closures
-        for rival in rivals
-        if name != rival
+        for baseline in baselines
+        if name != baseline
     }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from closura.closures import build
 from closura.core import ClosureSpec
-from closura.problems import Beginning, Problem
+from closura.problems import InitialState, Problem
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def loop(advance: Callable[[Any], Any], state: Any, *, seconds: float) -> Case:
     return Case(lambda: repeat(advance, state, jnp.asarray(count, jnp.int32)), count)
 
 
-def begin(problem: Problem) -> Beginning:
+def begin(problem: Problem) -> InitialState:
     """The beginning of a simulation from random numbers: times do not depend on values."""
     starts: Any = problem.begin
     numbers = np.random.default_rng(0)
@@ -104,9 +104,9 @@ def coarse_step(problem: Problem, parameters: Any, closure: Any = None, solver: 
     return eqx.Partial(chosen.step, parameters=parameters, dt=dt, closure=closure)
 
 
-def reference_step(problem: Problem, beginning: Any) -> Any:
+def reference_step(problem: Problem, initial: Any) -> Any:
     """One coarse step of time of the reference, as a function of its state."""
-    state, parameters = beginning.state, beginning.parameters
+    state, parameters = initial.state, initial.parameters
     return eqx.Partial(problem.reference.advance, state=state, parameters=parameters, dt=problem.dt_of(parameters))
 
 

@@ -53,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
     descent = DescentConfiguration(updates=60 if options.tiny else 400, batch=4 if options.tiny else 8, warmup=20)
     size = {"channels": 12, "layers": 3} if options.tiny else {"channels": 32, "layers": 6}
     members = 20 if options.tiny else 40
-    recipes = {
+    samplers = {
         "gp": GaussianProcessSettings(points=100 if options.tiny else 1000),
         "conv": ConvolutionalSettings(**size, descent=descent),
     }
     scores, samples = {}, {}
-    for name, recipe in recipes.items():
-        closure = recipe.fit(keep(train), train, key=jax.random.key(0), forcing=flow.forcing, filtering=keep)
+    for name, settings in samplers.items():
+        closure = settings.fit(keep(train), train, key=jax.random.key(0), forcing=flow.forcing, filtering=keep)
         if name == "conv":  # one factor for the spread, so that 90 % intervals hold; the process finds its own
             closure = calibrate(closure, keep(validation), validation, key=jax.random.key(1))
         samples[name] = closure.sample(keep(test), members, key=jax.random.key(2))  # (member, time, component, x, y)
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Scores]:
         inside = f"{s.coverage[s.levels.index(0.9)]:.0%} within 90 % intervals" if s.members > 1 else "no spread"
         print(f"{name:11s} relative L2 {s.relative_l2:6.2%}   CRPS {s.crps:.4f}   {inside}")
 
-    shown = {"filtered": keep(test)[0, 0], "truth": test[0, 0]}
+    shown = {"filtered": keep(test)[0, 0], "reference": test[0, 0]}
     shown |= {f"{name}, one sample": drawn[0, 0, 0] for name, drawn in samples.items()}
     shown |= {f"{name}, spread": drawn[:, 0, 0].std(axis=0) for name, drawn in samples.items()}
     figure = Figure(figsize=(13, 2.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""The exact truth of advection, the solvers that closures correct, and settings that older runs do not know."""
+"""The exact reference of advection, the solvers that closures correct, and settings that older runs do not know."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from closura.core.solver import Solver
 from closura.grids import Grid
 from closura.initial.collages import Collages
 from closura.initial.velocities import vortex_field
-from closura.problems import AdvectionConfiguration, advection, as_trained, judged_on
+from closura.problems import AdvectionConfiguration, advection, as_evaluated, as_trained
 from closura.problems.advection import AdvectionSolver
 from closura.problems.characteristics import Characteristics, bilinear, cubic
 from closura.problems.reference import SolverReference
@@ -83,7 +83,7 @@ def test_cubic_values_do_not_cross_the_seam() -> None:
 @pytest.mark.parametrize("velocity", ["train", "vortex"])
 def test_time_steps_and_precision_of_the_exact_solution(velocity: Any) -> None:
     """On the published velocities, 100 steps: four times shorter time steps change errors of half a percent little."""
-    problem = advection(advection.published(AdvectionConfiguration(velocity=velocity, truth="exact")), "test")
+    problem = advection(advection.published(AdvectionConfiguration(velocity=velocity, reference="exact")), "test")
     shown, finer = [], problem.reference.solver  # type: ignore[attr-defined]
     assert isinstance(finer, Characteristics)
     assert finer.seam == (velocity == "train")
@@ -95,16 +95,16 @@ def test_time_steps_and_precision_of_the_exact_solution(velocity: Any) -> None:
     assert np.abs(shown[0] - shown[1]).mean() < 1e-4
 
 
-def test_the_truth_is_a_setting() -> None:
+def test_the_reference_is_a_setting() -> None:
     shown = {}
-    for truth in ("fine", "exact", "mean"):
-        problem = advection(replace(SMALL, truth=truth), "test")
+    for reference in ("fine", "exact", "mean"):
+        problem = advection(replace(SMALL, reference=reference), "test")
         draw = problem.begin.cases.sample(key=jax.random.key(1))  # type: ignore[attr-defined]
-        reference = problem.reference
-        assert isinstance(reference, SolverReference)
-        count = reference.substeps
-        shown[truth] = follow(reference.solver, draw, problem.time_step / count, 6 * count)
-        assert problem.names == ("CGS", "FGS" if truth == "fine" else "truth")
+        solved = problem.reference
+        assert isinstance(solved, SolverReference)
+        count = solved.substeps
+        shown[reference] = follow(solved.solver, draw, problem.time_step / count, 6 * count)
+        assert problem.names == ("CGS", "FGS" if reference == "fine" else "reference")
     np.testing.assert_allclose(shown["mean"], (shown["fine"] + shown["exact"]) / 2, atol=1e-6)  # float32
     assert 0 < float(jnp.mean(jnp.abs(shown["fine"] - shown["exact"]))) < 0.02
 
@@ -124,7 +124,7 @@ def test_the_corrected_solver_is_a_setting() -> None:
 
 def test_settings_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match="values at points"):
-        advection(replace(SMALL, truth="exact", form="flux"), "test")
+        advection(replace(SMALL, reference="exact", form="flux"), "test")
     with pytest.raises(ValueError, match="velocity mixed"):
         advection(replace(SMALL, velocity="mixed", form="flux"), "test")
 
@@ -145,10 +145,10 @@ def test_families_to_learn_on() -> None:
     assert 4 <= (jumps > 2 * steps).sum() <= 20
 
 
-def test_the_base_belongs_to_the_closure_and_the_truth_to_the_problem() -> None:
-    settings = replace(SMALL, base="upwind5", truth="exact")
-    assert judged_on(settings) == replace(SMALL, truth="exact")
-    assert as_trained(replace(SMALL, truth="fine"), settings) == replace(SMALL, base="upwind5")
+def test_the_base_belongs_to_the_closure_and_the_reference_to_the_problem() -> None:
+    settings = replace(SMALL, base="upwind5", reference="exact")
+    assert as_evaluated(settings) == replace(SMALL, reference="exact")
+    assert as_trained(replace(SMALL, reference="fine"), settings) == replace(SMALL, base="upwind5")
 
 
 def test_configurations_of_older_runs_load() -> None:
@@ -157,7 +157,7 @@ def test_configurations_of_older_runs_load() -> None:
     assert "view" not in plain["compact"]
     loaded = from_plain(plain)
     assert isinstance(loaded.problem, AdvectionConfiguration)
-    assert (loaded.problem.base, loaded.problem.truth, loaded.network.view) == ("upwind1", "fine", "grid")
+    assert (loaded.problem.base, loaded.problem.reference, loaded.network.view) == ("upwind1", "fine", "grid")
     assert train_preset("paper", problem="advection").problem == advection.published(
         AdvectionConfiguration(images="mnist")
     )

@@ -139,7 +139,8 @@ def test_weights_travel(tmp_path: Path) -> None:
 
 
 def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
-    """Generated images, which it was trained on, with vortices, which it was not: at step 50 against the exact truth.
+    """Generated images, which it was trained on, with vortices, which it was not: at step 50 against the exact
+    reference.
 
     By a fifth and more over the simulations of the benchmark; a few of them scatter by a few percent.
     """
@@ -151,7 +152,7 @@ def test_the_packaged_closure_is_ahead_of_the_scheme_that_it_corrects() -> None:
     assert trained.problem.images not in ("mnist", "fashion-mnist")
     assert trained.problem.velocity == "train"
     assert path.stat().st_size < 100_000
-    settings = advection.published(AdvectionConfiguration(velocity="vortex", truth="exact"))
+    settings = advection.published(AdvectionConfiguration(velocity="vortex", reference="exact"))
     problem, own = advection(settings, "test"), advection(as_trained(settings, trained.problem), "test")
     closure = load_closure(path, own.spec)
     result = evaluate(

@@ -40,12 +40,12 @@ from closura.reproductions.scale_separation_scores import trajectory_table_error
 from closura.trajectories import FlowDescription, new_flow, open_flow
 
 RNG = np.random.default_rng(0)
-TRUTH = RNG.normal(size=(3, 2, 4, 4))
-MEMBERS = TRUTH + 0.1 * RNG.normal(size=(5, 3, 2, 4, 4))
-HIDDEN = RNG.random(TRUTH.shape) < 0.2
-BAD = np.where(HIDDEN, -999.0, TRUTH)
+REFERENCE = RNG.normal(size=(3, 2, 4, 4))
+MEMBERS = REFERENCE + 0.1 * RNG.normal(size=(5, 3, 2, 4, 4))
+HIDDEN = RNG.random(REFERENCE.shape) < 0.2
+BAD = np.where(HIDDEN, -999.0, REFERENCE)
 MASKED = np.ma.masked_equal(BAD, -999.0)
-UNKNOWN = np.ma.masked_invalid(np.where(HIDDEN, np.nan, TRUTH))
+UNKNOWN = np.ma.masked_invalid(np.where(HIDDEN, np.nan, REFERENCE))
 
 
 def velocity(*leading: int) -> np.ndarray:
@@ -59,21 +59,21 @@ def hidden(array: np.ndarray) -> np.ma.MaskedArray:
     return np.ma.array(array, mask=mask)
 
 
-@pytest.mark.parametrize("truth", [MASKED, UNKNOWN])
-def test_masked_points_of_the_truth_are_left_out_of_scores(truth: np.ma.MaskedArray) -> None:
+@pytest.mark.parametrize("reference", [MASKED, UNKNOWN])
+def test_masked_points_of_the_reference_are_left_out_of_scores(reference: np.ma.MaskedArray) -> None:
     kept = ~HIDDEN
-    point = crps_ensemble(MEMBERS, TRUTH)
-    found = crps_ensemble(MEMBERS, truth)
+    point = crps_ensemble(MEMBERS, REFERENCE)
+    found = crps_ensemble(MEMBERS, reference)
     assert (np.ma.getmaskarray(found) == HIDDEN).all()
     assert found.mean() == pytest.approx(point[kept].mean(), rel=1e-12)
 
     scores = EnsembleScores()
     for frame in range(3):  # block by block is all at once
-        scores.add(MEMBERS[:, frame : frame + 1], truth[frame : frame + 1])
-    result, error = scores.result(), (MEMBERS.mean(axis=0) - TRUTH)[kept]
+        scores.add(MEMBERS[:, frame : frame + 1], reference[frame : frame + 1])
+    result, error = scores.result(), (MEMBERS.mean(axis=0) - REFERENCE)[kept]
     assert result.crps == pytest.approx(point[kept].mean(), rel=1e-12)
-    assert result.relative_l1 == pytest.approx(np.abs(error).sum() / np.abs(TRUTH[kept]).sum(), rel=1e-12)
-    assert result.relative_l2 == pytest.approx(np.linalg.norm(error) / np.linalg.norm(TRUTH[kept]), rel=1e-12)
+    assert result.relative_l1 == pytest.approx(np.abs(error).sum() / np.abs(REFERENCE[kept]).sum(), rel=1e-12)
+    assert result.relative_l2 == pytest.approx(np.linalg.norm(error) / np.linalg.norm(REFERENCE[kept]), rel=1e-12)
     assert result.skill == pytest.approx(np.sqrt(np.square(error).mean()), rel=1e-12)
     variance = MEMBERS.var(axis=0, ddof=1)[kept].mean() * 6 / 5
     assert result.spread == pytest.approx(np.sqrt(variance), rel=1e-12)
@@ -84,11 +84,11 @@ def test_masked_points_of_the_truth_are_left_out_of_scores(truth: np.ma.MaskedAr
 
 def test_masked_points_of_normal_and_published_scores() -> None:
     mean, std, kept = MEMBERS.mean(axis=0), MEMBERS.std(axis=0), ~HIDDEN
-    point = crps_normal(mean, std, TRUTH)
+    point = crps_normal(mean, std, REFERENCE)
     assert crps_normal(mean, std, MASKED).mean() == pytest.approx(point[kept].mean(), rel=1e-12)
     published = PublishedScoring()
     published.add(mean, std, UNKNOWN)
-    inside = np.abs(mean - TRUTH) <= std
+    inside = np.abs(mean - REFERENCE) <= std
     assert published.result().crps == pytest.approx(point[kept].mean(), rel=1e-12)
     assert published.result().picp_percent[1] == pytest.approx(100 * inside[kept].mean(), rel=1e-12)
     assert published.result().mpiw[2] == pytest.approx(4 * std[kept].mean(), rel=1e-12)
@@ -98,32 +98,35 @@ def test_masked_members_and_frames() -> None:
     members = np.ma.array(MEMBERS.copy(), mask=False)
     members[2, 1, 0, 3, 3] = np.ma.masked  # one member unknown there: the point is left out
     members.data[2, 1, 0, 3, 3] = np.nan
-    point = crps_ensemble(MEMBERS, TRUTH)
+    point = crps_ensemble(MEMBERS, REFERENCE)
     point[1, 0, 3, 3] = np.nan
     scores = EnsembleScores()
-    scores.add(members, TRUTH)
+    scores.add(members, REFERENCE)
     assert scores.result().crps == pytest.approx(np.nanmean(point), rel=1e-12)
-    with pytest.raises(ValueError, match="truth holds 1 of 96 numbers that are not finite"):
-        EnsembleScores().add(MEMBERS, np.where(np.arange(96).reshape(3, 2, 4, 4) == 5, np.nan, TRUTH))
-    frame = np.ma.array(TRUTH, mask=False)
+    with pytest.raises(ValueError, match="reference holds 1 of 96 numbers that are not finite"):
+        EnsembleScores().add(MEMBERS, np.where(np.arange(96).reshape(3, 2, 4, 4) == 5, np.nan, REFERENCE))
+    frame = np.ma.array(REFERENCE, mask=False)
     frame[1] = np.ma.masked
     series = EnsembleScores()
     series.add(MEMBERS, frame)
     assert np.isnan(series.series()["crps"]).tolist() == [False, True, False]
     assert np.isnan(series.series()["skill"]).tolist() == [False, True, False]
     with pytest.raises(ValueError, match="all of 96 numbers are masked"):
-        crps_ensemble(MEMBERS, np.ma.array(TRUTH, mask=True))
+        crps_ensemble(MEMBERS, np.ma.array(REFERENCE, mask=True))
 
 
 def test_masked_points_of_series_and_distributions() -> None:
     kept = ~HIDDEN
-    error = [np.linalg.norm((MEMBERS[0, t] - TRUTH[t])[kept[t]]) / np.linalg.norm(TRUTH[t][kept[t]]) for t in range(3)]
+    error = [
+        np.linalg.norm((MEMBERS[0, t] - REFERENCE[t])[kept[t]]) / np.linalg.norm(REFERENCE[t][kept[t]])
+        for t in range(3)
+    ]
     np.testing.assert_allclose(relative_l2_series(MEMBERS[0], MASKED), error, rtol=1e-12)
     np.testing.assert_allclose(relative_l2_series(MEMBERS, UNKNOWN)[0], error, rtol=1e-12)
-    assert wasserstein(MASKED, MEMBERS) == pytest.approx(wasserstein(TRUTH[kept], MEMBERS), rel=1e-12)
+    assert wasserstein(MASKED, MEMBERS) == pytest.approx(wasserstein(REFERENCE[kept], MEMBERS), rel=1e-12)
     masked, plain = Histogram(-4, 4, 40), Histogram(-4, 4, 40)
     masked.add(UNKNOWN)
-    plain.add(TRUTH[kept])
+    plain.add(REFERENCE[kept])
     assert masked.count == kept.sum()
     assert masked.distance(plain) == 0.0
     slices = SlicedHistograms(1, lower=-4, upper=4, bins=40)
@@ -186,12 +189,14 @@ def test_types_of_numbers() -> None:
     )
     scores = EnsembleScores()
     scores.add(np.full((2, 1, 1, 4), -128, np.int8), np.full((1, 1, 4), -128, np.int8))
-    assert scores._sums["absolute truth"].tolist() == [[512.0]]  # not |-128| in eight bits
+    assert scores._sums["absolute reference"].tolist() == [[512.0]]  # not |-128| in eight bits
     assert relative_l2_series(np.full((1, 1, 2, 2), 200, np.uint8), np.full((1, 1, 2, 2), 100, np.uint8)) == [1.0]
     # An event that happened or not: 1 or 0.
     events = np.asarray([[True], [True], [False], [False]])
     assert crps_ensemble(events, np.asarray([True]), fair=False).tolist() == [0.25]
-    assert crps_ensemble([1.0, 2.0], 1.5, fair=False) == pytest.approx(0.25)  # lists, and a truth that is one number
+    assert crps_ensemble([1.0, 2.0], 1.5, fair=False) == pytest.approx(
+        0.25
+    )  # lists, and a reference that is one number
     for narrow in (np.float16, jnp.bfloat16):
         many = np.full((1, 2, 64, 64), 40.0)
         members = jnp.asarray(np.stack([many, many + 1]), narrow)
@@ -200,9 +205,9 @@ def test_types_of_numbers() -> None:
         assert block.result().relative_l1 == pytest.approx(0.5 / 40, rel=1e-12)
         assert block.result().skill == pytest.approx(0.5, rel=1e-12)
         assert energy_spectrum(jnp.asarray(many, narrow)).sum() == pytest.approx(1600.0)
-    for wrong in (TRUTH + 0j, TRUTH.astype(object), TRUTH.astype(str), TRUTH.astype("M8[s]")):
+    for wrong in (REFERENCE + 0j, REFERENCE.astype(object), REFERENCE.astype(str), REFERENCE.astype("M8[s]")):
         for function in (
-            lambda x: crps_ensemble(x[None], TRUTH), lambda x: relative_l2_series(x, TRUTH), kinetic_energy,
+            lambda x: crps_ensemble(x[None], REFERENCE), lambda x: relative_l2_series(x, REFERENCE), kinetic_energy,
             wasserstein_of, spread, lambda x: Histogram().add(x),
         ):  # fmt: skip
             with pytest.raises(ValueError, match="expected real numbers, got"):
@@ -210,18 +215,18 @@ def test_types_of_numbers() -> None:
 
 
 def wasserstein_of(values: Any) -> float:
-    return wasserstein(values, TRUTH)
+    return wasserstein(values, REFERENCE)
 
 
 def test_wrong_orders_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(member, \*truth\)"):
-        crps_ensemble(np.moveaxis(MEMBERS, 0, -1), TRUTH)
+    with pytest.raises(ValueError, match=r"\(member, \*reference\)"):
+        crps_ensemble(np.moveaxis(MEMBERS, 0, -1), REFERENCE)
     with pytest.raises(ValueError, match=r"component=2, x, y"):
         kinetic_energy(np.moveaxis(velocity(3), -3, -1))
     with pytest.raises(ValueError, match=r"\(time, component=2, x, y\)"):
         trajectory_scores(velocity(), velocity())  # a single frame: its components are no times
     with pytest.raises(ValueError, match=r"\(time, component, \*grid\)"):
-        trajectory_table_errors(TRUTH[0, 0], TRUTH[0, 0])
+        trajectory_table_errors(REFERENCE[0, 0], REFERENCE[0, 0])
     with pytest.raises(ValueError, match=r"\(time,\)"):
         valid_prediction_time(np.zeros((3, 1)), 0.1)
     with pytest.raises(ValueError, match="single number"):

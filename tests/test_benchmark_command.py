@@ -72,8 +72,8 @@ def test_advection(tmp_path, capsys, compact):
     assert not any(name.startswith("ACGS") for name in by_name)
     for one in found["contenders"]:
         assert set(one["milliseconds_per_unit_of_time"]) == {"single", "batched"}
-        for truth in ("published", "exact"):
-            errors = one["errors"][truth]["0.7969"]
+        for reference in ("published", "exact"):
+            errors = one["errors"][reference]["0.7969"]
             assert set(errors) == {
                 *(
                     "typical",

@@ -1,4 +1,4 @@
-"""The run-time benchmark at the smallest sizes: that it runs, and that its arithmetic is right. No time is judged."""
+"""The run-time benchmark at the smallest sizes: that it runs and its arithmetic is right. Times are not checked."""
 
 import importlib
 import json
@@ -17,7 +17,7 @@ from closura.learners import BPTTSConfiguration
 from closura.problems import AdvectionConfiguration, FixedBegin, Problem, build_problem
 from closura.runs.configuration import TrainConfiguration, ValidationConfiguration
 from closura.runs.presets import train_preset
-from closura.runs.truth_bank import TruthConfiguration
+from closura.runs.reference_bank import ReferenceConfiguration
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -100,7 +100,7 @@ def test_parts_of_an_update_add_up(
         return replace(problem, begin=FixedBegin(timing.begin(problem)))
 
     monkeypatch.setattr(training, "_problem", without_drawing)
-    monkeypatch.setattr(training, "begin", lambda problem: problem.begin.beginning)
+    monkeypatch.setattr(training, "begin", lambda problem: problem.begin.initial)
     small = {
         "problem": AdvectionConfiguration(cells=8, ratio=2),
         "network": CompactConfiguration(channels=4, layers=1, radius=1),
@@ -110,7 +110,7 @@ def test_parts_of_an_update_add_up(
     default = replace(
         train_preset("default"),
         learning=BPTTSConfiguration(updates=10, batch=2, horizons=(2,), fractions=(1.0,)),
-        truth=TruthConfiguration(slots=2, steps=4, blocks=2, renew_every=5),
+        reference=ReferenceConfiguration(slots=2, steps=4, blocks=2, renew_every=5),
         **small,
     )
     runs = {

@@ -23,10 +23,10 @@ from closura.problems import (
     PROBLEMS,
     BurgersConfiguration,
     BurgersSolver,
+    as_evaluated,
     as_trained,
     build_problem,
     burgers,
-    judged_on,
 )
 from closura.problems.burgers import ORIENTATIONS, Turn, turned
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
@@ -178,7 +178,7 @@ def test_time_steps_outside_the_stable_range_are_refused() -> None:
     assert burgers(burgers.published(BurgersConfiguration())).time_step == pytest.approx(0.03)
 
 
-def test_the_truth_is_converged() -> None:
+def test_the_reference_is_converged() -> None:
     """Against twice the points at t = 0.75: 0.13 % in the median, a tenth of what upwind5 gets wrong; bound 0.4."""
     problem = burgers(BurgersConfiguration(precision="float64"))
     fine = problem.reference.solver
@@ -203,11 +203,11 @@ def test_trigonometric_interpolation_is_exact_for_waves() -> None:
 
 def test_reward_is_that_of_the_published_code() -> None:
     rng = np.random.default_rng(1)
-    state, acted, truth = (jnp.asarray(rng.normal(size=(2, 4, 4))) for _ in range(3))
-    reward = SquaredErrorReduction(relative=True)(Transition(state, acted, acted, truth, truth, jnp.zeros(0)))
-    local = ((state - truth) ** 2 - (acted - truth) ** 2).sum(axis=0)
-    np.testing.assert_allclose(reward, local / np.abs(truth).sum(axis=0).mean(), rtol=1e-13)
-    assert float(mean_size(truth)) == pytest.approx(float(np.abs(truth).sum(axis=0).mean()))
+    state, acted, reference = (jnp.asarray(rng.normal(size=(2, 4, 4))) for _ in range(3))
+    reward = SquaredErrorReduction(relative=True)(Transition(state, acted, acted, reference, reference, jnp.zeros(0)))
+    local = ((state - reference) ** 2 - (acted - reference) ** 2).sum(axis=0)
+    np.testing.assert_allclose(reward, local / np.abs(reference).sum(axis=0).mean(), rtol=1e-13)
+    assert float(mean_size(reference)) == pytest.approx(float(np.abs(reference).sum(axis=0).mean()))
 
 
 def test_actions_are_rates_and_clipped() -> None:
@@ -293,7 +293,7 @@ def test_bases_and_names() -> None:
     assert set(problem.baselines) == {"CGS", "upwind3"}
     assert burgers(burgers.published(BurgersConfiguration())).names == ("CGS", "FGS")
     trained = BurgersConfiguration(base="upwind5", observe_viscosity=True, minimum_steps=3, orientations=2)
-    assert judged_on(trained) == BurgersConfiguration()
+    assert as_evaluated(trained) == BurgersConfiguration()
     assert as_trained(BurgersConfiguration(size=(0.1, 0.2)), trained) == replace(trained, size=(0.1, 0.2))
     assert build_problem(trained).names[0] == "upwind5"
     with pytest.raises(TypeError, match="no settings of a problem"):
@@ -304,7 +304,7 @@ def test_bases_and_names() -> None:
     ("name", "value"),
     [
         *(("cells", 4), ("ratio", 0), ("viscosity", 0.0), ("viscosity_factor", 0.5), ("action_bound", 0.0)),
-        *(("initial", "cats"), ("base", "weno"), ("truth", "weno"), ("orientations", 3)),
+        *(("initial", "cats"), ("base", "weno"), ("reference", "weno"), ("orientations", 3)),
     ],
 )
 def test_settings_that_make_no_sense(name: str, value: float | str) -> None:

@@ -63,7 +63,7 @@ def test_constants(problem: Problem, data: dict[str, Any]) -> None:
         assert problem.time_step == pytest.approx(usual.time_step, rel=1e-14)
 
 
-def test_beginning(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
+def test_initial(problem: Problem, episode: EnvironmentState, data: dict[str, Any]) -> None:
     np.testing.assert_allclose(episode.state, field(data, "cgs_0"), rtol=0, atol=1e-14)
     np.testing.assert_allclose(episode.reference[0], field(data, "fgs_fine_0"), rtol=0, atol=1e-14)
 
@@ -80,10 +80,10 @@ def test_solvers(problem: Problem, episode: EnvironmentState, data: dict[str, An
 
         return jax.lax.scan(step, episode, None, length=steps[-1])[1]
 
-    states, truths, errors = run(problem, episode)
+    states, references, errors = run(problem, episode)
     for n in steps:
         np.testing.assert_allclose(states[n - 1], field(data, f"cgs_{n}"), rtol=0, atol=1e-10)
-        np.testing.assert_allclose(truths[n - 1], field(data, f"fgs_{n}"), rtol=0, atol=1e-10)
+        np.testing.assert_allclose(references[n - 1], field(data, f"fgs_{n}"), rtol=0, atol=1e-10)
         assert float(errors[n - 1]) == pytest.approx(float(data[f"err_cgs_{n}"]), rel=1e-10)
 
 

@@ -15,7 +15,7 @@ from closura.closures import build
 from closura.closures.speed import local_speed, relative_to_speed
 from closura.learners import BPTTS, BPTTSConfiguration
 from closura.learners.bptts import SMALLEST_ERROR
-from closura.problems import BurgersConfiguration, Problem, TruthStore, burgers, simulate_truth, with_store
+from closura.problems import BurgersConfiguration, Problem, ReferenceStore, burgers, simulate_reference, with_store
 from closura.runs import RunFolder
 from closura.runs.presets import train_preset
 from closura.simulation.saved import load_simulations
@@ -30,8 +30,8 @@ def problem() -> Problem:
 
 
 @pytest.fixture(scope="module")
-def store(problem: Problem) -> TruthStore:
-    return simulate_truth(problem, 4, 24, key=jax.random.key(0), parts=1)
+def store(problem: Problem) -> ReferenceStore:
+    return simulate_reference(problem, 4, 24, key=jax.random.key(0), parts=1)
 
 
 class Tanh(eqx.Module):
@@ -103,7 +103,7 @@ def test_by_speed_needs_velocities_and_stencils(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize(("loss", "of"), [("mae", lambda e: e), ("root", np.sqrt), ("log", np.log)])
-def test_losses_are_functions_of_the_mean_error(problem: Problem, store: TruthStore, loss: str, of: object) -> None:
+def test_losses_are_functions_of_the_mean_error(problem: Problem, store: ReferenceStore, loss: str, of: object) -> None:
     closure = network(problem)
     learner = BPTTS(BPTTSConfiguration(horizons=(5,), fractions=(1.0,), loss=loss, batch=1))
     stored = with_store(problem, store)
@@ -114,15 +114,15 @@ def test_losses_are_functions_of_the_mean_error(problem: Problem, store: TruthSt
     step = eqx.filter_jit(stored.step)
     for k in range(1, 6):
         state, _ = step(state, episode.parameters, closure)
-        errors.append(float(stored.error(state, store.truth[slot, first + k])))
+        errors.append(float(stored.error(state, store.reference[slot, first + k])))
     small = 0.0 if loss == "mae" else SMALLEST_ERROR
     assert float(window.loss) == pytest.approx(float(of(np.mean(errors) + small)), rel=1e-5)
 
 
-def test_gradient_of_a_window_against_finite_differences(problem: Problem, store: TruthStore) -> None:
+def test_gradient_of_a_window_against_finite_differences(problem: Problem, store: ReferenceStore) -> None:
     """Through four steps, solver, speed and stencil, in float64: central differences agree to 1e-6."""
     exact = burgers(replace(SMALL, precision="float64"))
-    store = simulate_truth(exact, 1, 24, key=jax.random.key(5), parts=1)
+    store = simulate_reference(exact, 1, 24, key=jax.random.key(5), parts=1)
     stored = with_store(exact, store)
     learner = BPTTS(BPTTSConfiguration(horizons=(4,), fractions=(1.0,), loss="mse", batch=1))
     episode = jax.tree.map(lambda x: x[0], learner.begin(stored, key=jax.random.key(4)))
@@ -137,7 +137,7 @@ def test_gradient_of_a_window_against_finite_differences(problem: Problem, store
     assert float(jax.grad(loss)(at)) == pytest.approx(numeric, rel=2e-4)
 
 
-def test_windows_may_favour_early_times(problem: Problem, store: TruthStore) -> None:
+def test_windows_may_favour_early_times(problem: Problem, store: ReferenceStore) -> None:
     """r^2 puts half of the windows into the first quarter (1000 draws: standard deviation 1.6 %)."""
     stored = with_store(problem, store)
     keys = jax.random.split(jax.random.key(6), 1000)
@@ -167,7 +167,7 @@ def test_presets() -> None:
 TINY = [
     *("--cells", "16", "--ratio", "3", "--viscosity", "0.01", "--largest-wave", "1", "--courant", "0.4"),
     *("--learning.updates", "6", "--learning.horizons", "2", "--learning.fractions", "1", "--learning.batch", "2"),
-    *("--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "24", "--truth.renew-every", "4"),
+    *("--reference.slots", "4", "--reference.blocks", "2", "--reference.steps", "24", "--reference.renew-every", "4"),
     *("--validation.simulations", "2", "--validation.steps", "10", "--validation.every", "3", "--log-every", "3"),
     *("--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1"),
 ]
@@ -199,7 +199,7 @@ def test_closures_of_different_solvers_stand_side_by_side(runs: Path, tmp_path: 
     assert numbers["methods"]["fifth"]["worse_than_base"]["base"] == "upwind5"
     kept = load_simulations(saved)
     assert kept["component"].values.tolist() == ["u", "v"]
-    # From the saved beginnings the same simulations come out.
+    # From the saved initial conditions the same simulations come out.
     main(["evaluate", "burgers", "--closure", str(runs / "fifth"), "--start", str(saved), "--json", str(file),
           "--no-timing"])  # fmt: skip
     again = json.loads(file.read_text())["methods"]

@@ -22,7 +22,7 @@ SMALL = ["--cells", "16", "--ratio", "2"]
 TRAIN = [
     "train", "advection", *SMALL, "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
     "--learning.updates", "6", "--learning.batch", "2", "--learning.horizons", "2", "--learning.fractions", "1",
-    "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8", "--validation.simulations", "2",
+    "--reference.slots", "4", "--reference.blocks", "2", "--reference.steps", "8", "--validation.simulations", "2",
     "--validation.steps", "8", "--validation.every", "3",
 ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def test_help_needs_no_problem_and_lists_every_command(capsys: pytest.CaptureFix
     for command in ("demo", "train", "evaluate", "data fetch", "models get"):
         assert f"closura {command}" in shown
     text = refused(capsys, "train", "advection", "--learner", "ppo", "--help", code=0)
-    for option in ("--preset", "--learner", "--closure", "--resume", "--learning.clip", "--truth.slots", "--cells"):
+    for option in ("--preset", "--learner", "--closure", "--resume", "--learning.clip", "--reference.slots", "--cells"):
         assert option in text
 
 
@@ -109,8 +109,8 @@ def test_evaluate_writes_the_promised_numbers(run: Path, tmp_path: Path, capsys:
 
     # The saved fields hold the same errors, and another evaluation can start from them.
     data = open_simulations(saved)
-    state, truth = np.asarray(data["state"]), np.asarray(data["truth"])
-    error = np.abs(state - truth).mean(axis=tuple(range(3, state.ndim)))
+    state, reference = np.asarray(data["state"]), np.asarray(data["truth"])
+    error = np.abs(state - reference).mean(axis=tuple(range(3, state.ndim)))
     solvers = [str(name) for name in data["solver"].values]
     for name in ("CGS", "small"):
         expected = numbers["methods"][name]["relative_mae_per_step"]["mean"]
@@ -254,7 +254,7 @@ def test_the_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], m
 
 @pytest.mark.slow
 def test_the_demo_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On its 64 x 64 grid: most of the time goes into the truth on 256 x 256."""
+    """On its 64 x 64 grid: most of the time goes into the reference on 256 x 256."""
     main(["demo", "--updates", "2", "--simulations", "2", "--out", str(tmp_path / "demo")])
     check_demo(tmp_path / "demo", capsys.readouterr().out)
 

@@ -22,7 +22,7 @@ from closura.io.weights import load_weights, named_weights, save_weights
 from closura.learners import LEARNERS, PPO, PPOConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection
 from closura.problems.laws.weighted_fluxes import weights_spec
-from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
+from closura.runs import ReferenceConfiguration, RunFolder, TrainConfiguration, ValidationConfiguration, train
 from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import train_preset
@@ -353,7 +353,7 @@ def test_a_closure_and_a_learner_from_a_file(plug_in: str, tmp_path: Path) -> No
     assert callable(closura.closure)
     configuration = TrainConfiguration(
         name="advection", problem=AdvectionConfiguration(cells=8, ratio=2, maximum_steps=6, minimum_steps=4),
-        closure=plug_in, learner=plug_in, truth=TruthConfiguration(slots=0),
+        closure=plug_in, learner=plug_in, reference=ReferenceConfiguration(slots=0),
         validation=ValidationConfiguration(simulations=2, steps=3, every=2), log_every=1,
     )  # fmt: skip
     assert (to_plain(configuration.network), to_plain(configuration.learning)) == (

@@ -62,7 +62,7 @@ def test_options_win_over_a_file(tmp_path: Path) -> None:
     assert (c.seed, c.problem.cells, c.problem.published_boundary) == (4, 32, True)
     assert (c.learning.updates, c.learning.horizons) == (5, (2, 4))
     _, c = parse_train(expanded(["--config", file, f"--config={further}", "--no-published-boundary"]))
-    assert (c.learning.updates, c.problem.published_boundary, c.truth.slots) == (6, False, 64)
+    assert (c.learning.updates, c.problem.published_boundary, c.reference.slots) == (6, False, 64)
     closures = write(tmp_path / "c.toml", 'closure = ["advection", "x=advection"]\nsimulations = 3\n')
     options, _ = parse_evaluate(expanded(["advection", "--config", closures]))
     assert (options.closure, options.simulations) == (("advection", "x=advection"), 3)

@@ -17,12 +17,12 @@ from closura.learners import PPO, PPOConfiguration
 from closura.numerics import SCHEMES, Scheme, block_mean
 from closura.problems import (
     AdvectionConfiguration,
-    Beginning,
     FixedBegin,
+    InitialState,
     Problem,
     Transition,
     advection,
-    simulate_truth,
+    simulate_reference,
     with_store,
 )
 from closura.problems.actions import action_channels, correction
@@ -66,7 +66,7 @@ def drift(problem: Problem, draw: Case, steps: int) -> dict[str, jax.Array]:
 
 @pytest.mark.parametrize("velocity", ["train", "vortex"])
 def test_flux_form_solvers_conserve_the_total(velocity: str) -> None:
-    """Coarse, fine and rival runs keep the fine initial field's total; the coarse advective one does not."""
+    """Coarse, fine and baseline runs keep the fine initial field's total; the coarse advective one does not."""
     problem = advection(replace(SMALL, form="flux", velocity=velocity), "test")
     flux = drift(problem, make_draw(problem, 0), 50)
     assert set(flux) == {"coarse", "fine", "ACGS", "upwind3", "upwind5"}
@@ -214,23 +214,23 @@ def test_channels_of_vector_problems() -> None:
 )
 def test_what_an_action_adds(form: str, action: str) -> None:
     """Actions of a policy that samples, many of them clipped: on the advective problem the closure adds nothing,
-    in flux form the total stays what it was at the beginning. A free forcing does neither."""
+    in flux form the total stays what it was at the start. A free forcing does neither."""
     problem = advection(replace(SMALL, form=form, action=action), "test")
     # A tight bound, so that many of the samples are clipped, and none pushes psi out of the range it is clipped to.
     problem = replace(problem, spec=replace(problem.spec, bound=0.3))
     policy = build("compact", problem.spec, explores=True, options=TINY, initial_std=0.4, key=jax.random.key(4))
 
     @eqx.filter_jit
-    def play(beginning: Beginning, key: jax.Array) -> tuple[jax.Array, ...]:
+    def play(initial: InitialState, key: jax.Array) -> tuple[jax.Array, ...]:
         def step(state: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             def sample(observation: jax.Array) -> jax.Array:
                 return policy.distribution(observation).sample(key)
 
-            following, acted = problem.step(state, beginning.parameters, sample)
+            following, acted = problem.step(state, initial.parameters, sample)
             return following, (jnp.sum(acted) - jnp.sum(state), jnp.sum(following), jnp.max(jnp.abs(acted)))
 
-        added, totals, largest = jax.lax.scan(step, beginning.state, jax.random.split(key, 3))[1]
-        initial = beginning.quantities[0]
+        added, totals, largest = jax.lax.scan(step, initial.state, jax.random.split(key, 3))[1]
+        initial = initial.quantities[0]
         return added / initial, totals / initial - 1, largest
 
     added, change, largest = play(from_draw(problem, make_draw(problem, 5)), jax.random.key(6))
@@ -245,22 +245,22 @@ def test_what_an_action_adds(form: str, action: str) -> None:
 
 def test_float32_fields_stay_float32_and_keep_their_total_as_well_as_they_can() -> None:
     problem = advection(replace(SMALL, form="flux", action="flux", precision="float32"), "test")
-    beginning = from_draw(problem, make_draw(problem, 6, jnp.float32))
+    initial = from_draw(problem, make_draw(problem, 6, jnp.float32))
     answer = 0.1 * jax.random.normal(jax.random.key(7), (2, 16, 16), jnp.float32)
-    state, acted = eqx.filter_jit(problem.step)(beginning.state, beginning.parameters, lambda _: answer)
-    assert state.dtype == acted.dtype == beginning.parameters.dtype == jnp.float32
-    totals = [float(np.sum(np.asarray(q, np.float64))) for q in (beginning.state, acted, state)]
+    state, acted = eqx.filter_jit(problem.step)(initial.state, initial.parameters, lambda _: answer)
+    assert state.dtype == acted.dtype == initial.parameters.dtype == jnp.float32
+    totals = [float(np.sum(np.asarray(q, np.float64))) for q in (initial.state, acted, state)]
     # Each of 256 cells of order one is rounded a few times: 6e-8 each, of a total of about 130.
     np.testing.assert_allclose(totals, totals[0], rtol=1e-6)
 
 
 @pytest.fixture(scope="module")
 def fluxes() -> Problem:
-    """The flux form with fluxes as actions, float32, its truth stored."""
+    """The flux form with fluxes as actions, float32, its reference stored."""
     problem = advection(replace(SMALL, form="flux", action="flux", precision="float32"), "train")
-    beginning = from_draw(problem, make_draw(problem, 8, jnp.float32))
+    initial = from_draw(problem, make_draw(problem, 8, jnp.float32))
     return with_store(
-        problem, simulate_truth(replace(problem, begin=FixedBegin(beginning)), 2, 6, key=jax.random.key(8))
+        problem, simulate_reference(replace(problem, begin=FixedBegin(initial)), 2, 6, key=jax.random.key(8))
     )
 
 
@@ -280,14 +280,14 @@ def test_policies_learn_fluxes(fluxes: Problem) -> None:
 def test_gradients_reach_fluxes(fluxes: Problem) -> None:
     """The gradient of the error after one step, with respect to each flux, against finite differences."""
     problem = replace(fluxes, spec=replace(fluxes.spec, bound=np.inf))
-    beginning = problem.begin(key=jax.random.key(11))
-    state, velocity = beginning.state.astype(jnp.float64), beginning.parameters.astype(jnp.float64)
-    truth = jnp.zeros_like(state)
+    initial = problem.begin(key=jax.random.key(11))
+    state, velocity = initial.state.astype(jnp.float64), initial.parameters.astype(jnp.float64)
+    reference = jnp.zeros_like(state)
     answer = 0.01 * jax.random.normal(jax.random.key(12), (2, 16, 16), jnp.float64)
 
     @jax.jit
     def error(answer: jax.Array) -> jax.Array:
-        return jnp.mean(jnp.square(problem.step(state, velocity, lambda _: answer)[0] - truth))
+        return jnp.mean(jnp.square(problem.step(state, velocity, lambda _: answer)[0] - reference))
 
     gradient = jax.grad(error)(answer)
     for index in ((0, 3, 4), (1, 0, 0)):
@@ -303,10 +303,10 @@ def test_the_published_network_answers_with_fluxes(fluxes: Problem) -> None:
 
 
 def keeps_the_total(problem: Problem, closure: eqx.Module) -> None:
-    beginning = problem.begin(key=jax.random.key(11))
-    assert closure(problem.coarse.observe(beginning.state, beginning.parameters)).shape == (2, 16, 16)
-    _, acted = eqx.filter_jit(problem.step)(beginning.state, beginning.parameters, closure)
-    totals = [float(np.sum(np.asarray(q, np.float64))) for q in (beginning.state, acted)]
+    initial = problem.begin(key=jax.random.key(11))
+    assert closure(problem.coarse.observe(initial.state, initial.parameters)).shape == (2, 16, 16)
+    _, acted = eqx.filter_jit(problem.step)(initial.state, initial.parameters, closure)
+    totals = [float(np.sum(np.asarray(q, np.float64))) for q in (initial.state, acted)]
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)  # float32, as above
 
 
@@ -328,8 +328,8 @@ def test_a_stencil_of_fluxes_starts_as_no_closure_and_acts_on_psi() -> None:
 def test_global_reward_by_hand() -> None:
     """Appendix E on two cells: M_0 = 4, total 5 before the action and 3.5 after it; weight 0.1."""
     mass = (Quantity("mass", total(0)),)
-    state, acted, truth = (jnp.asarray([x]) for x in ([2.0, 3.0], [1.0, 2.5], [1.0, 3.0]))
-    transition = Transition(state, acted, state, truth, truth, jnp.asarray([4.0]))
+    state, acted, reference = (jnp.asarray([x]) for x in ([2.0, 3.0], [1.0, 2.5], [1.0, 3.0]))
+    transition = Transition(state, acted, state, reference, reference, jnp.asarray([4.0]))
     local = np.asarray([1.0 - 0.0, 0.0 - 0.25])
     # 0.1 [ (5 - 4)^2 - (3.5 - 4)^2 ] / 4
     np.testing.assert_allclose(SquaredErrorReduction(mass, (0.1,))(transition), local + 0.1 * 0.75 / 4, rtol=1e-12)
@@ -362,8 +362,8 @@ def test_mass_weight_reaches_the_environment() -> None:
     rewards = {}
     for weight in (0.0, 0.5):
         environment = Environment(advection(replace(SMALL, mass_weight=weight), "test"))
-        beginning = from_draw(environment.problem, make_draw(environment.problem, 14))
-        environment = replace(environment, problem=replace(environment.problem, begin=FixedBegin(beginning)))
+        initial = from_draw(environment.problem, make_draw(environment.problem, 14))
+        environment = replace(environment, problem=replace(environment.problem, begin=FixedBegin(initial)))
         episode = environment.reset(key=jax.random.key(0))
         _, timestep = eqx.filter_jit(environment.step)(episode, jnp.full((1, 16, 16), 0.01))
         rewards[weight] = timestep.reward

@@ -24,9 +24,9 @@ def test_score_is_the_mean_over_pairs():
 
 def test_fair_score_is_smallest_for_the_true_spread():
     rng = np.random.default_rng(1)
-    truth = rng.standard_normal(200_000)
-    noise = rng.standard_normal((2, truth.size))
-    scores = [float(jnp.mean(ensemble_score(jnp.asarray(s * noise), jnp.asarray(truth)))) for s in (0.7, 1.0, 1.4)]
+    reference = rng.standard_normal(200_000)
+    noise = rng.standard_normal((2, reference.size))
+    scores = [float(jnp.mean(ensemble_score(jnp.asarray(s * noise), jnp.asarray(reference)))) for s in (0.7, 1.0, 1.4)]
     # Expected: sqrt(2/pi) (sqrt(1 + s^2) - s / sqrt 2); statistical error 0.6 / sqrt(200000) = 0.0014.
     expected = [np.sqrt(2 / np.pi) * (np.sqrt(1 + s**2) - s / np.sqrt(2)) for s in (0.7, 1.0, 1.4)]
     np.testing.assert_allclose(scores, expected, atol=0.006)
@@ -54,7 +54,7 @@ def toy(count, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    recipe = ConvolutionalSettings(
+    settings = ConvolutionalSettings(
         channels=16,
         layers=2,
         noise=2,
@@ -64,7 +64,7 @@ def fitted():
         descent=DescentConfiguration(updates=250, batch=16, learning_rate=1e-2, average=0.98),
     )
     filtered, full, _ = toy(400, 0)
-    return recipe.fit(filtered, full, key=jax.random.key(0), filtering=SpectralCutoff(2.0))
+    return settings.fit(filtered, full, key=jax.random.key(0), filtering=SpectralCutoff(2.0))
 
 
 def test_learns_mean_and_spread_of_a_known_distribution(fitted):

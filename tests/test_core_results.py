@@ -242,7 +242,7 @@ def test_two_methods_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="results lack role"):
         Results(data.drop_vars("role"))
     with pytest.raises(ValueError, match="is not a valid Role"):
-        Results(data.assign_coords(role=("method", ["uncorrected", "rival"])))
+        Results(data.assign_coords(role=("method", ["uncorrected", "baseline"])))
     for name in ("problem", "error", "description", "provenance"):
         with pytest.raises(ValueError, match=f"results lack {name}"):
             Results(data.drop_attrs().assign_attrs({k: v for k, v in data.attrs.items() if k != name}))
@@ -453,7 +453,7 @@ def test_earlier_evaluations_are_read(tmp_path: Path) -> None:
     assert summary(Results.open(found.save(tmp_path))) == numbers
 
 
-def test_later_ones_say_their_truth_and_error(tmp_path: Path) -> None:
+def test_later_ones_say_their_reference_and_error(tmp_path: Path) -> None:
     about = {"truth": "upwind5", "error_name": "relative L2 error"}
     found = read_evaluation(earlier(tmp_path / "evaluation.npz", **about))
     assert (found.reference, found.roles["fine"]) == ("upwind5", Role.BASELINE)

@@ -16,54 +16,56 @@ from closura.reproductions.scale_separation_scores import (
 )
 
 EXPECTED_CRPS = 1 / math.sqrt(math.pi)
-"""E CRPS of N(0, 1) for truths drawn from it: E|X - X'| - E|X - X'| / 2, with E|X - X'| = 2 / sqrt(pi)."""
+"""E CRPS of N(0, 1) for references drawn from it: E|X - X'| - E|X - X'| / 2, with E|X - X'| = 2 / sqrt(pi)."""
 
 
 def draws(members, points, seed=0, shape=(), dtype=np.float64):
-    """A calibrated ensemble whose centre and spread differ from point to point, and the truth."""
+    """A calibrated ensemble whose centre and spread differ from point to point, and the reference."""
     generator = np.random.default_rng(seed)
     shape = shape or (1, 1, points)
     centre, spread = generator.uniform(-2, 2, shape), generator.uniform(0.5, 1.5, shape)
     prediction = centre + spread * generator.standard_normal((members, *shape))
-    truth = centre + spread * generator.standard_normal(shape)
-    return prediction.astype(dtype), truth.astype(dtype)
+    reference = centre + spread * generator.standard_normal(shape)
+    return prediction.astype(dtype), reference.astype(dtype)
 
 
-def direct_crps(members, truth, pairs):
+def direct_crps(members, reference, pairs):
     """The definition with all M^2 differences."""
-    distance = np.abs(members - truth).mean(axis=0)
+    distance = np.abs(members - reference).mean(axis=0)
     return distance - np.abs(members[:, None] - members[None]).sum(axis=(0, 1)) / (2 * pairs)
 
 
 @pytest.mark.parametrize("members", [2, 3, 7, 50])
 def test_crps_by_sorting_is_the_definition(members):
-    prediction, truth = draws(members, 40)
+    prediction, reference = draws(members, 40)
     # sums of 50 numbers of order one: rounding only
     np.testing.assert_allclose(
-        crps_ensemble(prediction, truth), direct_crps(prediction, truth, members * (members - 1)), atol=1e-13
+        crps_ensemble(prediction, reference), direct_crps(prediction, reference, members * (members - 1)), atol=1e-13
     )
     np.testing.assert_allclose(
-        crps_ensemble(prediction, truth, fair=False), direct_crps(prediction, truth, members**2), atol=1e-13
+        crps_ensemble(prediction, reference, fair=False), direct_crps(prediction, reference, members**2), atol=1e-13
     )
 
 
 def test_plain_crps_is_the_integral():
-    members, truth = np.array([[-1.0], [0.5], [2.0]]), np.array([0.7])
-    step = lambda x: (np.mean(members[:, 0] <= x) - (x >= truth[0])) ** 2
+    members, reference = np.array([[-1.0], [0.5], [2.0]]), np.array([0.7])
+    step = lambda x: (np.mean(members[:, 0] <= x) - (x >= reference[0])) ** 2
     value, _ = integrate.quad(step, -2, 3, points=[-1, 0.5, 0.7, 2.0])
-    assert crps_ensemble(members, truth, fair=False)[0] == pytest.approx(value, abs=1e-9)  # piecewise constant
+    assert crps_ensemble(members, reference, fair=False)[0] == pytest.approx(value, abs=1e-9)  # piecewise constant
 
 
 def test_crps_of_one_member_is_the_absolute_error():
-    prediction, truth = draws(1, 30)
+    prediction, reference = draws(1, 30)
     for fair in (True, False):
-        np.testing.assert_allclose(crps_ensemble(prediction, truth, fair=fair), np.abs(prediction[0] - truth), rtol=0)
+        np.testing.assert_allclose(
+            crps_ensemble(prediction, reference, fair=fair), np.abs(prediction[0] - reference), rtol=0
+        )
 
 
 def test_crps_is_not_moved_by_a_large_mean():
-    prediction, truth = draws(9, 200)
-    moved = crps_ensemble(prediction + 1e6, truth + 1e6)
-    np.testing.assert_allclose(moved, crps_ensemble(prediction, truth), atol=1e-8)  # 1e6 leaves 1e-10 of a number
+    prediction, reference = draws(9, 200)
+    moved = crps_ensemble(prediction + 1e6, reference + 1e6)
+    np.testing.assert_allclose(moved, crps_ensemble(prediction, reference), atol=1e-8)  # 1e6 leaves 1e-10 of a number
 
 
 @pytest.mark.parametrize("members", [2, 5, 50])
@@ -80,15 +82,15 @@ def test_fair_crps_has_the_same_mean_for_every_size(members):
 def test_normal_crps():
     generator = np.random.default_rng(3)
     mean, std = generator.uniform(-1, 1, 20), generator.uniform(0.2, 2, 20)
-    truth = generator.uniform(-3, 3, 20)
-    for m, s, y, score in zip(mean, std, truth, crps_normal(mean, std, truth), strict=True):
+    reference = generator.uniform(-3, 3, 20)
+    for m, s, y, score in zip(mean, std, reference, crps_normal(mean, std, reference), strict=True):
         low, _ = integrate.quad(lambda x, m=m, s=s: stats.norm.cdf(x, m, s) ** 2, -30, y, epsabs=1e-11)
         high, _ = integrate.quad(lambda x, m=m, s=s: stats.norm.sf(x, m, s) ** 2, y, 30, epsabs=1e-11)
         assert score == pytest.approx(low + high, abs=1e-8)  # of the quadrature
-    truth = generator.standard_normal(200_000)
-    score = crps_normal(np.zeros(200_000), np.ones(200_000), truth)
+    reference = generator.standard_normal(200_000)
+    score = crps_normal(np.zeros(200_000), np.ones(200_000), reference)
     assert abs(score.mean() - EXPECTED_CRPS) < 4 * score.std() / math.sqrt(score.size)
-    np.testing.assert_array_equal(crps_normal(mean, np.zeros(20), truth[:20]), np.abs(truth[:20] - mean))
+    np.testing.assert_array_equal(crps_normal(mean, np.zeros(20), reference[:20]), np.abs(reference[:20] - mean))
 
 
 @pytest.mark.parametrize("members", [6, 20, 33, 50])
@@ -113,16 +115,16 @@ def test_intervals_have_nominal_coverage_for_every_size():
             ranks = interval_ranks(members, level)
             assert bool(ranks) == (members >= members_needed(level))
             if ranks:
-                # The interval from the a-th to the b-th member covers (b - a) / (M + 1) of exchangeable truths.
+                # The interval from the a-th to the b-th member covers (b - a) / (M + 1) of exchangeable references.
                 covered = sum(weight * (last - first) / (members + 1) for weight, first, last in ranks)
                 assert covered == pytest.approx(level, abs=1e-12)
                 assert all(weight > 0 and 0 <= first <= last < members for weight, first, last in ranks)
 
 
 def test_width_is_that_of_interpolated_quantiles():
-    prediction, truth = draws(50, 300)
+    prediction, reference = draws(50, 300)
     scores = EnsembleScores(levels=(0.9,))
-    scores.add(prediction, truth)
+    scores.add(prediction, reference)
     ends = np.quantile(prediction, [0.05, 0.95], axis=0, method="weibull")  # type 6
     assert scores.result().width[0] == pytest.approx((ends[1] - ends[0]).mean(), rel=1e-12)
 
@@ -141,10 +143,10 @@ def test_spread_and_ranks_of_a_calibrated_ensemble():
 
 
 def test_overconfident_ensembles_show():
-    prediction, truth = draws(20, 50_000)
+    prediction, reference = draws(20, 50_000)
     mean = prediction.mean(axis=0)
     scores = EnsembleScores()
-    scores.add(mean + (prediction - mean) / 3, truth)
+    scores.add(mean + (prediction - mean) / 3, reference)
     result = scores.result()
     # The spread as defined is that of the members; a third of it remains.
     assert result.spread_skill == pytest.approx(1 / 3, abs=0.01)
@@ -154,12 +156,12 @@ def test_overconfident_ensembles_show():
 
 def test_ties_are_broken_at_random():
     generator = np.random.default_rng(5)
-    truth = generator.integers(0, 3, (1, 1, 60_000)).astype(np.float64)
+    reference = generator.integers(0, 3, (1, 1, 60_000)).astype(np.float64)
     members = generator.integers(0, 3, (5, 1, 1, 60_000)).astype(np.float64)
 
     def histogram(seed):
         scores = EnsembleScores(levels=(), generator=np.random.default_rng(seed))
-        scores.add(members, truth)
+        scores.add(members, reference)
         return scores.result().histogram
 
     counts = histogram(1)
@@ -169,41 +171,41 @@ def test_ties_are_broken_at_random():
 
 
 def test_one_member_and_members_without_spread():
-    prediction, truth = draws(1, 0, shape=(3, 2, 4, 5))
+    prediction, reference = draws(1, 0, shape=(3, 2, 4, 5))
     scores = EnsembleScores()
-    scores.add(prediction, truth)
+    scores.add(prediction, reference)
     result = scores.result()
     assert result.coverage == result.width == (0.0, 0.0, 0.0, 0.0)
     assert result.spread == result.spread_skill == 0
-    assert result.crps == result.crps_plain == pytest.approx(np.abs(prediction[0] - truth).mean(), rel=1e-14)
+    assert result.crps == result.crps_plain == pytest.approx(np.abs(prediction[0] - reference).mean(), rel=1e-14)
     perfect = EnsembleScores()
-    perfect.add(truth[None], truth)
+    perfect.add(reference[None], reference)
     result = perfect.result()
     assert (result.relative_l2, result.crps, result.coverage[0]) == (0, 0, 0)
     assert math.isnan(result.spread_skill)
     same = EnsembleScores(levels=(0.5,))
-    same.add(np.repeat(prediction, 4, axis=0), truth)
-    assert same.result().crps == pytest.approx(np.abs(prediction[0] - truth).mean(), rel=1e-14)
+    same.add(np.repeat(prediction, 4, axis=0), reference)
+    assert same.result().crps == pytest.approx(np.abs(prediction[0] - reference).mean(), rel=1e-14)
     assert same.result().coverage == (0.0,)
 
 
 def test_relative_errors_and_their_series():
-    prediction, truth = draws(7, 0, shape=(5, 2, 6, 4))
+    prediction, reference = draws(7, 0, shape=(5, 2, 6, 4))
     scores = EnsembleScores()
-    scores.add(prediction, truth)
+    scores.add(prediction, reference)
     result, series = scores.result(), scores.series()
-    error = prediction.mean(axis=0) - truth
+    error = prediction.mean(axis=0) - reference
     exact = 1e-13  # sums of 240 numbers in another order
-    assert result.relative_l1 == pytest.approx(np.abs(error).sum() / np.abs(truth).sum(), rel=exact)
-    assert result.relative_l2 == pytest.approx(np.linalg.norm(error) / np.linalg.norm(truth), rel=exact)
+    assert result.relative_l1 == pytest.approx(np.abs(error).sum() / np.abs(reference).sum(), rel=exact)
+    assert result.relative_l2 == pytest.approx(np.linalg.norm(error) / np.linalg.norm(reference), rel=exact)
     for component in range(2):
-        part, true = error[:, component], truth[:, component]
+        part, true = error[:, component], reference[:, component]
         assert result.component_l1[component] == pytest.approx(np.abs(part).sum() / np.abs(true).sum(), rel=exact)
         assert result.component_l2[component] == pytest.approx(np.linalg.norm(part) / np.linalg.norm(true), rel=exact)
     assert result.skill == pytest.approx(np.sqrt((error**2).mean()), rel=exact)
     assert result.spread == pytest.approx(np.sqrt(prediction.var(axis=0, ddof=1).mean() * 8 / 7), rel=exact)
     for frame in range(5):
-        expected = np.linalg.norm(error[frame]) / np.linalg.norm(truth[frame])
+        expected = np.linalg.norm(error[frame]) / np.linalg.norm(reference[frame])
         assert series["relative_l2"][frame] == pytest.approx(expected, rel=exact)
     assert series["crps"].mean() == pytest.approx(result.crps, rel=exact)
     assert np.sqrt((series["spread"] ** 2).mean()) == pytest.approx(result.spread, rel=exact)
@@ -211,15 +213,15 @@ def test_relative_errors_and_their_series():
 
 @pytest.mark.parametrize("kind", ["ensemble", "published"])
 def test_blocks_and_merging_do_not_matter(kind, monkeypatch):
-    prediction, truth = draws(6, 0, shape=(10, 2, 4, 4))
+    prediction, reference = draws(6, 0, shape=(10, 2, 4, 4))
     maker = {"ensemble": EnsembleScores, "published": PublishedScoring}[kind]
 
     def feed(scores, part):
         if kind == "ensemble":
-            scores.add(prediction[:, part], truth[part])
+            scores.add(prediction[:, part], reference[part])
         else:
             mean, std = ensemble_mean_and_std(prediction[:, part])
-            scores.add(mean, std, truth[part])
+            scores.add(mean, std, reference[part])
         return scores
 
     whole = feed(maker(), slice(None)).result()
@@ -236,11 +238,11 @@ def test_blocks_and_merging_do_not_matter(kind, monkeypatch):
 
 
 def test_single_precision_is_summed_in_double():
-    prediction, truth = draws(20, 0, shape=(40, 2, 32, 32), dtype=np.float32)
+    prediction, reference = draws(20, 0, shape=(40, 2, 32, 32), dtype=np.float32)
     scores, jax_scores, exact = EnsembleScores(), EnsembleScores(), EnsembleScores()
-    scores.add(prediction, truth)
-    jax_scores.add(jnp.asarray(prediction), jnp.asarray(truth))
-    exact.add(prediction.astype(np.float64), truth.astype(np.float64))
+    scores.add(prediction, reference)
+    jax_scores.add(jnp.asarray(prediction), jnp.asarray(reference))
+    exact.add(prediction.astype(np.float64), reference.astype(np.float64))
     for name in ("relative_l1", "relative_l2", "crps", "crps_plain", "coverage", "width", "spread", "skill"):
         # The same numbers, held in single precision: nothing but the order of sums may differ.
         np.testing.assert_allclose(getattr(scores.result(), name), getattr(exact.result(), name), rtol=1e-13)
@@ -252,61 +254,63 @@ def test_published_scores():
     shape = (10, 2, 64, 64)
     std = np.full(shape, 0.5)
     mean = generator.standard_normal(shape)
-    truth = mean + std * generator.standard_normal(shape)
+    reference = mean + std * generator.standard_normal(shape)
     scoring = PublishedScoring()
-    scoring.add(mean, std, truth)
+    scoring.add(mean, std, reference)
     result = scoring.result()
     for q, nominal in {1: 68.27, 2: 95.45, 3: 99.73}.items():
-        tolerance = 400 * math.sqrt(nominal / 100 * (1 - nominal / 100) / truth.size)  # four standard errors
+        tolerance = 400 * math.sqrt(nominal / 100 * (1 - nominal / 100) / reference.size)  # four standard errors
         assert abs(result.picp_percent[q] - nominal) < tolerance
-        assert result.picp_percent[q] == pytest.approx(100 * (np.abs(truth - mean) <= q * std).mean(), rel=1e-12)
+        assert result.picp_percent[q] == pytest.approx(100 * (np.abs(reference - mean) <= q * std).mean(), rel=1e-12)
         assert result.mpiw[q] == pytest.approx(q, rel=1e-12)
-    assert result.crps == pytest.approx(crps_normal(mean, std, truth).mean(), rel=1e-12)
+    assert result.crps == pytest.approx(crps_normal(mean, std, reference).mean(), rel=1e-12)
     assert result.crps == pytest.approx(0.5 * EXPECTED_CRPS, rel=0.01)  # 8e4 points: 0.3 %
-    assert result.relative_l1_percent == pytest.approx(100 * np.abs(mean - truth).sum() / np.abs(truth).sum())
-    assert result.relative_l2_percent == pytest.approx(100 * np.linalg.norm(mean - truth) / np.linalg.norm(truth))
-    table = trajectory_table_errors(mean, truth)
-    error = mean - truth
-    assert table["l1"][1] == pytest.approx(np.abs(error[:, 1]).mean() / (np.abs(truth[:, 1]).mean() + 1e-8))
-    assert table["l2"][0] == pytest.approx(np.linalg.norm(error[:, 0]) / np.linalg.norm(truth[:, 0]), rel=1e-9)
+    assert result.relative_l1_percent == pytest.approx(100 * np.abs(mean - reference).sum() / np.abs(reference).sum())
+    assert result.relative_l2_percent == pytest.approx(
+        100 * np.linalg.norm(mean - reference) / np.linalg.norm(reference)
+    )
+    table = trajectory_table_errors(mean, reference)
+    error = mean - reference
+    assert table["l1"][1] == pytest.approx(np.abs(error[:, 1]).mean() / (np.abs(reference[:, 1]).mean() + 1e-8))
+    assert table["l2"][0] == pytest.approx(np.linalg.norm(error[:, 0]) / np.linalg.norm(reference[:, 0]), rel=1e-9)
 
 
 def test_published_limit():
-    truth = np.ones((3, 1, 2, 2))
-    truth[1] = 3
-    error = prediction_limit_error(truth + 1, truth)
+    reference = np.ones((3, 1, 2, 2))
+    reference[1] = 3
+    error = prediction_limit_error(reference + 1, reference)
     np.testing.assert_allclose(error, [1, 1 / math.sqrt(5), 1 / math.sqrt(11 / 3)], rtol=1e-14)
 
 
 def test_misuse_is_told():
-    prediction, truth = draws(4, 0, shape=(3, 2, 4, 4))
+    prediction, reference = draws(4, 0, shape=(3, 2, 4, 4))
     scores = EnsembleScores()
     with pytest.raises(ValueError, match="nothing was added"):
         scores.result()
     with pytest.raises(ValueError, match=r"an ensemble of one: prediction\[None\]"):
-        scores.add(truth, truth)
+        scores.add(reference, reference)
     with pytest.raises(ValueError, match="at least one member"):
-        scores.add(prediction[:0], truth)
+        scores.add(prediction[:0], reference)
     bad = prediction.copy()
     bad[2, 1, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 384 numbers that are not finite"):
-        scores.add(bad, truth)
+        scores.add(bad, reference)
     with pytest.raises(ValueError, match=r"\(time, component, \*grid\)"):
-        scores.add(prediction[0, 0], truth[0, 0])
-    scores.add(prediction, truth)
+        scores.add(prediction[0, 0], reference[0, 0])
+    scores.add(prediction, reference)
     with pytest.raises(ValueError, match="the same number of members; got 3 after 4"):
-        scores.add(prediction[:3], truth)
+        scores.add(prediction[:3], reference)
     with pytest.raises(ValueError, match="the same components and grid"):
-        scores.add(prediction[..., :2], truth[..., :2])
+        scores.add(prediction[..., :2], reference[..., :2])
     assert scores.result().frames == 3  # what was refused was not counted
     with pytest.raises(ValueError, match="same levels"):
         scores.merge(EnsembleScores(levels=(0.5,)))
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         EnsembleScores(levels=(50.0,))
     with pytest.raises(ValueError, match="cannot be negative"):
-        PublishedScoring().add(truth, -np.ones_like(truth), truth)
+        PublishedScoring().add(reference, -np.ones_like(reference), reference)
     with pytest.raises(ValueError, match="same shape"):
-        crps_normal(truth[0], truth, truth)
+        crps_normal(reference[0], reference, reference)
     zero = EnsembleScores()
-    zero.add(prediction, np.zeros_like(truth))
+    zero.add(prediction, np.zeros_like(reference))
     assert math.isnan(zero.result().relative_l2)

@@ -51,16 +51,16 @@ def test_correlation_time_is_interpolated():
 
 def test_errors_and_correlations_of_fields():
     generator = np.random.default_rng(0)
-    truth = generator.standard_normal((4, 2, 8, 8))
-    truth -= truth.mean(axis=(-2, -1), keepdims=True)
-    rest = generator.standard_normal(truth.shape)
+    reference = generator.standard_normal((4, 2, 8, 8))
+    reference -= reference.mean(axis=(-2, -1), keepdims=True)
+    rest = generator.standard_normal(reference.shape)
     rest -= rest.mean(axis=(-2, -1), keepdims=True)
     axes = (-3, -2, -1)
-    rest -= truth * (rest * truth).sum(axes, keepdims=True) / (truth**2).sum(axes, keepdims=True)
-    rest *= np.sqrt((truth**2).sum(axes, keepdims=True) / (rest**2).sum(axes, keepdims=True))
-    prediction = np.stack([truth + 0.75 * rest, -2 * truth])
-    np.testing.assert_allclose(relative_l2_series(prediction, truth), [[0.75] * 4, [3.0] * 4], rtol=1e-12)
-    np.testing.assert_allclose(vorticity_correlation(3 * truth + 1, truth), 1.0, rtol=1e-12)
+    rest -= reference * (rest * reference).sum(axes, keepdims=True) / (reference**2).sum(axes, keepdims=True)
+    rest *= np.sqrt((reference**2).sum(axes, keepdims=True) / (rest**2).sum(axes, keepdims=True))
+    prediction = np.stack([reference + 0.75 * rest, -2 * reference])
+    np.testing.assert_allclose(relative_l2_series(prediction, reference), [[0.75] * 4, [3.0] * 4], rtol=1e-12)
+    np.testing.assert_allclose(vorticity_correlation(3 * reference + 1, reference), 1.0, rtol=1e-12)
     x = 2 * np.pi * np.arange(16) / 16
     waves = np.zeros((1, 2, 16, 16))
     waves[0, 1] = np.cos(x)[:, None]
@@ -70,8 +70,8 @@ def test_errors_and_correlations_of_fields():
 
 
 def test_published_limit():
-    truth = np.ones((5, 1, 2, 2))
-    error = prediction_limit_error(truth * np.array([1, 1.2, 1.4, 1.6, 1.8])[:, None, None, None], truth)
+    reference = np.ones((5, 1, 2, 2))
+    error = prediction_limit_error(reference * np.array([1, 1.2, 1.4, 1.6, 1.8])[:, None, None, None], reference)
     assert valid_prediction_time(error, 0.24).time == pytest.approx(0.72)
 
 
@@ -132,7 +132,7 @@ def test_misuse_is_told():
         correlation_time(np.ones(3), 0.0)
     with pytest.raises(ValueError, match=r"shape \(time,\)"):
         valid_prediction_time(np.ones((3, 2)), 0.1)
-    with pytest.raises(ValueError, match="each prediction and truth need the same shape"):
+    with pytest.raises(ValueError, match="each prediction and reference need the same shape"):
         relative_l2_series(np.zeros((3, 2, 4, 4)), np.zeros((4, 2, 4, 4)))
     with pytest.raises(ValueError, match="diverged or became equal"):
         leading_exponent(lambda s: 0 * s, np.ones(2), time_step=1.0, steps=1, renormalisations=2)

@@ -16,18 +16,18 @@ from closura.environment import Environment, EnvironmentState, Timestep
 from closura.io.closures import load_closure
 from closura.problems import (
     AdvectionConfiguration,
-    Beginning,
     FixedBegin,
+    InitialState,
     Problem,
+    ReferenceStore,
     Transition,
-    TruthStore,
     advection,
-    simulate_truth,
+    simulate_reference,
     with_store,
 )
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total
-from closura.simulation.evaluate import judged, rollout
+from closura.simulation.evaluate import measure_fields, rollout
 
 # Measured: 7e-7 in float64 (what the float32 storage of the reference leaves), 4e-6 in float32 after fifty steps.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5}
@@ -57,7 +57,7 @@ def policy(golden_folder: Path) -> ActorCritic:
     return load_closure(network(golden_folder, "advection"), spec)
 
 
-def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginning]:
+def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, InitialState]:
     cells = data["ic_coarse"].shape[0]
     configuration = AdvectionConfiguration(
         cells=cells, ratio=int(data["subsample"]), courant=float(data["dt_coarse"]) * cells, precision=precision
@@ -65,8 +65,8 @@ def begin(data: dict[str, np.ndarray], precision: str) -> tuple[Problem, Beginni
     problem = advection(advection.published(configuration), "test")
     initial = jnp.asarray(data["ic_fine"].T[None], DTYPE[precision])
     velocity = jnp.asarray(np.stack([data["u_fine"].T, data["v_fine"].T]), DTYPE[precision])
-    beginning = from_draw(problem, Case(initial, velocity))
-    return replace(problem, begin=FixedBegin(beginning)), beginning
+    initial = from_draw(problem, Case(initial, velocity))
+    return replace(problem, begin=FixedBegin(initial)), initial
 
 
 def compare(ours: jax.Array, data: dict[str, np.ndarray], name: str, tolerance: float) -> None:
@@ -81,10 +81,10 @@ def test_published_environment_is_reproduced(
     """First observation, network, and five rewards, under the published policy and under random actions."""
     tolerance = TOLERANCE[precision]
     for data in references:
-        problem, beginning = begin(data, precision)
+        problem, initial = begin(data, precision)
         environment = Environment(problem, ends_are_terminal=True)
         episode = reset(environment, jax.random.key(0))
-        for ours, start in zip(jax.tree.leaves(episode.state), jax.tree.leaves(beginning.state), strict=True):
+        for ours, start in zip(jax.tree.leaves(episode.state), jax.tree.leaves(initial.state), strict=True):
             np.testing.assert_array_equal(ours, start)
         compare(episode.state[0], data, "state_0", tolerance)
         compare(episode.reference[0][0], data, "fgs_fine_0", tolerance)
@@ -109,15 +109,15 @@ def test_published_environment_is_reproduced(
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
+def test_rollouts_of_the_published_policy_and_of_baselines_follow_the_reference(
     references: list[dict[str, np.ndarray]], policy: ActorCritic, precision: str
 ) -> None:
-    """Fifty steps through what evaluations use: the stored truth and the rollout that is measured against it."""
+    """Fifty steps through what evaluations use: the stored reference and the rollout that is measured against it."""
     tolerance = TOLERANCE[precision]
     stores = []
     for data in references:
-        problem, beginning = begin(data, precision)
-        stores.append(simulate_truth(problem, 1, 50, key=jax.random.key(0)))
+        problem, initial = begin(data, precision)
+        stores.append(simulate_reference(problem, 1, 50, key=jax.random.key(0)))
         # The reference of the global reward: the total before the burn-in.
         np.testing.assert_allclose(stores[-1].quantities, [[data["ic_coarse"].sum(dtype=np.float64)]], rtol=1e-6)
     store = jax.tree.map(lambda *x: jnp.concatenate(x), *stores)
@@ -128,7 +128,7 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
     }
     for name, (solver, closure) in methods.items():
         fields = rollout(problem, solver, problem.spec.limit(closure), store)
-        done = judged(problem, fields, store, {"error": problem.error})
+        done = measure_fields(problem, fields, store, {"error": problem.error})
         assert fields.dtype == DTYPE[precision]
         assert not np.asarray(done.failed).any()
         for slot, data in enumerate(references):
@@ -138,7 +138,7 @@ def test_rollouts_of_the_published_policy_and_of_rivals_follow_the_reference(
                 assert float(done.values["error"][slot, n]) == pytest.approx(error, abs=tolerance)
     for slot, data in enumerate(references):
         for n in (1, 10, 50):
-            compare(store.truth[slot, n, 0], data, f"fgs_{n}", tolerance)
+            compare(store.reference[slot, n, 0], data, f"fgs_{n}", tolerance)
 
 
 def small(**changes: object) -> Problem:
@@ -158,10 +158,10 @@ def test_repaired_boundary_conserves_translation() -> None:
 
 
 def test_reward_is_the_reduction_of_the_squared_error() -> None:
-    state, acted, truth = jnp.asarray(np.random.default_rng(0).normal(size=(3, 1, 4, 4)))
+    state, acted, reference = jnp.asarray(np.random.default_rng(0).normal(size=(3, 1, 4, 4)))
     initial = jnp.asarray([2.0], jnp.float64)
-    transition = Transition(state, acted, acted, truth, truth, initial)
-    local = np.asarray((state - truth) ** 2 - (acted - truth) ** 2)[0]
+    transition = Transition(state, acted, acted, reference, reference, initial)
+    local = np.asarray((state - reference) ** 2 - (acted - reference) ** 2)[0]
     np.testing.assert_allclose(SquaredErrorReduction()(transition), local, rtol=1e-14)
     mass = ((float(state.sum()) - 2) ** 2 - (float(acted.sum()) - 2) ** 2) / 2
     np.testing.assert_allclose(
@@ -170,9 +170,9 @@ def test_reward_is_the_reduction_of_the_squared_error() -> None:
 
 
 @pytest.fixture(scope="module")
-def store() -> TruthStore:
+def store() -> ReferenceStore:
     """Three short simulations of the small problem."""
-    return simulate_truth(small(), 3, 7, key=jax.random.key(5))
+    return simulate_reference(small(), 3, 7, key=jax.random.key(5))
 
 
 def test_mass_counts_from_the_total_before_the_burn_in() -> None:
@@ -183,26 +183,28 @@ def test_mass_counts_from_the_total_before_the_burn_in() -> None:
     velocity[0] = np.sin(2 * np.pi * np.arange(32) / 32)[:, None]
     initial = generator.uniform(size=(1, 32, 32)) * (np.arange(32) < 8)[:, None]  # all of it where the speed grows
     draw = Case(jnp.asarray(initial), jnp.asarray(velocity))
-    beginning = from_draw(problem, draw)
+    initial = from_draw(problem, draw)
     before = float(draw.initial[0, ::2, ::2].sum())
-    assert float(beginning.quantities[0]) == pytest.approx(before, rel=1e-12)
+    assert float(initial.quantities[0]) == pytest.approx(before, rel=1e-12)
     # Otherwise this test would not tell the two apart.
-    assert abs(float(beginning.state.sum()) - before) > 1e-3 * before
+    assert abs(float(initial.state.sum()) - before) > 1e-3 * before
 
-    environment = Environment(replace(problem, begin=FixedBegin(beginning)))
+    environment = Environment(replace(problem, begin=FixedBegin(initial)))
     episode = environment.reset(key=jax.random.key(0))
     action = jnp.asarray(0.1 * generator.normal(size=(1, 16, 16)), jnp.float32)
     for _ in range(2):  # the reference stays where it was
-        state, truth = np.asarray(episode.state), np.asarray(problem.reference.field(episode.reference))
+        state, reference = np.asarray(episode.state), np.asarray(problem.reference.field(episode.reference))
         acted = state - np.asarray(action, np.float64)
         mass = ((state.sum() - before) ** 2 - (acted.sum() - before) ** 2) / before
-        expected = ((state - truth) ** 2 - (acted - truth) ** 2)[0] + 0.3 * mass
+        expected = ((state - reference) ** 2 - (acted - reference) ** 2)[0] + 0.3 * mass
         episode, timestep = step(environment, episode, action)
         np.testing.assert_allclose(timestep.reward, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 10.0])
-def test_episodes_end_by_error_after_the_minimum_and_always_at_the_maximum(threshold: float, store: TruthStore) -> None:
+def test_episodes_end_by_error_after_the_minimum_and_always_at_the_maximum(
+    threshold: float, store: ReferenceStore
+) -> None:
     problem = with_store(small(error_threshold=threshold, minimum_steps=3, maximum_steps=6), store)
     for terminal in (True, False):
         environment = Environment(problem, ends_are_terminal=terminal)
@@ -217,7 +219,7 @@ def test_episodes_end_by_error_after_the_minimum_and_always_at_the_maximum(thres
         assert ends == ([False, False, True, True, True, True] if threshold == 0 else [False] * 5 + [True])
 
 
-def test_automatic_reset_keeps_the_last_observation(store: TruthStore) -> None:
+def test_automatic_reset_keeps_the_last_observation(store: ReferenceStore) -> None:
     problem = with_store(small(error_threshold=0.0, minimum_steps=1), store)
     environment = Environment(problem)
     episode = environment.reset(key=jax.random.key(1))
@@ -232,7 +234,7 @@ def test_automatic_reset_keeps_the_last_observation(store: TruthStore) -> None:
     assert float(jnp.max(jnp.abs(following.state - plain.state))) > 1e-3
 
 
-def test_a_lost_field_ends_the_episode(store: TruthStore) -> None:
+def test_a_lost_field_ends_the_episode(store: ReferenceStore) -> None:
     environment = Environment(with_store(small(), store))
     episode = environment.reset(key=jax.random.key(1))
     broken = eqx.tree_at(lambda e: (e.state, e.step), episode, (episode.state * jnp.nan, jnp.asarray(5, jnp.int32)))
@@ -241,7 +243,7 @@ def test_a_lost_field_ends_the_episode(store: TruthStore) -> None:
         assert bool(timestep.done) is ends
 
 
-def test_stored_truth_is_the_simulated_truth(store: TruthStore) -> None:
+def test_stored_reference_is_the_simulated_reference(store: ReferenceStore) -> None:
     """Stepping on a store gives what stepping the fine solver gives."""
     problem = small()
     stored = with_store(problem, store)
@@ -267,7 +269,7 @@ def test_unstable_time_steps_are_refused_with_the_courant_number() -> None:
         advection(AdvectionConfiguration(courant=0.9))
 
 
-def test_bad_settings_are_refused(store: TruthStore) -> None:
+def test_bad_settings_are_refused(store: ReferenceStore) -> None:
     with pytest.raises(ValueError, match="minimum <= maximum"):
         small(minimum_steps=9, maximum_steps=3)
     with pytest.raises(ValueError, match="at least 8"):

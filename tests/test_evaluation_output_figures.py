@@ -89,7 +89,7 @@ def test_error_curves(evaluation: Results, tmp_path) -> None:
     figure = error_curves(evaluation, tmp_path / "a.png", trained_steps=10)
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
-    # The truth has no error to draw on a logarithm.
+    # The reference has no error to draw on a logarithm.
     assert labels(axes) == ["longest rollout in training", "CGS", "ACGS", "upwind5", "spectral", "closure <1>"]
     lines = {line.get_label(): line for line in axes.lines}
     cgs = lines["CGS"].get_ydata()
@@ -145,9 +145,9 @@ def test_cost_and_mass(evaluation: Results) -> None:
 def test_field_strips_share_one_scale(evaluation: Results) -> None:
     figure = field_strips(evaluation, columns=4)
     images = [axes.images[0] for axes in figure.axes if axes.images]
-    assert len(images) == 6 * 4  # five methods and the truth
-    truth = evaluation.fields("FGS")[0]
-    assert {image.get_clim() for image in images} == {(float(truth.min()), float(truth.max()))}
+    assert len(images) == 6 * 4  # five methods and the reference
+    reference = evaluation.fields("FGS")[0]
+    assert {image.get_clim() for image in images} == {(float(reference.min()), float(reference.max()))}
     # Axis 0 of the fields is x, the horizontal axis of the picture.
     np.testing.assert_array_equal(images[0].get_array(), evaluation.fields("CGS")[0, 0, 0].T)
     assert images[0].origin == "lower"
@@ -271,7 +271,7 @@ def test_report_is_one_file_without_network(evaluation: Results, tmp_path) -> No
     figures = write_figures(evaluation, tmp_path)
     path = write_report(
         tmp_path / "report.html",
-        title="A <closure> & its rivals",
+        title="A <closure> & its baselines",
         comparisons=evaluation,
         figures=figures,
         training={
@@ -299,7 +299,7 @@ def test_report_is_one_file_without_network(evaluation: Results, tmp_path) -> No
     assert page.links == []
     assert "url(" not in path.read_text()
     # Text of people and of configurations is shown, not run.
-    for text in ("A <closure> & its rivals", "<script>alert(1)</script>", "closure <1>", "<ppo>", "<kept>"):
+    for text in ("A <closure> & its baselines", "<script>alert(1)</script>", "closure <1>", "<ppo>", "<kept>"):
         assert text in page.text
     assert "closura evaluate --name '<x>'" in page.text
     assert "2402.00972" in page.text

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from jaxtyping import TypeCheckError
 
-from closura.problems import TruthStore, advection
+from closura.problems import ReferenceStore, advection
 from closura.problems.advection_setup import AdvectionConfiguration
 from closura.simulation.saved import (
     configuration_of,
@@ -209,7 +209,7 @@ def test_zeros_are_no_damage(tmp_path) -> None:
     field = np.zeros((3, 4, 2, 8, 6), np.float32)
     rest = make(
         methods={"CGS": field, "other": field},
-        truth=field,
+        reference=field,
         parameters={"group": np.zeros(3, np.int32), "flag": np.asarray([True, False, True])},
         steps=np.arange(4),
     )
@@ -239,26 +239,26 @@ def test_copies_by_xarray(options: dict, tmp_path) -> None:
         load_simulations(tmp_path / "cut.zarr")
     with pytest.raises(ValueError, match=r"order\.zarr: .* is not what was written"):
         load_simulations(tmp_path / "order.zarr")
-    with pytest.raises(ValueError, match=r"less\.zarr lacks truth"):
+    with pytest.raises(ValueError, match=r"less\.zarr lacks reference"):
         load_simulations(tmp_path / "less.zarr")
 
 
 def test_starting_from_what_is_not_finite_is_refused(tmp_path) -> None:
     problem = advection(AdvectionConfiguration(cells=8, ratio=2))
     rng = np.random.default_rng(0)
-    truth = rng.random((3, 3, 1, 8, 8), np.float32)
-    velocity, fields = rng.random((3, 2, 8, 8), np.float32), np.repeat(truth[:, :1], 3, axis=1)
+    reference = rng.random((3, 3, 1, 8, 8), np.float32)
+    velocity, fields = rng.random((3, 2, 8, 8), np.float32), np.repeat(reference[:, :1], 3, axis=1)
 
     def save(**changes: np.ndarray) -> Path:
         path = tmp_path / "s.zarr"
-        parts = {"truth": truth, "CGS": fields, "velocity": velocity, **changes}
+        parts = {"truth": reference, "CGS": fields, "velocity": velocity, **changes}
         state, parameters, true = (jnp.asarray(parts[name]) for name in ("CGS", "velocity", "truth"))
-        store = TruthStore(state[:, 0], parameters, true, jnp.zeros((3, 1), jnp.float32))
+        store = ReferenceStore(state[:, 0], parameters, true, jnp.zeros((3, 1), jnp.float32))
         saver(path, problem, {}, overwrite=True)(store, {"CGS": parts["CGS"]})
         return path
 
     loaded, _ = load_store(save(), problem)
-    np.testing.assert_array_equal(loaded.truth, truth)
+    np.testing.assert_array_equal(loaded.reference, reference)
 
     def bad(array: np.ndarray, *place: int, value: float = np.nan) -> np.ndarray:
         array = np.array(array)
@@ -271,7 +271,7 @@ def test_starting_from_what_is_not_finite_is_refused(tmp_path) -> None:
         ({"CGS": bad(fields, 1, 0, 0, 3, 3)}, r"the initial state is not finite in 1 of 3 simulations \(first 1"),
         ({"CGS": bad(fields, 2, 0, 0, 0, 0, value=np.inf)}, "the initial state is not finite in 1 of 3"),
         ({"velocity": bad(velocity, 0, 1, 0, 0)}, r"the parameter velocity is not finite .*first 0"),
-        ({"truth": bad(truth, 2, 1, 0, 0, 0)}, r"the truth is not finite .*first 2"),
+        ({"truth": bad(reference, 2, 1, 0, 0, 0)}, r"the reference is not finite .*first 2"),
     ):
         with pytest.raises(ValueError, match=message):
             load_store(save(**changes), problem)

@@ -1,4 +1,4 @@
-"""Spectral convection without padding: aliases that cancel between stages, the filter, rivals by name."""
+"""Spectral convection without padding: aliases that cancel between stages, the filter, baselines by name."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from closura.numerics.fourier import divergence_free
-from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_truth
+from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_reference
 from closura.problems.kolmogorov.baselines import coarse_solver, finer_flows
 from closura.problems.kolmogorov.configuration import scheme_of
 from closura.problems.kolmogorov.dynamics import CoarseFlow
@@ -103,40 +103,40 @@ SMALL = KolmogorovConfiguration(
 )  # fmt: skip
 
 
-def test_rivals_are_named_by_scheme_and_points():
+def test_baselines_are_named_by_scheme_and_points():
     assert scheme_of("quick 64") == ("staggered", "quick", 64)
     coarse = coarse_solver(SMALL)
     assert isinstance(coarse, KolmogorovFlow)
     assert coarse.padding == "none"
-    rivals = {name: each.solver.flow for name, each in finer_flows(SMALL, CoarseFlow(coarse)).items()}
-    assert list(rivals) == ["20x20", "central2 32", "quick 16", "spectral 20"]
-    assert rivals["20x20"].padding == "none"
-    assert rivals["spectral 20"].padding == "3/2"
-    assert rivals["central2 32"].points == 32
-    # The truth is no rival of itself.
+    baselines = {name: each.solver.flow for name, each in finer_flows(SMALL, CoarseFlow(coarse)).items()}
+    assert list(baselines) == ["20x20", "central2 32", "quick 16", "spectral 20"]
+    assert baselines["20x20"].padding == "none"
+    assert baselines["spectral 20"].padding == "3/2"
+    assert baselines["central2 32"].points == 32
+    # The reference is no baseline of itself.
     assert "spectral 24" not in finer_flows(replace(SMALL, others=("spectral 24",)), CoarseFlow(coarse))
     problem = build_problem(SMALL, "validation")
     assert dict(problem.description)["solver"] == "pseudo-spectral, shifted and filtered instead of padded"
 
 
 @pytest.mark.parametrize("name", ["upwind 64", "central2", "central2 x", "central2 63"])
-def test_unknown_rivals_are_refused(name):
-    with pytest.raises(ValueError, match=r"unknown rival|even number of points"):
+def test_unknown_baselines_are_refused(name):
+    with pytest.raises(ValueError, match=r"unknown baseline|even number of points"):
         build_problem(replace(SMALL, others=(name,)), "validation")
 
 
-def test_the_default_flow_names_its_rivals_well():
+def test_the_default_flow_names_its_baselines_well():
     for name in TurbulenceConfiguration().others:
         scheme_of(name)
 
 
-def test_the_truth_may_be_filtered_too_and_is_the_same_where_it_is_resolved():
+def test_the_reference_may_be_filtered_too_and_is_the_same_where_it_is_resolved():
     settings = replace(SMALL, reynolds=20.0, solver="spectral", others=(), finer=(), time_step=0.1, fine_steps=8)
     padded, filtered = (
         build_problem(replace(settings, fine_solver=solver), "validation") for solver in ("spectral", "filtered")
     )
     assert filtered.reference.solver.flow.padding == "none"
-    ends = [simulate_truth(each, 1, 10, key=jax.random.key(0)).truth[0, -1] for each in (padded, filtered)]
+    ends = [simulate_reference(each, 1, 10, key=jax.random.key(0)).reference[0, -1] for each in (padded, filtered)]
     # Float32, and waves at the end of 24 points hold a hundred thousandth of this flow.
     assert relative(ends[1], ends[0]) < 1e-3
 

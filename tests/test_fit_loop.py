@@ -33,7 +33,7 @@ class Killed(BaseException):
 
 
 def task(kill_at, drawn):
-    """Ten updates; rows of four, judged after five: rows end at 4, 5, 8, 10."""
+    """Ten updates; rows of four, evaluated after five: rows end at 4, 5, 8, 10."""
     descent = Descent(DescentConfiguration(updates=10, learning_rate=0.1, warmup=2), loss)
 
     def batches(first):

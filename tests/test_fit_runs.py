@@ -24,9 +24,9 @@ from closura.runs.configuration import to_plain
 from closura.runs.fitting import climate
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
-    ForecastJudgeConfiguration,
-    JudgeConfiguration,
+    ForecastValidation,
     ModelFitConfiguration,
+    SamplerValidation,
 )
 from closura.runs.fitting.fit import fit
 from closura.runs.folder import RunError, RunFolder
@@ -47,12 +47,12 @@ def data(tmp_path_factory):
 def closure_configuration(data):
     return ClosureFitConfiguration(
         data=data,
-        recipe=ConvolutionalSettings(
+        settings=ConvolutionalSettings(
             channels=8, layers=2, noise=1, working_points=16, descent=DescentConfiguration(updates=6, batch=4)
         ),
         filtering=FilterSettings(cutoff=3.0),
         split=SplitSettings(held_out=(2,), validation=(1,)),
-        judge=JudgeConfiguration(frames=4, members=2, every=3),
+        validation=SamplerValidation(frames=4, members=2, every=3),
         log_every=1,
     )
 
@@ -60,14 +60,14 @@ def closure_configuration(data):
 def model_configuration(data):
     return ModelFitConfiguration(
         data=data,
-        recipe=LatentModelSettings(
+        settings=LatentModelSettings(
             window=3, width=16, blocks=1, heads=2, noise=2, horizons=((0.0, 1), (0.5, 2)), disturbances=(0.05, 0.1),
             climate_steps=40, descent=DescentConfiguration(updates=6, batch=4),
         ),
         every_frames=1,
         filtering=FilterSettings(cutoff=3.0),
         split=SplitSettings(held_out=(2,), validation=(1,)),
-        judge=ForecastJudgeConfiguration(starts=2, members=2, time=1.0, every=3),
+        validation=ForecastValidation(starts=2, members=2, time=1.0, every=3),
         log_every=1,
     )  # fmt: skip
 
@@ -127,7 +127,7 @@ def test_a_killed_fit_of_a_closure_goes_on_to_the_same_weights(data, whole, kill
     assert resumed.score == whole[1].score
     rows = (killed / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 6
-    # A finished run that is resumed judges and calibrates again, to the same.
+    # A finished run that is resumed evaluates and calibrates again, to the same.
     again = fit(c, killed, resume=True)
     assert (again.score, again.factor) == (resumed.score, resumed.factor)
 
@@ -233,12 +233,12 @@ def refused(capsys, arguments, message):
         (["kolmogorov-closure", "--split.by", "day"], "--split.by: unknown 'day'; valid: trajectory, time, interl"),
         (["kolmogorov-closure", "--preset", "best"], "--preset: unknown 'best'; valid: paper, default, quick"),
         (["kolmogorov-closure", "--closure", "gan"], "unknown closure 'gan'; valid: conv, gp"),
-        (["kolmogorov-closure", "--recipe.channel", "3"], "did you mean --recipe.channels? all options: closura train"),
-        (["kolmogorov-closure", "--recipe.layers", "0"], "recipe: layers must be positive, a whole number"),
-        (["kolmogorov-closure", "--closure", "gp", "--recipe.blocks", "1"], "at least two blocks"),
-        (["kolmogorov-closure", "--closure", "flow", "--recipe.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
-        (["kolmogorov-closure", "--judge.frames", "x"], "--judge.frames: expected a whole number; got 'x'"),
-        (["kolmogorov-closure", "--judge.frames", "0"], "judge: frames must be positive"),
+        (["kolmogorov-closure", "--settings.channel", "3"], "did you mean --settings.channels? all options: closura"),
+        (["kolmogorov-closure", "--settings.layers", "0"], "settings: layers must be positive, a whole number"),
+        (["kolmogorov-closure", "--closure", "gp", "--settings.blocks", "1"], "at least two blocks"),
+        (["kolmogorov-closure", "--closure", "flow", "--settings.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
+        (["kolmogorov-closure", "--validation.frames", "x"], "--validation.frames: expected a whole number; got 'x'"),
+        (["kolmogorov-closure", "--validation.frames", "0"], "validation: frames must be positive"),
         (["kolmogorov-closure", "--filter.energy", "2"], "energy must be a finite number above 0 and below 1; got 2"),
         (["kolmogorov-closure", "--seed", "-1"], "seed must be a whole number from 0 to 2^63 - 1; got -1"),
         (["kolmogorov-closure", "--checkpoint-every", "-1"], "checkpoint_every must not be negative"),
@@ -248,13 +248,13 @@ def refused(capsys, arguments, message):
         (["kolmogorov-closure", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1",
           "--filter.cutoff", "12"], "keeps all waves of 16 x 16 points"),
         (["kolmogorov-closure", "--run", __file__], "is no folder: choose another with --run"),
-        (["kolmogorov-rom", "--recipe.blocks", "0"], "recipe: blocks must be positive, a whole number"),
-        (["kolmogorov-rom", "--recipe.heads", "5"], "the width must be a multiple of the heads; got 128 and 5"),
-        (["kolmogorov-rom", "--recipe.horizons", "x"], "--recipe.horizons: expected [FLOAT INT ...]; got"),
-        (["kolmogorov-rom", "--model", "vae", "--recipe.blocks", "0"], "blocks must be positive"),
+        (["kolmogorov-rom", "--settings.blocks", "0"], "settings: blocks must be positive, a whole number"),
+        (["kolmogorov-rom", "--settings.heads", "5"], "the width must be a multiple of the heads; got 128 and 5"),
+        (["kolmogorov-rom", "--settings.horizons", "x"], "--settings.horizons: expected [FLOAT INT ...]; got"),
+        (["kolmogorov-rom", "--model", "vae", "--settings.blocks", "0"], "blocks must be positive"),
         (["kolmogorov-rom", "--every-frames", "0"], "every_frames must be positive"),
-        (["kolmogorov-rom", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1", "--judge.time",
-          "0.01"], "choose a longer one with --judge.time"),
+        (["kolmogorov-rom", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1", "--validation.time",
+          "0.01"], "choose a longer one with --validation.time"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_line(data, tmp_path, monkeypatch, capsys, words, message):
@@ -287,7 +287,7 @@ def test_configurations_travel(data):
     for name in ("conv", "gp", "vae", "diffusion", "flow"):
         assert ClosureFitConfiguration.preset(name, "quick").closure == name
     assert ClosureFitConfiguration.preset("vae", "paper").closure == "vae-published"
-    assert ModelFitConfiguration.preset("latent", "default").recipe.descent.updates == 10000
+    assert ModelFitConfiguration.preset("latent", "default").settings.descent.updates == 10000
 
 
 def test_other_settings_are_refused(data, whole):
@@ -309,7 +309,7 @@ def test_leaks_and_absent_trajectories_are_refused(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_command_finds_published_recipes():
+def test_the_command_finds_published_settings():
     _, c = parse_fit(ClosureFitConfiguration, ["--closure", "vae", "--preset", "paper", "--data", "flow.zarr"])
     assert c.closure == "vae-published"
     assert c.split.only == (7,)

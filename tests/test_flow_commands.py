@@ -1,4 +1,4 @@
-"""Commands that judge and run what was fitted to flows: arguments, files, one-line errors."""
+"""Commands that evaluate and run what was fitted to flows: arguments, files, one-line errors."""
 
 import io
 import json
@@ -199,7 +199,7 @@ def demo(tmp_path, monkeypatch):
                 target.mkdir(exist_ok=True, parents=True)
                 (target / "configuration.json").write_text("{}")
                 (target / "status.json").write_text('{"state": "finished"}')
-            elif kind == "judgement":
+            elif kind == "evaluation":
                 Path(arguments[arguments.index("--json") + 1]).write_text("{}")
                 target.mkdir(exist_ok=True)
                 (target / "report.html").write_text("report")
@@ -213,7 +213,7 @@ def demo(tmp_path, monkeypatch):
     for name, kind, option in (
         ("run_generate", "data", "--out"), ("run_filter", "data", "--out"), ("run_rollout", "data", "--out"),
         ("run_train_closure", "fit", "--run"), ("run_train_model", "fit", "--run"),
-        ("run_evaluate_closure", "judgement", "--out"), ("run_evaluate_model", "judgement", "--out"),
+        ("run_evaluate_closure", "evaluation", "--out"), ("run_evaluate_model", "evaluation", "--out"),
     ):  # fmt: skip
         monkeypatch.setattr(demo_flow, name, fake(kind, option))
 
@@ -266,7 +266,7 @@ def test_the_demo_goes_on_after_an_interruption(demo, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo("--closures", "gp")
     monkeypatch.setattr(demo_flow, "run_train_model", whole)
-    # The judgement's numbers without its report are no result.
+    # The validation's numbers without its report are no result.
     (demo.out / "closures" / "report.html").unlink()
     assert demo("--closures", "gp") == ["closures", "rom --resume", "models", "ensemble.zarr"]
 

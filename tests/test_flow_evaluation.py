@@ -360,9 +360,9 @@ def test_persistence_forecast_by_hand(world, models):
     data = world["data"]
     frames = FILTER(data.read(4)).astype(np.float64)
     first = study_of(models)["starts"][0]["first_frame"]
-    held, truth = frames[first + 2], frames[first + 4 :: 2][: len(models.times[1:])]
-    expected = np.linalg.norm((held - truth).reshape(len(truth), -1), axis=1)
-    expected /= np.linalg.norm(truth.reshape(len(truth), -1), axis=1)
+    held, reference = frames[first + 2], frames[first + 4 :: 2][: len(models.times[1:])]
+    expected = np.linalg.norm((held - reference).reshape(len(reference), -1), axis=1)
+    expected /= np.linalg.norm(reference.reshape(len(reference), -1), axis=1)
     np.testing.assert_allclose(
         models.of("relative_l2", "persistence")[0, 1:], expected, rtol=1e-5
     )  # single precision fields
@@ -375,7 +375,7 @@ def test_persistence_forecast_by_hand(world, models):
     np.testing.assert_allclose(models.times[1:], 0.2 * np.arange(1, len(models.times[1:]) + 1))
 
 
-def test_leads_end_with_the_truth(models):
+def test_leads_end_with_the_reference(models):
     # The later start is at frame 27: its window ends at 29, and 15 steps of 2 frames fit into 59.
     assert [start["first_frame"] for start in study_of(models)["starts"]] == [0, 27]
     assert len(models.times[1:]) == 15
@@ -409,7 +409,7 @@ def test_the_reference_has_the_reynolds_numbers_that_are_judged(tmp_path):
     )  # fmt: skip
     assert reference_trajectories(data, [2])[0] == [2, 3]
     assert reference_trajectories(data, [0, 2])[1] == "all 5 trajectories of the data set"
-    assert reference_trajectories(data, [0, 1, 2, 3]) == ([0, 1, 2, 3], "the 4 judged trajectories")
+    assert reference_trajectories(data, [0, 1, 2, 3]) == ([0, 1, 2, 3], "the 4 evaluated trajectories")
 
 
 def test_slices_and_bar_of_the_reference_are_of_one_reynolds_number(world, tmp_path):

@@ -1,4 +1,4 @@
-"""Fronts of the Kolmogorov flow: steppers that are the solvers, limits that hold, errors and times by both truths."""
+"""Fronts of the Kolmogorov flow: solvers, limits that hold, errors and times by both references."""
 
 import csv
 import json
@@ -36,7 +36,7 @@ SMALL = KolmogorovConfiguration(
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """Pools and truths of this module's own."""
+    """Pools and references of this module's own."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOSURA_CACHE", str(folder))
@@ -68,9 +68,9 @@ def benchmark(problem):
         return suite_of(problem, sweep, {"still": still})
 
 
-def errors(benchmark, name, truth="own"):
+def errors(benchmark, name, reference="own"):
     one = benchmark.methods[name]
-    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[truth](one))
+    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[reference](one))
 
 
 TWELVE = Grid((12, 12))
@@ -173,41 +173,44 @@ def test_cases_are_those_of_evaluate(problem):
 def test_errors_agree_with_evaluate(problem, benchmark):
     known = evaluate(replace(problem, finer={}), {"still": still}, simulations=3, steps=10, key=KEY, timing=False)
     for name, other in (("no model 12 dt 0.2", "no model"), ("still", "still")):
-        # Ten coarse steps in float32; the problem's truth is that of "own".
+        # Ten coarse steps in float32; the problem's reference is that of "own".
         assert np.allclose(errors(benchmark, name), known.errors(other)[:, [5, 10]], rtol=1e-3, atol=1e-5)
 
 
-def test_truths_and_what_has_no_place_on_their_fronts(benchmark):
+def test_references_and_what_has_no_place_on_their_fronts(benchmark):
     assert list(benchmark.references) == ["own", "converged"]
     assert np.all(errors(benchmark, "reference: own") < 1e-10)
     apart = errors(benchmark, "reference: own", "converged")
     assert np.allclose(apart, errors(benchmark, "reference: converged", "own"), rtol=0.05)
-    # Sixteen points do not hold this flow; and a finer grid comes nearer than the coarse one, by the converged truth.
+    # Sixteen points do not hold this flow; and a finer grid comes nearer than the coarse one, by the converged
+    # reference.
     assert np.all(apart > 1e-4)
     e = {n: np.median(errors(benchmark, f"spectral {n} C 0.4", "converged")[:, -1]) for n in (12, 24)}
     assert e[24] < 0.3 * e[12]
     assert all(not one.favoured_by for one in benchmark.methods.values() if one.role is not Role.REFERENCE)
 
 
-def test_the_truth_is_kept_on_disk(problem, benchmark, cache):
-    assert len(list((cache / "truth").glob("*.npz"))) >= 2
+def test_the_reference_is_kept_on_disk(problem, benchmark, cache):
+    assert len(list((cache / "references").glob("*.npz"))) >= 2
     again = suite_of(problem, Sweep(grids=(12,), schemes=("quick",), times=(1.0, 2.0), quick=True))
     assert list(again.references) == ["own"]
 
 
-def test_for_how_long_simulations_follow_the_truth(benchmark):
+def test_for_how_long_simulations_follow_the_reference(benchmark):
     long, short = benchmark.followed[1], benchmark.followed[0]
     assert (short.title, long.title, long.limit) == ("correlation > 0.95", "correlation > 0.8", pytest.approx(4.0))
-    truth = benchmark.references["own"](next(iter(benchmark.methods.values())))
-    assert np.allclose(long.of(truth, truth), 4.0)
-    # Half the truth and half of another flow from the third look (t = 3) on: 1 before it, then far below.
-    other = np.where(np.arange(truth.shape[1])[None, :, None, None, None] < 3, truth, np.roll(truth, 5, axis=-1))
-    assert np.all(long.of(other, truth) <= short.of(other, truth) + 1.2)
-    broken = truth.copy()
+    reference = benchmark.references["own"](next(iter(benchmark.methods.values())))
+    assert np.allclose(long.of(reference, reference), 4.0)
+    # Half the reference and half of another flow from the third look (t = 3) on: 1 before it, then far below.
+    other = np.where(
+        np.arange(reference.shape[1])[None, :, None, None, None] < 3, reference, np.roll(reference, 5, axis=-1)
+    )
+    assert np.all(long.of(other, reference) <= short.of(other, reference) + 1.2)
+    broken = reference.copy()
     broken[:, 1:] = np.nan
-    assert np.allclose(long.of(broken, truth), 1.0)
+    assert np.allclose(long.of(broken, reference), 1.0)
     fields = benchmark.run(benchmark.methods["quick 12 C 0.4"]).fields
-    assert np.all(short.of(fields, truth) <= long.of(fields, truth) + 1e-9)
+    assert np.all(short.of(fields, reference) <= long.of(fields, reference) + 1e-9)
 
 
 def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
@@ -254,7 +257,7 @@ TINY = (
 
 
 def test_the_command(tmp_path, capsys, problem):
-    """A closure of another solver corrects its own; tables tell how long each follows the truth."""
+    """A closure of another solver corrects its own; tables tell how long each follows the reference."""
     closure = build("compact", problem.spec, explores=False, key=jax.random.key(0))
     weights = save_weights(tmp_path / "idle.safetensors", closure, architecture={"closure": "compact", "options": {}})
     main(["benchmark", "kolmogorov", *TINY, "--closure", f"idle={weights}", "--out", str(tmp_path / "out")])

@@ -251,7 +251,7 @@ def test_stores_of_earlier_versions(tmp_path: Path) -> None:
         check_same_simulations({"train": [{"trajectory": 0, "simulation": firsts[1]}]}, data)
 
 
-def from_one_beginning(common: int) -> np.ndarray:
+def from_one_initial(common: int) -> np.ndarray:
     flows = np.stack([waves(i) for i in range(3)])
     flows[1:, :common] = flows[0, :common]
     return flows
@@ -266,16 +266,16 @@ def at_rest(frames: int) -> np.ndarray:
 @pytest.mark.parametrize("reynolds", [(34.0, 60.0, 100.0), (34.0, 34.0, 34.0)])
 @pytest.mark.parametrize(
     "flows",
-    [from_one_beginning(1), from_one_beginning(5), at_rest(5), at_rest(1)],
+    [from_one_initial(1), from_one_initial(5), at_rest(5), at_rest(1)],
     ids=["field", "start", "rest", "one"],
 )
-def test_flows_from_one_beginning_are_different_ones(
+def test_flows_from_one_initial_are_different_ones(
     flows: np.ndarray, reynolds: tuple[float, ...], tmp_path: Path
 ) -> None:
     path = raw(tmp_path / "sweep.zarr", flows, reynolds)
     data = fit_data(str(path), CHOSEN, SPLIT)
     assert len(set(data.flow.identities)) == 3
-    # A closure of one of them is judged on the others.
+    # A closure of one of them is evaluated on the others.
     file = tmp_path / "weights.safetensors"
     save_sampler(file, Persistence(flows[0, 9]), metadata=data.record())
     assert seen(load_fitted_closure("swept", file), data.flow) == [0, 1]

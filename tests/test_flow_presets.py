@@ -34,8 +34,8 @@ def test_the_parts_of_a_preset_fit_together(problem, preset, learner):
     c = train_preset(preset, problem=problem, learner=learner)
     learning = c.learning
     if learner == "bptts":
-        # The longest window has its truth in the store, and the flow is that of the preset.
-        assert max(learning.horizons) <= c.truth.steps
+        # The longest window has its reference in the store, and the flow is that of the preset.
+        assert max(learning.horizons) <= c.reference.steps
         assert sum(learning.fractions) == pytest.approx(1.0)
         assert c.problem == problem_preset(problem, preset)
         return
@@ -43,7 +43,7 @@ def test_the_parts_of_a_preset_fit_together(problem, preset, learner):
     assert (frames // learning.minibatch, learning.epochs) == ((4, 2) if learner == "ppo" else (1, 1))
     assert learning.discount == learning.trace == 0.0
     # Episodes are as long as what is stored and as a round.
-    assert c.problem.minimum_steps == c.problem.maximum_steps == c.truth.steps == learning.steps == 4
+    assert c.problem.minimum_steps == c.problem.maximum_steps == c.reference.steps == learning.steps == 4
     # Nothing else about the flow is another, but for the starts.
     usual = dataclasses.asdict(problem_preset(problem, preset))
     changed = {name for name, value in dataclasses.asdict(c.problem).items() if value != usual[name]}
@@ -68,10 +68,10 @@ def test_presets_have_the_sizes_that_were_chosen(problem, preset, learner, updat
     c = train_preset(preset, problem=problem, learner=learner)
     assert c.learning.updates == updates
     assert (c.learning.batch if learner == "bptts" else c.learning.environments) == simulations
-    assert c.truth.slots == slots
+    assert c.reference.slots == slots
     assert (c.validation.simulations, c.validation.steps, c.validation.every) == validation
-    # Truth of the flow that is expensive is kept on disk.
-    assert c.truth.keep == (problem == "turbulence")
+    # Reference of the flow that is expensive is kept on disk.
+    assert c.reference.keep == (problem == "turbulence")
 
 
 def test_flows_of_the_presets():

@@ -49,9 +49,9 @@ def suite_of(configuration, sweep, closures=None, simulations=3):
     return problem, found
 
 
-def errors(benchmark, name, truth="published"):
+def errors(benchmark, name, reference="published"):
     one = benchmark.methods[name]
-    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[truth](one))
+    return benchmark.error.of(benchmark.run(one).fields, benchmark.references[reference](one))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_no_point_off_the_front_is_undominated():
         assert front[i] == (not dominated)
 
 
-def test_typical_errors():
+def test_aggregate_errors():
     e = np.asarray([1.0, 4.0, 16.0])
     assert aggregate(e, "mean") == 7.0
     assert aggregate(e, "median") == 4.0
@@ -143,7 +143,7 @@ def test_interpolation_keeps_constants_and_converges(kind, centred, n, m):
 
 
 @pytest.mark.parametrize("seam", [False, True])
-def test_velocities_on_finer_grids_are_those_of_the_exact_truth(seam):
+def test_velocities_on_finer_grids_are_those_of_the_exact_reference(seam):
     """The interpolant that methods on finer grids get is the one that characteristics follow."""
     field = jnp.asarray(np.random.default_rng(0).normal(size=(2, 8, 8)))
     ours = transfer(field, Grid((24, 24)), seam=seam)
@@ -263,7 +263,7 @@ def test_advection_agrees_with_evaluate(advection):
 
 
 def test_burgers_agrees_with_evaluate():
-    """Without a burn-in so do the rivals."""
+    """Without a burn-in so do the baselines."""
     problem, benchmark = suite_of(BURGERS, Sweep(schemes=("upwind5",), grids=(16,), times=(0.140625, 0.28125)))
     few = replace(problem, baselines={"upwind5": problem.baselines["upwind5"]}, finer={})
     known = evaluate(few, {}, simulations=3, steps=10, key=KEY, timing=False)
@@ -287,17 +287,18 @@ def test_conservation_laws_agree_with_evaluate():
             assert np.allclose(errors(benchmark, f"{name} {cells} C 0.5", "exact")[:, 0], theirs, rtol=1e-12)
 
 
-def test_published_and_exact_truths_of_advection(advection):
+def test_published_and_exact_references_of_advection(advection):
     _, benchmark = advection
     assert list(benchmark.references) == ["published", "exact"]
     assert np.all(errors(benchmark, "reference: published", "published") == 0)
     apart = errors(benchmark, "reference: published", "exact")
     assert np.array_equal(apart, errors(benchmark, "reference: exact", "published"))
     e = {n: errors(benchmark, f"upwind5 {n} C 0.5", "exact").mean() for n in (8, 64)}
-    # Finer grids come nearer to the exact truth, and nearer than the published one, central differences on 32 points.
+    # Finer grids come nearer to the exact reference, and nearer than the published one, central differences on 32
+    # points.
     assert e[8] > 4 * e[64]
     assert e[64] < 0.5 * apart.mean()
-    # Near the published truth by sharing its grid: that is no merit.
+    # Near the published reference by sharing its grid: that is no merit.
     name = "central2 32 C 0.5"
     assert benchmark.methods[name].favoured_by == {"published"}
     assert errors(benchmark, name).mean() < 0.2 * errors(benchmark, name, "exact").mean()
@@ -341,7 +342,7 @@ def toy_benchmark(*toys):
     return Benchmark(
         "toy", ("1",), named((name, method) for name, method, _, _ in toys), outcome, work,
         {"zero": lambda _: zero}, {"zero": "nothing"},
-        Metric("error", lambda fields, truth: np.abs(fields - truth)[:, :, 0, 0], "error", percent=True), 8,
+        Metric("error", lambda fields, reference: np.abs(fields - reference)[:, :, 0, 0], "error", percent=True), 8,
     )  # fmt: skip
 
 
@@ -352,11 +353,11 @@ def test_benchmark_of_given_errors_and_costs():
         toy("dominated", [2.0, 3.0, 4.0], 2000),
         toy("lost", [1.0, np.nan, 0.0], 1),
         toy("closure", [1.0, 1.0, 1.0], 3000, Role.CLOSURE),
-        toy("the truth", [0.0, 0.0, 0.0], 1, Role.REFERENCE, frozenset({"zero"})),
+        toy("the reference", [0.0, 0.0, 0.0], 1, Role.REFERENCE, frozenset({"zero"})),
     )
     found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02, clock="processor")
     results, found = found, Fronts(found)
-    assert found.compared_with == "good"  # the best classical one; neither truth nor closure
+    assert found.compared_with == "good"  # the best classical one; neither reference nor closure
     for call in ("single", "batched"):
         assert found.front("zero", call) == ["cheap", "good", "closure"]
     assert results.diverged("lost") == 1
@@ -366,12 +367,12 @@ def test_benchmark_of_given_errors_and_costs():
     # Ten steps per unit of time, each of them 1500 products rather than 50.
     assert found.cost("closure", "single") > 5 * found.cost("good", "single")
     assert found.paired("closure", "zero").value == pytest.approx(-1.0)
-    assert {"the truth", "cheap", "good", "closure"} <= set(important(found))
+    assert {"the reference", "cheap", "good", "closure"} <= set(important(found))
     plain = {c["name"]: c for c in as_json(results)["contenders"]}
     assert plain["lost"]["errors"]["zero"]["1"]["per_simulation"] == [1.0, None, 0.0]
     assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
     assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
-    assert plain["the truth"]["errors"]["zero"]["1"]["front"] == []
+    assert plain["the reference"]["errors"]["zero"]["1"]["front"] == []
 
 
 def test_a_benchmark_comes_back_from_its_file(tmp_path):

@@ -118,8 +118,8 @@ REFERENCE = {"value": -77.9013777315979, "variance": 79.23351156, "length": 1.15
 @pytest.fixture(scope="module")
 def fitted():
     filtered, full = travelling_waves(150, seed=1, noise=0.02)
-    recipe = GaussianProcessSettings(inputs=6, outputs=6)
-    return recipe.fit(filtered, full, key=jax.random.key(0))
+    settings = GaussianProcessSettings(inputs=6, outputs=6)
+    return settings.fit(filtered, full, key=jax.random.key(0))
 
 
 def relative(a, b):
@@ -163,15 +163,15 @@ def test_closure_is_equivariant(fitted):
 
 def test_without_symmetries_and_in_single_precision():
     filtered, full = (a.astype(np.float32) for a in travelling_waves(40, seed=1))
-    recipe = GaussianProcessSettings(inputs=4, outputs=5, points=30, symmetries=False, kernel="rbf")
-    closure = recipe.fit(filtered, full, key=jax.random.key(0))
+    settings = GaussianProcessSettings(inputs=4, outputs=5, points=30, symmetries=False, kernel="rbf")
+    closure = settings.fit(filtered, full, key=jax.random.key(0))
     assert closure.forcing == 0
     assert len(closure.process.inputs) == 30
     mean, std = closure.mean_and_std(filtered)
     assert mean.dtype == std.dtype == closure.sample(filtered, 2, key=jax.random.key(0)).dtype == np.float32
     assert relative(mean, full) < 0.5 * relative(filtered, full)
     with pytest.raises(ValueError, match="at least 20 training frames"):
-        recipe.fit(filtered[:10], full[:10], key=jax.random.key(0))
+        settings.fit(filtered[:10], full[:10], key=jax.random.key(0))
 
 
 def test_storage(fitted, tmp_path):
@@ -187,7 +187,7 @@ def test_storage(fitted, tmp_path):
         np.testing.assert_allclose(again.sample(filtered, 2, key=key), drawn, rtol=1e-9, atol=1e-11)
 
 
-def test_published_recipe():
+def test_published_settings():
     """Every piece against the recipe written out with NumPy, at the hyper-parameters found."""
     filtered, full = travelling_waves(60, seed=3)
     closure = PublishedGaussianProcessSettings(modes=3).fit(filtered, full, key=jax.random.key(0))
@@ -195,7 +195,7 @@ def test_published_recipe():
             for frames in (filtered, full))  # fmt: skip
     count = 51
     za, zb = ((c - c[:count].mean(axis=0)) / c[:count].std(axis=0) for c in (a, b))
-    held, truth = filtered[count:], full[count:]
+    held, reference = filtered[count:], full[count:]
     mean, std = closure.predict(held)
     assert np.all((closure.variances >= 0.1) & (closure.variances <= 1000) & (closure.lengths >= 0.1))
     for j, (c, length) in enumerate(zip(closure.variances, closure.lengths, strict=True)):
@@ -209,13 +209,13 @@ def test_published_recipe():
         np.testing.assert_allclose(np.abs(mean[:, j]), np.abs(across @ inverse @ zb[:count, j]), atol=1e-8)
         np.testing.assert_allclose(std[:, j] ** 2, c - np.sum(across @ inverse * across, axis=1), atol=1e-8)
     basis = closure.outputs.modes.reshape(3, -1)
-    target, whitened, deviation = (each.reshape(9, -1) for each in closure.whitened(held, truth))
+    target, whitened, deviation = (each.reshape(9, -1) for each in closure.whitened(held, reference))
     np.testing.assert_allclose(np.abs(target @ basis.T), np.abs(zb[count:]), atol=1e-8)
     np.testing.assert_allclose(whitened, mean @ basis, atol=1e-12)
     np.testing.assert_allclose(deviation**2, std**2 @ basis**2, atol=1e-12)
-    # The truncated truth is the best that the modes can do.
+    # The truncated reference is the best that the modes can do.
     fields, _ = closure.mean_and_std(held)
-    assert relative(closure.truncated(truth), truth) <= relative(fields, truth)
+    assert relative(closure.truncated(reference), reference) <= relative(fields, reference)
     clean = PublishedGaussianProcessSettings(training=1.0, bases="training")
     own = clean.fit(filtered[:count], full[:count], key=jax.random.key(0))
     leaky = PublishedGaussianProcessSettings(bases="training").fit(filtered, full, key=jax.random.key(0))

@@ -30,7 +30,7 @@ from closura.reproductions.unet import UNet, _between
 
 MEMBERS = 32  # with fewer, more frames than asked for are drawn in one call
 SMALL = {"channels": 8, "layers": 2}
-RECIPES = {
+SETTINGS = {
     "vae": VariationalSettings(**SMALL, encoder_layers=1, latent_points=4),
     "diffusion": DiffusionSettings(**SMALL, sampling_steps=3),
     "flow": FlowMatchingSettings(**SMALL, sampling_steps=2),
@@ -39,16 +39,16 @@ RECIPES = {
 }
 
 
-def grid_of(recipe, points=16, filtering=None, solenoidal=False, forcing=0):
-    kind = FullFieldGrid if "Published" in type(recipe).__name__ else WorkingGrid
+def grid_of(settings, points=16, filtering=None, solenoidal=False, forcing=0):
+    kind = FullFieldGrid if "Published" in type(settings).__name__ else WorkingGrid
     return kind(filtering, points, points, forcing, solenoidal, 1.0, 0.5)
 
 
 @cache
 def closure_of(name, **settings):
     """Untrained, with weights from NumPy: initialisation is compiled kernel by kernel, which takes long."""
-    recipe, rng = RECIPES[name], np.random.default_rng(0)
-    shapes = eqx.filter_eval_shape(recipe.initial, grid_of(recipe, **settings), key=jax.random.key(0))
+    sampler, rng = SETTINGS[name], np.random.default_rng(0)
+    shapes = eqx.filter_eval_shape(sampler.initial, grid_of(sampler, **settings), key=jax.random.key(0))
 
     def filled(leaf):
         if not isinstance(leaf, jax.ShapeDtypeStruct):
@@ -73,7 +73,7 @@ def weights(module):
 CUTOFF = SpectralCutoff(2.5)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(name, tmp_path):
     closure, key = closure_of(name, filtering=CUTOFF, solenoidal=True, forcing=4), jax.random.key(1)
     filtered = CUTOFF(frames())
@@ -86,7 +86,7 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
     path = save_sampler(tmp_path / "closure.safetensors", closure, metadata={"cutoff": 3})
     loaded, metadata = load_sampler(path)
     assert type(loaded) is type(closure) is SAMPLERS.find(name).sampler
-    assert SAMPLERS.find(name).settings is type(RECIPES[name])
+    assert SAMPLERS.find(name).settings is type(SETTINGS[name])
     assert metadata == {"cutoff": 3}
     assert loaded.facts() == closure.facts()
     np.testing.assert_array_equal(loaded.sample(filtered, MEMBERS, key=key), members)
@@ -248,8 +248,8 @@ def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
     mean = 0.5 * np.roll(filtered, 1, axis=2)
     residual = mean + 0.3 * rng.normal(size=filtered.shape).astype(np.float32)
     descent = DescentConfiguration(updates=250, batch=32, learning_rate=1e-2, warmup=20, average=0.98)
-    recipe = SAMPLERS.find(name).settings(channels=16, layers=1, symmetries=False, descent=descent, **settings)
-    closure = recipe.fit(filtered[:-8], (filtered + residual)[:-8], key=jax.random.key(0), forcing=0)
+    sampler = SAMPLERS.find(name).settings(channels=16, layers=1, symmetries=False, descent=descent, **settings)
+    closure = sampler.fit(filtered[:-8], (filtered + residual)[:-8], key=jax.random.key(0), forcing=0)
     # Nyquist waves cannot be in a residual: they are a quarter of the modes of eight points.
     clean = np.asarray(jax.vmap(closure.grid.admissible)(jnp.asarray(mean[-8:])))
     members = closure.sample(filtered[-8:], 64, key=jax.random.key(1)) - filtered[-8:]
@@ -265,18 +265,18 @@ def test_samples_recover_mean_and_spread_of_a_linear_problem(name, settings):
 
 
 def test_published_networks_have_as_many_weights_as_published():
-    recipe = PublishedVariationalSettings()
-    grid = grid_of(recipe, points=64)
-    shapes = eqx.filter_eval_shape(lambda key: recipe.initial(grid, key=key), jax.random.key(0))
+    settings = PublishedVariationalSettings()
+    grid = grid_of(settings, points=64)
+    shapes = eqx.filter_eval_shape(lambda key: settings.initial(grid, key=key), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(shapes, lambda x: hasattr(x, "dtype")))) == 8_743_642
     shapes = eqx.filter_eval_shape(lambda key: UNet(key=key), jax.random.key(0))
     assert sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(shapes, lambda x: hasattr(x, "dtype")))) == 31_379_586
 
 
 def test_published_training_is_the_published_one():
-    for recipe in (PublishedVariationalSettings(), PublishedDiffusionSettings()):
-        assert recipe.descent == published_descent(40_000)
-        assert not recipe.symmetries
+    for settings in (PublishedVariationalSettings(), PublishedDiffusionSettings()):
+        assert settings.descent == published_descent(40_000)
+        assert not settings.symmetries
     descent = published_descent(40_000)
     assert float(descent.rates()(0)) == pytest.approx(1e-5)
     assert float(descent.rates()(39_999)) == pytest.approx(1e-5)
@@ -297,11 +297,11 @@ def test_published_closures_answer_with_whole_frames():
 
 
 def test_published_losses_are_mean_squares_over_everything():
-    closure, recipe = closure_of("vae-published"), replace(RECIPES["vae-published"], divergence_weight=0.0)
+    closure, settings = closure_of("vae-published"), replace(SETTINGS["vae-published"], divergence_weight=0.0)
     silent = eqx.tree_at(lambda c: (c.logarithm.weight, c.logarithm.bias), closure, replace_fn=jnp.zeros_like)
     quiet = eqx.tree_at(lambda c: c.logarithm.bias, silent, replace_fn=lambda b: b - 60.0)
     low, residuals = jnp.asarray(frames(3)), jnp.asarray(frames(3, seed=1))
-    loss, metrics = recipe.loss(quiet, low, residuals, key=jax.random.key(0))
+    loss, metrics = settings.loss(quiet, low, residuals, key=jax.random.key(0))
     full = low + 0.5 * residuals
     answers = jax.vmap(lambda x: quiet.frame(x, key=jax.random.key(7)))(low)
     # without variance of the latents nothing is random
@@ -314,12 +314,12 @@ def test_published_losses_are_mean_squares_over_everything():
 @pytest.mark.parametrize(("name", "rate"), [("vae-published", 1e-3), ("diffusion-published", 1e-2)])
 def test_published_losses_fall(name, rate):
     descent = replace(published_descent(60), learning_rate=rate, batch=8)
-    recipe = replace(RECIPES[name], descent=descent)
+    settings = replace(SETTINGS[name], descent=descent)
     low = (frames(1) * np.linspace(-1, 1, 32)[:, None, None, None]).astype(np.float32)
     pairs = np.stack([low, 1.5 * low], axis=1)
-    grid = recipe.working_grid(low, pairs[:, 1], forcing=0)
-    learner = recipe.descent_on(grid)
-    state = learner.init(recipe.initial(grid, key=jax.random.key(0)), key=jax.random.key(1))
+    grid = settings.working_grid(low, pairs[:, 1], forcing=0)
+    learner = settings.descent_on(grid)
+    state = learner.init(settings.initial(grid, key=jax.random.key(0)), key=jax.random.key(1))
     losses = []
     for i in range(60):
         state, metrics = learner.update(state, jnp.asarray(pairs[i % 4 :: 4]))

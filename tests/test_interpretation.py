@@ -49,8 +49,8 @@ from closura.io.weights import save_weights
 from closura.problems import AdvectionConfiguration, AdvectionSolver, advection
 from closura.problems.burgers import BurgersSolver
 from closura.problems.burgers_setup import BurgersConfiguration, burgers
-from closura.problems.problem import Beginning, FixedBegin, Problem
-from closura.problems.stored import simulate_truth, with_store
+from closura.problems.problem import FixedBegin, InitialState, Problem
+from closura.problems.stored import simulate_reference, with_store
 from closura.runs import RunFolder
 from closura.simulation.evaluate import rollout
 
@@ -66,15 +66,15 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def small() -> Problem:
-    """Stored beginnings: to draw them anew would be compiled for each closure."""
+    """Stored initial conditions: to draw them anew would be compiled for each closure."""
     problem = advection(AdvectionConfiguration(cells=24, ratio=2), "test")
-    return with_store(problem, simulate_truth(problem, 6, 20, key=jax.random.key(5), parts=1))
+    return with_store(problem, simulate_reference(problem, 6, 20, key=jax.random.key(5), parts=1))
 
 
 @pytest.fixture(scope="module")
 def small_burgers() -> Problem:
     problem = burgers(BurgersConfiguration(cells=24, ratio=2, fine_steps=4), "test")
-    return with_store(problem, simulate_truth(problem, 6, 20, key=jax.random.key(5), parts=1))
+    return with_store(problem, simulate_reference(problem, 6, 20, key=jax.random.key(5), parts=1))
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def standing(configuration: AdvectionConfiguration) -> Problem:
     problem = advection(configuration, "test")
     x, y = problem.grid.coordinates(jnp.float32)
     field = (0.5 + 0.3 * jnp.sin(2 * jnp.pi * x) * jnp.cos(4 * jnp.pi * y))[None]
-    at_rest = Beginning(field, jnp.zeros((2, *problem.grid.shape), jnp.float32), (), jnp.zeros((1,), jnp.float32))
+    at_rest = InitialState(field, jnp.zeros((2, *problem.grid.shape), jnp.float32), (), jnp.zeros((1,), jnp.float32))
     return replace(problem, begin=FixedBegin(at_rest))
 
 
@@ -250,7 +250,7 @@ def test_no_theory_for_other_schemes_is_said() -> None:
 def test_trajectories_are_those_of_the_evaluation(small: Problem) -> None:
     closure, key = formula_for(small), jax.random.key(3)
     kept = collect(small, closure, simulations=4, times=5, key=key, part=2)
-    store = simulate_truth(small, 4, 4, key=key, parts=1)
+    store = simulate_reference(small, 4, 4, key=key, parts=1)
     expected = rollout(small, small.coarse, small.spec.limit(closure), store)
     assert kept.state.dtype == kept.action.dtype == np.float32
     # The same operations, compiled apart.

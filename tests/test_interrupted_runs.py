@@ -27,7 +27,7 @@ from closura.io import files
 from closura.io.locks import FolderInUse, lock_of
 from closura.io.weights import read_header
 from closura.problems import kept
-from closura.problems.kept import kept_truth
+from closura.problems.kept import stored_reference
 from closura.problems.registry import build_problem
 from closura.runs import CheckpointError, RunError, RunFolder, train, training
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
@@ -37,7 +37,7 @@ SMALL = replace(
     TINY,
     learning=replace(TINY.learning, updates=6, horizons=(2,), fractions=(1.0,)),
     validation=replace(TINY.validation, simulations=2, steps=4, every=4),
-    truth=replace(TINY.truth, renew_every=0),
+    reference=replace(TINY.reference, renew_every=0),
     keep_every=2,  # weights stand before the first validation
     log_every=2,
 )
@@ -344,37 +344,37 @@ def test_no_file_of_a_run_that_is_lost_holds_what_json_does_not_know(
     assert read_header(run.kept(2))["metadata"]["validation_error"] is None
 
 
-def test_kept_truth_of_any_problem_is_read_back_and_what_is_damaged_is_simulated_again(
+def test_kept_reference_of_any_problem_is_read_back_and_what_is_damaged_is_simulated_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The parameters of advection are one array, not a dictionary of them."""
     problem, key = build_problem(SMALL.problem, "train"), jax.random.key(3)
     made = []
-    simulate = kept.simulate_truth
-    monkeypatch.setattr(kept, "simulate_truth", lambda *a, **k: (made.append(1), simulate(*a, **k))[1])
+    simulate = kept.simulate_reference
+    monkeypatch.setattr(kept, "simulate_reference", lambda *a, **k: (made.append(1), simulate(*a, **k))[1])
 
     def get() -> list[np.ndarray]:
-        store = kept_truth(problem, 2, 4, key=key, identity="tiny", cache=tmp_path)
+        store = stored_reference(problem, 2, 4, key=key, identity="tiny", cache=tmp_path)
         return [np.asarray(leaf) for leaf in jax.tree.leaves(store)]
 
     first = get()
     assert len(made) == 1
     assert all(np.array_equal(a, b) for a, b in zip(first, get(), strict=True))
     assert len(made) == 1
-    (path,) = (tmp_path / "truth").iterdir()
+    (path,) = (tmp_path / "references").iterdir()
     with np.load(path) as file:
         arrays = dict(file)
     without = {name: array for name, array in arrays.items() if name != "sha256"}
-    other = arrays["truth"].copy()
+    other = arrays["reference"].copy()
     other.flat[7] += 1
     spoiled = {
-        "zeros": {**arrays, "truth": np.zeros_like(arrays["truth"])},
-        "not a number": {**arrays, "truth": np.full_like(arrays["truth"], np.nan)},
-        "one number": {**arrays, "truth": other},
+        "zeros": {**arrays, "reference": np.zeros_like(arrays["reference"])},
+        "not a number": {**arrays, "reference": np.full_like(arrays["reference"], np.nan)},
+        "one number": {**arrays, "reference": other},
         "another beginning": {**arrays, "state": arrays["state"][::-1]},
-        "fewer": {**arrays, "truth": arrays["truth"][:, :-1]},
-        "other type": {**arrays, "truth": arrays["truth"].astype(np.float16)},
-        "zeros of an earlier version": {**without, "truth": np.zeros_like(arrays["truth"])},
+        "fewer": {**arrays, "reference": arrays["reference"][:, :-1]},
+        "other type": {**arrays, "reference": arrays["reference"].astype(np.float16)},
+        "zeros of an earlier version": {**without, "reference": np.zeros_like(arrays["reference"])},
     }  # fmt: skip
     for number, (name, content) in enumerate(spoiled.items(), 2):
         np.savez(path, **content)
@@ -385,13 +385,13 @@ def test_kept_truth_of_any_problem_is_read_back_and_what_is_damaged_is_simulated
     assert len(made) == len(spoiled) + 1
 
 
-def test_a_training_on_kept_truth_is_the_same(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_on_kept_reference_is_the_same(tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOSURA_CACHE", str(tmp_path / "cache"))
-    keeps = replace(SMALL, truth=replace(SMALL.truth, keep=True))
+    keeps = replace(SMALL, reference=replace(SMALL.reference, keep=True))
     for name in ("first", "second"):
         train(keeps, tmp_path / name)
         same_result(whole, tmp_path / name)
-    assert len(list((tmp_path / "cache" / "truth").iterdir())) == keeps.truth.blocks
+    assert len(list((tmp_path / "cache" / "references").iterdir())) == keeps.reference.blocks
 
 
 def test_the_command_says_in_one_line_that_a_folder_is_in_use(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from closura.cli import main
-from closura.commands.report import ReportOptions, _Run, judge
+from closura.commands.report import ReportOptions, _Run, evaluate_runs
 from closura.core import Results, Role
 from closura.reporting.report import write_report
 from closura.reporting.tables import write_json
@@ -20,7 +20,7 @@ FLOW = [
 ]  # fmt: skip
 TRAIN = [
     "train", "kolmogorov", *FLOW, "--learning.updates", "40", "--learning.horizons", "4", "--learning.fractions", "1",
-    "--learning.batch", "4", "--truth.slots", "8", "--truth.steps", "12", "--truth.blocks", "2",
+    "--learning.batch", "4", "--reference.slots", "8", "--reference.steps", "12", "--reference.blocks", "2",
     "--validation.simulations", "4", "--validation.steps", "10", "--validation.every", "20",
     "--compact.channels", "8", "--compact.layers", "2",
 ]  # fmt: skip
@@ -117,7 +117,7 @@ def test_a_report_hands_states_to_the_solver_that_a_closure_corrects(run, tmp_pa
     zeros = lambda seen: jnp.zeros((2, *seen.shape[1:]), seen.dtype)
     monkeypatch.setattr("closura.commands.report.load_closure", lambda path, spec: zeros)
     runs = {"zero": _Run(RunFolder(folder), RunFolder(folder).read_configuration())}
-    found = judge(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), "closura report zero")
+    found = evaluate_runs(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), "closura report zero")
     base = found.corrects("zero")
     assert base.startswith("no model (finite volumes")
     np.testing.assert_allclose(found.errors("zero"), found.errors(base), rtol=1e-9, atol=1e-12)

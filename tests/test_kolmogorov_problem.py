@@ -1,4 +1,4 @@
-"""The Kolmogorov flow with a closure in the loop: dynamics, truth, beginnings, eddy viscosity, learning."""
+"""The Kolmogorov flow with a closure in the loop: dynamics, reference, initial conditions, eddy viscosity, learning."""
 
 import math
 from dataclasses import replace
@@ -13,7 +13,7 @@ from closura.environment import Environment
 from closura.learners import BPTTS, PPO, BPTTSConfiguration, PPOConfiguration, averaged
 from closura.numerics.fourier import coarsen, divergence_free, wavenumbers
 from closura.offline.symmetries import Symmetry
-from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_truth, with_store
+from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_reference, with_store
 from closura.problems.kolmogorov import developed_states as pools
 from closura.problems.kolmogorov.developed_states import KolmogorovCases, developed_states, move
 from closura.problems.kolmogorov.dynamics import CoarseFlow, relative_l2
@@ -46,14 +46,14 @@ def problem():
 
 
 @pytest.fixture(scope="module")
-def beginning(problem):
+def initial(problem):
     return problem.begin(key=jax.random.key(3))
 
 
-def test_shapes_and_names(problem, beginning):
-    assert beginning.state.shape == (2, 8, 8)
-    assert beginning.state.dtype == jnp.float32
-    seen = problem.coarse.observe(beginning.state, beginning.parameters)
+def test_shapes_and_names(problem, initial):
+    assert initial.state.shape == (2, 8, 8)
+    assert initial.state.dtype == jnp.float32
+    seen = problem.coarse.observe(initial.state, initial.parameters)
     assert seen.shape == (4, 8, 8)
     assert len(problem.spec.observation) == 4
     # sin(n y) with n = 2 at y = 2 pi / 8 is one.
@@ -61,15 +61,15 @@ def test_shapes_and_names(problem, beginning):
     assert set(problem.baselines) == {"smagorinsky"}
     assert set(problem.finer) == {"12x12"}
     blind = build_problem(replace(TINY, observe_forcing=False), "train")
-    assert blind.coarse.observe(beginning.state, beginning.parameters).shape == (2, 8, 8)
+    assert blind.coarse.observe(initial.state, initial.parameters).shape == (2, 8, 8)
     wide = build_problem(replace(TINY, precision="float64"), "train").begin(key=jax.random.key(3))
     assert wide.state.dtype == jnp.float64
 
 
-def test_truth_is_the_fine_solver_and_the_coarse_grid_sees_its_waves(problem, beginning):
-    spectrum, parameters = beginning.reference
+def test_reference_is_the_fine_solver_and_the_coarse_grid_sees_its_waves(problem, initial):
+    spectrum, parameters = initial.reference
     fine, steps = problem.reference.solver.flow, problem.reference.substeps
-    after, _ = problem.reference.advance(beginning.reference, beginning.state, beginning.parameters, TINY.time_step)
+    after, _ = problem.reference.advance(initial.reference, initial.state, initial.parameters, TINY.time_step)
     again = fine.march(spectrum, parameters["reynolds"], TINY.time_step / steps, steps)
     np.testing.assert_array_equal(np.asarray(after), np.asarray(again))
     shown = jnp.fft.rfft2(problem.reference.field((after, parameters)))
@@ -78,58 +78,58 @@ def test_truth_is_the_fine_solver_and_the_coarse_grid_sees_its_waves(problem, be
     # Transforms of 8 and 24 points in float32 agree to a few ulp of the largest coefficient.
     np.testing.assert_allclose(np.asarray(shown) * held, np.asarray(coarsen(after, 8)) * held, atol=2e-5)
     np.testing.assert_allclose(np.asarray(shown) * ~held, 0.0, atol=2e-5)
-    # The coarse simulation begins with the truth.
+    # The coarse simulation begins with the reference.
     np.testing.assert_allclose(
-        np.asarray(beginning.state), np.asarray(problem.reference.field(beginning.reference)), atol=1e-6
+        np.asarray(initial.state), np.asarray(problem.reference.field(initial.reference)), atol=1e-6
     )
 
 
-def test_stored_truth_is_the_recomputed_one(problem):
+def test_stored_reference_is_the_recomputed_one(problem):
     key = jax.random.key(5)
-    store = simulate_truth(problem, 3, 4, key=key)
+    store = simulate_reference(problem, 3, 4, key=key)
     one = problem.begin.member(jnp.int32(1), key=jax.random.split(key, 3)[1])
     target = one.reference
     for step in range(5):
         # The same program in another loop: rounding of float32 may differ.
         np.testing.assert_allclose(
-            np.asarray(store.truth[1, step]), np.asarray(problem.reference.field(target)), atol=2e-6
+            np.asarray(store.reference[1, step]), np.asarray(problem.reference.field(target)), atol=2e-6
         )
         target = problem.reference.advance(target, one.state, one.parameters, problem.time_step)
 
 
-def test_a_correction_is_subtracted_after_the_step_without_divergence_and_mean(problem, beginning):
+def test_a_correction_is_subtracted_after_the_step_without_divergence_and_mean(problem, initial):
     answer = jax.random.normal(jax.random.key(0), (2, 8, 8), jnp.float32)
-    alone, _ = problem.step(beginning.state, RE)
-    with_it, acted = problem.step(beginning.state, RE, lambda _: answer)
+    alone, _ = problem.step(initial.state, RE)
+    with_it, acted = problem.step(initial.state, RE, lambda _: answer)
     taken = alone - with_it
     clipped = jnp.clip(answer, -TINY.action_bound, TINY.action_bound)
     expected = jnp.fft.irfft2(problem.coarse.flow.project(jnp.fft.rfft2(0.2 * clipped)).at[:, 0, 0].set(0), s=(8, 8))
     np.testing.assert_allclose(np.asarray(taken), np.asarray(expected), atol=2e-6)
-    np.testing.assert_allclose(np.asarray(beginning.state - acted), np.asarray(taken), atol=2e-6)
+    np.testing.assert_allclose(np.asarray(initial.state - acted), np.asarray(taken), atol=2e-6)
     kx, ky = wavenumbers(8)
     spectrum = np.asarray(jnp.fft.rfft2(taken))
     assert np.abs(kx * spectrum[0] + ky * spectrum[1]).max() < 1e-4  # of coefficients of order 10
     assert np.abs(spectrum[:, 0, 0]).max() < 1e-5
 
 
-def test_zero_answers_change_nothing(problem, beginning):
-    alone, _ = problem.step(beginning.state, RE)
-    held, _ = problem.step(beginning.state, RE, lambda seen: jnp.zeros((2, 8, 8), jnp.float32))
+def test_zero_answers_change_nothing(problem, initial):
+    alone, _ = problem.step(initial.state, RE)
+    held, _ = problem.step(initial.state, RE, lambda seen: jnp.zeros((2, 8, 8), jnp.float32))
     np.testing.assert_allclose(np.asarray(alone), np.asarray(held), atol=1e-7)
 
 
-def test_the_best_single_correction_earns_all_of_the_error(problem, beginning):
-    """The reward of the correction that leads to the truth is the error without one, exactly."""
-    target = problem.reference.advance(beginning.reference, beginning.state, beginning.parameters, TINY.time_step)
-    truth = problem.reference.field(target)
-    alone, _ = problem.step(beginning.state, RE)
-    after, acted = problem.step(beginning.state, RE, lambda _: (alone - truth) / TINY.time_step)
+def test_the_best_single_correction_earns_all_of_the_error(problem, initial):
+    """The reward of the correction that leads to the reference is the error without one, exactly."""
+    target = problem.reference.advance(initial.reference, initial.state, initial.parameters, TINY.time_step)
+    reference = problem.reference.field(target)
+    alone, _ = problem.step(initial.state, RE)
+    after, acted = problem.step(initial.state, RE, lambda _: (alone - reference) / TINY.time_step)
     # The difference of two divergence-free fields without mean survives the projection; float32 rounding remains.
-    np.testing.assert_allclose(np.asarray(after), np.asarray(truth), atol=3e-6)
-    reward = NextErrorReduction()(Transition(beginning.state, acted, after, beginning.state, truth, jnp.zeros(0)))
-    expected = jnp.sum((alone - truth) ** 2, axis=0) / jnp.mean(jnp.sum(truth**2, axis=0))
+    np.testing.assert_allclose(np.asarray(after), np.asarray(reference), atol=3e-6)
+    reward = NextErrorReduction()(Transition(initial.state, acted, after, initial.state, reference, jnp.zeros(0)))
+    expected = jnp.sum((alone - reference) ** 2, axis=0) / jnp.mean(jnp.sum(reference**2, axis=0))
     np.testing.assert_allclose(np.asarray(reward), np.asarray(expected), atol=1e-6)
-    assert float(relative_l2(after, truth)) < 1e-5 < 1e-3 < float(relative_l2(alone, truth))
+    assert float(relative_l2(after, reference)) < 1e-5 < 1e-3 < float(relative_l2(alone, reference))
 
 
 def test_gradient_through_two_steps_is_that_of_finite_differences():
@@ -245,8 +245,8 @@ def test_smagorinsky_of_a_shear_flow_is_the_formula():
     assert np.abs(np.asarray(found[1])).max() < 1e-15
 
 
-def test_tuning_prefers_the_model_that_made_the_truth():
-    """Truth made by the model with a constant of 0.3 is followed best with 0.3."""
+def test_tuning_prefers_the_model_that_made_the_reference():
+    """Reference made by the model with a constant of 0.3 is followed best with 0.3."""
     flow = SmagorinskyFlow(12, 2, constant=jnp.float32(0.3))
     start = jnp.asarray(flow.random_start(2, magnitude=60.0), jnp.complex64)
 
@@ -280,7 +280,7 @@ def test_coarse_steps_are_those_of_the_coarse_solver_alone():
     assert pool_settings(forced, "train") == pool_settings(c, "train") == pool_settings(TINY, "train")
     usual, other = build_problem(c, "train"), build_problem(forced, "train")
     assert (usual.coarse.steps, other.coarse.steps) == (steps_needed(0.2, 12, 15.0, 2), 7)
-    assert {rival.steps for rival in other.baselines.values()} == {7}
+    assert {baseline.steps for baseline in other.baselines.values()} == {7}
     assert other.finer["16x16"].solver.steps == usual.finer["16x16"].solver.steps == steps_needed(0.2, 16, 15.0, 2)
     assert other.reference.substeps == usual.reference.substeps
 
@@ -302,18 +302,18 @@ def test_unusable_settings_are_named(change, said):
         build_problem(TINY, "holdout")
 
 
-def test_conserving_forms_run(beginning):
+def test_conserving_forms_run(initial):
     problem = build_problem(replace(TINY, action="flux"), "train")
     assert len(problem.spec.action) == 4
-    state, _ = problem.step(beginning.state, RE, lambda seen: jnp.ones((4, 8, 8), jnp.float32))
-    alone, _ = problem.step(beginning.state, RE)
+    state, _ = problem.step(initial.state, RE, lambda seen: jnp.ones((4, 8, 8), jnp.float32))
+    alone, _ = problem.step(initial.state, RE)
     np.testing.assert_allclose(np.asarray(state), np.asarray(alone), atol=1e-6)  # uniform fluxes: nothing leaves
 
 
-def test_speed_is_the_unit_of_observation_and_answer(problem, beginning):
+def test_speed_is_the_unit_of_observation_and_answer(problem, initial):
     d = problem.coarse
     twice, one = CoarseFlow(d.flow, d.steps, speed=2.0), CoarseFlow(d.flow, d.steps)
-    scaled, plain = (each.step(beginning.state, RE, 0.2, lambda seen: 0.1 * seen[:2]) for each in (twice, one))
+    scaled, plain = (each.step(initial.state, RE, 0.2, lambda seen: 0.1 * seen[:2]) for each in (twice, one))
     np.testing.assert_allclose(np.asarray(scaled), np.asarray(plain), atol=1e-6)
     # A closure's answer is a multiple of the specification's scale, which must not change with the unit.
     assert build_problem(replace(TINY, speed=2.0), "train").spec.scale == problem.spec.scale
@@ -321,7 +321,7 @@ def test_speed_is_the_unit_of_observation_and_answer(problem, beginning):
 
 @pytest.fixture(scope="module")
 def stored(problem):
-    return with_store(problem, simulate_truth(problem, 16, 20, key=jax.random.key(7)))
+    return with_store(problem, simulate_reference(problem, 16, 20, key=jax.random.key(7)))
 
 
 def _trained(learner, problem, explores):

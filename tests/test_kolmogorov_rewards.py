@@ -1,4 +1,4 @@
-"""Rewards of the flow: by the error against the truth, and by the energy spectrum alone."""
+"""Rewards of the flow: by the error against the reference, and by the energy spectrum alone."""
 
 import math
 from dataclasses import replace
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from closura.metrics.ensembles.flow_statistics import energy_spectrum
-from closura.problems import KolmogorovConfiguration, Transition, build_problem, truth_identity
+from closura.problems import KolmogorovConfiguration, Transition, build_problem, reference_identity
 from closura.problems.kolmogorov.rewards import (
     NextErrorReduction,
     SpectrumGain,
@@ -40,11 +40,11 @@ def waves(amplitudes):
     return jnp.asarray(np.stack([u, np.zeros((N, N))]))
 
 
-def transition(before, change, truth=None):
+def transition(before, change, reference=None):
     """A step that would have led to ``before`` and was corrected by ``change``; the state before it is anything."""
     state = jax.random.normal(jax.random.key(9), before.shape, before.dtype)
     after = before + change
-    return Transition(state, state + change, after, state, after if truth is None else truth, jnp.zeros(0))
+    return Transition(state, state + change, after, state, after if reference is None else reference, jnp.zeros(0))
 
 
 def distance(field, reference, band=0.0):
@@ -100,18 +100,18 @@ def test_cells_share_exactly_what_the_distance_falls_by(size, band):
 
 
 def test_taking_surplus_energy_out_is_paid_and_putting_more_in_costs():
-    truth = noise(4, 1.0)
-    reference = shell_energies(jnp.fft.rfft2(truth))
-    spectrum = jnp.fft.rfft2(truth)
+    reference = noise(4, 1.0)
+    shells = shell_energies(jnp.fft.rfft2(reference))
+    spectrum = jnp.fft.rfft2(reference)
     high = shells_of(N) >= 5
     surplus = jnp.fft.irfft2(spectrum * high, s=(N, N))
-    before = truth + 0.5 * surplus  # 2.25 times the energy of true flow in shells 5 to 7
-    for reward in (SpectrumGain(reference), SpectrumGain(reference, shared=True)):
+    before = reference + 0.5 * surplus  # 2.25 times the energy of true flow in shells 5 to 7
+    for reward in (SpectrumGain(shells), SpectrumGain(shells, shared=True)):
         assert float(jnp.mean(reward(transition(before, -0.5 * surplus)))) > 0.1
         assert float(jnp.mean(reward(transition(before, 0.1 * surplus)))) < -0.02
     # It is paid where it is done: on the half of the grid in which the correction is, nearly, and not at all elsewhere.
     half = jnp.asarray(np.arange(N) < 6, jnp.float64)[:, None]
-    paid = SpectrumGain(reference)(transition(before, -0.5 * surplus * half))
+    paid = SpectrumGain(shells)(transition(before, -0.5 * surplus * half))
     assert float(jnp.sum(jnp.abs(paid[6:]))) == 0.0
     assert float(jnp.sum(paid[:6])) > 0
 
@@ -167,10 +167,10 @@ def test_problems_pay_what_their_settings_say(solver):
     np.testing.assert_array_equal(np.asarray(problem.reward.reference), np.asarray(held_out.reward.reference))
     assert problem.reward.reference.dtype == jnp.float32
     assert problem.reward.reference.shape == (4,)  # |k| <= 3 sqrt(2)
-    beginning = problem.begin(key=jax.random.key(0))
-    after, acted = problem.step(beginning.state, beginning.parameters, lambda seen: 0.1 * seen[:2])
-    step = Transition(beginning.state, acted, after, beginning.state, after, jnp.zeros(0), beginning.parameters)
-    alone, _ = problem.step(beginning.state, beginning.parameters)
+    initial = problem.begin(key=jax.random.key(0))
+    after, acted = problem.step(initial.state, initial.parameters, lambda seen: 0.1 * seen[:2])
+    step = Transition(initial.state, acted, after, initial.state, after, jnp.zeros(0), initial.parameters)
+    alone, _ = problem.step(initial.state, initial.parameters)
     # float32 fields of order one.
     np.testing.assert_allclose(np.asarray(without_correction(step)), np.asarray(alone), atol=2e-6)
     assert float(jnp.mean(problem.reward.weights)) == pytest.approx(1.0, rel=1e-6)
@@ -182,9 +182,9 @@ def test_problems_pay_what_their_settings_say(solver):
     assert isinstance(build_problem(TINY, "train").reward, NextErrorReduction)
 
 
-def test_rewards_are_no_part_of_the_truth_and_bands_are_not_negative():
+def test_rewards_are_no_part_of_the_reference_and_bands_are_not_negative():
     other = replace(TINY, reward="spectrum", reward_band=1.0)
-    assert truth_identity(other, "test") == truth_identity(TINY, "test")
-    assert "reward" not in truth_identity(TINY, "test")
+    assert reference_identity(other, "test") == reference_identity(TINY, "test")
+    assert "reward" not in reference_identity(TINY, "test")
     with pytest.raises(ValueError, match="reward_band must not be negative"):
         build_problem(replace(TINY, reward_band=-1.0), "train")

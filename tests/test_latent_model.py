@@ -86,7 +86,7 @@ def test_position_code():
     assert code[2, 2] == pytest.approx(np.sin(2 / 10000 ** (2 / 6)), abs=1e-6)
 
 
-RECIPE = LatentModelSettings(
+SETTINGS = LatentModelSettings(
     window=3, width=32, blocks=1, heads=2, noise=4, horizons=((0.0, 1), (0.5, 2)),
     descent=DescentConfiguration(updates=300, batch=16, learning_rate=3e-3, average=0.98),
 )  # fmt: skip
@@ -102,12 +102,12 @@ def encoded(*parts):
 @pytest.fixture(scope="module")
 def trained(frames):
     encoding, latents = encoded(frames)
-    model = RECIPE.initial(encoding, latents, 1, key=jax.random.key(0))
+    model = SETTINGS.initial(encoding, latents, 1, key=jax.random.key(0))
     turns = jnp.asarray(encoding.turns())
-    descent = Descent(RECIPE.descent, lambda m, w, *, key: RECIPE.loss(m, w, turns, key=key))
+    descent = Descent(SETTINGS.descent, lambda m, w, *, key: SETTINGS.loss(m, w, turns, key=key))
     state = descent.init(model, key=jax.random.key(1))
     losses = []
-    batches = RECIPE.batches(latents, 1, seed=0)
+    batches = SETTINGS.batches(latents, 1, seed=0)
     for _ in range(300):
         state, metrics = descent.update(state, jnp.asarray(next(batches)))
         losses.append(float(metrics["error"]))
@@ -146,15 +146,15 @@ def test_saving(trained, frames, tmp_path):
 
 def test_windows_grow_with_the_horizon_and_do_not_depend_on_what_came_before(frames):
     encoding, latents = encoded(frames, frames[:50])
-    assert next(RECIPE.batches(latents, 2, seed=1)).shape == (16, 4, 28)
-    late = RECIPE.batches(latents, 2, seed=1, first=150)
+    assert next(SETTINGS.batches(latents, 2, seed=1)).shape == (16, 4, 28)
+    late = SETTINGS.batches(latents, 2, seed=1, first=150)
     assert next(late).shape == (16, 5, 28)
-    whole = RECIPE.batches(latents, 2, seed=1)
+    whole = SETTINGS.batches(latents, 2, seed=1)
     for _ in range(151):
         next(whole)
     np.testing.assert_array_equal(next(whole), next(late))
     with pytest.raises(ValueError, match="do not fit"):
-        next(RECIPE.batches([latents[0][:4]], 2, seed=0))
+        next(SETTINGS.batches([latents[0][:4]], 2, seed=0))
 
 
 def test_bad_cutoff():

@@ -74,8 +74,8 @@ def test_released_agents_get_their_logged_rewards(file: Path) -> None:
     assert float(errors[-1]) == pytest.approx(last, rel=2e-8)
     if r == 2:
         # Selection by rewards adds up the same.
-        judged = summed_rewards(problem, agent, prepare_validation(problem, 1, 1000, key=jax.random.key(1)))
-        assert float(judged[0]) == pytest.approx(reward, rel=1e-8)
+        rewards = summed_rewards(problem, agent, prepare_validation(problem, 1, 1000, key=jax.random.key(1)))
+        assert float(rewards[0]) == pytest.approx(reward, rel=1e-8)
 
 
 def errors_of(

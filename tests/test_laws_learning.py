@@ -72,7 +72,7 @@ def parts(configuration: TrainConfiguration) -> tuple[Problem, BPTTS, Any]:
 
 
 def loss_of(problem: Problem, learner: BPTTS, closure: Any) -> tuple[Callable, Any]:
-    """The mean loss of windows with its gradient, as a compiled function of weights and beginnings, and the weights."""
+    """The mean loss of windows with its gradient, compiled, of weights and initial states; and the weights."""
     weights, static = eqx.partition(closure, eqx.is_inexact_array)
     horizon = learner.configuration.horizons[0]
 
@@ -422,7 +422,7 @@ def test_guided_agents_keep_the_order_of_smooth_flow_whatever_they_have_learned(
 def test_free_rewards_of_cases_made_by_hand() -> None:
     """New extrema and what misses the linear scheme on smooth flow cost; changes inside a jump's range do not."""
     linear = WeightedFluxes(Burgers(), scheme="linear5", integrator="forward-euler")
-    judge, cells = eqx.filter_jit(FreeReward(linear)), 32
+    reward, cells = eqx.filter_jit(FreeReward(linear)), 32
     parameters = {
         "spacing": jnp.asarray([1 / cells], jnp.float64),
         "ends": jnp.asarray([PERIODIC], jnp.int32),
@@ -431,7 +431,7 @@ def test_free_rewards_of_cases_made_by_hand() -> None:
 
     def rewards(state: jax.Array, following: jax.Array) -> np.ndarray:
         nothing = jnp.zeros((1,), jnp.float64)
-        found = judge(Transition(state, state, following, state, state, nothing, parameters))
+        found = reward(Transition(state, state, following, state, state, nothing, parameters))
         assert found.shape == (cells + 1,)
         return np.asarray(found)
 
@@ -497,8 +497,8 @@ def test_settings_that_cannot_work_are_refused_with_a_remedy() -> None:
         Euler1DConfiguration(ratio=4)
     with pytest.raises(ValueError, match=r"weno9-js needs at least 10 cells"):
         Burgers1DConfiguration(scheme="weno9-js", cells=8)
-    with pytest.raises(ValueError, match=r"set truth.slots to 0"):
-        replace(small(), truth=replace(small().truth, slots=8))
+    with pytest.raises(ValueError, match=r"set reference.slots to 0"):
+        replace(small(), reference=replace(small().reference, slots=8))
     with pytest.raises(ValueError, match=r"sod with a time step of 0.01: a Courant number of .* is not stable"):
         conservation_law(replace(euler_problem.published(Euler1DConfiguration()), time_step=0.01))
     with pytest.raises(ValueError, match=r"closures act in cells"):

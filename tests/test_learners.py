@@ -26,7 +26,7 @@ from closura.learners import (
 )
 from closura.learners.collection import collect_episode, collect_steps, minibatches
 from closura.learners.on_policy import Frames, masked_mean, normalise_advantages
-from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth, with_store
+from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference, with_store
 from closura.runs.presets import train_preset
 from closura.simulation.evaluate import rollout
 
@@ -44,12 +44,12 @@ def small() -> Problem:
 
 
 @pytest.fixture(scope="module")
-def store(small: Problem) -> TruthStore:
-    return simulate_truth(small, 8, 12, key=jax.random.key(0))
+def store(small: Problem) -> ReferenceStore:
+    return simulate_reference(small, 8, 12, key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
-def problem(small: Problem, store: TruthStore) -> Problem:
+def problem(small: Problem, store: ReferenceStore) -> Problem:
     return with_store(small, store)
 
 
@@ -63,7 +63,7 @@ def test_the_paper_preset_is_the_published_training() -> None:
     )  # fmt: skip
     assert (preset.name, preset.learner, preset.closure) == ("advection", "ppo", "ircnn")
     assert (preset.initial_std, preset.transitions, preset.keep_every) == (0.0, 2_000_000, 1000)
-    assert preset.truth.slots == 0  # the fine solver runs beside every episode
+    assert preset.reference.slots == 0  # the fine solver runs beside every episode
     assert preset.learning == PPOConfiguration(
         updates=preset.learning.updates, environments=1, steps=0, minibatch=10, epochs=1, discount=0.95, trace=0.95,
         value_weight=0.5, entropy_weight=0.05, learning_rate=1e-5, anneal=False, weight_decay=0.01,
@@ -170,10 +170,10 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
     """Through six steps of solver, clipping and network, in float64."""
     generator = np.random.default_rng(2)
     problem = advection(AdvectionConfiguration(cells=12, ratio=2, precision="float64"), "train")
-    state, truth = (jnp.asarray(generator.uniform(size=(1, *times, 1, 12, 12))) for times in ((), (7,)))
+    state, reference = (jnp.asarray(generator.uniform(size=(1, *times, 1, 12, 12))) for times in ((), (7,)))
     velocity = jnp.asarray(generator.uniform(-1, 1, size=(1, 2, 12, 12)))
-    # Any truth will do: its own gradient is stopped.
-    problem = with_store(problem, TruthStore(state, velocity, truth, jnp.sum(state, axis=(2, 3))))
+    # Any reference will do: its own gradient is stopped.
+    problem = with_store(problem, ReferenceStore(state, velocity, reference, jnp.sum(state, axis=(2, 3))))
     episode = Environment(problem).reset(key=jax.random.key(3))
     options = {"channels": 4, "layers": 2, "radius": 1}
     closure = build("compact", problem.spec, explores=False, options=options, key=jax.random.key(1))
@@ -200,7 +200,7 @@ def test_gradient_of_a_rollout_agrees_with_finite_differences() -> None:
 
 
 @pytest.mark.parametrize("name", ["bptts", "ppo", "a2c"])
-def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str) -> None:
+def test_learners_lower_the_error(problem: Problem, store: ReferenceStore, name: str) -> None:
     learner = LEARNERS[name]
     std = 0.02 if learner.explores else None
     closure = build(
@@ -211,7 +211,7 @@ def test_learners_lower_the_error(problem: Problem, store: TruthStore, name: str
     def error(ask: object) -> float:
         """Mean over the stored simulations, after eight steps."""
         states = rollout(problem, problem.coarse, ask, store)
-        return float(np.mean(jax.vmap(problem.error)(states[:, 8], store.truth[:, 8])))
+        return float(np.mean(jax.vmap(problem.error)(states[:, 8], store.reference[:, 8])))
 
     before = error(closure if name == "bptts" else None)
     (updates,) = learner.stages()

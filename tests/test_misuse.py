@@ -50,7 +50,7 @@ def test_a_file_of_weights_is_judged_on_the_solver_that_it_was_trained_to_correc
     assert result.corrects("five") == "upwind5"
     np.testing.assert_array_equal(result.errors("five"), result.errors("upwind5"))
     assert result.errors("five")[:, -1].max() != result.errors("CGS")[:, -1].max()
-    with pytest.raises(ValueError, match="trained on burgers: closura evaluate burgers judges it"):
+    with pytest.raises(ValueError, match="trained on burgers: closura evaluate burgers evaluates it"):
         run_evaluate(["advection", "--closure", str(weights), "--simulations", "2", "--steps", "2", "--cells", "12"])
 
 
@@ -75,7 +75,7 @@ def test_only_published_physics_are_called_so() -> None:
             assert physics_of(replace(settings, minimum_steps=7, precision="float64")) == preset
             assert physics_of(replace(settings, cells=40)) not in ("paper", "default")
     published = problem_preset("burgers", "paper")
-    for change in ({"viscosity": 0.01}, {"truth": "upwind5"}, {"published_switch": False}, {"initial": "waves"}):
+    for change in ({"viscosity": 0.01}, {"reference": "upwind5"}, {"published_switch": False}, {"initial": "waves"}):
         assert physics_of(replace(published, **change)) not in ("paper", "default"), change
     assert physics_of(replace(problem_preset("advection", "paper"), ratio=8, velocity="vortex")) == "paper"
 
@@ -99,10 +99,12 @@ def test_a_damaged_earlier_evaluation_is_named(tmp_path: Path) -> None:
             read_evaluation(path)
 
 
-def test_a_truth_that_diverges_is_no_truth() -> None:
+def test_a_reference_that_diverges_is_no_reference() -> None:
     """The published steps leave the stable range at a larger viscosity: 4 nu dt / dx^2 = 2.7 on the fine grid."""
     problem = build_problem(replace(problem_preset("burgers", "paper"), viscosity=0.01), "test")
-    with pytest.raises(ValueError, match=r"the truth \(FGS\) itself diverged in 2 of 2 simulations, first at step \d"):
+    with pytest.raises(
+        ValueError, match=r"the reference \(FGS\) itself diverged in 2 of 2 simulations, first at step \d"
+    ):
         evaluate(problem, {}, simulations=2, steps=4, key=jax.random.key(0), timing=False)
 
 
@@ -114,12 +116,12 @@ def test_figures_of_an_earlier_evaluation_do_not_stay(tmp_path: Path) -> None:
 
 
 def test_longest_rollout_of_a_training() -> None:
-    """Windows need not grow, and no episode outlasts the stored truth."""
+    """Windows need not grow, and no episode outlasts the stored reference."""
     window = train_preset("default", problem="burgers")
     learning = replace(window.learning, horizons=(16, 4), fractions=(0.5, 0.5))
     assert trained_steps(to_plain(replace(window, learning=learning))) == 16
     ppo = train_preset("default", problem="burgers", learner="ppo")
-    assert (ppo.problem.maximum_steps, ppo.truth.steps) == (400, 100)
+    assert (ppo.problem.maximum_steps, ppo.reference.steps) == (400, 100)
     assert trained_steps(to_plain(ppo)) == 100
     assert trained_steps(to_plain(train_preset("paper", problem="burgers"))) == 200
     assert trained_steps({}) is None

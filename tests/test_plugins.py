@@ -111,8 +111,28 @@ def test_mistakes_are_told_in_a_line(folder: Path, capsys, words: list[str], sai
 
 
 TRAIN = [
-    *("--preset", "quick", "--cells", "16", "--learning.updates", "40", "--truth.slots", "8", "--truth.steps", "16"),
-    *("--truth.blocks", "2", "--validation.simulations", "4", "--validation.steps", "16", "--validation.every", "20"),
+    *(
+        "--preset",
+        "quick",
+        "--cells",
+        "16",
+        "--learning.updates",
+        "40",
+        "--reference.slots",
+        "8",
+        "--reference.steps",
+        "16",
+    ),
+    *(
+        "--reference.blocks",
+        "2",
+        "--validation.simulations",
+        "4",
+        "--validation.steps",
+        "16",
+        "--validation.every",
+        "20",
+    ),
     *("--compact.channels", "8", "--log-every", "20"),
 ]
 
@@ -139,7 +159,7 @@ def test_train_resume_evaluate_report_and_interpret(folder: Path, capsys) -> Non
     assert "wave.py:wave" in Path("report.html").read_text()
     main(["interpret", "runs/wave", "--simulations", "4", "--step", "3"])
     assert "found: A =" in capsys.readouterr().out
-    # Another content of the file: the run is judged, and not continued.
+    # Another content of the file: the run is evaluated, and not continued.
     (folder / "wave.py").write_text((folder / "wave.py").read_text() + "\n# changed\n")
     with pytest.raises(SystemExit) as left:
         main(["train", "wave.py", "--run", "runs/wave", "--resume"])

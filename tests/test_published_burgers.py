@@ -15,7 +15,7 @@ from golden import network
 from closura.core.case import Case
 from closura.initial.velocities import TRAIN2_SETS, train_field
 from closura.io.closures import load_closure
-from closura.problems import BurgersConfiguration, Problem, TruthStore, burgers
+from closura.problems import BurgersConfiguration, Problem, ReferenceStore, burgers
 from closura.simulation.evaluate import rollout
 
 STEPS = (10, 25, 50, 100, 200)
@@ -39,8 +39,8 @@ def all_fields() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @eqx.filter_jit
-def simulate(problem: Problem, fields: Any, groups: Any) -> TruthStore:
-    """Beginnings and 200 steps of truth for given fine initial fields."""
+def simulate(problem: Problem, fields: Any, groups: Any) -> ReferenceStore:
+    """Initial conditions and 200 steps of reference for given fine initial fields."""
 
     def one(item: tuple[Any, Any]) -> tuple[Any, ...]:
         field, group = item
@@ -51,10 +51,10 @@ def simulate(problem: Problem, fields: Any, groups: Any) -> TruthStore:
             target = problem.reference.advance(target, state, parameters, problem.time_step)
             return target, problem.reference.field(target)
 
-        truth = jax.lax.scan(advance, target, None, length=200)[1]
-        return state, parameters, jnp.concatenate([problem.reference.field(target)[None], truth]), quantities
+        reference = jax.lax.scan(advance, target, None, length=200)[1]
+        return state, parameters, jnp.concatenate([problem.reference.field(target)[None], reference]), quantities
 
-    return TruthStore(*jax.lax.map(one, (fields, groups)))
+    return ReferenceStore(*jax.lax.map(one, (fields, groups)))
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
@@ -75,7 +75,7 @@ def test_published_curves(golden_folder: Path) -> None:
 
     def run(closure: Any) -> np.ndarray:
         states = rollout(problem, problem.coarse, problem.spec.limit(closure), store)
-        return np.asarray(jax.vmap(jax.vmap(problem.error))(states, store.truth))
+        return np.asarray(jax.vmap(jax.vmap(problem.error))(states, store.reference))
 
     closure = run(policy)
     coarse = run(None)

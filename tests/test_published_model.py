@@ -34,7 +34,7 @@ from closura.reproductions.scale_separation_model import (
 )
 from closura.runs.configuration import to_plain
 from closura.runs.fitting.configuration import (
-    ForecastJudgeConfiguration,
+    ForecastValidation,
     ModelFitConfiguration,
 )
 from closura.runs.fitting.fit import fit
@@ -48,8 +48,8 @@ def count(module):
     return sum(leaf.size for leaf in jax.tree.leaves(module) if hasattr(leaf, "shape"))
 
 
-def model_of(recipe=SMALL, points=8, seed=0):
-    return recipe.initial(points, reynolds=34.0, key=jax.random.key(seed))
+def model_of(settings=SMALL, points=8, seed=0):
+    return settings.initial(points, reynolds=34.0, key=jax.random.key(seed))
 
 
 def normal(*shape, seed=0):
@@ -194,7 +194,7 @@ def test_the_transformer_predicts_two_steps_after_the_last_that_it_sees():
 # The loss
 
 
-def loss_by_hand(recipe, model, windows, key):
+def loss_by_hand(settings, model, windows, key):
     """All terms in NumPy loops over windows and frames."""
     encode, inner = eqx.filter_jit(model.autoencoder.encode), eqx.filter_jit(model.autoencoder.decode)
     step = eqx.filter_jit(model.transformer)
@@ -203,25 +203,25 @@ def loss_by_hand(recipe, model, windows, key):
         return np.asarray(inner(jnp.asarray(z, jnp.float32)), np.float64)
 
     batch, length = windows.shape[:2]
-    latents = np.zeros((batch, length, recipe.latent))
+    latents = np.zeros((batch, length, settings.latent))
     means, logarithms = latents.copy(), latents.copy()
     for b in range(batch):
         for t in range(length):
             means[b, t], logarithms[b, t] = map(np.asarray, encode(windows[b, t]))
-    noise = np.asarray(jax.random.normal(key, (batch, length, recipe.latent), jnp.float32))
+    noise = np.asarray(jax.random.normal(key, (batch, length, settings.latent), jnp.float32))
     latents = means + np.exp(logarithms / 2) * noise
     frames = np.asarray(windows, np.float64)
     sums = {"latent": [], "state": [], "reconstruction": [], "energy": []}
-    s = recipe.past
+    s = settings.past
     for b in range(batch):
         queue = list(latents[b, :s])
-        for j in range(recipe.horizon):
+        for j in range(settings.horizon):
             answer = np.asarray(step(jnp.asarray(np.stack(queue[:-1]), jnp.float32)))
             queue = [*queue[1:], answer]
-            field, truth = decode(answer), frames[b, s + j]
+            field, reference = decode(answer), frames[b, s + j]
             sums["latent"].append(np.mean((answer - latents[b, s + j]) ** 2))
-            sums["state"].append(np.mean((field - truth) ** 2))
-            energy = [(np.mean(f[0] ** 2) + np.mean(f[1] ** 2)) / 2 for f in (field, truth)]
+            sums["state"].append(np.mean((field - reference) ** 2))
+            energy = [(np.mean(f[0] ** 2) + np.mean(f[1] ** 2)) / 2 for f in (field, reference)]
             sums["energy"].append((energy[0] - energy[1]) ** 2)
             sums["reconstruction"].append(np.mean((decode(latents[b, s - 1 + j]) - frames[b, s - 1 + j]) ** 2))
     terms = {name: np.mean(values) for name, values in sums.items()}
@@ -232,10 +232,10 @@ def loss_by_hand(recipe, model, windows, key):
 
 
 def test_every_term_of_the_loss_is_the_published_one():
-    recipe = replace(SMALL, state_weight=0.7)
-    model, windows, key = model_of(recipe), normal(3, 7, 2, 8, 8), jax.random.key(5)
-    loss, metrics = eqx.filter_jit(recipe.loss)(model, windows, jnp.full(3, 34, jnp.float32), key=key)
-    expected = loss_by_hand(recipe, model, windows, key)
+    settings = replace(SMALL, state_weight=0.7)
+    model, windows, key = model_of(settings), normal(3, 7, 2, 8, 8), jax.random.key(5)
+    loss, metrics = eqx.filter_jit(settings.loss)(model, windows, jnp.full(3, 34, jnp.float32), key=key)
+    expected = loss_by_hand(settings, model, windows, key)
     assert set(metrics) == set(expected)
     for name, value in expected.items():
         assert float(metrics[name]) == pytest.approx(value, rel=1e-4), name  # single precision against double
@@ -261,11 +261,11 @@ def test_divergence_and_energy_are_means_over_all_elements():
 @pytest.mark.parametrize("which", ["past", "future"])
 def test_gradients_flow_into_both_sampled_latents(which):
     # With the other terms off, only the latent term is left, (zh - z*)^2.
-    recipe = replace(SMALL, state_weight=0.0, autoencoder_weight=0.0, energy_weight=0.0)
-    model, windows = model_of(recipe), normal(2, 7, 2, 8, 8)
+    settings = replace(SMALL, state_weight=0.0, autoencoder_weight=0.0, energy_weight=0.0)
+    model, windows = model_of(settings), normal(2, 7, 2, 8, 8)
 
     def loss(windows):
-        return recipe.loss(model, windows, jnp.zeros(2, jnp.float32), key=jax.random.key(0))[0]
+        return settings.loss(model, windows, jnp.zeros(2, jnp.float32), key=jax.random.key(0))[0]
 
     gradient = jnp.max(jnp.abs(jax.jit(jax.grad(loss))(windows)), axis=(0, 2, 3, 4))
     chosen = gradient[:4] if which == "past" else gradient[4:]
@@ -402,7 +402,7 @@ def test_370_windows_of_each_of_eight_trajectories_are_47_published_batches(flow
 
 
 def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
-    recipe = replace(
+    settings = replace(
         SMALL,
         working_points=8,
         descent=DescentConfiguration(updates=60, batch=4, learning_rate=1e-2, warmup=0, clip=0.0, average=0.0),
@@ -410,10 +410,10 @@ def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
     configuration = ModelFitConfiguration(
         data=str(flow),
         model="vae",
-        recipe=recipe,
+        settings=settings,
         filtering=FilterSettings(cutoff=3.0),
         split=SplitSettings(by="interleaved", allow_leak=True),
-        judge=ForecastJudgeConfiguration(starts=2, members=1, time=0.6, every=30),
+        validation=ForecastValidation(starts=2, members=1, time=0.6, every=30),
         log_every=20,
     )
     result = fit(configuration, tmp_path / "run")
@@ -431,14 +431,14 @@ def test_a_small_model_is_fitted_end_to_end(flow, tmp_path):
 
 def test_presets_are_those_of_the_publication_and_smaller():
     paper = ModelFitConfiguration.preset("vae", "paper")
-    assert paper.recipe == PublishedModelSettings()
+    assert paper.settings == PublishedModelSettings()
     assert paper.every_frames == 2
     assert paper.split.by == "interleaved"
     assert paper.split.allow_leak
     for name in ("default", "quick"):
         smaller = ModelFitConfiguration.preset("vae", name)
         assert smaller.split.by == "trajectory"
-        assert smaller.recipe.descent.updates < 10_000
+        assert smaller.settings.descent.updates < 10_000
         assert ModelFitConfiguration.from_plain(json.loads(json.dumps(to_plain(smaller)))) == smaller
 
 
@@ -458,7 +458,7 @@ def test_a_row_of_the_table_is_the_published_formula():
     assert both.l2 == pytest.approx((row.l2[0] / 2, row.l2[1] / 2))
 
 
-def test_a_shift_compares_with_a_later_truth():
+def test_a_shift_compares_with_a_later_reference():
     y = np.random.default_rng(0).normal(size=(12, 2, 4, 4))
     early = np.roll(y, -3, axis=0)  # says at each time what is true three frames later
     assert trajectory_scores(early, y, shift=3).l2 == (0.0, 0.0)

@@ -58,7 +58,7 @@ BURGERS: dict[str, Any] = {
     "observe_viscosity": False,
     "initial": "published",
     "base": "upwind1",
-    "truth": "upwind1",
+    "reference": "upwind1",
     "published_switch": True,
     "action_bound": 1.0,
     "burn_in": 1,
@@ -91,7 +91,7 @@ def test_training(preset: TrainConfiguration) -> None:
     # Even if every episode were of the shortest length, transitions end the training and not updates.
     assert preset.learning.updates * preset.problem.minimum_steps >= preset.transitions
     assert preset.initial_std == 0.0  # the network's own
-    assert preset.truth.slots == 0  # the fine solver runs in every episode
+    assert preset.reference.slots == 0  # the fine solver runs in every episode
     assert preset.seed == 0
     assert (preset.validation.simulations, preset.validation.steps) == (10, 50)
 
@@ -161,7 +161,7 @@ def test_default_is_not_the_paper() -> None:
     assert not advection.published_velocity
     assert not advection.published_boundary
     assert not burgers.published_switch
-    assert (burgers.initial, burgers.truth) == ("waves", "upwind5")
+    assert (burgers.initial, burgers.reference) == ("waves", "upwind5")
     assert burgers.courant < 0.9
     for problem in ("advection", "burgers"):
         default = train_preset("default", problem=problem, learner="ppo").learning

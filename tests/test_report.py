@@ -16,7 +16,7 @@ from rich.console import Console
 
 from closura.cli import main
 from closura.commands import report
-from closura.commands.report import judged_on, training_arguments
+from closura.commands.report import as_evaluated, training_arguments
 from closura.commands.training import parse_train
 from closura.core import MethodResult, Results, Role
 from closura.metrics.comparison import improvement_per_simulation, worse_since, worse_than_corrected
@@ -121,7 +121,7 @@ def test_groups_keep_their_failures(evaluation: Results, tmp_path: Path) -> None
         *("relative_mae_max_percent", "relative_mae_mean_of_finite_percent"),
         *("relative_to_initial_mean_percent", "relative_to_initial_median_percent", "diverged", "above_100_percent"),
     ]
-    assert len(rows) == 3 * 2 * 4  # all and two groups, two steps, four methods that are judged
+    assert len(rows) == 3 * 2 * 4  # all and two groups, two steps, four methods that are evaluated
     assert {row["relative_mae_mean_percent"] for row in rows if row["method"] == "ours" and row["step"] == "25"} == {
         "", "50.0",
     }  # fmt: skip
@@ -145,7 +145,7 @@ def test_closures_are_compared_with_what_they_correct(evaluation: Results, tmp_p
     assert "Against upwind5, the solver that it corrects and the best classical method on this grid" in text
     assert "exceeds that of upwind5 at some step in 4 of 4" in text
     assert "Against finer, on a finer grid" in text
-    assert text.count("best classical method") == 1  # the finer grid is no rival
+    assert text.count("best classical method") == 1  # the finer grid is no baseline
     assert "2 simulations" not in text
     assert "1 simulations end above 100 % or diverged, in {8}" in text
     assert "never exceeded" in " ".join(findings(tame)["ours"])
@@ -235,11 +235,11 @@ def test_published_figures_are_repeated_only_by_the_published_settings() -> None
 
 def test_faded_fields_have_a_scale_for_each_moment() -> None:
     size = np.asarray([1.0, 0.9, 0.1], np.float32)[:, None, None]
-    truth = size * np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 4, 4)
-    scales, shared = colour_scales({"truth": truth, "x": 9 * truth}, "truth", [0, 1, 2])
+    reference = size * np.linspace(-1, 1, 16, dtype=np.float32).reshape(1, 4, 4)
+    scales, shared = colour_scales({"reference": reference, "x": 9 * reference}, "reference", [0, 1, 2])
     assert not shared
     assert [scale.vmax for scale in scales] == pytest.approx([1.0, 0.9, 0.1], rel=1e-6)
-    scales, shared = colour_scales({"truth": truth}, "truth", [0, 1])
+    scales, shared = colour_scales({"reference": reference}, "reference", [0, 1])
     assert shared
     assert scales[0].vmax == 1.0
 
@@ -310,7 +310,7 @@ def test_groups_of_the_published_family(small: BurgersConfiguration, tmp_path: P
 TRAIN = [
     "train", "advection", "--cells", "16", "--ratio", "2", "--compact.channels", "4", "--compact.layers", "1",
     "--compact.radius", "1", "--learning.updates", "4", "--learning.batch", "2", "--learning.horizons", "2",
-    "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "8",
+    "--learning.fractions", "1", "--reference.slots", "4", "--reference.blocks", "2", "--reference.steps", "8",
     "--validation.simulations", "2", "--validation.steps", "8", "--validation.every", "2",
 ]  # fmt: skip
 
@@ -366,5 +366,5 @@ def test_the_command_reports_runs_and_evaluations(
 
 
 def test_settings_of_the_closure_do_not_separate_runs(small: BurgersConfiguration) -> None:
-    assert judged_on(replace(small, base="upwind5", action_bound=3.0, error_threshold=0.5)) == judged_on(small)
-    assert judged_on(replace(small, viscosity=0.01)) != judged_on(small)
+    assert as_evaluated(replace(small, base="upwind5", action_bound=3.0, error_threshold=0.5)) == as_evaluated(small)
+    assert as_evaluated(replace(small, viscosity=0.01)) != as_evaluated(small)

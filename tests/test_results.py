@@ -288,5 +288,5 @@ def test_suggested_commands_can_be_pasted(tmp_path: Path, monkeypatch, capsys) -
     folder = tmp_path / "my run's [1]"
     training.run_train(["advection", "--run", str(folder)])
     said = capsys.readouterr().out
-    command = said.partition("judge it on held-out data: ")[2].splitlines()[0]
+    command = said.partition("evaluate it on held-out data: ")[2].splitlines()[0]
     assert shlex.split(command) == ["closura", "evaluate", "advection", "--closure", str(folder)]

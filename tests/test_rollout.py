@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection
-from closura.simulation.evaluate import Judged, evaluate, judged, rollout
+from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection
+from closura.simulation.evaluate import Measured, evaluate, measure_fields, rollout
 
 CALM, WILD, BROKEN = range(3)
 STEPS = 8
@@ -22,7 +22,7 @@ def problem() -> Problem:
 
 
 @pytest.fixture(scope="module")
-def store() -> TruthStore:
+def store() -> ReferenceStore:
     """Three times the same field, from 0 to 0.1 along x, carried along y only, where it is constant.
 
     So the solver changes nothing, and states can be told by hand; the velocity tells a closure which
@@ -32,8 +32,8 @@ def store() -> TruthStore:
     speed = jnp.asarray([0.0, 0.5, 1.0], jnp.float32)
     velocity = jnp.zeros((3, 2, 16, 16), jnp.float32).at[:, 1].set(speed[:, None, None])
     state = jnp.stack([field] * 3)
-    truth = jnp.broadcast_to(state[:, None], (3, STEPS + 1, 1, 16, 16))
-    return TruthStore(state, velocity, truth, jnp.sum(state, axis=(2, 3)))
+    reference = jnp.broadcast_to(state[:, None], (3, STEPS + 1, 1, 16, 16))
+    return ReferenceStore(state, velocity, reference, jnp.sum(state, axis=(2, 3)))
 
 
 def astray(observation: jax.Array) -> jax.Array:
@@ -45,13 +45,13 @@ def astray(observation: jax.Array) -> jax.Array:
 
 class Done(NamedTuple):
     fields: np.ndarray
-    measured: Judged
+    measured: Measured
 
 
 @pytest.fixture(scope="module")
-def done(problem: Problem, store: TruthStore) -> Done:
+def done(problem: Problem, store: ReferenceStore) -> Done:
     fields = rollout(problem, problem.coarse, problem.spec.limit(astray), store)
-    return jax.tree.map(np.asarray, Done(fields, judged(problem, fields, store, {"error": problem.error})))
+    return jax.tree.map(np.asarray, Done(fields, measure_fields(problem, fields, store, {"error": problem.error})))
 
 
 def test_leaving_ten_times_the_initial_range_is_failing(done: Done) -> None:
@@ -70,7 +70,7 @@ def test_nan_is_failing_from_its_first_step(done: Done) -> None:
     np.testing.assert_array_equal(np.isfinite(done.measured.values["error"][BROKEN]), ~done.measured.failed[BROKEN])
 
 
-def test_other_simulations_are_not_touched(done: Done, problem: Problem, store: TruthStore) -> None:
+def test_other_simulations_are_not_touched(done: Done, problem: Problem, store: ReferenceStore) -> None:
     assert not done.measured.failed[CALM].any()
     for n in range(STEPS + 1):
         np.testing.assert_array_equal(done.fields[CALM, n], np.asarray(store.state[CALM]))
@@ -80,7 +80,7 @@ def test_other_simulations_are_not_touched(done: Done, problem: Problem, store: 
     )
 
 
-def test_evaluations_report_the_first_failed_step(problem: Problem, store: TruthStore) -> None:
+def test_evaluations_report_the_first_failed_step(problem: Problem, store: ReferenceStore) -> None:
     result = evaluate(problem, {"astray": astray}, key=jax.random.key(0), store=store, timing=False)
     np.testing.assert_array_equal(result.diverged_at("astray"), [-1, 3, 2])
     np.testing.assert_array_equal(result.diverged_at("CGS"), [-1, -1, -1])

@@ -24,17 +24,17 @@ from closura.closures import CompactConfiguration
 from closura.commands.evaluation import evaluation_key
 from closura.io.weights import WeightsError, load_weights, read_header
 from closura.learners import BPTTS, LEARNERS, BPTTSConfiguration, LearnerKind, LearnerState, PPOConfiguration, averaged
-from closura.problems import AdvectionConfiguration, Problem, TruthStore, advection, simulate_truth
+from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference
 from closura.runs import (
     CheckpointError,
     Interrupted,
     MissingExtraError,
+    ReferenceConfiguration,
     RunError,
     RunFolder,
     TrainConfiguration,
     TrainingDiverged,
     TrainingResult,
-    TruthConfiguration,
     ValidationConfiguration,
     train,
     training,
@@ -42,16 +42,16 @@ from closura.runs import (
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import PRESETS, train_preset
+from closura.runs.reference_bank import ReferenceBank
 from closura.runs.status import verdict
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, validation_error
-from closura.runs.truth_bank import TruthBank
 
 TINY = TrainConfiguration(
     problem=AdvectionConfiguration(cells=16, ratio=2, maximum_steps=12),
     network=CompactConfiguration(channels=4, layers=1, radius=1),
     learning=BPTTSConfiguration(updates=12, batch=2, horizons=(2, 3), fractions=(0.5, 0.5), proceed=0.5),
-    truth=TruthConfiguration(slots=4, steps=12, blocks=2, renew_every=4),
+    reference=ReferenceConfiguration(slots=4, steps=12, blocks=2, renew_every=4),
     validation=ValidationConfiguration(simulations=2, steps=12, every=3),
     keep_every=6,
     log_every=3,
@@ -62,7 +62,7 @@ TINY_PPO = replace(
     learning=PPOConfiguration(updates=12, environments=2, steps=4, minibatch=4),
 )
 PAPER = train_preset("paper")
-# The published recipe, shrunk: one episode per update, the truth simulated afresh, stop by transitions. The limit
+# The published recipe, shrunk: one episode per update, the reference simulated afresh, stop by transitions. The limit
 # is reached between two validations.
 TINY_PAPER = replace(
     PAPER,
@@ -103,8 +103,8 @@ def stop_at(update: int) -> object:
 
 class Setting(NamedTuple):
     problem: Problem
-    bank: TruthBank
-    validation: TruthStore
+    bank: ReferenceBank
+    validation: ReferenceStore
     state: LearnerState
 
 
@@ -118,8 +118,8 @@ def without_times(path: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(path)]
 
 
-# The third: the truth is renewed exactly where the checkpoint is.
-AT_RENEWAL = replace(TINY, truth=replace(TINY.truth, renew_every=3))
+# The third: the reference is renewed exactly where the checkpoint is.
+AT_RENEWAL = replace(TINY, reference=replace(TINY.reference, renew_every=3))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ AT_RENEWAL = replace(TINY, truth=replace(TINY.truth, renew_every=3))
 def test_a_resumed_run_equals_one_that_was_never_stopped(
     tmp_path: Path, configuration: TrainConfiguration, stop: int
 ) -> None:
-    """Same metrics and weights, to the bit, across a renewal of the truth and a change of horizon."""
+    """Same metrics and weights, to the bit, across a renewal of the reference and a change of horizon."""
     whole = train(configuration, tmp_path / "whole")
     # Stopped between a row of metrics and its checkpoint: the row must not come twice.
     with pytest.raises(Stop):
@@ -150,7 +150,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped(
 
 
 def test_a_run_that_reaches_its_transitions_is_validated_and_finished(tmp_path: Path) -> None:
-    """Whole episodes on fresh truth; the last update is validated and kept although none was due."""
+    """Whole episodes on fresh reference; the last update is validated and kept although none was due."""
     result = train(TINY_PAPER, tmp_path / "run")
     run, rows = RunFolder(tmp_path / "run"), read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert 50 <= result.transitions < 50 + 12
@@ -190,15 +190,15 @@ def test_the_best_average_by_validation_is_selected(finished: tuple[Path, Traini
             assert facts["validation_error"] == errors[update]
         assert recomputed(load_weights(file)) == errors[update]
     assert recomputed(result.closure) == result.validation_error
-    # It is the average that is judged: the weights themselves stand elsewhere.
+    # It is the average that is evaluated: the weights themselves stand elsewhere.
     state, _ = load_checkpoint(run.last, set_up(TINY).state)
     assert recomputed(averaged(state)) == errors[12] != recomputed(state.closure)
 
 
 def test_held_out_means_held_out() -> None:
-    """For one seed, the beginnings of training, validation and evaluation are pairwise different."""
+    """For one seed, the initial conditions of training, validation and evaluation are pairwise different."""
     setting = set_up(TINY)
-    test = simulate_truth(advection(TINY.problem, "test"), 2, 1, key=evaluation_key(TINY.seed))
+    test = simulate_reference(advection(TINY.problem, "test"), 2, 1, key=evaluation_key(TINY.seed))
     training_stores = [setting.bank.at(update)[0] for update in (0, 4, 8)]
     sets = {
         "training": np.concatenate([np.asarray(store.state) for store in training_stores]),
@@ -228,8 +228,8 @@ def test_a_killed_process_can_be_resumed(tmp_path: Path) -> None:
         "train", "advection", "--run", str(folder), "--cells", "16", "--ratio", "2", "--maximum-steps", "12",
         "--compact.channels", "4", "--compact.layers", "1", "--compact.radius", "1",
         "--learning.updates", "1000000", "--learning.batch", "2", "--learning.horizons", "2",
-        "--learning.fractions", "1", "--truth.slots", "4", "--truth.blocks", "2", "--truth.steps", "12",
-        "--truth.renew-every", "0", "--validation.simulations", "2", "--validation.steps", "12",
+        "--learning.fractions", "1", "--reference.slots", "4", "--reference.blocks", "2", "--reference.steps", "12",
+        "--reference.renew-every", "0", "--validation.simulations", "2", "--validation.steps", "12",
         "--validation.every", "5", "--log-every", "5",
     ]  # fmt: skip
     errors = tmp_path / "errors.txt"

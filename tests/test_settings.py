@@ -98,15 +98,15 @@ def test_parts_of_a_configuration_have_their_types(name: str) -> None:
 
 def test_fits_meet_the_same_checks() -> None:
     for preset, decode, part in (
-        (ClosureFitConfiguration.preset("conv", "quick"), ClosureFitConfiguration.from_plain, "judge"),
+        (ClosureFitConfiguration.preset("conv", "quick"), ClosureFitConfiguration.from_plain, "validation"),
         (ModelFitConfiguration.preset("latent", "quick"), ModelFitConfiguration.from_plain, "filtering"),
     ):
         plain = json.loads(json.dumps(to_plain(preset)))
         assert to_plain(decode(plain)) == plain
         for where, name, value in (
-            ("recipe", "descent", {**plain["recipe"]["descent"], "clip": -1.0}),
-            ("recipe", "fairness", math.nan),
-            (part, {"judge": "members", "filtering": "width"}[part], 0),
+            ("settings", "descent", {**plain["settings"]["descent"], "clip": -1.0}),
+            ("settings", "fairness", math.nan),
+            (part, {"validation": "members", "filtering": "width"}[part], 0),
             ("split", "gap", "100"),
         ):
             with pytest.raises(ValueError, match=f"^{where}: .*must"):

@@ -25,7 +25,7 @@ from closura.problems import (
     as_trained,
     build_problem,
     burgers,
-    simulate_truth,
+    simulate_reference,
 )
 from closura.problems.laws.setup import RANDOM
 from closura.simulation.evaluate import evaluate
@@ -41,8 +41,8 @@ def _errors(tmp_path: Path, *arguments: str) -> dict[str, Any]:
 
 
 def _ratios(found: dict[str, Any], agent: str, cells: str, norm: str) -> np.ndarray:
-    rival = found["weno5-js"]
-    return np.array([found[agent][name][cells][norm] / rival[name][cells][norm] for name in rival])
+    baseline = found["weno5-js"]
+    return np.array([found[agent][name][cells][norm] / baseline[name][cells][norm] for name in baseline])
 
 
 @pytest.mark.parametrize("name", ["burgers-1d", "euler-1d"])
@@ -52,7 +52,7 @@ def test_agents_are_small_and_say_how_they_were_trained(name: str) -> None:
     configuration = header["metadata"]["configuration"]
     assert file.stat().st_size < 100_000
     assert header["metadata"]["problem"] == name
-    # Nothing that evaluations judge was trained on: initial conditions came from the random family alone.
+    # Nothing that evaluations evaluate was trained on: initial conditions came from the random family alone.
     assert tuple(configuration["problem"]["initial"]) == RANDOM
     assert configuration["problem"]["scheme"] == "weno5-js"
 
@@ -173,7 +173,7 @@ def test_the_closures_of_turbulence_are_ahead_of_the_schemes_that_they_correct(
         assert path.stat().st_size < 100_000
         problem = build_problem(as_trained(usual, trained.problem), "test")
         closure = load_closure(path, problem.spec)
-        store = simulate_truth(problem, 2, 16, key=jax.random.key(0))
+        store = simulate_reference(problem, 2, 16, key=jax.random.key(0))
         for start in range(2):
             parameters = jax.tree.map(lambda x, i=start: x[i], store.parameters)
             errors = []
@@ -183,5 +183,5 @@ def test_the_closures_of_turbulence_are_ahead_of_the_schemes_that_they_correct(
                     return problem.step(state, parameters, ask)[0], None
 
                 state = jax.jit(lambda s, step=step: jax.lax.scan(step, s, None, length=16)[0])(store.state[start])
-                errors.append(float(problem.error(state, store.truth[start, 16])))
+                errors.append(float(problem.error(state, store.reference[start, 16])))
             assert errors[1] < kept * errors[0] < 0.2

@@ -12,12 +12,12 @@ from closura.numerics.fourier import coarsen, refine, resolved
 from closura.problems import (
     KolmogorovConfiguration,
     TurbulenceConfiguration,
+    as_evaluated,
     build_problem,
-    judged_on,
-    simulate_truth,
-    truth_identity,
+    reference_identity,
+    simulate_reference,
 )
-from closura.problems.kept import kept_truth
+from closura.problems.kept import stored_reference
 from closura.problems.kolmogorov.dynamics import CoarseFlow, in_points
 from closura.problems.kolmogorov.eddies import StaggeredSmagorinsky
 from closura.problems.kolmogorov.flow import KolmogorovFlow
@@ -200,31 +200,31 @@ def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("CLOSURA_CACHE", str(tmp_path_factory.getbasetemp() / "turbulence-cache"))
 
 
-def test_the_problem_has_rivals_and_sees_the_truth_in_face_means():
+def test_the_problem_has_baselines_and_sees_the_reference_in_face_means():
     problem = build_problem(TINY, "train")
     assert problem.name == "turbulence"
     assert set(problem.baselines) == {"smagorinsky", "dynamic", "central2"}
     assert set(problem.finer) == {"20x20", "spectral 16"}
-    store = simulate_truth(problem, 2, 3, key=jax.random.key(0))
-    truth = np.asarray(store.truth)
-    assert truth.shape == (2, 4, 2, 16, 16)
+    store = simulate_reference(problem, 2, 3, key=jax.random.key(0))
+    reference = np.asarray(store.reference)
+    assert reference.shape == (2, 4, 2, 16, 16)
     # float32: differences of 16 values of size one.
-    assert max(np.abs(divergence(state)).max() for one in truth for state in one) < 1e-5
+    assert max(np.abs(divergence(state)).max() for one in reference for state in one) < 1e-5
     following = problem.step(store.state[0], {"reynolds": jnp.float32(40.0)})[0]
-    assert float(jnp.linalg.norm(following - truth[0, 1]) / jnp.linalg.norm(truth[0, 1])) < 0.05
+    assert float(jnp.linalg.norm(following - reference[0, 1]) / jnp.linalg.norm(reference[0, 1])) < 0.05
 
 
 def test_interpolation_asks_once_for_sixteen_weights_and_gradients_are_right():
     problem = build_problem(replace(TINY, action="interpolation", precision="float64"), "train")
     assert len(problem.spec.action) == 16
-    beginning = problem.begin(key=jax.random.key(1))
+    initial = problem.begin(key=jax.random.key(1))
     direction = jax.random.normal(jax.random.key(2), (16, 16, 16), jnp.float64)
 
     @jax.jit
     def energy(size):
-        state = beginning.state
+        state = initial.state
         for _ in range(2):
-            state = problem.step(state, beginning.parameters, lambda seen: size * direction)[0]
+            state = problem.step(state, initial.parameters, lambda seen: size * direction)[0]
         return jnp.sum(state**2)
 
     here = jnp.float64(0.03)
@@ -245,8 +245,8 @@ def test_spectral_solvers_have_no_interpolation():
 
 def test_decaying_flow_loses_energy():
     problem = build_problem(replace(TINY, strength=0.0, drag=0.0), "test")
-    truth = np.asarray(simulate_truth(problem, 1, 10, key=jax.random.key(0)).truth)[0]
-    energy = (truth**2).mean(axis=(1, 2, 3))
+    reference = np.asarray(simulate_reference(problem, 1, 10, key=jax.random.key(0)).reference)[0]
+    energy = (reference**2).mean(axis=(1, 2, 3))
     assert np.all(np.diff(energy) < 0)
 
 
@@ -262,37 +262,37 @@ def test_tuning_works_on_face_means():
     np.testing.assert_allclose(means[2], 1.0, atol=1e-5)
 
 
-def test_kept_truth_is_read_back_and_a_damaged_file_is_replaced(tmp_path):
+def test_kept_reference_is_read_back_and_a_damaged_file_is_replaced(tmp_path):
     problem = build_problem(TINY, "train")
     key = jax.random.key(5)
-    first = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
-    (path,) = (tmp_path / "truth").iterdir()
-    again = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
-    np.testing.assert_array_equal(np.asarray(first.truth), np.asarray(again.truth))
+    first = stored_reference(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    (path,) = (tmp_path / "references").iterdir()
+    again = stored_reference(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    np.testing.assert_array_equal(np.asarray(first.reference), np.asarray(again.reference))
     path.write_bytes(path.read_bytes()[:100])
-    mended = kept_truth(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
-    np.testing.assert_array_equal(np.asarray(first.truth), np.asarray(mended.truth))
-    kept_truth(problem, 2, 2, key=key, identity="another", cache=tmp_path)
-    assert len(list((tmp_path / "truth").iterdir())) == 2
+    mended = stored_reference(problem, 2, 2, key=key, identity="tiny", cache=tmp_path)
+    np.testing.assert_array_equal(np.asarray(first.reference), np.asarray(mended.reference))
+    stored_reference(problem, 2, 2, key=key, identity="another", cache=tmp_path)
+    assert len(list((tmp_path / "references").iterdir())) == 2
 
 
-def test_truth_is_shared_by_what_only_corrects_it_differently():
+def test_reference_is_shared_by_what_only_corrects_it_differently():
     usual = TurbulenceConfiguration(solver="filtered")
-    name = truth_identity(usual, "test")
+    name = reference_identity(usual, "test")
     for same in ({"solver": "spectral"}, {"coarse_steps": 5}, {"action_bound": 1.0}, {"finer": ()}, {"others": ()}):
-        assert truth_identity(replace(usual, **same), "test") == name
-    names = {truth_identity(replace(usual, **other), "test") for other in (
+        assert reference_identity(replace(usual, **same), "test") == name
+    names = {reference_identity(replace(usual, **other), "test") for other in (
         {"reynolds": 900.0}, {"fine_cells": 256}, {"time_step": 0.128}, {"cells": 32}, {"drag": 0.2}, {"pool": 32},
         {"solver": "staggered"},
     )}  # fmt: skip
-    assert len(names | {name, truth_identity(usual, "train")}) == 9
+    assert len(names | {name, reference_identity(usual, "train")}) == 9
 
 
 def test_the_usual_number_of_steps_is_for_the_usual_time_step_and_grid():
     usual = TurbulenceConfiguration()
-    assert judged_on(replace(usual, coarse_steps=0)).coarse_steps == usual.coarse_steps == 3
+    assert as_evaluated(replace(usual, coarse_steps=0)).coarse_steps == usual.coarse_steps == 3
     for other in ({"time_step": 0.128}, {"cells": 96}):
-        assert judged_on(replace(usual, coarse_steps=6, **other)).coarse_steps == 0
+        assert as_evaluated(replace(usual, coarse_steps=6, **other)).coarse_steps == 0
 
 
 SPECTRAL = KolmogorovConfiguration(
@@ -318,7 +318,7 @@ class _Nothing(eqx.Module):
 
 @pytest.fixture(scope="module")
 def across():
-    """Closures of zeros on four solvers, judged on the spectral problem; and the solvers' own problems."""
+    """Closures of zeros on four solvers, evaluated on the spectral problem; and the solvers' own problems."""
     others = {
         "spectral": SPECTRAL,
         "central": replace(SPECTRAL, solver="staggered", convection="central2"),
@@ -346,24 +346,26 @@ def test_closures_of_other_solvers_get_states_of_their_own(across):
     for name, base in bases.items():
         # A closure of zeros is its solver, to the rounding of the projection of zero.
         np.testing.assert_allclose(found.errors(name), found.errors(base), rtol=1e-9, atol=1e-12)
-        assert found.errors(name)[:, 0].max() < 1e-11  # all begin with the truth's waves
+        assert found.errors(name)[:, 0].max() < 1e-11  # all begin with the reference's waves
         # Independent: the solver alone in its own problem, its states looked at in points.
         problem = own[name]
-        store = simulate_truth(problem, 2, 10, key=jax.random.key(0))
+        store = simulate_reference(problem, 2, 10, key=jax.random.key(0))
         flow, errors = problem.coarse.flow, []
         onward = jax.jit(lambda state, parameters, problem=problem: problem.step(state, parameters)[0])
-        for start, truth, parameters in zip(store.state, store.truth, store.parameters["reynolds"], strict=True):
+        for start, reference, parameters in zip(
+            store.state, store.reference, store.parameters["reynolds"], strict=True
+        ):
             state = start
             for step in range(1, 11):
                 state = onward(state, {"reynolds": parameters})
-                points, true = in_points(flow, state), in_points(flow, truth[step])
+                points, true = in_points(flow, state), in_points(flow, reference[step])
                 errors.append(float(jnp.linalg.norm(points - true) / jnp.linalg.norm(true)))
         np.testing.assert_allclose(found.errors(name)[:, 1:].ravel(), errors, rtol=1e-7)
 
 
 def test_other_solvers_are_drawn_and_kept_as_the_problem_s_own(across):
     own, _, found = across
-    # The first frame is the truth's, in the problem's own points, whatever the solver.
+    # The first frame is the reference's, in the problem's own points, whatever the solver.
     for name in own:
         fields = found.fields(name)
         np.testing.assert_allclose(fields[:, 0], found.fields("fine")[:, 0], atol=1e-6)  # float32

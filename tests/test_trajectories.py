@@ -290,8 +290,8 @@ def test_moments(store: Path) -> None:
     data = open_flow(store)
     every = list(moments_of_trajectories(data))
     values = np.stack([data.read(i) for i in range(TRAJECTORIES)]).astype(np.float64)
-    for (together, u, v), truth in zip(every, values, strict=True):
-        for moments, part in ((together, truth), (u, truth[:, 0]), (v, truth[:, 1])):
+    for (together, u, v), reference in zip(every, values, strict=True):
+        for moments, part in ((together, reference), (u, reference[:, 0]), (v, reference[:, 1])):
             expected = (part.mean(), part.std(), part.max(), part.min())
             found = (moments.mean, moments.std, moments.maximum, moments.minimum)
             # Sums of squares lose digits beside a mean of 30 times the deviation.

@@ -16,7 +16,7 @@ N, FRAMES = 8, 13
 SIDE = 2 * np.pi * np.arange(N) / N
 
 
-def truth(trajectory: int, seed: int = 0, frames: int = FRAMES) -> np.ndarray:
+def reference(trajectory: int, seed: int = 0, frames: int = FRAMES) -> np.ndarray:
     """Frames ``(time, 2, x, y)`` that tell x from y and u from v."""
     rng = np.random.default_rng([seed, trajectory])
     x, y = np.meshgrid(SIDE, SIDE, indexing="ij")
@@ -25,7 +25,7 @@ def truth(trajectory: int, seed: int = 0, frames: int = FRAMES) -> np.ndarray:
 
 
 def kolsol(path: Path, change: Callable[[Any], None] = lambda file: None, seed: int = 0) -> Path:
-    field = truth(0, seed)
+    field = reference(0, seed)
     with h5py.File(path, "w") as file:
         file["velocity_field"] = np.moveaxis(field, 1, 3)
         file["time"] = 0.01 * np.arange(FRAMES)
@@ -38,13 +38,13 @@ def kolsol(path: Path, change: Callable[[Any], None] = lambda file: None, seed: 
 
 def published(path: Path, field: np.ndarray | None = None) -> Path:
     if field is None:
-        field = np.stack([truth(i) for i in range(3)])
+        field = np.stack([reference(i) for i in range(3)])
     np.save(path, field.reshape(*field.shape[:2], -1))
     return path
 
 
 def the_well(path: Path, change: Callable[[Any], None] = lambda file: None) -> Path:
-    field = np.stack([truth(i) for i in range(3)])
+    field = np.stack([reference(i) for i in range(3)])
     with h5py.File(path, "w") as file:
         file.attrs.update({"dataset_name": "tiny", "grid_type": "cartesian", "n_spatial_dims": 2, "n_trajectories": 3})
         file.attrs["simulation_parameters"] = ["Reynolds"]
@@ -128,10 +128,10 @@ def test_kolsol(tmp_path: Path) -> None:
     assert (data.trajectories, data.frames, data.points, data.forcing) == (2, 4, N, 2)
     assert data.interval == pytest.approx(0.04, rel=1e-12)
     np.testing.assert_array_equal(data.reynolds, [34.0, 34.0])
-    np.testing.assert_array_equal(data.read(0), truth(0)[::4])
-    np.testing.assert_array_equal(data.read(1), truth(0, seed=1)[::4])
+    np.testing.assert_array_equal(data.read(0), reference(0)[::4])
+    np.testing.assert_array_equal(data.read(1), reference(0, seed=1)[::4])
     with data.dataset() as dataset:
-        energy, dissipation = energy_and_dissipation(truth(0)[::4], 34.0)
+        energy, dissipation = energy_and_dissipation(reference(0)[::4], 34.0)
         np.testing.assert_array_equal(dataset["energy"][0], energy)
         np.testing.assert_array_equal(dataset["dissipation"][0], dissipation)
     assert data.attributes["configuration"] == '{"layout": "kolsol", "sources": ["a.h5", "b.h5"], "stride": 4}'
@@ -190,10 +190,10 @@ def test_published(tmp_path: Path) -> None:
         report=lambda done, total: seen.append((done, total)),
     )  # fmt: skip
     assert (data.trajectories, data.frames, data.points, data.forcing, data.interval) == (3, FRAMES, N, 3, 0.12)
-    np.testing.assert_array_equal(data.read(1), truth(1).astype(np.float32))
+    np.testing.assert_array_equal(data.read(1), reference(1).astype(np.float32))
     assert seen[-1] == (3 * FRAMES, 3 * FRAMES)
     # The shorter published file holds the first frames of the longer one: the identities say so.
-    short = published(tmp_path / "short.npy", np.stack([truth(i)[:10] for i in range(3)]))
+    short = published(tmp_path / "short.npy", np.stack([reference(i)[:10] for i in range(3)]))
     less = convert([short], "published", tmp_path / "short.zarr", reynolds=34.0, forcing=3, interval=0.12)
     assert shared_trajectories(data, less) == [(0, 0), (1, 1), (2, 2)]
 
@@ -203,7 +203,7 @@ def test_the_well(tmp_path: Path) -> None:
     assert (data.trajectories, data.frames, data.points, data.forcing) == (3, 7, N, 3)
     assert data.interval == pytest.approx(0.24, rel=1e-4)  # single precision at time 200
     np.testing.assert_array_equal(data.reynolds, [34.0] * 3)
-    np.testing.assert_array_equal(data.read(2), truth(2)[::2].astype(np.float32))
+    np.testing.assert_array_equal(data.read(2), reference(2)[::2].astype(np.float32))
 
 
 @pytest.mark.parametrize("dtype", [">f8", "<f4", ">f4", "<f2", ">f2", np.longdouble])
@@ -503,7 +503,7 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
 
 def test_files_that_disagree_are_refused(tmp_path: Path) -> None:
     def shorter(file: Any) -> None:
-        replaced("velocity_field", np.moveaxis(truth(0)[:9], 1, 3))(file)
+        replaced("velocity_field", np.moveaxis(reference(0)[:9], 1, 3))(file)
         replaced("time", 0.01 * np.arange(9))(file)
 
     a, b = kolsol(tmp_path / "a.h5"), kolsol(tmp_path / "b.h5", shorter)

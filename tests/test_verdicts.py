@@ -94,16 +94,16 @@ def test_roles_and_names_of_errors_survive_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("closure", "rival", "noise", "words"),
+    ("closure", "baseline", "noise", "words"),
     [(0.0073, 0.0072, 0.0, "higher error"), (0.0073, 0.0072, 0.002, "level"), (0.006, 0.0072, 0.0, "lower error")],
 )
-def test_verdicts_are_against_the_best_on_the_grid(closure: float, rival: float, noise: float, words: str) -> None:
+def test_verdicts_are_against_the_best_on_the_grid(closure: float, baseline: float, noise: float, words: str) -> None:
     mine = grown(Role.CLOSURE, closure, milliseconds_per_step=0.78)
     shaken = mine.values["error"] + noise * np.array([[1.0], [-1], [1], [-1]]) * (np.arange(51) > 0)
     methods = {
         "CGS": grown(Role.UNCORRECTED, 0.03),
         "ACGS": grown(Role.BASELINE, 0.0186),
-        "upwind5": grown(Role.BASELINE, rival, milliseconds_per_step=0.02),
+        "upwind5": grown(Role.BASELINE, baseline, milliseconds_per_step=0.02),
         "FGS": grown(Role.REFERENCE, 0.0),
         "mine": replace(mine, values={"error": shaken}),
     }

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
 from closura.core.solver import Closure
-from closura.problems.problem import Beginning, Problem, Transition
+from closura.problems.problem import InitialState, Problem, Transition
 
 
 class EnvironmentState(eqx.Module):
@@ -61,7 +61,7 @@ class Environment(eqx.Module):
         return _episode(self.problem.begin(key=key), jnp.zeros((), jnp.int32))
 
     def reset_anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> EnvironmentState:
-        """Begin on the truth in the middle of a simulation with ``room`` more steps, where the problem can."""
+        """Begin on the reference in the middle of a simulation with ``room`` more steps, where the problem can."""
         return _episode(*self.problem.begin.anywhere(room, early=early, key=key))
 
     def reset_batch(self, count: int, *, key: Key[Scalar, ""]) -> EnvironmentState:
@@ -73,7 +73,7 @@ class Environment(eqx.Module):
     def reset_batch_anywhere(
         self, count: int, room: int, *, early: float = 1.0, key: Key[Scalar, ""]
     ) -> EnvironmentState:
-        """The same on the truth in the middle of simulations; see :meth:`reset_anywhere`."""
+        """The same on the reference in the middle of simulations; see :meth:`reset_anywhere`."""
         begin, numbers = self.problem.begin, jnp.arange(count, dtype=jnp.int32)
         return jax.vmap(lambda n, k: _episode(*begin.anywhere(room, early=early, number=n, key=k)))(
             numbers, jax.random.split(key, count)
@@ -104,16 +104,16 @@ class Environment(eqx.Module):
     def step_asking(self, episode: EnvironmentState, closure: Closure | None) -> tuple[EnvironmentState, Timestep]:
         """Advance by one coarse step with a closure that the solver calls as often as it needs to."""
         problem, rules = self.problem, self.problem.episode
-        truth = problem.reference.field(episode.reference).astype(episode.state.dtype)
+        field = problem.reference.field(episode.reference).astype(episode.state.dtype)
         state, acted = problem.step(episode.state, episode.parameters, closure)
         dt = problem.dt_of(episode.parameters)
         reference = problem.reference.advance(episode.reference, episode.state, episode.parameters, dt)
-        next_truth = problem.reference.field(reference).astype(state.dtype)
+        next_field = problem.reference.field(reference).astype(state.dtype)
         reward = problem.reward(
-            Transition(episode.state, acted, state, truth, next_truth, episode.quantities, episode.parameters)
+            Transition(episode.state, acted, state, field, next_field, episode.quantities, episode.parameters)
         )
         step = episode.step + 1
-        error = problem.error(state, next_truth)
+        error = problem.error(state, next_field)
         # A non-finite error compares false with everything: it must end the episode too.
         failed = ~(error < rules.error_threshold) & (step >= rules.minimum)
         done = failed | (step >= rules.maximum)
@@ -133,6 +133,6 @@ class Environment(eqx.Module):
         return following, timestep
 
 
-def _episode(beginning: Beginning, step: Int[Array, ""]) -> EnvironmentState:
-    state, parameters, reference, quantities, _ = beginning
+def _episode(initial: InitialState, step: Int[Array, ""]) -> EnvironmentState:
+    state, parameters, reference, quantities, _ = initial
     return EnvironmentState(state, parameters, reference, step, quantities)

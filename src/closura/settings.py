@@ -4,6 +4,7 @@ A range is part of a setting's type, ``learning_rate: Positive``; command line, 
 """
 
 import sys
+from collections.abc import Container
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -46,6 +47,16 @@ Share = Annotated[float, Range(0, 1, words="lie between 0 and 1")]
 Decay = Annotated[float, Range(0, 1, below=True, words="lie between 0 and 1, below 1")]
 
 
+EARLIER = {"truth": "reference", "judge": "validation", "recipe": "settings"}
+"""Names of settings in earlier versions, and today's: runs, weights and options that have them are still read."""
+
+
+def todays_name(name: str, known: Container[str]) -> str:
+    """The name that a setting has today, if it is one of those that are known."""
+    today = EARLIER.get(name, name)
+    return today if name not in known and today in known else name
+
+
 @dataclass(frozen=True)
 class Settings:
     """Base of dataclasses of settings: all values have the types and lie in the ranges that are declared.
@@ -78,7 +89,9 @@ def build_settings(kind: type[Any], values: Any) -> Any:
     if not isinstance(values, dict):
         raise ValueError(f"settings of {kind.__name__} must be an object of names and values; got {values!r}")
     hints = _hints(kind)
-    unknown = [name for name in values if name not in {f.name for f in fields(kind)}]
+    known = {f.name for f in fields(kind)}
+    values = {todays_name(name, known): value for name, value in values.items()}
+    unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"unknown settings of {kind.__name__}: {', '.join(unknown)}")
 

@@ -52,7 +52,7 @@ WINDOWS = "--learning.horizons 2 --learning.fractions 1 --learning.batch 2"
 TRIAL = "--learning.environments 2 --learning.steps 4 --learning.minibatch 4"
 LEARNING = {"bptts": WINDOWS, "ppo": TRIAL, "a2c": TRIAL}
 TWENTY = "--learning.updates 20 --log-every 10 --validation.every 10 --validation.simulations 2 --validation.steps 4"
-STORE = "--truth.slots 4 --truth.blocks 2 --truth.steps 8"
+STORE = "--reference.slots 4 --reference.blocks 2 --reference.steps 8"
 EPISODES = "--minimum-steps 3 --maximum-steps 6"
 FLOW = (
     "--cells 12 --fine-cells 24 --reynolds 15 --forcing 2 --finer 16 --pool 4 --chains 2 --transient 4 --spacing 1 "
@@ -67,7 +67,7 @@ Step = tuple[str, str]
 def transport(problem: str, physics: str) -> list[Step]:
     """Trainings and evaluations of advection or Burgers."""
     steps: list[Step] = []
-    store = f"{STORE} --truth.renew-every 10"
+    store = f"{STORE} --reference.renew-every 10"
     for learner, how in LEARNING.items():
         for closure, network in (("compact", NETWORK), ("ircnn", "")):
             words = f"--preset quick --learner {learner} --closure {closure} {how} {network} {TWENTY} {store}"
@@ -95,7 +95,11 @@ def law(problem: str) -> list[Step]:
     cells = 16 if problem.endswith("2d") else 32
     steps: list[Step] = []
     for learner, how in LEARNING.items():
-        store = "--truth.slots 2 --truth.blocks 2 --truth.steps 8" if learner == "bptts" else "--truth.slots 0"
+        store = (
+            "--reference.slots 2 --reference.blocks 2 --reference.steps 8"
+            if learner == "bptts"
+            else "--reference.slots 0"
+        )
         words = f"--preset quick --learner {learner} --cells {cells} --steps 8 {how} {AGENTS} {TWENTY} {store}"
         steps.append(train(problem, learner, words))
     named = {"burgers-1d": "smooth_sine,shock", "euler-1d": "sod,lax"}.get(problem)
@@ -119,7 +123,7 @@ def flow(problem: str) -> list[Step]:
     for learner, how in LEARNING.items():
         episodes = "" if learner == "bptts" else "--minimum-steps 4 --maximum-steps 4"
         words = f"--preset quick --learner {learner} {FLOW} {how} {episodes} {NETWORK} {TWENTY} {STORE}"
-        steps.append(train(problem, learner, f"{words} --truth.renew-every 0"))
+        steps.append(train(problem, learner, f"{words} --reference.renew-every 0"))
     quick = f"--preset quick {FLOW} {WINDOWS} {NETWORK} {TWENTY} {STORE}"
     closures = "--closure runs/bptts --closure runs/ppo"
     grids = "--scale quick --grids 12 --schemes quick --closure one=runs/bptts --times 1 2"
@@ -137,15 +141,15 @@ def fits() -> list[Step]:
     """Data sets, closures and reduced-order models that are fitted to them."""
     sizes = "--grid 16 --trajectories 3 --duration 12 --interval 0.12 --transient 6 --dt 0.02"
     data = "--preset quick --data flow.zarr --filter.cutoff 3 --split.held-out 2 --split.validation 1"
-    descent = "--recipe.descent.updates 20 --recipe.descent.batch 4 --recipe.descent.warmup 5"
+    descent = "--settings.descent.updates 20 --settings.descent.batch 4 --settings.descent.warmup 5"
     steps: list[Step] = [("generate", f"data generate kolmogorov --reynolds 20 {sizes} --out flow.zarr")]
-    judge = "--judge.frames 4 --judge.members 2 --judge.every 10 --log-every 10"
+    validation = "--validation.frames 4 --validation.members 2 --validation.every 10 --log-every 10"
     for closure in ("gp", "conv", "vae", "diffusion", "flow"):
-        how = "--recipe.points 200" if closure == "gp" else descent
-        steps.append(train("kolmogorov-closure", closure, f"--closure {closure} {data} {how} {judge}"))
-    judge = "--judge.starts 2 --judge.members 2 --judge.time 1 --judge.every 10 --log-every 10"
+        how = "--settings.points 200" if closure == "gp" else descent
+        steps.append(train("kolmogorov-closure", closure, f"--closure {closure} {data} {how} {validation}"))
+    validation = "--validation.starts 2 --validation.members 2 --validation.time 1 --validation.every 10 --log-every 10"
     models = ("latent", "vae")
-    steps += [train("kolmogorov-rom", f"rom-{m}", f"--model {m} {data} {descent} {judge}") for m in models]
+    steps += [train("kolmogorov-rom", f"rom-{m}", f"--model {m} {data} {descent} {validation}") for m in models]
     closures, shown = "--closure runs/gp runs/conv runs/flow --frames 4", "--data flow.zarr --members 3"
     return [
         *steps,

@@ -59,7 +59,7 @@ class BenchmarkOptions(Settings):
     reference
         Name of the method that all are compared with (default: the best classical one on the coarse grid).
     scale
-        "quick": few simulations, small grids, a truth on a smaller grid, for a look.
+        "quick": few simulations, small grids, a reference on a smaller grid, for a look.
     batch
         Simulations per call, where several are advanced together.
     repetitions
@@ -67,13 +67,13 @@ class BenchmarkOptions(Settings):
     clock
         "wall", or on a busy processor "processor": the time that this process had on it (pin it to one core).
     seed
-        Seed of the beginnings.
+        Seed of the initial conditions.
     data_dir
         Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
     json
         File for all numbers.
     out
-        Folder for table.md, table.csv, fronts.json and a figure per truth and time.
+        Folder for table.md, table.csv, fronts.json and a figure per reference and time.
     """
 
     grids: tuple[Count, ...] = ()

@@ -11,7 +11,7 @@ from closura.core.definition import definition_of
 from closura.io.closures import load_closure, shipped
 from closura.io.streams import printable
 from closura.io.weights import read_header
-from closura.problems import Problem, as_trained, build_problem, judged_on
+from closura.problems import Problem, as_evaluated, as_trained, build_problem
 from closura.runs import RunFolder, TrainConfiguration
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import problem_preset
@@ -87,7 +87,7 @@ def default_settings(name: str, arguments: Sequence[str]) -> Any:
     if training is None or training.name != name:
         return default
     trained: Any = training.problem
-    return judged_on(trained) if preset == "default" else replace(default, cells=trained.cells, ratio=trained.ratio)
+    return as_evaluated(trained) if preset == "default" else replace(default, cells=trained.cells, ratio=trained.ratio)
 
 
 def given_settings(arguments: Sequence[str]) -> list[str]:
@@ -120,7 +120,7 @@ def own_settings(path: Path, configuration: Any, given: Collection[str], *, comm
         return None
     kinds = type(configuration), type(trained.problem)
     if not issubclass(*kinds) and not issubclass(*reversed(kinds)):
-        raise ValueError(f"{path} was trained on {trained.name}: closura {command} {trained.name} judges it")
+        raise ValueError(f"{path} was trained on {trained.name}: closura {command} {trained.name} evaluates it")
     settings = as_trained(configuration, trained.problem, keep=given)
     return None if settings == configuration else settings
 
@@ -220,7 +220,7 @@ def trained_settings(path: str | Path) -> TrainConfiguration | None:
 def physics_of(configuration: Any) -> str:
     """The preset whose physics settings of a problem are: "paper", "default", or what says that they are neither.
 
-    Settings that belong to closures do not count (:func:`closura.problems.judged_on`).
+    Settings that belong to closures do not count (:func:`closura.problems.as_evaluated`).
     """
     kind = definition_of(configuration)
     free = [each for each in (*kind.varied, "precision") if hasattr(configuration, each)]  # precision: round-off alone
@@ -229,6 +229,6 @@ def physics_of(configuration: Any) -> str:
             known = problem_preset(kind.name, preset)
         except ValueError:  # nothing was published
             continue
-        if judged_on(replace(known, **{f: getattr(configuration, f) for f in free})) == judged_on(configuration):
+        if as_evaluated(replace(known, **{f: getattr(configuration, f) for f in free})) == as_evaluated(configuration):
             return preset
     return "none: see the settings"

@@ -1,4 +1,4 @@
-"""``closura demo``: learn a closure from nothing, judge it against honest rivals, draw it."""
+"""``closura demo``: learn a closure from nothing, evaluate it against honest baselines, draw it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from closura.problems import build_problem
 from closura.reporting.findings import verdict
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables
-from closura.runs import RunFolder, TrainConfiguration, TruthConfiguration, ValidationConfiguration, train
+from closura.runs import ReferenceConfiguration, RunFolder, TrainConfiguration, ValidationConfiguration, train
 from closura.runs.presets import train_preset
 from closura.settings import Count, Settings
 from closura.simulation.evaluate import evaluate
@@ -47,7 +47,7 @@ def demo_configuration(updates: int) -> TrainConfiguration:
     return replace(
         train_preset("default"),
         learning=BPTTSConfiguration(updates=updates, horizons=(4,), fractions=(1.0,), batch=8),
-        truth=TruthConfiguration(slots=64, steps=50, blocks=8, renew_every=100),
+        reference=ReferenceConfiguration(slots=64, steps=50, blocks=8, renew_every=100),
         validation=ValidationConfiguration(simulations=16, steps=50, every=100),
     )
 
@@ -63,22 +63,22 @@ def run_demo(arguments: Sequence[str]) -> None:
         DemoOptions,
         arguments,
         prog="closura demo",
-        description="Learn a closure of advection from synthetic images in a few minutes, judge it, draw it.",
+        description="Learn a closure of advection from synthetic images in a few minutes, evaluate it, draw it.",
     )
     outputs = Outputs(folders={"--out": options.out})
     configuration = demo_configuration(options.updates)
     run = options.out / "run"
-    # A finished run is resumed too: that costs nothing and judges it again.
+    # A finished run is resumed too: that costs nothing and evaluates it again.
     resume = RunFolder(run).holds_run and not options.overwrite
     console.print(
-        "Advection on a 64 x 64 grid, truth on 256 x 256. A compact network learns, by gradients through the "
+        "Advection on a 64 x 64 grid, reference on 256 x 256. A compact network learns, by gradients through the "
         "coarse solver, what the coarse grid gets wrong.",
         soft_wrap=True,
     )
     with training_bar() as report:
         result = train(configuration, run, resume=resume, overwrite=options.overwrite, report=report)
     problem = build_problem(configuration.problem, "test")
-    with console.status("judging it on held-out simulations"):
+    with console.status("evaluating it on held-out simulations"):
         evaluation = evaluate(
             problem,
             {configuration.closure: result.closure},

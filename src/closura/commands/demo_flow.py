@@ -1,11 +1,11 @@
-"""``closura demo kolmogorov``: data, filter, closures, reduced-order model, judgement, in one go.
+"""``closura demo kolmogorov``: data, filter, closures, reduced-order model, evaluation, in one go.
 
 Every step is a command that is printed before it runs: the demo is a script of what anybody would type. What is
 finished is not done again, and what was interrupted goes on, so that the demo may be stopped and started at will.
 
 ``steps.json`` in the demo's folder says which command made what, and whether it came to its end. A step is done if the
 same command has ended and its result is whole. What another command made is made again where that is cheap and all of
-it comes from other results (judgements, the filtered data, the ensemble), and refused where it is not (simulations,
+it comes from other results (evaluations, the filtered data, the ensemble), and refused where it is not (simulations,
 fits).
 """
 
@@ -33,7 +33,7 @@ from closura.trajectories import open_flow
 
 Scale = Literal["quick", "tiny"]
 
-Kind = Literal["simulation", "fit", "derived", "judgement"]
+Kind = Literal["simulation", "fit", "derived", "evaluation"]
 
 RECORD = "steps.json"
 """File in the demo's folder: by result, the command that makes it and "begun", "finished", or "replace"."""
@@ -97,25 +97,25 @@ _SIZES: dict[Scale, dict[str, tuple[str, ...]]] = {
         "closure": (),
         "model": (),
         "rollout": ("--steps", "400", "--members", "8"),
-        "judge": ("--members", "40", "--frames", "50"),
-        "judge model": ("--steps", "400", "--members", "10", "--starts", "2"),
+        "evaluate closures": ("--members", "40", "--frames", "50"),
+        "evaluate model": ("--steps", "400", "--members", "10", "--starts", "2"),
     },
     "tiny": {
         "data": ("--grid", "32", "--trajectories", "4", "--duration", "24", "--transient", "60", "--dt", "0.02"),
-        "closure": ("--recipe.descent.updates", "30", "--judge.every", "30"),
+        "closure": ("--settings.descent.updates", "30", "--validation.every", "30"),
         "model": (
-            "--recipe.descent.updates",
+            "--settings.descent.updates",
             "60",
-            "--judge.every",
+            "--validation.every",
             "60",
-            "--judge.time",
+            "--validation.time",
             "4",
-            "--recipe.climate-steps",
+            "--settings.climate-steps",
             "40",
         ),
         "rollout": ("--steps", "40", "--members", "3"),
-        "judge": ("--members", "20", "--frames", "10"),
-        "judge model": ("--steps", "40", "--members", "4", "--starts", "1", "--slice", "20"),
+        "evaluate closures": ("--members", "20", "--frames", "10"),
+        "evaluate model": ("--steps", "40", "--members", "4", "--starts", "1", "--slice", "20"),
     },
 }
 
@@ -165,10 +165,10 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             "Judge the closures on the held-out trajectory.",
             "closura evaluate kolmogorov-closure",
             run_evaluate_closure,
-            ("--closure", *map(str, closures), "--data", str(data), *sizes["judge"], "--json",
+            ("--closure", *map(str, closures), "--data", str(data), *sizes["evaluate closures"], "--json",
              str(out / "closures.json"), "--out", str(out / "closures")),
             out / "closures" / "report.html",
-            "judgement",
+            "evaluation",
         ),
         _Step(
             "Learn the dynamics of the large scales: a stochastic reduced-order model.",
@@ -182,10 +182,10 @@ def steps(options: FlowDemoOptions) -> list[_Step]:
             "Judge it: forecasts, long runs, before and after the closure.",
             "closura evaluate kolmogorov-rom",
             run_evaluate_model,
-            ("--rom", str(model), "--data", str(data), "--closure", str(best), *sizes["judge model"], "--json",
+            ("--rom", str(model), "--data", str(data), "--closure", str(best), *sizes["evaluate model"], "--json",
              str(out / "rom.json"), "--out", str(out / "models")),
             out / "models" / "report.html",
-            "judgement",
+            "evaluation",
         ),
         _Step(
             "Write a closed ensemble: full-resolution trajectories that were never simulated.",
@@ -280,7 +280,7 @@ class _Record:
         there = step.result.exists()
         again = ["--overwrite"] if there else []
         if self.overwrite:
-            return [] if step.kind == "judgement" else again
+            return [] if step.kind == "evaluation" else again
         name = self._name(step)
         entry = self.entries.get(name)
         state = None if entry is None else entry["state"]
@@ -288,7 +288,7 @@ class _Record:
             state = "other"
         if state == "finished" and step.whole:
             return None
-        if step.kind == "judgement":
+        if step.kind == "evaluation":
             return []
         if there and (state is None or (state == "other" and step.kind != "derived")):
             made = "by something else" if entry is None else f"by another command, {entry['command']}"

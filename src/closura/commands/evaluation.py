@@ -1,4 +1,4 @@
-"""``closura evaluate``: methods side by side from the same held-out beginnings."""
+"""``closura evaluate``: methods side by side from the same held-out initial conditions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -47,7 +47,7 @@ class EvaluateOptions(Settings):
     threshold
         Relative error that still counts as low: steps until it is exceeded are counted (default: the problem's).
     seed
-        Seed of the beginnings.
+        Seed of the initial conditions.
     data_dir
         Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
     out
@@ -57,7 +57,7 @@ class EvaluateOptions(Settings):
     save
         Keep all simulated fields in this zarr folder.
     start
-        Start from the beginnings and the truth in a zarr folder written by --save, with its physics.
+        Start from the initial conditions and the reference in a zarr folder written by --save, with its physics.
     overwrite
         Let --save replace what is there.
     timing
@@ -95,7 +95,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         check_replaceable(options.save, overwrite=options.overwrite)
     use_precision(configuration)
     if options.start:
-        # Beginnings and truth come from the file: no images are needed, and its words describe them.
+        # Initial conditions and reference come from the file: no images are needed, and its words describe them.
         images = {"images": "synthetic"} if hasattr(configuration, "images") else {}
         problem = build_problem(replace(configuration, **images), "test")
         store, described = load_store(options.start, problem)
@@ -145,7 +145,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
 
 
 def evaluation_key(seed: int) -> jax.Array:
-    """The key of held-out beginnings: never one that training with the same seed uses."""
+    """The key of held-out initial conditions: never one that training with the same seed uses."""
     return jax.random.fold_in(key_of(seed), 0x7E57)
 
 
@@ -184,7 +184,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
     fixed = ("simulations", "steps", "seed", "preset", "data_dir")
     if started and (problem != default or any(getattr(options, n) != _DEFAULTS[n] for n in fixed)):
         raise ValueError(
-            f"{started} decides the physics and the beginnings: leave out options of the problem, and "
+            f"{started} decides the physics and the initial conditions: leave out options of the problem, and "
             f"{', '.join('--' + name.replace('_', '-') for name in fixed)} ({default} was saved)"
         )
     return options, problem

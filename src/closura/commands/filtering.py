@@ -107,8 +107,13 @@ def run_filter(arguments: Sequence[str]) -> Filtered:
                 filtered = chosen(full)
                 writer.write(trajectory, start, filtered)
                 power = power.add(full)
-                error, truth = (full - filtered).astype(np.float64), full.astype(np.float64)
-                sums += [np.abs(error).sum(), np.abs(truth).sum(), np.square(error).sum(), np.square(truth).sum()]
+                error, reference = (full - filtered).astype(np.float64), full.astype(np.float64)
+                sums += [
+                    np.abs(error).sum(),
+                    np.abs(reference).sum(),
+                    np.square(error).sum(),
+                    np.square(reference).sum(),
+                ]
     found = Filtered(open_flow(o.out), chosen, power, sums[0] / sums[1], float(np.sqrt(sums[2] / sums[3])))
     outputs.deliver({"--figure": partial(draw_spectra, power, chosen)}, partial(_say, found))
     if o.figure:

@@ -36,7 +36,7 @@ class FitOptions(Settings):
     overwrite
         Replace a run that is already in the folder.
     checkpoint_every
-        Seconds between checkpoints, which judgements write too: what a kill may cost.
+        Seconds between checkpoints, which validation write too: what a kill may cost.
     trackers
         Send metrics to "wandb" or "tensorboard" too (needs closura[tracking]).
     """
@@ -83,24 +83,26 @@ def run_train_model(arguments: Sequence[str]) -> FitResult:
 def parse_fit(kind: type[Any], arguments: Sequence[str]) -> tuple[FitOptions, Any]:
     """Resolve preset and options into a configuration; with ``--resume`` the defaults are the run's own settings."""
     default = _defaults(kind, arguments)
-    options, _, recipe, filtering, split, judge, further = parse_groups(
+    options, _, settings, filtering, split, validation, further = parse_groups(
         arguments,
         Group(FitOptions(data=Path(default.data) if default.data else None)),
         Group(
             make_dataclass("Fit", [(kind.CHOICE, Annotated[str, argument(f"the {kind.NOUN}")], "")], frozen=True),
             choices={kind.CHOICE: kind.names()},
         ),
-        Group(default.recipe, "recipe"),
+        Group(default.settings, "settings"),
         Group(default.filtering, "filter"),
         Group(default.split, "split"),
-        Group(default.judge, "judge"),
+        Group(default.validation, "validation"),
         Group(default, only=FURTHER[kind]),
         prog=f"closura train {default.name}",
         description=DESCRIPTIONS[kind],
     )
     # What is fitted was settled with the defaults: a published variant has a name of its own.
     data = "" if options.data is None else str(options.data.resolve())
-    return options, replace(further, data=data, recipe=recipe, filtering=filtering, split=split, judge=judge)
+    return options, replace(
+        further, data=data, settings=settings, filtering=filtering, split=split, validation=validation
+    )
 
 
 def _defaults(kind: type[Any], arguments: Sequence[str]) -> Any:
@@ -136,11 +138,11 @@ def _fit(kind: type[FitConfiguration], arguments: Sequence[str]) -> tuple[FitRes
     return result, folder, str(c.data)
 
 
-def _say(found: str, result: FitResult, judge: Sequence[str]) -> None:
+def _say(found: str, result: FitResult, options: Sequence[str]) -> None:
     """Say what was found, and in the last line what is wrong with it."""
     console.print(
         f"{found}, {result.updates} updates, {result.seconds:.0f} s\njudge it on held-out data: "
-        f"closura evaluate {shlex.join(judge)}",
+        f"closura evaluate {shlex.join(options)}",
         soft_wrap=True,
         highlight=False,
     )

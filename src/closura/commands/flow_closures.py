@@ -73,7 +73,7 @@ class FilterOptions(Settings):
 
 @dataclass(frozen=True)
 class ClosureOptions(Settings):
-    """What to judge, on which frames.
+    """What to evaluate, on which frames.
 
     Parameters
     ----------

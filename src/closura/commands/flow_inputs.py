@@ -11,14 +11,14 @@ from closura.commands.results import Outputs, command_line
 from closura.core import Results
 from closura.offline.fitted import FittedClosure, load_fitted_closure
 from closura.offline.numbers import study_of
-from closura.offline.variables import TRUTH
+from closura.offline.variables import REFERENCE
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables
 from closura.reporting.tables import write_json
 from closura.runs.environment import describe_environment
 from closura.trajectories import FlowData, open_flow
 
-ROWS = ("none", "persistence", "climatology", TRUTH)
+ROWS = ("none", "persistence", "climatology", REFERENCE)
 """Methods that every table has."""
 
 

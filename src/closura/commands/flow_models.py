@@ -40,7 +40,7 @@ MODEL_WORDS = (
 
 @dataclass(frozen=True)
 class ModelOptions(Settings):
-    """What to judge, from where.
+    """What to evaluate, from where.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class ModelOptions(Settings):
     allow_leak
         Judge on trajectories that were named although a model has seen them.
     steps
-        Steps of each run; forecasts are judged as far as the data go, the rest by its statistics.
+        Steps of each run; forecasts are evaluated as far as the data go, the rest by its statistics.
     members
         Members of each ensemble.
     starts
-        Starts per trajectory, spread over its first half; a single one is at its beginning.
+        Starts per trajectory, spread over its first half; a single one is at its start.
     slice
         Steps of the slices of long runs; no more than --steps.
     lyapunov
@@ -89,7 +89,7 @@ class ModelOptions(Settings):
 
 
 def run_evaluate_model(arguments: Sequence[str]) -> Results:
-    """Parse the command's arguments, judge reduced-order models, and write what was asked for.
+    """Parse the command's arguments, evaluate reduced-order models, and write what was asked for.
 
     Raises
     ------

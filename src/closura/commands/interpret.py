@@ -40,7 +40,7 @@ class InterpretOptions(Settings):
         "paper": the published physics; "default": the physics that a run was trained on, or ours. Without it: the
         published physics for published weights (.npz, .pt), as "default" for the rest.
     simulations
-        Number of held-out simulations; equations are fitted to every other one and judged on the rest.
+        Number of held-out simulations; equations are fitted to every other one and evaluated on the rest.
     step
         Step whose actions are interpreted (published: 17).
     terms
@@ -48,7 +48,7 @@ class InterpretOptions(Settings):
     gain
         A term is kept if the equation without it explains at least this share of the variance less.
     seed
-        Seed of the beginnings.
+        Seed of the initial conditions.
     data_dir
         Folder whose subfolders mnist/ and fashion-mnist/ hold IDX image files.
     out

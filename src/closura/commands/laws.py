@@ -47,7 +47,7 @@ class LawOptions(Settings):
         Names of initial conditions, with commas between them (default: the usual ones of the problem).
     cells
         Cells along the first axis, one number or several with commas: 64,128,256 (default 128; 64 for burgers-2d, 48
-        for euler-2d; Shu-Osher is usually judged at 200).
+        for euler-2d; Shu-Osher is usually evaluated at 200).
     methods
         Classical schemes, with commas between them: weno3-js, weno5-js, weno7-js, weno9-js, the same with -z, linear3
         to linear9, teno5.

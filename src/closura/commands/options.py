@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from closura.commands.words import is_union, metavar, read, wanted
+from closura.settings import EARLIER
 
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]
@@ -258,7 +259,7 @@ def _values(
             continue
         name, equals, value = word.partition("=")
         name, place, held = name.replace("_", "-"), getattr(word, "place", ""), getattr(word, "value", None)
-        option = known.get(name)
+        option = known.get(name) or known.get("--" + ".".join(EARLIER.get(p, p) for p in name[2:].split(".")))
         if option is None:
             raise ValueError(_unknown(name, list(known), place, every))
         key = option.key

@@ -20,7 +20,7 @@ from closura.core.results_file import FILE
 from closura.io.closures import load_closure
 from closura.io.files import own_file
 from closura.parts import Parts
-from closura.problems import PROBLEMS, build_problem, judged_on
+from closura.problems import PROBLEMS, as_evaluated, build_problem
 from closura.reporting.figure import write_figures
 from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.picture import small
@@ -37,14 +37,14 @@ from closura.simulation.evaluate import evaluate
 INTRODUCTION = (
     "A closure is a function that was learned to correct a coarse simulation at every step. Here closures stand "
     "beside the same solver without them, beside classical schemes on the same grid, and beside the finer simulation "
-    "that is taken for the truth, all from the same beginnings, with what a step of each costs. Errors are "
+    "that is taken for the reference, all from the same initial conditions, with what a step of each costs. Errors are "
     "what the tables call them; the words under the tables say relative to what, and on which data.",
 )
 
 
 @dataclass(frozen=True)
 class ReportOptions(Settings):
-    """What to report and how to judge it.
+    """What to report and how to evaluate it.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class ReportOptions(Settings):
     steps
         Coarse steps of each.
     seed
-        Seed of the beginnings.
+        Seed of the initial conditions.
     threshold
         Relative error that still counts as low (default: the problem's).
     data_dir
@@ -93,13 +93,13 @@ class _Run(NamedTuple):
 
 
 def run_report(arguments: Sequence[str]) -> Path:
-    """Parse the command's arguments, judge the runs and write the report."""
+    """Parse the command's arguments, evaluate the runs and write the report."""
     parsed, options = parse_groups(
         arguments,
         Group(_Arguments),
         Group(ReportOptions),
         prog="closura report",
-        description="What runs have learned, judged on held-out simulations, in one HTML file.",
+        description="What runs have learned, evaluated on held-out simulations, in one HTML file.",
     )
     outputs = Outputs(files={"--out": options.out})
     runs, ready = _sort(parsed.runs)
@@ -119,7 +119,7 @@ def run_report(arguments: Sequence[str]) -> Path:
         for number, (heading, names) in enumerate(_shared(runs).items()):
             chosen = {name: runs[name] for name in names}
             with console.status("simulating, drawing figures"):
-                evaluations[heading] = (judge_law if weighing else judge)(chosen, options, command)
+                evaluations[heading] = (score_law if weighing else evaluate_runs)(chosen, options, command)
                 seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
                 folder = Path(scratch) / str(number)
                 agreed = seen.pop() if len(seen) == 1 else None
@@ -162,9 +162,9 @@ def kept_figures(folder: Path, parts: Parts) -> dict[str, Path]:
     return {path.stem: path for path in shown if parts.write(str(path), path, small) is not None}
 
 
-def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
-    """The closures of runs that share truth and rivals, side by side; each corrects its own solver."""
-    settings = judged_on(next(iter(runs.values())).configuration.problem)
+def evaluate_runs(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
+    """The closures of runs that share reference and baselines, side by side; each corrects its own solver."""
+    settings = as_evaluated(next(iter(runs.values())).configuration.problem)
     problem = build_problem(settings, "test", data_dir=options.data_dir)
     own = {
         name: build_problem(run.configuration.problem, "test", data_dir=options.data_dir) for name, run in runs.items()
@@ -189,7 +189,7 @@ def judge(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Res
     )
 
 
-def judge_law(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
+def score_law(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
     """Closures that weigh the fluxes of one law, from its named initial conditions, with the defaults of evaluate."""
     problem = next(iter(runs.values())).configuration.name
     closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
@@ -252,12 +252,12 @@ def _weighs(run: _Run) -> bool:
 
 
 def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
-    """Names of the runs that are judged together, under headings that tell the groups apart."""
+    """Names of the runs that are evaluated together, under headings that tell the groups apart."""
     together: list[tuple[Any, list[str]]] = []
     for name, run in runs.items():
-        settings = judged_on(run.configuration.problem)
+        settings = as_evaluated(run.configuration.problem)
         if _weighs(run):
-            settings = type(settings)()  # judged on named initial conditions, whatever they were trained on
+            settings = type(settings)()  # evaluated on named initial conditions, whatever they were trained on
         for known, names in together:
             if known == settings:
                 names.append(name)

@@ -71,7 +71,8 @@ def run_train(arguments: Sequence[str]) -> Any:
         f"validation {result.validation} at step {configuration.validation.steps} "
         f"(without a closure {result.uncorrected}), {result.updates} updates, "
         f"{result.transitions:.0f} transitions, {result.seconds:.0f} s\n"
-        f"judge it on held-out data: closura evaluate {shlex.quote(arguments[0])} --closure {shlex.quote(str(folder))}",
+        f"evaluate it on held-out data: closura evaluate {shlex.quote(arguments[0])} --closure "
+        f"{shlex.quote(str(folder))}",
         soft_wrap=True,
         highlight=False,
     )
@@ -109,20 +110,26 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         "closure": list(dict.fromkeys([*CLOSURES.names(), default.closure])),
     }
     network = Group(default.network, CLOSURES.find(default.closure).group)
-    options, chosen, problem, network, learning, truth, validation = parse_groups(
+    options, chosen, problem, network, learning, reference, validation = parse_groups(
         arguments if not arguments or arguments[0].startswith("-") else arguments[1:],
         Group(RunOptions),
         Group(default, only=OWN, choices=choices),
         Group(default.problem),
         network,
         Group(default.learning, "learning"),
-        Group(default.truth, "truth"),
+        Group(default.reference, "reference"),
         Group(default.validation, "validation"),
         prog=f"closura train {default.name}",
         description="Learn a closure.",
     )
     return options, replace(
-        chosen, problem=problem, network=network, learning=learning, truth=truth, validation=validation, files=()
+        chosen,
+        problem=problem,
+        network=network,
+        learning=learning,
+        reference=reference,
+        validation=validation,
+        files=(),
     )
 
 

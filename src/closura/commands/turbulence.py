@@ -15,8 +15,8 @@ from closura.problems import (
     KolmogorovConfiguration,
     Problem,
     build_problem,
-    simulate_truth,
-    truth_identity,
+    reference_identity,
+    simulate_reference,
 )
 from closura.problems.kolmogorov.baselines import coarse_solver
 from closura.problems.kolmogorov.evaluation import evaluate_flow
@@ -118,7 +118,7 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
             frames=51,
             timing=options.timing,
             provenance=settings,
-            identity=truth_identity(configuration, "test") if options.keep else None,
+            identity=reference_identity(configuration, "test") if options.keep else None,
             report=lambda what: status.update(f"simulating {what}"),
         )
     cells = configuration.cells
@@ -148,9 +148,9 @@ def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int =
     c = configuration
     problem: Problem = build_problem(c, "train")
     # The key of nothing else: another training flow than the one that closures see, of the same chains.
-    store = simulate_truth(problem, simulations, max(1, round(time / c.time_step)), key=evaluation_key(1 << 20))
+    store = simulate_reference(problem, simulations, max(1, round(time / c.time_step)), key=evaluation_key(1 << 20))
     flow = coarse_solver(c)
-    return tune(flow, store.truth, c.reynolds, c.time_step, coarse_steps_of(c, flow))[0]
+    return tune(flow, store.reference, c.reynolds, c.time_step, coarse_steps_of(c, flow))[0]
 
 
 def parse_evaluate_flow(arguments: Sequence[str]) -> tuple[TurbulenceOptions, KolmogorovConfiguration]:

@@ -35,7 +35,7 @@ class ProblemDefinition:
         All of them in one class.
     presets
         Settings of trainings by the preset's name, as nested tables: ``learner``, ``closure``, ``physics``,
-        ``correction``, ``baselines``, ``network.CLOSURE``, ``learning.LEARNER``, ``truth``, ``validation``, further
+        ``correction``, ``baselines``, ``network.CLOSURE``, ``learning.LEARNER``, ``reference``, ``validation``, further
         settings of the training, and ``exploring``, tables that stand instead of these for learners that explore. Text
         instead of a table says why there is none. Or paths of TOML files that hold them.
     varied

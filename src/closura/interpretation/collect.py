@@ -68,13 +68,13 @@ def collect(
     Parameters
     ----------
     problem
-        The problem; its split decides what the beginnings are drawn from.
+        The problem; its split decides what the initial conditions are drawn from.
     closure
         The closure, from observation to action.
     simulations, times
         How many simulations, and of how many states in succession the actions are kept.
     key
-        Random key of the beginnings: the same as in :func:`closura.simulation.evaluate.evaluate`.
+        Random key of the initial conditions: the same as in :func:`closura.simulation.evaluate.evaluate`.
     scale
         The problem's :func:`action_scale`, where it is known already.
     part

@@ -1,4 +1,4 @@
-"""A closure as an equation: its action in terms of velocities and derivatives, judged on other simulations."""
+"""A closure as an equation: its action in terms of velocities and derivatives, evaluated on other simulations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def symbolic_reading(
     maximum_terms: int = 8,
     minimum_gain: float = 0.005,
 ) -> list[Equation]:
-    """Read equations from the actions at a step: fitted to every other simulation, judged on the rest.
+    """Read equations from the actions at a step: fitted to every other simulation, evaluated on the rest.
 
     Parameters
     ----------
@@ -100,7 +100,8 @@ def symbolic_reading(
     )
     if len(finite) < 2:
         raise ValueError(
-            f"an equation needs two simulations, to fit and to judge; {len(finite)} of {len(seen)} are finite at "
+            f"an equation needs two simulations, one to fit and one to test on; {len(finite)} of {len(seen)} "
+            "are finite at "
             f"step {step}"
         )
     terms = candidate_terms(problem.spec, order=order)

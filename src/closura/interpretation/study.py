@@ -71,7 +71,7 @@ def interpret(
     Parameters
     ----------
     problem
-        The problem; its split decides what the beginnings are drawn from.
+        The problem; its split decides what the initial conditions are drawn from.
     closure
         The closure.
     simulations
@@ -79,7 +79,7 @@ def interpret(
     step
         Step whose actions are interpreted (published: 17); at least 3.
     key
-        Random key of the beginnings.
+        Random key of the initial conditions.
     maximum_terms, minimum_gain
         See :func:`closura.interpretation.regression.stepwise`.
 

@@ -22,7 +22,7 @@ removes the error of the step before it is
 
     A^n = dt / s  eps^{n-1}.
 
-It is the error of the step before, because rewards compare the state that an action has made with the truth at
+It is the error of the step before, because rewards compare the state that an action has made with the reference at
 the *same* time. (G(q - s A) = G(q) - s A to leading order: an action that prevents the error of the step to come
 is the same function, one step later.) s is 1 for advection and dt for Burgers in Closure-RL.
 

@@ -1,9 +1,9 @@
 """BPTTS: the gradient of a rollout's error, through the solver and through neighbouring cells.
 
 Each update rolls a batch of simulations out over a window of ``horizon`` steps and differentiates the mean error
-over the window through solver and closure. A window begins on the truth, at a random time of a random simulation,
+over the window through solver and closure. A window begins on the reference, at a random time of a random simulation,
 or - with probability ``proceed`` - where the window before it ended, without a gradient across the seam (truncated
-backpropagation). Windows on the truth are the default: an error that was there before the window began is noise to
+backpropagation). Windows on the reference are the default: an error that was there before the window began is noise to
 the closure, which cannot know its sign; with every window proceeding, training on advection was several times
 slower. The horizon grows with the stages of a curriculum.
 
@@ -55,7 +55,7 @@ class BPTTSConfiguration(Settings):
     early
         Windows begin at a share r^early of a stored simulation, r uniform: above one favours early times.
     proceed
-        Probability that a simulation goes on in the next window, instead of beginning anew on the truth.
+        Probability that a simulation goes on in the next window, instead of beginning anew on the reference.
     error_limit
         Error beyond which a simulation begins anew: a lost run has nothing to teach.
     learning_rate
@@ -70,7 +70,7 @@ class BPTTSConfiguration(Settings):
     average
         Decay of the moving average of the weights, which is what is validated and kept.
     loss
-        "mae" (the problem's error) or "mse" of the state against the truth, averaged over the window; "root" and
+        "mae" (the problem's error) or "mse" of the state against the reference, averaged over the window; "root" and
         "log" are the root and the logarithm of the former: simulations then count more evenly, by their relative
         improvement with the logarithm, whatever their difficulty. "reward" (published): minus the problem's reward,
         summed over the window and averaged over the agents.
@@ -116,11 +116,12 @@ class BPTTS(Learner):
 
     @classmethod
     def check(cls, training: Any, *, follows_state: bool) -> None:
-        """Windows need stored truth to begin on, and a reward without an error is a loss of its own."""
+        """Windows need stored reference to begin on, and a reward without an error is a loss of its own."""
         settings: BPTTSConfiguration = training.learning
-        if not follows_state and not training.truth.slots and not settings.proceed:
+        if not follows_state and not training.reference.slots and not settings.proceed:
             raise ValueError(
-                "windows of bptts begin on stored truth: set truth.slots, or let windows proceed (learning.proceed > 0)"
+                "windows of bptts begin on stored reference: set reference.slots, or let windows proceed "
+                "(learning.proceed > 0)"
             )
         if getattr(training.problem, "reward", "") == "free" and settings.loss != "reward":
             raise ValueError(
@@ -152,7 +153,7 @@ class BPTTS(Learner):
         return optax.chain(optax.clip_by_global_norm(c.gradient_norm), adam) if clips else adam
 
     def begin(self, problem: Problem, *, key: Key[Scalar, ""]) -> PyTree[Array]:
-        """A batch of simulations, on the truth at random times where it is stored, else at their start."""
+        """A batch of simulations, on the reference at random times where it is stored, else at their start."""
         c = self.configuration
         return Environment(problem).reset_batch_anywhere(c.batch, max(c.horizons), early=c.early, key=key)
 
@@ -177,14 +178,14 @@ class BPTTS(Learner):
             following = jnp.where(runs, following, jax.lax.stop_gradient(state))
             if not c.through_target:
                 reference = jax.lax.stop_gradient(reference)
-            truth = problem.reference.field(reference).astype(following.dtype)
-            error = problem.error(following, truth)
+            field = problem.reference.field(reference).astype(following.dtype)
+            error = problem.error(following, field)
             if c.loss == "reward":
                 start = problem.reference.field(before).astype(following.dtype)
-                transition = Transition(known, acted, following, start, truth, episode.quantities, episode.parameters)
+                transition = Transition(known, acted, following, start, field, episode.quantities, episode.parameters)
                 loss = -jnp.mean(problem.reward(transition))
             else:
-                loss = jnp.mean(jnp.square(following - truth)) if c.loss == "mse" else error
+                loss = jnp.mean(jnp.square(following - field)) if c.loss == "mse" else error
             return (following, reference, runs & problem.coarse.is_valid(following)), (loss, error)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
@@ -200,7 +201,7 @@ class BPTTS(Learner):
         return _Window(loss, jnp.where(runs, errors[-1], jnp.inf), last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
-        """One window for every simulation, one step of the optimiser, new beginnings where due."""
+        """One window for every simulation, one step of the optimiser, new initial conditions where due."""
         c, horizon = self.configuration, self.configuration.horizons[stage]
         key, proceed_key, begin_key = jax.random.split(jax.random.wrap_key_data(state.key_data), 3)
         weights, static = eqx.partition(state.closure, eqx.is_inexact_array)

@@ -117,7 +117,7 @@ class Learner(eqx.Module):
     def renew(
         self, problem: Problem, state: LearnerState, fresh: Bool[Array, " slots"], *, key: Key[Scalar, ""]
     ) -> LearnerState:
-        """Begin anew the running simulations whose stored truth has just been replaced.
+        """Begin anew the running simulations whose stored reference has just been replaced.
 
         ``fresh`` marks the new slots of the store that ``problem`` reads.
         """

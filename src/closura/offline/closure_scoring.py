@@ -22,7 +22,7 @@ from closura.offline.fitted import FittedClosure
 from closura.offline.frames import energy_range
 from closura.offline.sampler import ConditionalSampler
 from closura.offline.sources import SOURCE
-from closura.offline.variables import TRUTH, Kept, field_variables, padded, score_variables
+from closura.offline.variables import REFERENCE, Kept, field_variables, padded, score_variables
 from closura.plain import to_json
 from closura.seeds import key_of
 
@@ -110,13 +110,13 @@ def score_closures(
     for name, (_, sampler, members) in plan.items():
         rows[name].draw(sampler, members, lambda done, name=name: report(name, done, c.total))  # type: ignore[misc]
     kept = {(name, "full"): Kept(row.statistics, row.trace.result()) for name, row in rows.items()}
-    kept |= _truth(c, energies)
+    kept |= _reference(c, energies)
     methods = {
         name: rows[name].method(role, {k: v for k, v in training.get(name, {}).items() if v is not None})
         for name, (role, _, _) in plan.items()
     }
     error = _metrics(c)[0].name
-    methods[TRUTH] = MethodResult(Role.REFERENCE, {error: np.zeros(len(c.parts))})
+    methods[REFERENCE] = MethodResult(Role.REFERENCE, {error: np.zeros(len(c.parts))})
     several = len(c.windows) > 3
     unit = "trajectories" if several else f"blocks of time (up to {PARTS} of each trajectory)"
     first = c.frames[0]
@@ -160,7 +160,7 @@ def _metrics(comparison: ClosureComparison) -> tuple[Metric, ...]:
     return _FAIR if comparison.scoring == "fair" else _PUBLISHED
 
 
-def _truth(c: ClosureComparison, energies: tuple[float, float]) -> dict[tuple[str, str], Kept]:
+def _reference(c: ClosureComparison, energies: tuple[float, float]) -> dict[tuple[str, str], Kept]:
     """Statistics and pictures of the full and of the filtered frames."""
     flows = {space: c.statistics(energies) for space in ("filtered", "full")}
     traces = {space: c.trace for space in flows}
@@ -171,7 +171,7 @@ def _truth(c: ClosureComparison, energies: tuple[float, float]) -> dict[tuple[st
                 flows[space].add(frames)
                 if part.window == 0:
                     traces[space].add(numbers, frames[None])
-    return {(TRUTH, space): Kept(flow.result(), traces[space].result()) for space, flow in flows.items()}
+    return {(REFERENCE, space): Kept(flow.result(), traces[space].result()) for space, flow in flows.items()}
 
 
 class _Row:

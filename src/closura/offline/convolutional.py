@@ -1,8 +1,8 @@
-"""A convolutional closure with random inputs, trained by a proper score: its members are equally likely truths.
+"""A convolutional closure with random inputs, trained by a proper score: its members are equally likely references.
 
 The network sees a filtered frame, the phase of the forcing and a few channels of white noise, and gives the residual.
 Two or more members per frame are scored together by the fair continuous ranked probability score [Ferro2014], which
-rewards members that lie near the truth and apart from each other; so noise is used exactly where the filtered field
+rewards members that lie near the reference and apart from each other; so noise is used exactly where the filtered field
 does not say what is missing. A part ``1 - fairness`` of the ordinary score keeps members from drifting apart in pairs
 [Lang2024].
 
@@ -118,11 +118,11 @@ class ConvolutionalSampler(LearnedSampler):
 
 
 def ensemble_score(
-    members: Float[Array, "member *shape"], truth: Float[Array, "*shape"], fairness: float = 1.0
+    members: Float[Array, "member *shape"], reference: Float[Array, "*shape"], fairness: float = 1.0
 ) -> Float[Array, "*shape"]:
     """Ranked probability score of each number: ``E|x - y| - E|x - x'| / 2``, a share of it with fair second term."""
     count = members.shape[0]
-    near = jnp.mean(jnp.abs(members - truth), axis=0)
+    near = jnp.mean(jnp.abs(members - reference), axis=0)
     apart = sum(
         jnp.abs(members[i] - members[j]) for i in range(count) for j in range(i)
     )  # each pair once: half of the double sum
@@ -130,13 +130,13 @@ def ensemble_score(
 
 
 def mode_score(
-    members: Float[Array, "member batch 2 X Y"], truth: Float[Array, "batch 2 X Y"], fairness: float = 1.0
+    members: Float[Array, "member batch 2 X Y"], reference: Float[Array, "batch 2 X Y"], fairness: float = 1.0
 ) -> Float[Array, ""]:
-    """The same of the modes' real and imaginary parts, each shell's divided by the root of the truth's size there.
+    """The same of the modes' real and imaginary parts, each shell's divided by the root of the reference's size there.
 
     Undivided, the largest waves are all of the score; divided by the size, waves would count that nobody sees.
     """
-    n = truth.shape[-1]
+    n = reference.shape[-1]
     kx, ky = wavenumbers(n)
     shell = jnp.asarray(jnp.floor(jnp.hypot(kx, ky) + 0.5), jnp.int32)
 
@@ -144,7 +144,7 @@ def mode_score(
         modes = jnp.fft.rfft2(field) / n
         return jnp.stack([modes.real, modes.imag])
 
-    target = parts(truth)
+    target = parts(reference)
     power = jnp.mean(jnp.square(target), axis=(0, 1, 2))
     shells = int(n)
     size = jnp.sqrt(

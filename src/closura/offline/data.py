@@ -170,8 +170,8 @@ class FitData:
         }
 
 
-QUICK_JUDGE = {"frames": 10, "members": 4, "every": 200}
-"""How the preset "quick" judges samplers."""
+QUICK_VALIDATION = {"frames": 10, "members": 4, "every": 200}
+"""How the preset "quick" evaluates samplers."""
 
 
 class Training(NamedTuple):

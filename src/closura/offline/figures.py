@@ -14,7 +14,7 @@ from closura.offline.closure_scoring import PROBLEM as CLOSURES
 from closura.offline.forecasts import THRESHOLD
 from closura.offline.model_scoring import PROBLEM as MODELS
 from closura.offline.numbers import distances, spread_skill, study_of
-from closura.offline.variables import TRUTH, kept_array, resolving_shell, scores_of, shown_methods
+from closura.offline.variables import REFERENCE, kept_array, resolving_shell, scores_of, shown_methods
 from closura.reporting.figure import SECTIONS, figure
 from closura.reporting.figures.fields import draw_picture
 from closura.reporting.scales import ROUNDING, colour_map, size_of
@@ -24,9 +24,9 @@ SHOWN = 3
 """Methods in figures that give each its own panels."""
 BOTH = (CLOSURES, MODELS)
 CLOSED = "#882299"
-_TRUTH: dict[str, Any] = {"color": "#228833", "lw": 5.0, "alpha": 0.45, "label": "truth"}
+_REFERENCE: dict[str, Any] = {"color": "#228833", "lw": 5.0, "alpha": 0.45, "label": "reference"}
 """Broad and pale, so that it can be seen beneath what agrees with it."""
-_FILTERED: dict[str, Any] = {"color": "#CC3311", "lw": 1.5, "ls": (0, (6.0, 2.0)), "label": "filtered truth"}
+_FILTERED: dict[str, Any] = {"color": "#CC3311", "lw": 1.5, "ls": (0, (6.0, 2.0)), "label": "filtered reference"}
 _BANDS = ((0.95, 0.16), (0.68, 0.3))
 
 
@@ -71,7 +71,7 @@ def lead_time(results: Results, figure: Figure) -> None:
         if name != "persistence":
             ratio.plot(leads, spread_skill(*(results.of(key, name)[:, 1:] for key in ("skill", "spread"))), **line)
     error.axhline(THRESHOLD, color="#666666", lw=0.8, ls=":")
-    ratio.axhline(1.0, color=_TRUTH["color"], lw=1.4)
+    ratio.axhline(1.0, color=_REFERENCE["color"], lw=1.4)
     words = ("relative L2 error of the mean", "CRPS (units of velocity)", "spread over skill, 1: calibrated")
     for axes, text in zip((error, crps, ratio), words, strict=True):
         axes.set(xlabel="lead time (length / velocity)", ylabel=text, xlim=(0, leads[-1]))
@@ -92,11 +92,11 @@ def lead_time(results: Results, figure: Figure) -> None:
     caption="The velocity v at one point: bands hold the central 68 and 95 % of the members.",
 )  # fmt: skip
 def series(results: Results, figure: Figure) -> None:
-    """The velocity v at one point over time: the truth, and medians and bands of methods."""
+    """The velocity v at one point over time: the reference, and medians and bands of methods."""
     names, times = results.closures[:SHOWN], results.data["moment"].values
-    truth = kept_array(results, "at_point", TRUTH, _space(results))
-    assert truth is not None
-    known = int(np.isfinite(truth[0]).sum())
+    reference = kept_array(results, "at_point", REFERENCE, _space(results))
+    assert reference is not None
+    known = int(np.isfinite(reference[0]).sum())
     shown = min(len(times), max(2, round(1.25 * known)))
     figure.set_size_inches(8.7, 2.2 * len(names) + 0.9)
     grid = figure.subplots(len(names), 1, squeeze=False, sharex=True)[:, 0]
@@ -104,7 +104,7 @@ def series(results: Results, figure: Figure) -> None:
         members = kept_array(results, "at_point", name, _space(results))
         if members is not None:
             _bands(axes, times[:shown], members[:, :shown], styles_of(results)[name], name)
-        axes.plot(times[:known], truth[0, :known], color="black", lw=1.1, label=TRUTH)
+        axes.plot(times[:known], reference[0, :known], color="black", lw=1.1, label=REFERENCE)
         axes.set_xlim(times[0], times[shown - 1])
         axes.set_ylabel("v at the point")
         axes.legend(fontsize=8, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 1.22))
@@ -129,22 +129,22 @@ def _pictured(results: Results) -> list[str]:
 
 @figure(
     "samples", problems=BOTH, needs=("example",), when=lambda results: bool(_pictured(results)), section=SECTIONS[1],
-    order=1, caption="One frame: what methods are given and make of it, and the truth. Error and standard deviation "
-    "share a scale.",
+    order=1, caption="One frame: what methods are given and make of it, and the reference. Error and standard "
+    "deviation share a scale.",
 )  # fmt: skip
 def samples(results: Results, figure: Figure) -> None:
-    """Both velocities of one frame: filtered truth, a member, the mean, its error, the spread, closed member, truth."""
+    """Both velocities of one frame: filtered reference, member, mean, its error, spread, closed member, reference."""
     names, space = _pictured(results), _space(results)
-    low, truth = (kept_array(results, "example", TRUTH, each) for each in ("filtered", "full"))
-    wanted = truth if space == "full" else low
+    low, reference = (kept_array(results, "example", REFERENCE, each) for each in ("filtered", "full"))
+    wanted = reference if space == "full" else low
     assert low is not None
-    assert truth is not None
+    assert reference is not None
     assert wanted is not None
     own = {n: [kept_array(results, v, n, space) for v in ("example", "example_mean", "example_std")] for n in names}
     closed = {n: kept_array(results, "example", n, "full") if space == "filtered" else None for n in names}
     several = any(each is not None for each in closed.values())
-    titles = ["filtered truth", "one member", "mean", "|mean − truth|", "standard deviation"]
-    titles += ["member, closed", "truth"] if several else ["truth"]
+    titles = ["filtered reference", "one member", "mean", "|mean − reference|", "standard deviation"]
+    titles += ["member, closed", "reference"] if several else ["reference"]
     figure.set_size_inches(1.85 * len(titles) + 0.7, 1.75 * 2 * len(names) + 0.9)
     grid = figure.subplots(2 * len(names), len(titles), squeeze=False)
     for number, name in enumerate(names):
@@ -153,13 +153,13 @@ def samples(results: Results, figure: Figure) -> None:
         assert mean is not None
         assert std is not None
         error = np.abs(mean - wanted)
-        spread = _positive(std, error, size=size_of(truth))
+        spread = _positive(std, error, size=size_of(reference))
         for c in range(2):
-            scale = _symmetric(truth[c])
+            scale = _symmetric(reference[c])
             pictures = [(low, scale), (member, scale), (mean, scale), (error, spread), (std, spread)]
             if several:
-                pictures.append((closed[name] if closed[name] is not None else np.full_like(truth, np.nan), scale))
-            pictures.append((truth, scale))
+                pictures.append((closed[name] if closed[name] is not None else np.full_like(reference, np.nan), scale))
+            pictures.append((reference, scale))
             row = grid[2 * number + c]
             images = []
             for axes, (field, norm) in zip(row, pictures, strict=True):
@@ -189,15 +189,15 @@ def _positive(*fields: np.ndarray, size: float = 0.0) -> Normalize:
 @figure(
     "calibration", problems=BOTH, needs=("total_histogram",), order=20,
     when=lambda results: any(scores_of(results, name) for name in _random(results)),
-    caption="Left: coverage of central intervals. Right: rank of the truth among the members, flat if calibrated, a "
-    "bowl if overconfident, a hill if too wide.",
+    caption="Left: coverage of central intervals. Right: rank of the reference among the members, flat if calibrated, "
+    "a bowl if overconfident, a hill if too wide.",
 )  # fmt: skip
 def calibration(results: Results, figure: Figure) -> None:
-    """Observed against nominal coverage, and how often the truth has each rank, by what a calibrated ensemble has."""
+    """Observed against nominal coverage, and ranks of the reference by what a calibrated ensemble has."""
     found = {name: scores for name in _random(results) if (scores := scores_of(results, name)) is not None}
     figure.set_size_inches(4.2 + 3.0 * len(found), 3.9)
     grid = figure.subplots(1, 1 + len(found), width_ratios=[1.25] + [1.0] * len(found))
-    grid[0].plot([0, 100], [0, 100], color=_TRUTH["color"], lw=1.4, label="calibrated")
+    grid[0].plot([0, 100], [0, 100], color=_REFERENCE["color"], lw=1.4, label="calibrated")
     for axes, (name, scores) in zip(grid[1:], found.items(), strict=True):
         style = styles_of(results)[name]
         grid[0].plot(
@@ -207,10 +207,10 @@ def calibration(results: Results, figure: Figure) -> None:
         counts = scores.histogram.astype(np.float64)
         share = counts / max(counts.sum(), 1) * len(counts)
         axes.bar(np.arange(len(counts)), share, width=1.0, color=style.colour, alpha=0.75, lw=0)
-        axes.axhline(1.0, color=_TRUTH["color"], lw=1.4)
+        axes.axhline(1.0, color=_REFERENCE["color"], lw=1.4)
         axes.set(xlim=(-0.5, len(counts) - 0.5), ylim=(0, max(2.0, 1.05 * share.max())), title=name)
-        axes.set_xlabel("members below the truth")
-    grid[0].set(xlim=(0, 100), ylim=(0, 100), xlabel="nominal coverage (%)", ylabel="truths inside (%)")
+        axes.set_xlabel("members below the reference")
+    grid[0].set(xlim=(0, 100), ylim=(0, 100), xlabel="nominal coverage (%)", ylabel="references inside (%)")
     grid[0].set_aspect("equal")
     grid[0].legend(fontsize=8)
     grid[1].set_ylabel("frequency, 1: calibrated")
@@ -222,10 +222,10 @@ def calibration(results: Results, figure: Figure) -> None:
     caption="Distribution of the kinetic energy over points and frames.",
 )  # fmt: skip
 def energies(results: Results, figure: Figure) -> None:
-    """Probability densities of the kinetic energy at points: truth, filtered truth, samples, closed ones."""
+    """Probability densities of the kinetic energy at points: reference, filtered reference, samples, closed ones."""
     figure.set_size_inches(6.8, 4.2)
     axes, centres = figure.subplots(), results.data["energy"].values
-    lines = [(density, dict(look)) for density, look in _truths(results, "flow_energy_density")]
+    lines = [(density, dict(look)) for density, look in _references(results, "flow_energy_density")]
     for name, label, space, density in shown_methods(results, "flow_energy_density"):
         if name in _random(results) and density.any():  # all may lie beyond the range
             style = _style(results, name, space)
@@ -247,25 +247,25 @@ def energies(results: Results, figure: Figure) -> None:
     _title(results, figure)
 
 
-def _truths(results: Results, variable: str) -> Sequence[tuple[np.ndarray, dict[str, Any]]]:
-    """The truth's and the filtered truth's array, and how they are drawn."""
-    full, low = (kept_array(results, variable, TRUTH, space) for space in ("full", "filtered"))
+def _references(results: Results, variable: str) -> Sequence[tuple[np.ndarray, dict[str, Any]]]:
+    """The reference's and the filtered reference's array, and how they are drawn."""
+    full, low = (kept_array(results, variable, REFERENCE, space) for space in ("full", "filtered"))
     assert full is not None
     assert low is not None
-    return ((full, _TRUTH), (low, _FILTERED))
+    return ((full, _REFERENCE), (low, _FILTERED))
 
 
 @figure("flow_spectra", problems=BOTH, needs=("flow_spectrum",), order=45, caption="Energy by wavenumber.")
 def flow_spectra(results: Results, figure: Figure) -> None:
-    """Energy in shells, and its ratio to the truth's, up to the shell that holds 99.99 % of the energy."""
+    """Energy in shells, and its ratio to the reference's, up to the shell that holds 99.99 % of the energy."""
     figure.set_size_inches(9.6, 4.0)
     left, right = figure.subplots(1, 2)
-    (truth, broad), (low, dashed) = _truths(results, "flow_spectrum")
+    (reference, broad), (low, dashed) = _references(results, "flow_spectrum")
     last = resolving_shell(results, "full")
-    every = np.arange(1, min(len(truth), max(2 * last, last + 4)))
-    every = every[truth[every] > 0]
-    floor, shells = float(truth[every].min()), np.arange(1, last + 1)
-    left.plot(every, truth[every], **broad)
+    every = np.arange(1, min(len(reference), max(2 * last, last + 4)))
+    every = every[reference[every] > 0]
+    floor, shells = float(reference[every].min()), np.arange(1, last + 1)
+    left.plot(every, reference[every], **broad)
     lines = [(low, dashed)]
     for name, label, space, spectrum in shown_methods(results, "flow_spectrum"):
         if name in _random(results):
@@ -275,12 +275,12 @@ def flow_spectra(results: Results, figure: Figure) -> None:
     for spectrum, line in lines:
         there = every[spectrum[every] > floor * 1e-2]
         left.plot(there, spectrum[there], **line)
-        right.plot(shells, spectrum[shells] / truth[shells], **line)
-    right.axhline(1.0, color=_TRUTH["color"], lw=1.4)
+        right.plot(shells, spectrum[shells] / reference[shells], **line)
+    right.axhline(1.0, color=_REFERENCE["color"], lw=1.4)
     left.set_yscale("log")
     left.axvline(last, color="#666666", lw=0.7, ls=":")
     left.set(xlabel="wavenumber |k|, in shells", ylabel="kinetic energy in the shell", ylim=(floor * 0.3, None))
-    right.set(xlabel="wavenumber |k|, in shells", ylabel="by that of the truth", xlim=(0.5, last + 0.5))
+    right.set(xlabel="wavenumber |k|, in shells", ylabel="by that of the reference", xlim=(0.5, last + 0.5))
     bottom, top = right.get_ylim()
     right.set_ylim(max(bottom, 0.0), min(max(top, 1.05), 3.0))
     left.legend(fontsize=8)
@@ -290,7 +290,7 @@ def flow_spectra(results: Results, figure: Figure) -> None:
 @figure(
     "energy_distances", problems=(MODELS,), needs=("distance_pooled",), order=47,
     when=lambda results: results.data.sizes["slice"] > 0,
-    caption="How far the distribution of the kinetic energy is from the truth's, as runs get longer.",
+    caption="How far the distribution of the kinetic energy is from the reference's, as runs get longer.",
 )  # fmt: skip
 def energy_distances(results: Results, figure: Figure) -> None:
     """Wasserstein-1 distance of the energy's distribution by slice, with the bar."""
@@ -307,10 +307,10 @@ def energy_distances(results: Results, figure: Figure) -> None:
                 _slices(axes, results, name, kind, *found[:2])
                 bar = found[2]
         if bar is not None:
-            axes.axhline(bar, color=_TRUTH["color"], lw=1.4, label="bar: 95 % of true slices")
+            axes.axhline(bar, color=_REFERENCE["color"], lw=1.4, label="bar: 95 % of true slices")
         axes.set(xlabel="middle of the slice, time since the start", ylim=(0, None))
         axes.set_title(
-            "filtered fields, to the filtered truth" if len(kinds) == 1 else "to the full truth", fontsize=10
+            "filtered fields, to the filtered reference" if len(kinds) == 1 else "to the full reference", fontsize=10
         )
         axes.legend(fontsize=8)
     grid[0].set_ylabel("Wasserstein-1 distance (units of energy)")
@@ -339,10 +339,10 @@ def _slices(axes: Axes, results: Results, name: str, kind: str, pooled: np.ndarr
     section=SECTIONS[1], order=3, caption="Kinetic energy averaged over y.",
 )  # fmt: skip
 def space_time(results: Results, figure: Figure) -> None:
-    """Energy along x over time: the truth, and one member of each method; values above 4/3 of the truth's are cut."""
+    """Energy along x over time: the reference and one member of each method; cut above 4/3 of the reference's."""
     times = results.data["moment"].values
-    full, low = (image for image, _ in _truths(results, "along_x"))
-    images = {TRUTH: full, "filtered truth": low}
+    full, low = (image for image, _ in _references(results, "along_x"))
+    images = {REFERENCE: full, "filtered reference": low}
     for name, label, _, image in shown_methods(results, "along_x"):
         if name in results.closures[:SHOWN]:
             images[f"{label}, one member"] = image

@@ -189,7 +189,9 @@ def weights_of(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
-            raise FileNotFoundError(f"{path} holds no {WEIGHTS}: it is no run, or one that has not judged itself yet")
+            raise FileNotFoundError(
+                f"{path} holds no {WEIGHTS}: it is no run, or one that has not evaluated itself yet"
+            )
         return path / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"there is no run folder and no file of weights at {path}")

@@ -42,24 +42,24 @@ class Forecasts:
         """A new start."""
         self.starts.append({})
 
-    def add(self, members: np.ndarray, truth: np.ndarray) -> None:
+    def add(self, members: np.ndarray, reference: np.ndarray) -> None:
         """Members ``(member, time, ...)`` of the open start's next leads."""
         good = np.isfinite(members).all(axis=(0, 2, 3, 4))
-        series = {name: np.full(len(truth), np.nan) for name in ("relative_l2", "crps", "skill", "spread")}
-        member_l2 = np.full((len(members), len(truth)), np.nan)
+        series = {name: np.full(len(reference), np.nan) for name in ("relative_l2", "crps", "skill", "spread")}
+        member_l2 = np.full((len(members), len(reference)), np.nan)
         if good.any():
             scores = EnsembleScores(levels=DIAGRAM_LEVELS)
-            scores.add(members[:, good], truth[good])
+            scores.add(members[:, good], reference[good])
             found = scores.series()
             for name, values in series.items():
                 values[good] = found[name]
-            member_l2[:, good] = relative_l2_series(members[:, good], truth[good])
+            member_l2[:, good] = relative_l2_series(members[:, good], reference[good])
             self.total.merge(scores)
             self.scored = True
         for i in np.flatnonzero(~good):
             alive = np.isfinite(members[:, i]).all(axis=(1, 2, 3))
             if alive.any():
-                member_l2[alive, i] = relative_l2_series(members[alive, i : i + 1], truth[i : i + 1])[:, 0]
+                member_l2[alive, i] = relative_l2_series(members[alive, i : i + 1], reference[i : i + 1])[:, 0]
         for name in series:
             self.starts[-1].setdefault(name, []).append(series[name])
         self.starts[-1].setdefault("member_l2", []).append(member_l2)

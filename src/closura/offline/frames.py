@@ -1,4 +1,4 @@
-"""Frames that are judged: which, read from a data set, and how energetic they are."""
+"""Frames that are evaluated: which, read from a data set, and how energetic they are."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from closura.trajectories import FlowData
 
 
 def spread_frames(window: TimeWindow, count: int | None, every: int | None) -> np.ndarray:
-    """Numbers of the judged frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on.
+    """Numbers of the evaluated frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on.
 
     Raises
     ------

@@ -6,7 +6,7 @@ r"""A closure that is a Gaussian process from the filtered field's leading modes
 3. Length and noise by marginal likelihood. Then every block of consecutive training frames is predicted from the
    others, and from how well that goes every output gets
 
-   * a share in [0, 1] of its mean to keep, the regression of truth on prediction: what cannot be predicted is not;
+   * a share in [0, 1] of its mean to keep, the regression of reference on prediction: what cannot be predicted is not;
    * a variance ``s^2 (V + r)``, V being the process' own, with s and r by maximum likelihood.
 
 4. What the residual has beyond its modes, again of left-out blocks, is added as a normal with the covariance of those
@@ -26,7 +26,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from closura.offline.data import QUICK_JUDGE
+from closura.offline.data import QUICK_VALIDATION
 from closura.offline.filters import Filter
 from closura.offline.gaussian_regression import KernelName, SharedGaussianProcess, fit_shared
 from closura.offline.pod import POD, fit_pod
@@ -86,8 +86,8 @@ class GaussianProcessSettings(Settings):
                 "--preset default"
             )
         known: dict[str, dict[str, Any]] = {
-            "default": {"recipe": cls()},
-            "quick": {"recipe": cls(points=600), "judge": QUICK_JUDGE},
+            "default": {"settings": cls()},
+            "quick": {"settings": cls(points=600), "validation": QUICK_VALIDATION},
         }
         return {"calibrate": False, **known[preset]}
 

@@ -109,8 +109,11 @@ class LatentModelSettings(StoredSettings):
             blocks=2,
             climate_steps=400,
         )
-        judge = {"starts": 8, "members": 4, "time": 12.0, "every": 500}
-        known: dict[str, dict[str, Any]] = {"default": {"recipe": cls()}, "quick": {"recipe": quick, "judge": judge}}
+        validation = {"starts": 8, "members": 4, "time": 12.0, "every": 500}
+        known: dict[str, dict[str, Any]] = {
+            "default": {"settings": cls()},
+            "quick": {"settings": quick, "validation": validation},
+        }
         return known[preset]
 
     def training(self, data: FitData, every_frames: int, *, seed: int, key: PRNGKeyArray) -> Training:
@@ -220,7 +223,7 @@ class LatentModelSettings(StoredSettings):
         windows = jax.vmap(lambda w, k: random_move(model.encoding, turns, w, key=k))(
             windows, jax.random.split(moves, batch)
         )
-        seen, truth = windows[:, : model.window], windows[:, model.window :]
+        seen, reference = windows[:, : model.window], windows[:, model.window :]
         scale = jnp.asarray(model.change, windows.dtype)
         whole = windows.reshape(-1, windows.shape[-1])
         jitter, how_much, guessing, noise = jax.random.split(noise, 4)
@@ -228,9 +231,9 @@ class LatentModelSettings(StoredSettings):
         seen = seen + sizes * scale * jax.random.normal(jitter, seen.shape, windows.dtype)
         keys = jax.random.split(noise, (batch, self.members))
         runs = jax.vmap(lambda w, ks: jax.vmap(lambda k: model.rollout(w, horizon, key=k))(ks))(seen, keys)
-        runs, truth = jnp.moveaxis(runs, 1, 0) / scale, truth / scale
-        score = jnp.mean(ensemble_score(runs, truth, self.fairness))
-        error = jnp.mean(runs, axis=0) - truth
+        runs, reference = jnp.moveaxis(runs, 1, 0) / scale, reference / scale
+        score = jnp.mean(ensemble_score(runs, reference, self.fairness))
+        error = jnp.mean(runs, axis=0) - reference
         # Of other weights than the score: both are learned side by side.
         guesses = denoising_error(model.denoiser, whole, model.encoding, key=guessing)
         return score + guesses, {

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
 
-from closura.offline.data import QUICK_JUDGE, FitData, Training
+from closura.offline.data import QUICK_VALIDATION, FitData, Training
 from closura.offline.descent import Descent, DescentConfiguration, Metrics
 from closura.offline.filters import Filter
 from closura.offline.sampler import SAMPLERS, ConditionalSampler, Frames, Members, check_pairs, check_question
@@ -110,8 +110,8 @@ class LearnedSettings(StoredSettings, abc.ABC):
         updates = min(400, settings.descent.updates)
         quick = replace(settings, descent=replace(settings.descent, updates=updates, warmup=min(50, updates // 2)))
         known: dict[str, dict[str, Any]] = {
-            "default": {"recipe": settings},
-            "quick": {"recipe": quick, "judge": QUICK_JUDGE},
+            "default": {"settings": settings},
+            "quick": {"settings": quick, "validation": QUICK_VALIDATION},
         }
         return known[preset]
 

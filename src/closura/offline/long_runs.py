@@ -13,7 +13,7 @@ ENERGY_BOUNDS = (1 / 3, 3.0)
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """Wasserstein-1 distances of the energy at points to the truth's, in slices; units of energy.
+    """Wasserstein-1 distances of the energy at points to the reference's, in slices; units of energy.
 
     Parameters
     ----------
@@ -23,14 +23,14 @@ class Distances:
         Each member by itself, ``(start, member, slice)``.
     bar
         What 95 % of slices of true trajectories stay below; None if the data have too few.
-    truths
+    references
         The distances that the bar was found from.
     """
 
     pooled: np.ndarray
     single: np.ndarray
     bar: float | None
-    truths: np.ndarray
+    references: np.ndarray
 
 
 class MemberSlices:
@@ -86,7 +86,7 @@ class Slices:
             pooled.append(pool)
         self._pooled.append(pooled)
 
-    def distances(self, reference: Histogram, bar: float | None, truths: np.ndarray) -> Distances:
+    def distances(self, reference: Histogram, bar: float | None, references: np.ndarray) -> Distances:
         """Of all starts to a reference."""
 
         def distance(histogram: Histogram) -> float:
@@ -99,7 +99,7 @@ class Slices:
             np.array(pooled, np.float64).reshape(-1, slices),
             np.array(single, np.float64).reshape(-1, members, slices),
             bar,
-            truths,
+            references,
         )
 
 

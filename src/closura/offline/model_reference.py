@@ -11,7 +11,7 @@ from closura.offline.fitted import FittedClosure, FittedModel
 from closura.offline.frames import energy_range, read_frames
 from closura.offline.held_out import TimeWindow
 from closura.offline.traces import Trace
-from closura.offline.variables import TRUTH, Kept
+from closura.offline.variables import REFERENCE, Kept
 from closura.trajectories import FlowData
 
 STATISTICS_EVERY = 5
@@ -20,7 +20,7 @@ STATISTICS_EVERY = 5
 
 @dataclass(frozen=True, eq=False)
 class ModelComparison:
-    """What is judged, and from where.
+    """What is evaluated, and from where.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class ModelComparison:
 def choose_starts(
     models: Sequence[FittedModel], data: FlowData, windows: Sequence[TimeWindow], count: int, steps: int
 ) -> tuple[tuple[int, ...], ...]:
-    """First frames of the starting windows: spread over the first half of each window, one alone at its beginning.
+    """First frames of the starting windows: spread over the first half of each window, one alone at its start.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def choose_starts(
         room = len(window.frames) - span - every
         if room < 0:
             raise ValueError(
-                f"trajectory {window.trajectory} has {len(window.frames)} judged frames; a window of {span} frames "
+                f"trajectory {window.trajectory} has {len(window.frames)} evaluated frames; a window of {span} frames "
                 f"and a step of {every} do not fit"
             )
         last = room // 2 if count > 1 else 0
@@ -110,8 +110,8 @@ class ModelReference:
         ]
         self.horizon = min(comparison.steps, *available)
         self.leads = self.model.step * np.arange(1, self.horizon + 1)
-        judged = [s.trajectory for s in comparison.windows]
-        chosen, self.reference_words = reference_trajectories(data, judged)
+        evaluated = [s.trajectory for s in comparison.windows]
+        chosen, self.reference_words = reference_trajectories(data, evaluated)
         self.range = energy_range(data, chosen)
         statistics = {space: FlowStatistics(1.0, energy_range=self.range) for space in ("full", "filtered")}
         slices: dict[str, list[SlicedHistograms]] = {space: [] for space in statistics}
@@ -129,7 +129,7 @@ class ModelReference:
                     energy = kinetic_energy(fields)
                     own[space].add(energy)
                     self.pools[space].add(energy)
-                    if i in judged:
+                    if i in evaluated:
                         statistics[space].reynolds = float(data.reynolds[i])
                         statistics[space].add(fields)
             for space, sliced in own.items():
@@ -143,7 +143,7 @@ class ModelReference:
                 self.bars[space] = (None, np.zeros(0))
 
     def frames(self, window: TimeWindow, first: int, *, filtered: bool = True, count: int | None = None) -> np.ndarray:
-        """True frames of the steps after a start, as many as are judged."""
+        """True frames of the steps after a start, as many as are evaluated."""
         begin = first + self.span - 1 + self.every
         numbers = begin + self.every * np.arange(self.horizon if count is None else count)
         full = read_frames(self.comparison.data, window.trajectory, numbers)
@@ -158,7 +158,7 @@ class ModelReference:
         for space, fields in (("filtered", self.model.filter(full)), ("full", full)):
             trace = Trace(self.example)
             trace.add(np.arange(most), fields[None])
-            found[TRUTH, space] = Kept(self.flows[space], trace.result())
+            found[REFERENCE, space] = Kept(self.flows[space], trace.result())
         return found
 
     @property
@@ -167,14 +167,14 @@ class ModelReference:
         return max(0, min(self.horizon - 1, self.horizon // 4))
 
 
-def reference_trajectories(data: FlowData, judged: Sequence[int]) -> tuple[list[int], str]:
-    """Trajectories whose truth distributions are compared with, and words for them.
+def reference_trajectories(data: FlowData, evaluated: Sequence[int]) -> tuple[list[int], str]:
+    """Trajectories whose reference distributions are compared with, and words for them.
 
-    Those that are judged if they are four or more; else all of the data set at Reynolds numbers that are judged.
+    Those that are evaluated if they are four or more; else all of the data set at Reynolds numbers that are evaluated.
     """
-    if len(judged) > 3:
-        return list(judged), f"the {len(judged)} judged trajectories"
-    numbers = sorted({float(data.reynolds[i]) for i in judged})
+    if len(evaluated) > 3:
+        return list(evaluated), f"the {len(evaluated)} evaluated trajectories"
+    numbers = sorted({float(data.reynolds[i]) for i in evaluated})
     chosen = [i for i in range(data.trajectories) if float(data.reynolds[i]) in numbers]
     if len(chosen) == data.trajectories:
         return chosen, f"all {data.trajectories} trajectories of the data set"

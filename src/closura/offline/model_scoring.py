@@ -24,7 +24,7 @@ from closura.offline.fitted import FittedClosure, FittedModel
 from closura.offline.model_reference import ModelComparison, ModelReference
 from closura.offline.model_runs import ModelRow, ModelRuns, naive_forecast
 from closura.offline.sources import SOURCE
-from closura.offline.variables import TRUTH, field_variables, padded, score_variables
+from closura.offline.variables import REFERENCE, field_variables, padded, score_variables
 from closura.plain import to_json
 from closura.trajectories import FlowData
 
@@ -95,7 +95,7 @@ def _results(
     step, leads = reference.model.step, reference.leads
     methods = {name: _method(row, step) for name, row in rows.items()}
     starts = len(comparison.pairs)
-    methods[TRUTH] = MethodResult(Role.REFERENCE, {"relative_l2": np.zeros((starts, len(leads) + 1))})
+    methods[REFERENCE] = MethodResult(Role.REFERENCE, {"relative_l2": np.zeros((starts, len(leads) + 1))})
     names = tuple(methods)
     kept = {(name, space): each for name, row in rows.items() for space, each in row.kept.items()} | reference.kept()
     limit = float(leads[-1])
@@ -186,7 +186,7 @@ def _distances(rows: Mapping[str, ModelRow], names: Sequence[str]) -> dict[str, 
             padded({at: d.single for at, d in found.items()}, names, KINDS),
         ),
         "distance_bar": ("kind", [np.nan if d is None or d.bar is None else d.bar for d in bars.values()]),
-        "distance_bar_from": ("kind", [0 if d is None else d.truths.size for d in bars.values()]),
+        "distance_bar_from": ("kind", [0 if d is None else d.references.size for d in bars.values()]),
     }
 
 

@@ -10,7 +10,7 @@ from closura.metrics.ensembles import LEVELS
 from closura.offline.closure_scoring import TARGETS
 from closura.offline.model_scoring import KINDS
 from closura.offline.variables import (
-    TRUTH,
+    REFERENCE,
     flow_numbers,
     resolving_shell,
     scores_of,
@@ -62,13 +62,13 @@ def _flat(entry: dict[str, Any], before: str = "") -> dict[str, Any]:
 @numbers("offline-closures", needs=("frames_left_out",), whole=True, rows=_closure_rows)
 def closure_numbers(results: Results) -> dict[str, Any]:
     """``methods`` by name, fractions, not percent; what was compared, and the statistics of the true fields."""
-    truth = flow_numbers(results, TRUTH, "full") or {}
+    reference = flow_numbers(results, REFERENCE, "full") or {}
     return {
         **study_of(results),
         "methods": {name: closure_entry(results, name) for name in results.compared},
         "truth": {
             "resolving_shell": resolving_shell(results, "full"),
-            **{key: truth[key] for key in ("energy", "dissipation", "relative_divergence", "spectrum")},
+            **{key: reference[key] for key in ("energy", "dissipation", "relative_divergence", "spectrum")},
         },
         "settings": results.provenance,
     }
@@ -167,12 +167,12 @@ def _published_numbers(results: Results, name: str) -> dict[str, Any]:
 @numbers("offline-models", needs=("valid_time_censored",), whole=True, rows=_model_rows)
 def model_numbers(results: Results) -> dict[str, Any]:
     """``methods`` by name; fractions, times in the flow's unit; None for what does not exist."""
-    truth = {space: flow_numbers(results, TRUTH, space) or {} for space in ("full", "filtered")}
+    reference = {space: flow_numbers(results, REFERENCE, space) or {} for space in ("full", "filtered")}
     return {
         **study_of(results),
         "bar_definition": BAR_WORDS,
         "methods": {name: model_entry(results, name) for name in results.compared},
-        "truth": {space: {key: each[key] for key in ("energy", "dissipation")} for space, each in truth.items()},
+        "truth": {space: {key: each[key] for key in ("energy", "dissipation")} for space, each in reference.items()},
         "settings": results.provenance,
     }
 

@@ -125,7 +125,7 @@ def fit_pod(
     Parameters
     ----------
     frames
-        Training frames only: a basis that has seen the frames it is judged on looks far better than it is.
+        Training frames only: a basis that has seen the frames it is evaluated on looks far better than it is.
     modes
         How many to keep.
     remove_mean

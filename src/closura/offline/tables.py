@@ -13,8 +13,8 @@ from closura.offline.model_scoring import KINDS
 from closura.offline.model_scoring import PROBLEM as MODELS
 from closura.offline.numbers import BAR_WORDS, closure_entry, distance_numbers, lead_time_numbers, model_entry, study_of
 from closura.offline.variables import (
+    REFERENCE,
     SPACES,
-    TRUTH,
     flow_numbers,
     resolving_shell,
     shown_methods,
@@ -89,7 +89,8 @@ def published_scoring(results: Results) -> list[Table]:
     words = PUBLISHED_WORDS
     if any("whitened" in name for name, _ in rows):
         words += (
-            " Whitened coefficients: prediction and truth are standardised coefficients of a few modes, as published "
+            " Whitened coefficients: prediction and reference are standardised coefficients of a few modes, as "
+            "published "
             "for the Gaussian process; no physical units, and nothing of what the modes leave out."
         )
     return [Table("Published scoring", headings, rows, " ".join([words, *study_of(results)["notes"]]))]
@@ -114,13 +115,14 @@ def flow_statistics(results: Results) -> list[Table]:
         if models:
             cells.append(" / ".join(str(lost[name][key]) for key in ("blown_up", "collapsed", "not_finite")))
         rows.append((label, cells))
-    truth = {space: flow_numbers(results, TRUTH, space) or {} for space in SPACES}
+    reference = {space: flow_numbers(results, REFERENCE, space) or {} for space in SPACES}
     headings = ["method", "spectrum", "energy (%)", "dissipation (%)", "stresses (%)", "W1 of energy", "divergence"]
     note = (
         f"Spectrum: largest |ratio − 1| over the shells 1 to {resolving_shell(results, 'full')}, which hold 99.99 % of "
-        f"the true energy. Energy (truth {truth['full']['energy']:.4g}) and dissipation (truth "
-        f"{truth['full']['dissipation']:.4g}): relative errors of the means. Stresses: relative L2 error of the "
-        "profiles of the Reynolds stresses. W1: Wasserstein-1 distance of the kinetic energy at points to the truth's, "
+        f"the true energy. Energy (reference {reference['full']['energy']:.4g}) and dissipation (reference "
+        f"{reference['full']['dissipation']:.4g}): relative errors of the means. Stresses: relative L2 error of the "
+        "profiles of the Reynolds stresses. W1: Wasserstein-1 distance of the kinetic energy at points to the "
+        "reference's, "
         "in units of energy. Divergence: the largest root mean square of the divergence over that of the gradient."
     )
     if not models:
@@ -195,7 +197,8 @@ def energy_distances(results: Results) -> list[Table]:
     headings = ["method", *(f"slice {i + 1} of {slices}" for i in places), "bar", "below bar (%)"]
     note = (
         f"Wasserstein-1 distance of the kinetic energy at points, in slices of {study['slice_steps']} steps (t = "
-        f"{study['slice_steps'] * study['step']:g}), to {study['reference']}: filtered fields to the filtered truth, "
+        f"{study['slice_steps'] * study['step']:g}), to {study['reference']}: filtered fields to the filtered "
+        "reference, "
         "before and after the closure to the full one. All members of a start together / single members, means over "
         f"starts. Bar: {BAR_WORDS}. A single member is what the bar is made of; members together hold more values and "
         "stay below it more easily."

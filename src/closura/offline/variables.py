@@ -13,7 +13,7 @@ from closura.core import Results
 from closura.metrics.ensembles import FlowSummary, Scores, compare_flows
 
 SPACES = ("filtered", "full")
-TRUTH = "truth"
+REFERENCE = "truth"
 """The name of the reference."""
 
 _NUMBERS = ("members", "frames", "relative_l1", "relative_l2", "crps", "crps_plain", "skill", "spread", "spread_skill")
@@ -75,24 +75,25 @@ def scores_of(results: Results, name: str) -> Scores | None:
 def field_variables(
     kept: Mapping[tuple[str, str], Kept], methods: Sequence[str], times: Sequence[float] | np.ndarray
 ) -> dict[str, Any]:
-    """Statistics ``flow_NAME (method, space, ...)`` beside those of the truth in the same space, spectra, and pictures.
+    """Statistics ``flow_NAME (method, space, ...)`` beside those of the reference in the same space, spectra, and
+    pictures.
 
     Parameters
     ----------
     kept
-        By method and space; the truth in both.
+        By method and space; the reference in both.
     methods
         All names, in the order of the results.
     times
         Of the moments in which one point and the energy along x are kept.
     """
-    truths = {space: kept[TRUTH, space].flow for space in SPACES}
-    energies = truths["full"].energies if truths["full"] is not None else None
+    references = {space: kept[REFERENCE, space].flow for space in SPACES}
+    energies = references["full"].energies if references["full"] is not None else None
     assert energies is not None
     numbers: dict[str, dict[tuple[str, ...], Any]] = {}
     for (name, space), each in kept.items():
-        truth = truths[space]
-        found = {} if each.flow is None or truth is None else _numbers(each.flow, truth)
+        reference = references[space]
+        found = {} if each.flow is None or reference is None else _numbers(each.flow, reference)
         for key, value in {**found, **each.arrays}.items():
             numbers.setdefault(key, {})[name, space] = value
     variables: dict[str, Any] = {
@@ -103,7 +104,7 @@ def field_variables(
     return {
         **variables,
         "space": ("space", list(SPACES)),
-        "flow_resolving_shell": ("space", [t.resolving_shell if t is not None else 0 for t in truths.values()]),
+        "flow_resolving_shell": ("space", [t.resolving_shell if t is not None else 0 for t in references.values()]),
         "energy": ("energy", 0.5 * (edges[1:] + edges[:-1])),
         "moment": ("moment", np.asarray(times, np.float64)),
     }
@@ -115,8 +116,8 @@ _AXES = {
 }  # fmt: skip
 
 
-def _numbers(flow: FlowSummary, truth: FlowSummary) -> dict[str, Any]:
-    compared = compare_flows(flow, truth)
+def _numbers(flow: FlowSummary, reference: FlowSummary) -> dict[str, Any]:
+    compared = compare_flows(flow, reference)
     return {
         "flow_energy": float(flow.energy.mean()),
         "flow_energy_error": compared["energy"],
@@ -133,7 +134,7 @@ def _numbers(flow: FlowSummary, truth: FlowSummary) -> dict[str, Any]:
 
 
 def flow_numbers(results: Results, name: str, space: str) -> dict[str, Any] | None:
-    """Statistics of a method beside those of the truth, for JSON; None where there are none."""
+    """Statistics of a method beside those of the reference, for JSON; None where there are none."""
     own = _selected(results, name, space)
     if np.isnan(own("energy")):
         return None
@@ -153,11 +154,11 @@ def flow_numbers(results: Results, name: str, space: str) -> dict[str, Any] | No
 
 
 def spectrum_ratio(results: Results, name: str, space: str) -> tuple[np.ndarray, np.ndarray]:
-    """Shells that hold 99.99 % of the true energy (k = 0 left out), and the ratio to the truth's spectrum there."""
-    own, truth = _selected(results, name, space)("spectrum"), _selected(results, TRUTH, space)("spectrum")
+    """Shells that hold 99.99 % of the true energy (k = 0 left out), and the ratio to the reference's spectrum there."""
+    own, reference = _selected(results, name, space)("spectrum"), _selected(results, REFERENCE, space)("spectrum")
     shells = np.arange(1, max(resolving_shell(results, space), 1) + 1)
-    shells = shells[truth[shells] > 0]
-    return shells, own[shells] / truth[shells]
+    shells = shells[reference[shells] > 0]
+    return shells, own[shells] / reference[shells]
 
 
 def resolving_shell(results: Results, space: str) -> int:

@@ -13,9 +13,9 @@ from closura.problems.measures import SquaredErrorReduction as SquaredErrorReduc
 from closura.problems.measures import mean_absolute_error as mean_absolute_error
 from closura.problems.measures import relative_mae as relative_mae
 from closura.problems.problem import Begin as Begin
-from closura.problems.problem import Beginning as Beginning
 from closura.problems.problem import EpisodeRules as EpisodeRules
 from closura.problems.problem import FixedBegin as FixedBegin
+from closura.problems.problem import InitialState as InitialState
 from closura.problems.problem import Problem as Problem
 from closura.problems.problem import Quantity as Quantity
 from closura.problems.problem import SimulatedBegin as SimulatedBegin
@@ -25,11 +25,11 @@ from closura.problems.problem import total as total
 from closura.problems.reference import Reference as Reference
 from closura.problems.reference import SolverReference as SolverReference
 from closura.problems.registry import PROBLEMS as PROBLEMS
+from closura.problems.registry import as_evaluated as as_evaluated
 from closura.problems.registry import as_trained as as_trained
 from closura.problems.registry import build_problem as build_problem
 from closura.problems.registry import family as family
-from closura.problems.registry import judged_on as judged_on
-from closura.problems.registry import truth_identity as truth_identity
-from closura.problems.stored import TruthStore as TruthStore
-from closura.problems.stored import simulate_truth as simulate_truth
+from closura.problems.registry import reference_identity as reference_identity
+from closura.problems.stored import ReferenceStore as ReferenceStore
+from closura.problems.stored import simulate_reference as simulate_reference
 from closura.problems.stored import with_store as with_store

@@ -7,7 +7,7 @@
 
 ``A`` is what the dynamics subtract from the state (times their scale). The constraint sits here, between the
 answer and the state, and not in the networks: so it binds the actions that a policy *samples* as well as the
-mean that it is judged by, and holds for every network and every learner. Clipping comes first because it would
+mean that it is evaluated by, and holds for every network and every learner. Clipping comes first because it would
 break what the constraint restores. A flux is local, a mean reaches across the grid: subtracting it moves
 every cell of the component to make up for an imbalance anywhere.
 

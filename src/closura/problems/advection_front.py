@@ -1,8 +1,8 @@
 """The front of advection: every scheme on every grid from the same images and velocities, and closures.
 
-The published truth, second-order central differences with RK4 on the fine grid, is not converged. The second truth is
-exact, along characteristics (:mod:`closura.problems.characteristics`). Both read the same fine initial data; between
-their points psi, an enlarged image, is linear, and the velocity cubic.
+The published reference, second-order central differences with RK4 on the fine grid, is not converged. The second
+reference is exact, along characteristics (:mod:`closura.problems.characteristics`). Both read the same fine initial
+data; between their points psi, an enlarged image, is linear, and the velocity cubic.
 """
 
 from functools import cache, partial
@@ -18,8 +18,8 @@ from closura.problems.problem import Problem
 GRIDS = (16, 32, 64, 128, 256)
 STEP = 50
 """The published comparison time, in coarse steps after the burn-in."""
-CGS, TRUTH, CHECK, CHECK_COURANT = "CGS", "central2", "upwind5", 1.0
-PAIRS = {CGS: ("upwind1", "forward-euler"), **BASELINES, TRUTH: (TRUTH, "rk4")}
+CGS, REFERENCE, CHECK, CHECK_COURANT = "CGS", "central2", "upwind5", 1.0
+PAIRS = {CGS: ("upwind1", "forward-euler"), **BASELINES, REFERENCE: (REFERENCE, "rk4")}
 """Classical methods: the paper's coarse solver, baselines of the problem, and the scheme of the published reference."""
 REMARKS = (
     "All start from the same fine initial data, restricted to their grid by taking every k-th point, as the problem "
@@ -56,7 +56,7 @@ def advection_front(problem: Problem, configuration: AdvectionConfiguration, swe
     if 2 * fine not in grids and not sweep.quick:
         further[f"check {2 * fine} C {CHECK_COURANT:.3g}"] = Method(
             solver(CHECK, 2 * fine), Role.BASELINE, StepRule(courant=CHECK_COURANT), family=CHECK,
-            note="how near a simulation comes to the exact truth",
+            note="how near a simulation comes to the exact reference",
         )  # fmt: skip
     length = problem.time_step / c.ratio
     return Front(
@@ -65,8 +65,8 @@ def advection_front(problem: Problem, configuration: AdvectionConfiguration, swe
         times=sweep.times or ((STEP + getattr(problem.begin, "burn_in", 0)) * problem.time_step,),
         references={
             "published": Trusted(
-                TRUTH, solver(TRUTH, fine), StepRule(length),
-                f"{' + '.join(PAIRS[TRUTH])} on {fine} x {fine}, dt = {length:.4g}",
+                REFERENCE, solver(REFERENCE, fine), StepRule(length),
+                f"{' + '.join(PAIRS[REFERENCE])} on {fine} x {fine}, dt = {length:.4g}",
             ),
             "exact": Trusted(
                 "characteristics", Characteristics(problem.grid, seam), StepRule(problem.time_step, exact=True),

@@ -39,7 +39,7 @@ BASELINES = {
 BASES = {"upwind1": ("upwind1", "forward-euler"), "upwind3": BASELINES["upwind3"], "upwind5": BASELINES["upwind5"]}
 """Solvers that a closure may correct; the first is the paper's, called CGS."""
 
-TRUTHS = {
+REFERENCES = {
     "fine": "on {0} x {0}",
     "exact": "exact, along characteristics",
     "mean": "the mean of that on {0} x {0} and the exact one",
@@ -74,7 +74,7 @@ class AdvectionPhysics(Settings):
         points that include both ends. Otherwise smooth periodic ones.
     published_boundary
         The published two-cell difference at the last row and column.
-    truth
+    reference
         "fine": the published fine solver, central differences on ``ratio`` times more points, with a dispersion of its
         own; "exact": the solution along characteristics (:mod:`closura.problems.characteristics`); "mean": the mean of
         both, for a closure that is to be near to either.
@@ -92,7 +92,7 @@ class AdvectionPhysics(Settings):
     velocity: Literal["train", "vortex", "mixed"] = "train"
     published_velocity: bool = False
     published_boundary: bool = False
-    truth: Literal["fine", "exact", "mean"] = "fine"
+    reference: Literal["fine", "exact", "mean"] = "fine"
     form: Literal["advective", "flux"] = "advective"
     precision: Literal["float32", "float64"] = "float32"
 
@@ -179,7 +179,7 @@ def advection(
     ------
     ValueError
         If a size is not usable, a name unknown, the time step unstable for coarse or fine solver, or the flux form
-        is asked for with published velocities or boundary, or with the exact truth.
+        is asked for with published velocities or boundary, or with the exact reference.
     FileNotFoundError
         If image files are missing.
     """
@@ -203,13 +203,14 @@ def advection(
             "form"
         )
     for name, value, valid in (
-        ("form", c.form, ("advective", "flux")), ("base", c.base, tuple(BASES)), ("truth", c.truth, tuple(TRUTHS)),
+        ("form", c.form, ("advective", "flux")), ("base", c.base, tuple(BASES)),
+        ("reference", c.reference, tuple(REFERENCES)),
     ):  # fmt: skip
         if value not in valid:
             raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
-    if in_flux_form and c.truth != "fine":
+    if in_flux_form and c.reference != "fine":
         raise ValueError(
-            "the exact truth has values at points, the flux form means over cells: leave out truth or form"
+            "the exact reference has values at points, the flux form means over cells: leave out reference or form"
         )
 
     # In the seam of a periodic velocity a straight line is off by less than 1e-3 of it, over one fine spacing.
@@ -250,7 +251,7 @@ def advection(
     trusted: dict[str, tuple[Solver, int]] = {
         "fine": (simulated, c.ratio), "exact": (exact, 1), "mean": (Mean((simulated, exact), (c.ratio, 1)), 1),
     }  # fmt: skip
-    reference = SolverReference(trusted[c.truth][0], base, trusted[c.truth][1])
+    reference = SolverReference(trusted[c.reference][0], base, trusted[c.reference][1])
     others: dict[str, Solver] = {name: solver(coarse, *classical[name]) for name in stable if name != c.base}
     if c.base != "upwind1":
         others = {"CGS": based_on("upwind1"), **others}
@@ -260,7 +261,7 @@ def advection(
     quantities = (Quantity("mass", total(0)),)
     kind = "published" if c.published_velocity else "periodic"
     kind = "published and periodic" if c.velocity == "mixed" else kind
-    in_words = TRUTHS[c.truth].format(fine.shape[0])
+    in_words = REFERENCES[c.reference].format(fine.shape[0])
     return Problem(
         name="advection",
         begin=SimulatedBegin(
@@ -277,13 +278,13 @@ def advection(
         grid=coarse,
         components=("psi",),
         quantities=quantities,
-        names=("CGS" if c.base == "upwind1" else c.base, "FGS" if c.truth == "fine" else "truth"),
+        names=("CGS" if c.base == "upwind1" else c.base, "FGS" if c.reference == "fine" else "reference"),
         origin="upper",  # initial fields are images
         description=(
             ("images", c.images),
             ("split", f"{split}: {source}"),
             ("velocity", f"{c.velocity} ({kind} family)"),
-            ("grid", f"{c.cells} x {c.cells}, truth {in_words}"),
+            ("grid", f"{c.cells} x {c.cells}, reference {in_words}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("field", "psi (dimensionless, 0 to 1)"),
             *((("corrected solver", f"{c.base}, {base.integrator}"),) if c.base != "upwind1" else ()),

@@ -1,9 +1,9 @@
 """The front of vector Burgers: every scheme on every grid from the same fields, and closures.
 
-The first truth is the problem's own, which closures were trained on; the second fifth-order upwind on twice its points.
-Grids that divide the fine one get
+The first reference is the problem's own, which closures were trained on; the second fifth-order upwind on twice its
+points. Grids that divide the fine one get
 means over blocks, as the problem does; others the trigonometric interpolant of the fine field at the middle of their
-cells, as the problem's finer rivals.
+cells, as the problem's finer baselines.
 """
 
 from functools import cache, partial
@@ -57,8 +57,8 @@ def burgers_front(problem: Problem, configuration: BurgersConfiguration, sweep: 
         times=sweep.times or tuple((step + burn_in) * problem.time_step for step in steps),
         references={
             "own": Trusted(
-                next(name for name, scheme in names.items() if scheme == c.truth), solver(c.truth, fine),
-                StepRule(length), f"{c.truth} + {INTEGRATOR[c.truth]} on {fine} x {fine}, dt = {length:.4g}",
+                next(name for name, scheme in names.items() if scheme == c.reference), solver(c.reference, fine),
+                StepRule(length), f"{c.reference} + {INTEGRATOR[c.reference]} on {fine} x {fine}, dt = {length:.4g}",
             ),
             "converged": Trusted(
                 "upwind5", sharp, StepRule(courant=courant),

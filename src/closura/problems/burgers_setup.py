@@ -55,7 +55,7 @@ class BurgersPhysics(Settings):
         Largest wave number along an axis, for "waves".
     size
         Range of max |u| + max |v|, for "waves".
-    truth
+    reference
         Scheme of the fine solver (published: upwind1).
     published_switch
         First-order differences lean to the side that the sign of the differentiated component says, as in the
@@ -75,7 +75,7 @@ class BurgersPhysics(Settings):
     initial: Literal["waves", "published"] = "waves"
     largest_wave: Count = 4
     size: tuple[Positive, Positive] = (0.4, 1.2)
-    truth: Scheme = "upwind5"
+    reference: Scheme = "upwind5"
     published_switch: bool = False
     burn_in: Natural = 0
     precision: Literal["float32", "float64"] = "float32"
@@ -172,7 +172,7 @@ def burgers(
             f"{c.viscosity}, {c.courant}, {c.action_bound}, {c.viscosity_factor}"
         )
     for name, value, valid in (
-        ("base", c.base, tuple(INTEGRATOR)), ("truth", c.truth, tuple(INTEGRATOR)),
+        ("base", c.base, tuple(INTEGRATOR)), ("reference", c.reference, tuple(INTEGRATOR)),
         ("initial", c.initial, ("waves", "published")), ("precision", c.precision, ("float32", "float64")),
         ("number of orientations", c.orientations, tuple(ORIENTATIONS)),
     ):  # fmt: skip
@@ -198,7 +198,7 @@ def burgers(
         c.base, observe_viscosity=c.observe_viscosity, unit=REFERENCE_VISCOSITY, action=c.action,
         orientations=c.orientations,
     )  # fmt: skip
-    reference = SolverReference(solver(c.truth, fine), base, c.fine_steps)
+    reference = SolverReference(solver(c.reference, fine), base, c.fine_steps)
     waves = RandomWaves(shape, largest=c.largest_wave, size=c.size, dtype=dtype)
     family: Any = waves if c.initial == "waves" else make_velocity("train2", shape, published=True, dtype=dtype)
     called = {"upwind1": "CGS"}
@@ -226,15 +226,15 @@ def burgers(
         grid=coarse,
         components=("u", "v"),
         scale=mean_size,
-        typical="median",
+        aggregate="median",
         groups=tuple("{" + ",".join(map(str, found)) + "}" for found in TRAIN2_SETS) if c.initial != "waves" else (),
-        names=(called.get(c.base, c.base), "FGS" if c.truth == "upwind1" else "fine"),
+        names=(called.get(c.base, c.base), "FGS" if c.reference == "upwind1" else "fine"),
         threshold=0.1,
         description=(
             ("initial fields", "random waves" if c.initial == "waves" else "published family, 72 members"),
             ("split", _split(c.initial, split)),
             ("viscosity", f"{c.viscosity:g}" if c.viscosity_factor == 1 else "{:g} to {:g}".format(*viscosities)),
-            ("grid", f"{c.cells} x {c.cells}, truth on {shape[0]} x {shape[1]} by {c.truth}"),
+            ("grid", f"{c.cells} x {c.cells}, reference on {shape[0]} x {shape[1]} by {c.reference}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
             ("corrected solver", c.base + (" with the published switch" if c.published_switch else "")),
             ("field", "velocity magnitude (dimensionless)"),

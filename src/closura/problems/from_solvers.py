@@ -65,7 +65,7 @@ def from_solvers(name: str, described: Described, split: str = "train") -> Probl
         names=(d.uncorrected, called),
         threshold=d.threshold,
         description=tuple({"split": f"{split} set: drawn by its own random keys", **d.description}.items()),
-        typical=d.error.aggregate,
+        aggregate=d.error.aggregate,
         percent=d.error.percent,
         error_name=d.error.title,
     )

@@ -1,4 +1,4 @@
-"""Truth on disk: what takes minutes to simulate is simulated once, in the cache folder (``CLOSURA_CACHE``)."""
+"""References on disk: what takes minutes to simulate is simulated once, in the cache folder (``CLOSURA_CACHE``)."""
 
 import contextlib
 import hashlib
@@ -20,43 +20,43 @@ from closura.io.files import write_atomically
 from closura.io.locks import BEAT, FolderInUse, lock_of, locked
 from closura.io.tensor_files import read_npz
 from closura.problems.problem import Problem
-from closura.problems.stored import TruthStore, simulate_truth, truth_shapes
+from closura.problems.stored import ReferenceStore, reference_shapes, simulate_reference
 
 VERSION = 1
-"""Goes up when the same settings make another truth."""
+"""Goes up when the same settings make another reference."""
 
 
-def kept_truth(
+def stored_reference(
     problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], identity: str, cache: str | Path | None = None
-) -> TruthStore:
-    """As :func:`~closura.problems.stored.simulate_truth`, from disk if it is there, and kept there.
+) -> ReferenceStore:
+    """As :func:`~closura.problems.stored.simulate_reference`, from disk if it is there, and kept there.
 
     Parameters
     ----------
     problem, slots, steps, key
         What is simulated.
     identity
-        Text that tells the problem's settings and split from all others, as far as truth depends on them.
+        Text that tells the problem's settings and split from all others, as far as the reference depends on them.
     cache
         Folder (default: ``CLOSURA_CACHE``, else the user's cache folder). A damaged file there is replaced; if nothing
-        can be written there, the truth is simulated every time. While another process simulates this truth, it is
-        waited for.
+        can be written there, the reference is simulated every time. While another process simulates this reference, it
+        is waited for.
     """
     text = json.dumps([VERSION, identity, slots, steps, np.asarray(jax.random.key_data(key)).tolist()])
     folder = Path(cache) if cache is not None else cache_folder()
-    path = folder / "truth" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
-    places, structure = jax.tree_util.tree_flatten_with_path(truth_shapes(problem, slots, steps, key=key))
+    path = folder / "references" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    places, structure = jax.tree_util.tree_flatten_with_path(reference_shapes(problem, slots, steps, key=key))
     names = [_name(place) for place, _ in places]
 
     def make() -> dict[str, np.ndarray]:
-        leaves = jax.tree.leaves(simulate_truth(problem, slots, steps, key=key))
+        leaves = jax.tree.leaves(simulate_reference(problem, slots, steps, key=key))
         return dict(zip(names, map(np.asarray, leaves), strict=True))
 
     shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, places, strict=True)}
-    # Settings do not say which images a folder holds: what simulations are drawn from belongs to the truth too.
+    # Settings do not say which images a folder holds: what simulations are drawn from belongs to the reference too.
     drawn = [np.asarray(leaf) for leaf in jax.tree.leaves(problem.begin) if eqx.is_array(leaf)]
     source = _checksum({str(number): array for number, array in enumerate(drawn)})
-    found = kept_arrays(path, shapes, make, moving="truth", source=source)
+    found = kept_arrays(path, shapes, make, moving="reference", source=source)
     return jax.tree_util.tree_unflatten(structure, [jnp.asarray(found[name]) for name in names])
 
 
@@ -103,7 +103,7 @@ def kept_arrays(
 
 
 def _name(place: Any) -> str:
-    """The name of a leaf of a TruthStore in its file: that of a field, or of a parameter (as the group once was)."""
+    """The name of a leaf of a ReferenceStore in its file: that of a field, or of a parameter."""
     field, *inner = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in place)
     if field == "group":
         field, inner = "parameters", [field]

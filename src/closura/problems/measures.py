@@ -1,4 +1,4 @@
-"""What counts: errors of a field against the truth, and the reward of every cell."""
+"""What counts: errors of a field against the reference, and the reward of every cell."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from closura.numerics._checks import check_floating
 from closura.problems.problem import Field, Quantity, Transition, measure
 
 
-def mean_absolute_error(state: Field, truth: Field) -> Float[Array, ""]:
+def mean_absolute_error(state: Field, reference: Field) -> Float[Array, ""]:
     """Mean absolute error, relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1).
 
     Raises
@@ -16,7 +16,7 @@ def mean_absolute_error(state: Field, truth: Field) -> Float[Array, ""]:
     ValueError
         If the numbers are whole ones.
     """
-    return jnp.mean(jnp.abs(_difference(state, truth)))
+    return jnp.mean(jnp.abs(_difference(state, reference)))
 
 
 def mean_size(field: Field) -> Float[Array, ""]:
@@ -24,29 +24,29 @@ def mean_size(field: Field) -> Float[Array, ""]:
     return jnp.mean(jnp.sum(jnp.abs(field), axis=0))
 
 
-def relative_mae(state: Field, truth: Field) -> Float[Array, ""]:
+def relative_mae(state: Field, reference: Field) -> Float[Array, ""]:
     """``mean(|u - g_u| + |v - g_v|) / mean(|g_u| + |g_v|)``: the error of Burgers in Closure-RL's code.
 
-    Relative to the truth at the same time.
+    Relative to the reference at the same time.
 
     Raises
     ------
     ValueError
         If the numbers are whole ones.
     """
-    return mean_size(_difference(state, truth)) / mean_size(truth)
+    return mean_size(_difference(state, reference)) / mean_size(reference)
 
 
-def _difference(state: Field, truth: Field) -> Field:
+def _difference(state: Field, reference: Field) -> Field:
     check_floating("a state", state)
-    check_floating("a truth", truth)
-    return state - truth
+    check_floating("a reference", reference)
+    return state - reference
 
 
 class SquaredErrorReduction(eqx.Module):
     """Reward per cell: by how much the action lowers the squared error (Closure-RL, equation 7 and appendix E).
 
-    ``r = (psi - g)^2 - (psi_acted - g)^2``, summed over components, with the truth ``g`` at the same time as
+    ``r = (psi - g)^2 - (psi_acted - g)^2``, summed over components, with the reference ``g`` at the same time as
     ``psi``. With weights w a term common to all cells is added for every conserved quantity Q,
     ``w [(Q(psi) - Q_0)^2 - (Q(psi_acted) - Q_0)^2] / |Q_0|``, the paper's for the sum of psi.
 
@@ -68,10 +68,10 @@ class SquaredErrorReduction(eqx.Module):
             raise ValueError(f"one weight per conserved quantity; got {self.weights} for {self.quantities}")
 
     def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
-        state, acted, truth = transition.state, transition.acted, transition.truth
-        reward = jnp.sum(jnp.square(state - truth) - jnp.square(acted - truth), axis=0)
+        state, acted, reference = transition.state, transition.acted, transition.reference
+        reward = jnp.sum(jnp.square(state - reference) - jnp.square(acted - reference), axis=0)
         if self.relative:
-            reward = reward / mean_size(truth)
+            reward = reward / mean_size(reference)
         if any(self.weights):
             initial = transition.quantities
             before = jnp.square(measure(self.quantities, state) - initial)

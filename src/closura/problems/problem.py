@@ -57,7 +57,7 @@ def measure(quantities: tuple[Quantity, ...], state: Field) -> Float[Array, " qu
     return jnp.stack([q.of(state) for q in quantities]) if quantities else jnp.zeros((0,), state.dtype)
 
 
-class Beginning(NamedTuple):
+class InitialState(NamedTuple):
     """Where a simulation starts: coarse state, parameters on the coarse grid, state of the reference.
 
     ``quantities`` are the values of the problem's conserved quantities (see :class:`Quantity`) in the coarse
@@ -74,16 +74,16 @@ class Beginning(NamedTuple):
 class Transition(NamedTuple):
     """One coarse step as a reward sees it; all fields are ``(component, *grid)`` on the coarse grid.
 
-    ``acted`` is the state after the action and before the solver, ``truth`` is the reference at the time of ``state``
-    and ``next_truth`` at that of ``next_state``; ``quantities`` are the conserved quantities at the start, and
-    ``parameters`` those of the coarse simulation.
+    ``acted`` is the state after the action and before the solver, ``reference`` is the reference at the time of
+    ``state`` and ``next_reference`` at that of ``next_state``; ``quantities`` are the conserved quantities at the
+    start, and ``parameters`` those of the coarse simulation.
     """
 
     state: Float[Array, "component *grid"]
     acted: Float[Array, "component *grid"]
     next_state: Float[Array, "component *grid"]
-    truth: Float[Array, "component *grid"]
-    next_truth: Float[Array, "component *grid"]
+    reference: Float[Array, "component *grid"]
+    next_reference: Float[Array, "component *grid"]
     quantities: Float[Array, " quantity"]
     parameters: PyTree[Array] = None
 
@@ -92,23 +92,23 @@ class Begin(eqx.Module):
     """Draws the beginning of a simulation from a random key."""
 
     @abc.abstractmethod
-    def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
+    def __call__(self, *, key: Key[Scalar, ""]) -> InitialState:
         """Coarse state, parameters and state of the reference, all at the same time."""
 
-    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> InitialState:
         """Simulation ``number`` of a batch: where initial data follow a schedule, the number decides."""
         return self(key=key)
 
     def anywhere(
         self, room: int, *, early: float = 1.0, number: Int[Array, ""] | None = None, key: Key[Scalar, ""]
-    ) -> tuple[Beginning, Int[Array, ""]]:
-        """A beginning on the truth in the middle of a simulation, with ``room`` more steps, and its step.
+    ) -> tuple[InitialState, Int[Array, ""]]:
+        """A beginning on the reference in the middle of a simulation, with ``room`` more steps, and its step.
 
         The step is a share ``r^early`` of the simulation, r uniform in 0 to 1: above one favours early times.
         Where that is not possible, an ordinary beginning at step 0 (of simulation ``number`` of a batch, if given).
         """
-        beginning = self(key=key) if number is None else self.member(number, key=key)
-        return beginning, jnp.zeros((), jnp.int32)
+        initial = self(key=key) if number is None else self.member(number, key=key)
+        return initial, jnp.zeros((), jnp.int32)
 
 
 class SimulatedBegin(Begin):
@@ -135,13 +135,13 @@ class SimulatedBegin(Begin):
     time_step: float = eqx.field(static=True, default=1.0)
     quantities: tuple[Quantity, ...] = eqx.field(static=True, default=())
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
+    def __call__(self, *, key: Key[Scalar, ""]) -> InitialState:
         return self.from_case(self.cases.sample(key=key))
 
-    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Beginning:
+    def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> InitialState:
         return self.from_case(self.cases.member(number, key=key))
 
-    def from_case(self, case: Case) -> Beginning:
+    def from_case(self, case: Case) -> InitialState:
         """The beginning that belongs to a given case."""
         state, parameters = self.coarse.init(case)
         quantities = measure(self.quantities, state)
@@ -149,16 +149,16 @@ class SimulatedBegin(Begin):
         for _ in range(self.burn_in):
             reference = self.reference.advance(reference, state, parameters, self.time_step)
             state = self.coarse.step(state, parameters, self.time_step)
-        return Beginning(state, parameters, reference, quantities, case.group)
+        return InitialState(state, parameters, reference, quantities, case.group)
 
 
 class FixedBegin(Begin):
     """Always the same beginning, for example a user's own initial field."""
 
-    beginning: Beginning
+    initial: InitialState
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
-        return self.beginning
+    def __call__(self, *, key: Key[Scalar, ""]) -> InitialState:
+        return self.initial
 
 
 @dataclass(frozen=True)
@@ -186,18 +186,18 @@ class Problem(eqx.Module):
     name
         The problem's name.
     begin
-        Draws beginnings (from one split: training, validation or test).
+        Draws initial conditions (from one split: training, validation or test).
     coarse, reference
         The coarse solver that calls the closure, and what it is measured against.
     baselines
-        Classical methods on the same coarse grid by name, run without a closure from the same beginnings.
+        Classical methods on the same coarse grid by name, run without a closure from the same initial conditions.
     finer
         Classical methods on finer grids by name, run from the same cases and compared on the coarse grid: what a user
         with more time would do instead.
     reward
         ``reward(transition)``: per cell, ``(*grid)``; see :class:`Transition`.
     error
-        ``error(state, truth)``: the scalar that counts.
+        ``error(state, reference)``: the scalar that counts.
     spec
         The question and the answer.
     episode
@@ -256,7 +256,7 @@ class Problem(eqx.Module):
     origin: Literal["lower", "upper"] = eqx.field(static=True, default="lower")
     finer: dict[str, Reference] = eqx.field(default_factory=dict)
     description: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
-    typical: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
+    aggregate: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
     percent: bool = eqx.field(static=True, default=True)
     error_name: str = eqx.field(static=True, default="relative MAE")
 

@@ -24,7 +24,7 @@ class Reference(eqx.Module):
 
     @abc.abstractmethod
     def init(self, case: Case) -> PyTree[Array]:
-        """Its state at the beginning of a case."""
+        """Its state at the start of a case."""
 
     @abc.abstractmethod
     def advance(self, reference: PyTree[Array], state: State, parameters: Parameters, dt: Step) -> PyTree[Array]:

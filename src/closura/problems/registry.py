@@ -62,12 +62,12 @@ def _completed(name: str, found: Described) -> Described:
     return found.with_baselines(further) if further else found
 
 
-def judged_on(configuration: Any) -> Any:
+def as_evaluated(configuration: Any) -> Any:
     """Settings of a problem without those that belong to a closure: equal ones share reference and baselines."""
     return definition_of(configuration).uncorrected(configuration)
 
 
-def truth_identity(configuration: Any, split: str) -> str:
+def reference_identity(configuration: Any, split: str) -> str:
     """Text that tells the reference of these settings and split from all others."""
     return definition_of(configuration).reference_identity(configuration, split)
 

@@ -1,4 +1,4 @@
-"""A reference that is computed once: a store of beginnings with the trajectories that follow them.
+"""A reference that is computed once: a store of initial conditions with the trajectories that follow them.
 
 Where the reference takes no notice of the coarse run, the fine solver - most of the cost of an environment step -
 need not run again for every episode. Training, validation and evaluation all take their simulations from a store.
@@ -14,40 +14,42 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 from closura.core.case import Case
-from closura.problems.problem import Begin, Beginning, Problem
+from closura.problems.problem import Begin, InitialState, Problem
 from closura.problems.reference import Reference, Step
 
 
-class TruthStore(eqx.Module):
-    """Beginnings and true trajectories of a number of simulations.
+class ReferenceStore(eqx.Module):
+    """Initial conditions and true trajectories of a number of simulations.
 
     Shapes: ``state (slots, component, *grid)``, every leaf of ``parameters`` with a leading slot axis,
-    ``truth (slots, steps + 1, component, *grid)`` on the coarse grid, ``truth[:, 0]`` at the time of ``state``.
+    ``reference (slots, steps + 1, component, *grid)`` on the coarse grid, ``reference[:, 0]`` at the time of ``state``.
     """
 
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
-    truth: Float[Array, "slots times component *grid"]
+    reference: Float[Array, "slots times component *grid"]
     quantities: Float[Array, "slots quantity"]
     group: Int[Array, " slots"] | None = None
 
     @property
     def slots(self) -> int:
         """Number of simulations."""
-        return self.truth.shape[0]
+        return self.reference.shape[0]
 
     @property
     def steps(self) -> int:
-        """Number of coarse steps that the stored truth covers."""
-        return self.truth.shape[1] - 1
+        """Number of coarse steps that the stored reference covers."""
+        return self.reference.shape[1] - 1
 
-    def __getitem__(self, index: Any) -> "TruthStore":
+    def __getitem__(self, index: Any) -> "ReferenceStore":
         """The same for a selection of slots (a slice or an array of indices)."""
         return jax.tree.map(lambda x: x[index], self)
 
 
 @eqx.filter_jit
-def _simulate(problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, " slots"], steps: int) -> TruthStore:
+def _simulate(
+    problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, " slots"], steps: int
+) -> ReferenceStore:
     def one(member: tuple[Int[Array, ""], Key[Scalar, ""]]) -> tuple[Any, ...]:
         number, key = member
         state, parameters, reference, total, group = problem.begin.member(number, key=key)
@@ -62,10 +64,12 @@ def _simulate(problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, 
         return state, parameters, fields.astype(state.dtype), total, group
 
     # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower).
-    return TruthStore(*jax.lax.map(one, (numbers, keys)))
+    return ReferenceStore(*jax.lax.map(one, (numbers, keys)))
 
 
-def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], parts: int = 4) -> TruthStore:
+def simulate_reference(
+    problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], parts: int = 4
+) -> ReferenceStore:
     """Run the fine solver for ``slots`` simulations of ``steps`` coarse steps.
 
     The work is cut into ``parts``, which threads hand over side by side: calls from one thread wait for each
@@ -84,8 +88,8 @@ def simulate_truth(problem: Problem, slots: int, steps: int, *, key: Key[Scalar,
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
 
 
-def truth_shapes(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""]) -> TruthStore:
-    """What :func:`simulate_truth` would give, as shapes and types (``jax.ShapeDtypeStruct``): nothing is simulated."""
+def reference_shapes(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""]) -> ReferenceStore:
+    """What :func:`simulate_reference` would give, as shapes and types (``jax.ShapeDtypeStruct``)."""
     numbers, keys = _members(problem, slots, steps, key)
     return eqx.filter_eval_shape(_simulate, problem, numbers, keys, steps)
 
@@ -102,10 +106,10 @@ def _members(
 
 
 class StoredReference(Reference):
-    """A reference that reads a :class:`TruthStore`; its state is ``(slot, step)``."""
+    """A reference that reads a :class:`ReferenceStore`; its state is ``(slot, step)``."""
 
     follows_state: ClassVar[bool] = False
-    truth: Float[Array, "slots times component *grid"]
+    reference: Float[Array, "slots times component *grid"]
 
     def init(self, case: Case) -> PyTree[Array]:
         """Not defined: a stored reference begins with :class:`StoredBegin`."""
@@ -119,7 +123,7 @@ class StoredReference(Reference):
     def field(self, reference: PyTree[Array]) -> Float[Array, "component *grid"]:
         """As it was stored."""
         slot, step = reference
-        return self.truth[slot, step]
+        return self.reference[slot, step]
 
 
 class StoredBegin(Begin):
@@ -127,19 +131,19 @@ class StoredBegin(Begin):
 
     state: Float[Array, "slots component *grid"]
     parameters: PyTree[Array]
-    truth: Float[Array, "slots times component *grid"]
+    reference: Float[Array, "slots times component *grid"]
     quantities: Float[Array, "slots quantity"]
 
-    def __call__(self, *, key: Key[Scalar, ""]) -> Beginning:
+    def __call__(self, *, key: Key[Scalar, ""]) -> InitialState:
         return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
 
     def anywhere(
         self, room: int, *, early: float = 1.0, number: Int[Array, ""] | None = None, key: Key[Scalar, ""]
-    ) -> tuple[Beginning, Int[Array, ""]]:
-        """A random slot at a random time, on the truth, ``room`` steps or more before the stored truth ends."""
-        times = self.truth.shape[1] - room
+    ) -> tuple[InitialState, Int[Array, ""]]:
+        """A random slot at a random time, on the reference, ``room`` steps or more before the stored reference ends."""
+        times = self.reference.shape[1] - room
         if times < 1:
-            raise ValueError(f"stored truth covers {self.truth.shape[1] - 1} steps: no room for {room}")
+            raise ValueError(f"stored reference covers {self.reference.shape[1] - 1} steps: no room for {room}")
         for_slot, for_step = jax.random.split(key)
         slot = jax.random.randint(for_slot, (), 0, self.state.shape[0], dtype=jnp.int32)
         if early == 1.0:
@@ -148,16 +152,16 @@ class StoredBegin(Begin):
             share = jax.random.uniform(for_step, (), jnp.float32) ** early
             step = jnp.minimum(jnp.floor(share * times).astype(jnp.int32), times - 1)
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.truth[slot, step], parameters, (slot, step), self.quantities[slot]), step
+        return InitialState(self.reference[slot, step], parameters, (slot, step), self.quantities[slot]), step
 
-    def at(self, slot: Int[Array, ""]) -> Beginning:
+    def at(self, slot: Int[Array, ""]) -> InitialState:
         """Begin at a given slot."""
         parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return Beginning(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.quantities[slot])
+        return InitialState(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.quantities[slot])
 
 
-def with_store(problem: Problem, store: TruthStore) -> Problem:
-    """The same problem with beginnings and truth from a store; episodes end with the stored truth.
+def with_store(problem: Problem, store: ReferenceStore) -> Problem:
+    """The same problem with initial conditions and reference from a store; episodes end with the stored reference.
 
     Raises
     ------
@@ -166,11 +170,11 @@ def with_store(problem: Problem, store: TruthStore) -> Problem:
     """
     episode = problem.episode
     if store.steps < episode.minimum:
-        raise ValueError(f"stored truth covers {store.steps} steps, episodes need at least {episode.minimum}")
+        raise ValueError(f"stored reference covers {store.steps} steps, episodes need at least {episode.minimum}")
     limited = replace(episode, maximum=min(episode.maximum, store.steps))
     return replace(
         problem,
-        begin=StoredBegin(store.state, store.parameters, store.truth, store.quantities),
-        reference=StoredReference(store.truth),
+        begin=StoredBegin(store.state, store.parameters, store.reference, store.quantities),
+        reference=StoredReference(store.reference),
         episode=limited,
     )

@@ -32,8 +32,8 @@ def best_baseline(results: Results, name: str | None = None) -> str | None:
 
     def size(name: str) -> tuple[float, float]:
         last = results.last(name)
-        typical = aggregate(sign * last, results.error.aggregate)
-        return typical, float(spread(sign * last)["median"])
+        middle = aggregate(sign * last, results.error.aggregate)
+        return middle, float(spread(sign * last)["median"])
 
     same = results.methods if name is None else results.on_grid_of(name)
     classical = [n for n in results.named(Role.UNCORRECTED, Role.BASELINE) if n in same]
@@ -201,12 +201,12 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
     return text + "."
 
 
-def _cost(results: Results, name: str, rival: str) -> list[str]:
+def _cost(results: Results, name: str, baseline: str) -> list[str]:
     own = results.milliseconds(name)
     if not (math.isfinite(own) and own > 0):
         return []
     parts = []
-    for other in dict.fromkeys([results.uncorrected_for(name), rival, *results.fine_baselines, results.reference]):
+    for other in dict.fromkeys([results.uncorrected_for(name), baseline, *results.fine_baselines, results.reference]):
         if other is None or other == name:
             continue
         theirs = results.milliseconds(other)

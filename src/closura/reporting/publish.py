@@ -107,13 +107,13 @@ def shading(steps: int | None) -> dict[str, dict[str, Any]]:
 def trained_steps(configuration: Mapping[str, Any]) -> int | None:
     """The longest rollout of a training, in steps, from its settings; None where they do not say.
 
-    That is the longest window, or the longest episode, which ends with the stored truth at the latest.
+    That is the longest window, or the longest episode, which ends with the stored reference at the latest.
     """
     horizons = configuration.get("learning", {}).get("horizons")
     if horizons:
         return max(horizons)
-    longest, truth = configuration.get("problem", {}).get("maximum_steps"), configuration.get("truth", {})
-    return min(longest, truth["steps"]) if longest and truth.get("slots") else longest
+    longest, reference = configuration.get("problem", {}).get("maximum_steps"), configuration.get("reference", {})
+    return min(longest, reference["steps"]) if longest and reference.get("slots") else longest
 
 
 def remove_stale(folder: Path, known: Collection[str], written: Mapping[str, Path]) -> None:

@@ -15,14 +15,14 @@ ROUNDING = 1e-6
 
 
 def colour_scales(
-    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], truth: str, frames: Sequence[int]
+    pictures: Mapping[str, Float32[np.ndarray, "frame x y"]], reference: str, frames: Sequence[int]
 ) -> tuple[list[Normalize], bool]:
     """A linear scale for each of the frames, shared by all methods, and whether all frames share one.
 
-    The scale is the range of the truth, or of all methods if there is no truth: over all frames, or frame by
+    The scale is the range of the reference, or of all methods if there is no reference: over all frames, or frame by
     frame where the range shrinks to less than :data:`FADED` of its largest.
     """
-    chosen = [pictures[truth]] if truth in pictures else list(pictures.values())
+    chosen = [pictures[reference]] if reference in pictures else list(pictures.values())
     ranges = np.asarray([_range([array[frame] for array in chosen]) for frame in frames])
     widths = ranges[:, 1] - ranges[:, 0]
     if widths.min() >= FADED * widths.max():
@@ -41,7 +41,7 @@ def symmetric_scales(
     """
     floor = max(ROUNDING * size, 1e-12)
     limits = np.asarray([max(_limit([array[frame] for array in pictures.values()]), floor) for frame in frames])
-    # The state at the beginning is exact: its limit says nothing about the others.
+    # The state at the start is exact: its limit says nothing about the others.
     usual = limits[limits > 1e-6 * limits.max()]
     if usual.size == 0 or usual.min() >= FADED * usual.max():
         limit = max(_limit(list(pictures.values())), floor)

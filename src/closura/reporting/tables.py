@@ -160,7 +160,7 @@ def footnotes(results: Results) -> list[str]:
         left = float(results.data["scale"].values[:, -1].mean())
         lines.append(
             "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
-            f"true field at the beginning, of which at the end {short(100 * left)} % are left on average."
+            f"true field at the start, of which at the end {short(100 * left)} % are left on average."
         )
     if _harmful(results):
         lines.append(

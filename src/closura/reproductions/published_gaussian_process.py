@@ -1,16 +1,16 @@
 r"""The published Gaussian-process closure, as its notebook computes it [Zighed2025], and its scoring.
 
 1. POD (no mean taken off) of the filtered and, separately, of the full frames of one trajectory; three modes each.
-   **The bases are those of all frames, the last 15 %, which are judged, among them.**
+   **The bases are those of all frames, the last 15 %, which are evaluated, among them.**
 2. The first 85 % are training data, in order of time. Coefficients are standardised by them.
 3. An independent process per output, ``C exp(-d^2 / 2 l^2)`` with C and l within 0.1 to 1000 by marginal likelihood
    from C = l = 1; on the diagonal a fixed ``alpha = 1``: noise as large as the signal. The noise is not part of the
    predicted variance.
 4. Members are independent in time, mode and member.
 
-The published scores compare *standardised* coefficients times the basis, of prediction and truth alike
-(:func:`whitened`): no physical units, and without all that three modes leave out. Which truth makes which number is in
-the documentation; ``bases="training"`` with ``training=1`` is the recipe without the leak.
+The published scores compare *standardised* coefficients times the basis, of prediction and reference alike
+(:func:`whitened`): no physical units, and without all that three modes leave out. Which reference makes which number is
+in the documentation; ``bases="training"`` with ``training=1`` is the recipe without the leak.
 
 .. code-block:: bibtex
 
@@ -158,17 +158,17 @@ class PublishedGaussianProcessSampler(ConditionalSampler):
         return self.outputs.reconstruct((drawn * self.scale[1] + self.shift[1]).astype(filtered.dtype))
 
     def whitened(self, filtered: Frames, full: Frames) -> tuple[Frames, Frames, Frames]:
-        """What the published scores are computed from: truth, mean, standard deviation.
+        """What the published scores are computed from: reference, mean, standard deviation.
 
         All three are standardised coefficients times the basis, about a hundredth of a velocity in size; the published
         standard deviation is that of 100 members, which scatters about this one.
         """
         mean, std = self.predict(filtered)
-        truth = (self.outputs.project(np.asarray(full)).astype(np.float64) - self.shift[1]) / self.scale[1]
-        return self._fields(truth, std, filtered.dtype)[0], *self._fields(mean, std, filtered.dtype)
+        reference = (self.outputs.project(np.asarray(full)).astype(np.float64) - self.shift[1]) / self.scale[1]
+        return self._fields(reference, std, filtered.dtype)[0], *self._fields(mean, std, filtered.dtype)
 
     def truncated(self, full: Frames) -> Frames:
-        """Full frames in the basis: a truth that knows nothing of what the modes leave out."""
+        """Full frames in the basis: a reference that knows nothing of what the modes leave out."""
         return self.outputs.reconstruct(self.outputs.project(full))
 
     def _fields(self, mean: np.ndarray, std: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -141,21 +141,21 @@ class PublishedModelSettings(StoredSettings):
         updates, with clipped gradients and a moving average of the weights. "quick" shows that it runs.
         """
         # Its forecasts are deterministic: one member says all.
-        judge = {"starts": 8, "members": 1, "time": 24.0, "every": 500}
+        validation = {"starts": 8, "members": 1, "time": 24.0, "every": 500}
         descent = DescentConfiguration(updates=5000, batch=32, learning_rate=1e-3, weight_decay=1e-5, coupled=True)
         small = cls(working_points=16, past=10, horizon=10, descent=descent)
         quick = replace(small, widths=(256, 128), descent=replace(descent, updates=400, batch=16))
         return {
             # The published choice, by the loss on odd frames after every epoch, leaks as well, and is not repeated.
             "paper": {
-                "recipe": cls(),
+                "settings": cls(),
                 "split": {"by": "interleaved", "allow_leak": True},
-                "judge": {**judge, "every": 10 * EPOCH},
+                "validation": {**validation, "every": 10 * EPOCH},
                 "log_every": EPOCH,
                 "seed": 99,
             },
-            "default": {"recipe": small, "judge": judge},
-            "quick": {"recipe": quick, "judge": {**judge, "starts": 4, "time": 12.0, "every": 200}},
+            "default": {"settings": small, "validation": validation},
+            "quick": {"settings": quick, "validation": {**validation, "starts": 4, "time": 12.0, "every": 200}},
         }[preset]
 
     def training(self, data: FitData, every_frames: int, *, seed: int, key: PRNGKeyArray) -> Training:

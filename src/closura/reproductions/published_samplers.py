@@ -5,7 +5,7 @@ Both give full frames, in units of velocity, on the data's own grid.
 **Autoencoder.** Both components at all points, ``[u | v]``, pass through layers of 512, 256, 128 and 64 units to six
 latents and back. The encoder sees the filtered frame only, so that at prediction time sampling repeats the training: no
 posterior is thrown away. Members differ by their latents; the noise that the squared error stands for is not part of
-them, which is why published ensembles are far too narrow (19 % of the truth within one standard deviation).
+them, which is why published ensembles are far too narrow (19 % of the reference within one standard deviation).
 
 **Diffusion.** A U-Net removes noise from full frames, given the filtered one. The process is that of Ho et al. (2020),
 1000 steps, sampled in all of them. The network sees the noisy frame and the filtered one, in units of velocity, but not
@@ -89,9 +89,9 @@ class FullFieldSettings(LearnedSettings):
     def preset(cls, preset: str) -> dict[str, Any]:
         """The published fit: one trajectory, its first 80 % for training, the rest for the test; no calibration."""
         return {
-            "recipe": cls(),
+            "settings": cls(),
             "split": {"by": "time", "shares": [0.8, 0.0, 0.2], "gap": 0, "only": [7], "allow_leak": True},
-            "judge": {"frames": 20, "members": 4, "every": 1000},
+            "validation": {"frames": 20, "members": 4, "every": 1000},
             "calibrate": False,
         }
 

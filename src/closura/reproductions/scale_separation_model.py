@@ -1,9 +1,9 @@
 r"""Published scoring of the reduced-order model: per trajectory, with and without a shift in time.
 
 The headline of the publication (6.54 % and 9.82 % relative error, coverage 78.4 %) is that of one trajectory of
-eight, scored against the truth **20 steps later** (:data:`PHASE_SHIFT`, 4.8 time units, set by hand); unshifted, the
-eight have L2 errors of 45 % (u) and 23 % (v) in the mean. Both are computed here, on frames that the caller has
-paired: the prediction of a time with the truth of that time.
+eight, scored against the reference **20 steps later** (:data:`PHASE_SHIFT`, 4.8 time units, set by hand); unshifted,
+the eight have L2 errors of 45 % (u) and 23 % (v) in the mean. Both are computed here, on frames that the caller has
+paired: the prediction of a time with the reference of that time.
 
 Source: the notebook of the reduced-order model in the repository that accompanies Zighed, Thome, Gallinari & Sayadi
 (2025), arXiv 2510.24583.
@@ -22,7 +22,7 @@ from closura.metrics.ensembles.published import PublishedScores, PublishedScorin
 from closura.reproductions.scale_separation_scores import prediction_limit_error, trajectory_table_errors
 
 PHASE_SHIFT = 20
-"""Steps by which the published headline shifts the truth."""
+"""Steps by which the published headline shifts the reference."""
 STEPS = 400
 """Steps of the published table."""
 LIMIT = 0.5
@@ -38,8 +38,8 @@ class TrajectoryScores:
     l1, l2
         Relative errors, as fractions.
     wasserstein
-        Wasserstein-1 distance between the values of prediction and truth, all points and times together, in units of
-        velocity.
+        Wasserstein-1 distance between the values of prediction and reference, all points and times together, in units
+        of velocity.
     """
 
     l1: tuple[float, float]
@@ -47,15 +47,15 @@ class TrajectoryScores:
     wasserstein: tuple[float, float]
 
 
-def trajectory_scores(prediction: Values, truth: Values, *, shift: int = 0, steps: int = STEPS) -> TrajectoryScores:
+def trajectory_scores(prediction: Values, reference: Values, *, shift: int = 0, steps: int = STEPS) -> TrajectoryScores:
     """A row of the published table: the first ``steps`` frames of a run.
 
     Parameters
     ----------
-    prediction, truth
+    prediction, reference
         ``(time, component=2, x, y)``.
     shift
-        Compare with the truth so many frames later; the last ``shift`` of the frames have then no partner.
+        Compare with the reference so many frames later; the last ``shift`` of the frames have then no partner.
     steps
         Frames that are compared at most.
 
@@ -65,7 +65,7 @@ def trajectory_scores(prediction: Values, truth: Values, *, shift: int = 0, step
         If shapes differ, are no velocities, or the shift leaves no frame; if a number is masked, not real or not
         finite.
     """
-    predicted, actual = shifted(_first(prediction, "predictions", steps), _first(truth, "truth", steps), shift)
+    predicted, actual = shifted(_first(prediction, "predictions", steps), _first(reference, "reference", steps), shift)
     errors = trajectory_table_errors(predicted, actual)
     u, v = (wasserstein(predicted[:, i], actual[:, i]) for i in (0, 1))
     return TrajectoryScores(_pair(errors["l1"]), _pair(errors["l2"]), (u, v))
@@ -89,7 +89,7 @@ def mean_scores(rows: Sequence[TrajectoryScores]) -> TrajectoryScores:
 
 
 def headline_scores(
-    run: Values, members: Values, truth: Values, *, shift: int = PHASE_SHIFT, steps: int = STEPS
+    run: Values, members: Values, reference: Values, *, shift: int = PHASE_SHIFT, steps: int = STEPS
 ) -> PublishedScores:
     """The published headline: errors of a run without noise, coverage by the spread of an ensemble around it.
 
@@ -101,7 +101,7 @@ def headline_scores(
         The run without noise, ``(time, component=2, x, y)``.
     members
         Runs with noise (published: 10), ``(member, time, component=2, x, y)``; their standard deviation is taken.
-    truth
+    reference
         As the run.
     shift, steps
         As in :func:`trajectory_scores`.
@@ -111,7 +111,7 @@ def headline_scores(
     ValueError
         If shapes do not fit, or the shift leaves no frame; if a number is masked, not real or not finite.
     """
-    centre, actual = _first(run, "the run", steps), _first(truth, "truth", steps)
+    centre, actual = _first(run, "the run", steps), _first(reference, "reference", steps)
     cut = velocity_of(members, "the members", ("member", "time"))[:, :steps]
     members_of(cut, centre)
     _, spread = ensemble_mean_and_std(cut)
@@ -122,28 +122,31 @@ def headline_scores(
 
 
 def prediction_limit(
-    prediction: Values, truth: Values, time_step: float, *, lyapunov_exponent: float | None = None
+    prediction: Values, reference: Values, time_step: float, *, lyapunov_exponent: float | None = None
 ) -> Horizon:
-    """The published prediction limit: the first time with an error above 0.5, relative to the truth up to then.
+    """The published prediction limit: the first time with an error above 0.5, relative to the reference up to then.
 
     Parameters
     ----------
-    prediction, truth
+    prediction, reference
         ``(time, component, x, y)``, of which the first frame is one step after the start.
     time_step
         Time between frames.
     lyapunov_exponent
         Leading exponent per time unit, to give the time in Lyapunov times as well.
     """
-    error = prediction_limit_error(prediction, truth)
+    error = prediction_limit_error(prediction, reference)
     return valid_prediction_time(
         error, time_step, threshold=LIMIT, start=time_step, lyapunov_exponent=lyapunov_exponent
     )
 
 
-def error_by_shift(prediction: Values, truth: Values, shifts: Sequence[int]) -> dict[int, float]:
+def error_by_shift(prediction: Values, reference: Values, shifts: Sequence[int]) -> dict[int, float]:
     """Relative L2 error over both components for each of some shifts: what a shift that is set by hand is worth."""
-    predicted, actual = velocity_of(prediction, "predictions", ("time",)), velocity_of(truth, "truth", ("time",))
+    predicted, actual = (
+        velocity_of(prediction, "predictions", ("time",)),
+        velocity_of(reference, "reference", ("time",)),
+    )
     errors = {}
     for shift in shifts:
         p, y = shifted(predicted, actual, shift)
@@ -151,18 +154,18 @@ def error_by_shift(prediction: Values, truth: Values, shifts: Sequence[int]) -> 
     return errors
 
 
-def shifted(prediction: np.ndarray, truth: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions, and the truth ``shift`` frames later.
+def shifted(prediction: np.ndarray, reference: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions, and the reference ``shift`` frames later.
 
     Raises
     ------
     ValueError
         If shapes differ, or the shift is negative or leaves no frame.
     """
-    same_shape(prediction, truth, ("predictions", "truth"))
-    if not 0 <= shift < len(truth):
-        raise ValueError(f"a shift of 0 to {len(truth) - 1} frames leaves some of {len(truth)}; got {shift}")
-    return prediction[: len(truth) - shift], truth[shift:]
+    same_shape(prediction, reference, ("predictions", "reference"))
+    if not 0 <= shift < len(reference):
+        raise ValueError(f"a shift of 0 to {len(reference) - 1} frames leaves some of {len(reference)}; got {shift}")
+    return prediction[: len(reference) - shift], reference[shift:]
 
 
 def _first(velocity: Values, name: str, steps: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from closura.arrays import Values, real_numbers, same_shape
 _TABLE_GUARD = 1e-8
 
 
-def trajectory_table_errors(prediction: Values, truth: Values) -> dict[str, tuple[float, ...]]:
+def trajectory_table_errors(prediction: Values, reference: Values) -> dict[str, tuple[float, ...]]:
     """Errors of the reduced-order model's table of eight trajectories: each component by itself, as fractions.
 
     ``l1 = mean|y - p| / (mean|y| + 1e-8)``, ``l2 = ||y - p|| / (||y|| + 1e-8)`` for ``(time, component, *grid)``.
@@ -29,7 +29,7 @@ def trajectory_table_errors(prediction: Values, truth: Values) -> dict[str, tupl
     ValueError
         If shapes differ or are others, or a number is masked, not real or not finite.
     """
-    predicted, actual = _frames(prediction, truth)
+    predicted, actual = _frames(prediction, reference)
     axes = (0, *range(2, actual.ndim))
     error = np.abs(np.subtract(actual, predicted, dtype=np.float64))
     size = np.abs(actual).astype(np.float64)
@@ -38,10 +38,10 @@ def trajectory_table_errors(prediction: Values, truth: Values) -> dict[str, tupl
     return {"l1": tuple(l1.tolist()), "l2": tuple(l2.tolist())}
 
 
-def prediction_limit_error(prediction: Values, truth: Values) -> Float64[np.ndarray, "time"]:
+def prediction_limit_error(prediction: Values, reference: Values) -> Float64[np.ndarray, "time"]:
     """Error of the published prediction limit, of which the first time above 0.5 counts.
 
-    ``sqrt(mean (p - y)^2 / mean y^2 up to then)`` at every time, for ``(time, component, *grid)``: the truth is
+    ``sqrt(mean (p - y)^2 / mean y^2 up to then)`` at every time, for ``(time, component, *grid)``: the reference is
     averaged over all frames so far. See :func:`closura.metrics.ensembles.valid_prediction_time`.
 
     Raises
@@ -49,16 +49,16 @@ def prediction_limit_error(prediction: Values, truth: Values) -> Float64[np.ndar
     ValueError
         If shapes differ or are others, or a number is masked, not real or not finite.
     """
-    predicted, actual = _frames(prediction, truth)
+    predicted, actual = _frames(prediction, reference)
     axes = tuple(range(1, actual.ndim))
     squared = np.square(np.subtract(predicted, actual, dtype=np.float64)).mean(axis=axes)
     so_far = np.cumsum(np.square(actual, dtype=np.float64).mean(axis=axes)) / np.arange(1, len(actual) + 1)
     return np.sqrt(np.divide(squared, so_far, out=np.full_like(squared, np.inf), where=so_far > 0))
 
 
-def _frames(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray]:
-    predicted, actual = real_numbers(prediction, "predictions"), real_numbers(truth, "truth")
-    same_shape(predicted, actual, ("predictions", "truth"))
+def _frames(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray]:
+    predicted, actual = real_numbers(prediction, "predictions"), real_numbers(reference, "reference")
+    same_shape(predicted, actual, ("predictions", "reference"))
     if actual.ndim < 3:
-        raise ValueError(f"predictions and truth need shape (time, component, *grid); got {actual.shape}")
+        raise ValueError(f"predictions and reference need shape (time, component, *grid); got {actual.shape}")
     return predicted, actual

@@ -11,7 +11,7 @@ from closura.core.registry import load_file, source_of
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
-from closura.runs.truth_bank import TruthConfiguration
+from closura.runs.reference_bank import ReferenceConfiguration
 from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
 
 Preset = Literal["paper", "default", "quick"]
@@ -19,10 +19,10 @@ Preset = Literal["paper", "default", "quick"]
 
 @dataclass(frozen=True)
 class ValidationConfiguration(Settings):
-    """How checkpoints are judged: on simulations that are neither in training nor in the test set.
+    """How checkpoints are evaluated: on simulations that are neither in training nor in the test set.
 
-    Where the target takes notice of the agents' state there is no truth to be near to: then the sum of the rewards of
-    a simulation counts, and named initial conditions are those of training, as published.
+    Where the target takes notice of the agents' state there is no reference to be near to: then the sum of the rewards
+    of a simulation counts, and named initial conditions are those of training, as published.
 
     Parameters
     ----------
@@ -60,10 +60,10 @@ class TrainConfiguration(Settings):
         The learner's name, file or object (:data:`closura.learners.LEARNERS`; default: the first).
     learning
         The learner's settings (default: its own).
-    truth
+    reference
         The store of true trajectories.
     validation
-        How checkpoints are judged.
+        How checkpoints are evaluated.
     keep_every
         Updates between checkpoints that are kept for good (weights, validation error),
         beside the best and the last; 0 keeps none.
@@ -85,7 +85,7 @@ class TrainConfiguration(Settings):
     initial_std: NotNegative = 0.01
     learner: str = ""
     learning: Any = None
-    truth: TruthConfiguration = field(default_factory=TruthConfiguration)
+    reference: ReferenceConfiguration = field(default_factory=ReferenceConfiguration)
     validation: ValidationConfiguration = field(default_factory=ValidationConfiguration)
     keep_every: Natural = 0
     log_every: Count = 10
@@ -114,9 +114,10 @@ class TrainConfiguration(Settings):
             outside = dict.fromkeys(tuple(source) for entry in entries if (source := source_of(entry)) is not None)
             object.__setattr__(self, "files", tuple(outside))
         follows = kind.follows_state(self.problem)
-        if follows and self.truth.slots:
+        if follows and self.reference.slots:
             raise ValueError(
-                "the target takes notice of the agents' state, so that no truth can be stored: set truth.slots to 0"
+                "the target takes notice of the agents' state, so that no reference can be stored: set "
+                "reference.slots to 0"
             )
         LEARNERS.find(learner).make.check(self, follows_state=follows)
         if LEARNERS.find(learner).explores and (calls := kind.several_calls(self.problem)):

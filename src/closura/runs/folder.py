@@ -1,4 +1,4 @@
-"""A run: one folder that holds everything needed to repeat, resume, judge and ship a training."""
+"""A run: one folder that holds everything needed to repeat, resume, evaluate and ship a training."""
 
 import json
 import platform
@@ -144,7 +144,7 @@ class RunFolder:
             plain = json.loads(self.configuration.read_bytes())
             name = plain.get("name", "") if isinstance(plain, dict) else ""
             if name in FITS and self._decode is from_plain:
-                raise RunError(f"{self.path} is a run of {name}; judge it with: closura evaluate {name} --help")
+                raise RunError(f"{self.path} is a run of {name}; evaluate it with: closura evaluate {name} --help")
             return self._decode(plain)
         except FileNotFoundError as error:
             raise RunError(f"there is no run in {self.path}: {self.configuration.name} is missing") from error

@@ -8,7 +8,7 @@ from closura.core.definition import PROBLEMS
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.runs.configuration import Preset, TrainConfiguration, ValidationConfiguration
-from closura.runs.truth_bank import TruthConfiguration
+from closura.runs.reference_bank import ReferenceConfiguration
 from closura.settings import build_part
 
 PRESETS: tuple[Preset, ...] = ("paper", "default", "quick")
@@ -63,7 +63,7 @@ def train_preset(
         "problem": (kind.settings, kind.values(tables)),
         "network": (CLOSURES.find(closure).settings if closure else None, tables.get("network", {}).get(closure)),
         "learning": (LEARNERS.find(learner).settings, tables.get("learning", {}).get(learner)),
-        "truth": (TruthConfiguration, tables.get("truth", {})),
+        "reference": (ReferenceConfiguration, tables.get("reference", {})),
         "validation": (ValidationConfiguration, tables.get("validation", {})),
     }
     built = {name: build_part(name, of, values) for name, (of, values) in parts.items() if of and values is not None}

@@ -17,16 +17,16 @@ from closura.io.earlier import earlier_layout, todays_layout
 from closura.io.weights import load_weights, save_weights
 from closura.learners import LEARNERS, LearnerState, averaged
 from closura.learners.state import Metrics
-from closura.problems import Problem, build_problem, truth_identity, with_store
+from closura.problems import Problem, build_problem, reference_identity, with_store
 from closura.runs.checkpoints import CheckpointError, load_checkpoint, read_progress
 from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.folder import RunError, RunFolder
+from closura.runs.reference_bank import ReferenceBank
 from closura.runs.status import TrainingDiverged as TrainingDiverged
 from closura.runs.status import lower_rate, verdict, write_finished
 from closura.runs.tracking import Tracker
 from closura.runs.trainer import Progress as Progress
 from closura.runs.trainer import Row, Task, make_updates, opened
-from closura.runs.truth_bank import TruthBank
 from closura.runs.validation import in_words, prepare_validation, validation_error
 from closura.seeds import key_of
 
@@ -81,15 +81,17 @@ class TrainingTask(Task):
 
     def __init__(self, c: TrainConfiguration, data_dir: str | Path | None, reached: int) -> None:
         root = key_of(c.seed)
-        names = ("closure", "learner", "truth", "validation", "renew")
+        names = ("closure", "learner", "reference", "validation", "renew")
         keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
         problem = build_problem(c.problem, "train", data_dir=data_dir)
         held_out = build_problem(c.problem, "validation", data_dir=data_dir)
         self.validation = prepare_validation(
             held_out, c.validation.simulations, c.validation.steps, key=keys["validation"]
         )
-        identity = truth_identity(c.problem, "train")
-        self.bank = TruthBank(problem, c.truth, key=keys["truth"], identity=identity) if c.truth.slots else None
+        identity = reference_identity(c.problem, "train")
+        self.bank = (
+            ReferenceBank(problem, c.reference, key=keys["reference"], identity=identity) if c.reference.slots else None
+        )
         self.learner = LEARNERS.find(c.learner)(c.learning)
         closure = build_closure(c, problem, key=keys["closure"])
         self.renewed = 0

@@ -1,4 +1,4 @@
-"""How checkpoints are judged: by the error against a stored reference, or by rewards where it follows the closure.
+"""How checkpoints are evaluated: by the error against a stored reference, or by rewards where it follows the closure.
 
 The first is for simulations that are neither in training nor in the test set. The second is the published selection
 of agents that weigh stencils: minus the sum over time of the reward, averaged over agents and initial conditions,
@@ -11,33 +11,35 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.environment import Environment, EnvironmentState
-from closura.problems import Problem, TruthStore, simulate_truth
+from closura.problems import Problem, ReferenceStore, simulate_reference
 from closura.simulation.evaluate import rollout
 
 
 class RewardedSimulations(eqx.Module):
-    """Beginnings ``(simulation, ...)`` and the number of steps that are rewarded."""
+    """Initial conditions ``(simulation, ...)`` and the number of steps that are rewarded."""
 
     episodes: EnvironmentState
     steps: int = eqx.field(static=True)
 
 
-Validation = TruthStore | RewardedSimulations
+Validation = ReferenceStore | RewardedSimulations
 
 
 def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: Key[Scalar, ""]) -> Validation:
-    """Simulate the truth, or only draw beginnings where it follows the closure.
+    """Simulate the reference, or only draw initial conditions where it follows the closure.
 
     Raises
     ------
     ValueError
-        If the truth itself diverges.
+        If the reference itself diverges.
     """
     if problem.reference.follows_state:
         return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
-    store = simulate_truth(problem, simulations, steps, key=key)
-    if not bool(jnp.all(jnp.isfinite(store.truth))):
-        raise ValueError("the truth itself diverges: nothing can be learned from it. Take more or shorter fine steps")
+    store = simulate_reference(problem, simulations, steps, key=key)
+    if not bool(jnp.all(jnp.isfinite(store.reference))):
+        raise ValueError(
+            "the reference itself diverges: nothing can be learned from it. Take more or shorter fine steps"
+        )
     return store
 
 
@@ -51,12 +53,12 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
     states = rollout(problem, problem.coarse, problem.spec.limit(closure), validation)
-    last = jax.vmap(problem.error)(states[:, -1], validation.truth[:, -1])
-    if problem.typical == "geometric":
-        typical = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
+    last = jax.vmap(problem.error)(states[:, -1], validation.reference[:, -1])
+    if problem.aggregate == "geometric":
+        aggregate = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
     else:
-        typical = jnp.mean(last) if problem.typical == "mean" else jnp.median(last)
-    return jnp.where(jnp.all(jnp.isfinite(last)), typical, jnp.inf)
+        aggregate = jnp.mean(last) if problem.aggregate == "mean" else jnp.median(last)
+    return jnp.where(jnp.all(jnp.isfinite(last)), aggregate, jnp.inf)
 
 
 def summed_rewards(

@@ -1,4 +1,4 @@
-"""Several methods from the same held-out beginnings, side by side."""
+"""Several methods from the same held-out initial conditions, side by side."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -13,7 +13,7 @@ from closura.closures import count_parameters
 from closura.core import MethodResult, Metric, Results, Role
 from closura.core.solver import Closure, Solver
 from closura.problems.problem import Problem, SimulatedBegin, measure, with_reference
-from closura.problems.stored import TruthStore, simulate_truth
+from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
 from closura.simulation.march import DIVERGENCE_FACTOR
 from closura.simulation.timing import milliseconds_per_step
@@ -33,7 +33,7 @@ def _failed(
 
 @eqx.filter_jit
 def rollout(
-    problem: Problem, solver: Solver, closure: Closure | None, store: TruthStore
+    problem: Problem, solver: Solver, closure: Closure | None, store: ReferenceStore
 ) -> Float[Array, "simulation times component *grid"]:
     """Run a method over stored simulations; states of ``solver`` at every coarse step, the first included.
 
@@ -41,7 +41,7 @@ def rollout(
     taken as they are (:meth:`~closura.ClosureSpec.limit`).
     """
 
-    def one(store: TruthStore) -> Array:
+    def one(store: ReferenceStore) -> Array:
         dt = problem.dt_of(store.parameters)
 
         def step(state: Array, _: None) -> tuple[Array, Array]:
@@ -49,7 +49,7 @@ def rollout(
             return following, following
 
         begun: Array = solver.adopt(store.state, problem.coarse)
-        states = jax.lax.scan(step, begun, None, length=store.truth.shape[0] - 1)[1]
+        states = jax.lax.scan(step, begun, None, length=store.reference.shape[0] - 1)[1]
         return jnp.concatenate([begun[None], states])
 
     found: Array = jax.lax.map(one, store)
@@ -65,7 +65,7 @@ def adopted(
     return found
 
 
-class Judged(NamedTuple):
+class Measured(NamedTuple):
     """What was measured of a method in all simulations at all times."""
 
     values: Mapping[str, Float[Array | np.ndarray, "simulation times"]]
@@ -74,25 +74,25 @@ class Judged(NamedTuple):
 
 
 @eqx.filter_jit
-def judged(
+def measure_fields(
     problem: Problem,
     fields: Float[Array, "simulation times component *grid"],
-    store: TruthStore,
+    store: ReferenceStore,
     metrics: Mapping[str, Callable[..., Array]],
-) -> Judged:
+) -> Measured:
     """Measure fields, as states of the coarse solver, against the stored reference."""
 
-    def one(pair: tuple[Array, TruthStore]) -> Judged:
+    def one(pair: tuple[Array, ReferenceStore]) -> Measured:
         fields, store = pair
-        values = {name: jax.vmap(of)(fields, store.truth) for name, of in metrics.items()}
+        values = {name: jax.vmap(of)(fields, store.reference) for name, of in metrics.items()}
         quantities = jax.vmap(lambda state: measure(problem.quantities, state))(fields)
-        return Judged(values, quantities, _failed(store.state, fields))
+        return Measured(values, quantities, _failed(store.state, fields))
 
-    found: Judged = jax.lax.map(one, (fields, store))
+    found: Measured = jax.lax.map(one, (fields, store))
     return found
 
 
-def _in_parts(function: Callable[[TruthStore], T], store: TruthStore, parts: int = 4) -> T:
+def _in_parts(function: Callable[[ReferenceStore], T], store: ReferenceStore, parts: int = 4) -> T:
     """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
     size = -(-store.slots // min(parts, store.slots))
     results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
@@ -120,32 +120,32 @@ def evaluate(
     simulations: int = 100,
     steps: int = 50,
     key: Key[Scalar, ""],
-    store: TruthStore | None = None,
+    store: ReferenceStore | None = None,
     keep: int = 3,
     frames: int = 6,
     threshold: float | None = None,
     own: Mapping[str, Problem] | None = None,
     metrics: Iterable[Metric] = (),
-    save: Callable[[TruthStore, dict[str, np.ndarray]], None] | None = None,
+    save: Callable[[ReferenceStore, dict[str, np.ndarray]], None] | None = None,
     timing: bool = True,
     description: Mapping[str, str] | None = None,
     configuration: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda name: None,
 ) -> Results:
-    """Run coarse solver, baselines, reference and closures from the same beginnings.
+    """Run coarse solver, baselines, reference and closures from the same initial conditions.
 
     Parameters
     ----------
     problem
-        The problem; its split decides what the beginnings are drawn from.
+        The problem; its split decides what the initial conditions are drawn from.
     closures
         Learned closures by the names they have in the table.
     simulations, steps
         How many simulations of how many coarse steps.
     key
-        Random key of the beginnings (ignored where ``store`` is given).
+        Random key of the initial conditions (ignored where ``store`` is given).
     store
-        Beginnings and truth, for example from a saved file; by default they are drawn and simulated.
+        Initial conditions and reference, for example from a saved file; by default they are drawn and simulated.
     threshold
         Relative error that still counts as low: steps below it are counted (default: the problem's).
     own
@@ -168,12 +168,12 @@ def evaluate(
     ValueError
         If a closure has the name of another method, ``own`` names no closure, or the reference itself is not finite.
     """
-    baseline, truth_name = problem.names
+    baseline, reference_name = problem.names
     theirs = dict(own or {})
     if unknown := set(theirs) - set(closures):
         raise ValueError(f"own problems are those of closures; got {', '.join(sorted(unknown))}")
     bases = {name: problem.uncorrected(each) for name, each in theirs.items()}
-    taken = {baseline, truth_name, *problem.baselines, *problem.finer}
+    taken = {baseline, reference_name, *problem.baselines, *problem.finer}
     others = {base: theirs[name].coarse for name, base in bases.items() if base not in taken}
     classical = (baseline, *problem.baselines, *others)
     taken = {*taken, *others} & set(closures)
@@ -181,9 +181,9 @@ def evaluate(
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
     drawn = store is None
     if store is None:
-        report("truth")
-        store = simulate_truth(problem, simulations, steps, key=key)
-    _check_truth(truth_name, store)
+        report("reference")
+        store = simulate_reference(problem, simulations, steps, key=key)
+    _check_reference(reference_name, store)
     simulations, steps = store.slots, store.steps
     keep = min(keep, simulations)
     frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
@@ -205,11 +205,11 @@ def evaluate(
         report(name)
 
         def run(
-            part: TruthStore, solver: Solver = solver, closure: Closure | None = limited
-        ) -> tuple[Judged, Any, Any]:
+            part: ReferenceStore, solver: Solver = solver, closure: Closure | None = limited
+        ) -> tuple[Measured, Any, Any]:
             states = rollout(problem, solver, closure, part)
             fields = adopted(problem.coarse, solver, states)
-            done = judged(problem, fields, part, functions)
+            done = measure_fields(problem, fields, part, functions)
             # Without saving only the frames for figures are kept, part by part.
             return done, states[:, frame_steps], fields if save is not None else fields[:, frame_steps]
 
@@ -231,24 +231,26 @@ def evaluate(
 
     # Their fine initial data are not in a store that was handed over.
     finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
-    for name, reference in finer.items():
+    for name, finer_reference in finer.items():
         report(name)
-        found = simulate_truth(with_reference(problem, reference), store.slots, store.steps, key=key).truth
-        done, fields = judged(problem, found, store, functions), np.asarray(found)
-        step_time = _reference_cost(with_reference(problem, reference), first, dt, key) if timing else np.nan
+        found = simulate_reference(
+            with_reference(problem, finer_reference), store.slots, store.steps, key=key
+        ).reference
+        done, fields = measure_fields(problem, found, store, functions), np.asarray(found)
+        step_time = _reference_cost(with_reference(problem, finer_reference), first, dt, key) if timing else np.nan
         results[name] = _result(Role.FINE_BASELINE, done, fields[:keep, frame_steps], step_time)
         if save is not None:
             all_fields[name] = fields
 
-    report(truth_name)
-    truth_fields = np.asarray(kept.truth, np.float32)[:, frame_steps]
-    true_run = judged(problem, store.truth, store, {"error": lambda field, truth: jnp.zeros(())})
+    report(reference_name)
+    reference_fields = np.asarray(kept.reference, np.float32)[:, frame_steps]
+    true_run = measure_fields(problem, store.reference, store, {"error": lambda field, reference: jnp.zeros(())})
     stored = hasattr(problem.begin, "at")
-    truth_time = _reference_cost(problem, first, dt, key) if timing and not stored else np.nan
-    results[truth_name] = _result(Role.REFERENCE, true_run, truth_fields, truth_time)
+    reference_time = _reference_cost(problem, first, dt, key) if timing and not stored else np.nan
+    results[reference_name] = _result(Role.REFERENCE, true_run, reference_fields, reference_time)
     if save is not None:
         save(store, all_fields)
-    ordered = {name: results[name] for name in (*classical, *finer, truth_name, *closures)}
+    ordered = {name: results[name] for name in (*classical, *finer, reference_name, *closures)}
     size = _scale(problem, store)
     return Results.build(
         problem.name,
@@ -270,7 +272,7 @@ def evaluate(
     )
 
 
-def _reference_cost(problem: Problem, first: TruthStore, dt: Any, key: Key[Scalar, ""]) -> float:
+def _reference_cost(problem: Problem, first: ReferenceStore, dt: Any, key: Key[Scalar, ""]) -> float:
     """Milliseconds of a coarse step of the reference of a problem."""
     advance = eqx.Partial(problem.reference.advance, state=first.state, parameters=first.parameters, dt=dt)
     return milliseconds_per_step(advance, problem.begin(key=key).reference)
@@ -279,7 +281,7 @@ def _reference_cost(problem: Problem, first: TruthStore, dt: Any, key: Key[Scala
 def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
     """The problem's error, what it conserves, and further metrics, by name."""
     error = Metric(
-        "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.typical
+        "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate
     )  # fmt: skip
     found = {"error": error}
     if problem.quantities:
@@ -294,21 +296,21 @@ def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
     return found
 
 
-def _check_truth(name: str, store: TruthStore) -> None:
+def _check_reference(name: str, store: ReferenceStore) -> None:
     """Errors against a reference that has diverged would say that every method has."""
-    finite = np.isfinite(np.asarray(store.truth)).all(axis=tuple(range(2, store.truth.ndim)))
+    finite = np.isfinite(np.asarray(store.reference)).all(axis=tuple(range(2, store.reference.ndim)))
     lost = ~finite.all(axis=1)
     if lost.any():
         raise ValueError(
-            f"the truth ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
-            f"{int(np.argmax(~finite, axis=1)[lost].min())}: nothing can be judged by it. Choose shorter time steps "
+            f"the reference ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
+            f"{int(np.argmax(~finite, axis=1)[lost].min())}: nothing can be evaluated by it. Choose shorter time steps "
             "(of the fine solver) or other settings"
         )
 
 
 def _result(
     role: Role,
-    run: Judged,
+    run: Measured,
     fields: np.ndarray,
     step_time: float,
     *,
@@ -340,15 +342,15 @@ def _relative_change(total: np.ndarray) -> np.ndarray:
         return np.abs(total - initial) / np.where(initial == 0, 1.0, np.abs(initial))
 
 
-def _scale(problem: Problem, store: TruthStore) -> np.ndarray | None:
-    """Size of the truth relative to its initial one, ``(simulation, times)``."""
+def _scale(problem: Problem, store: ReferenceStore) -> np.ndarray | None:
+    """Size of the reference relative to its initial one, ``(simulation, times)``."""
     if problem.scale is None:
         return None
-    size = np.asarray(jax.vmap(jax.vmap(problem.scale))(store.truth), np.float64)
+    size = np.asarray(jax.vmap(jax.vmap(problem.scale))(store.reference), np.float64)
     return size / size[:, :1]
 
 
-def _groups(problem: Problem, store: TruthStore) -> tuple[str, ...]:
+def _groups(problem: Problem, store: ReferenceStore) -> tuple[str, ...]:
     if not problem.groups or store.group is None:
         return ()
     return tuple(problem.groups[int(i)] for i in np.asarray(store.group))

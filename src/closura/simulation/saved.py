@@ -18,7 +18,7 @@ from closura import __version__
 from closura.io.files import replaced_folder
 from closura.io.stores import CHECKSUMS, check_absent, check_lengths, check_whole, checksums, open_arrays
 from closura.plain import plain
-from closura.problems import Problem, TruthStore, measure
+from closura.problems import Problem, ReferenceStore, measure
 
 FORMAT = "closura simulations"
 FORMAT_VERSION = 2
@@ -39,7 +39,7 @@ def labelled_simulations(
     problem: str,
     methods: Mapping[str, Float[np.ndarray, "simulation step component *grid"]],
     *,
-    truth: Float[np.ndarray, "simulation step component *grid"] | None = None,
+    reference: Float[np.ndarray, "simulation step component *grid"] | None = None,
     steps: Int[np.ndarray, " step"],
     time_step: float,
     extent: tuple[float, ...],
@@ -56,7 +56,7 @@ def labelled_simulations(
         Name of the problem.
     methods
         Fields of each method.
-    truth
+    reference
         The reference on the coarse grid, or None.
     steps
         Which coarse steps were kept.
@@ -80,8 +80,8 @@ def labelled_simulations(
     dims = ("simulation", "step", "component", *axes)
     state = np.stack(list(methods.values()))
     variables: dict[str, Any] = {"state": (("solver", *dims), state, {"units": "1"})}
-    if truth is not None:
-        variables["truth"] = (dims, truth, {"units": "1"})
+    if reference is not None:
+        variables["truth"] = (dims, reference, {"units": "1"})
     for name, array in parameters.items():
         own = tuple(f"{name}_axis_{number}" for number in range(1, array.ndim))
         variables[f"parameter_{name}"] = (("simulation", *own), array)
@@ -238,17 +238,17 @@ def configuration_of(simulations: xr.Dataset) -> dict[str, Any]:
 
 def saver(
     path: str | Path, problem: Problem, configuration: Mapping[str, Any], *, overwrite: bool = False
-) -> Callable[[TruthStore, dict[str, np.ndarray]], None]:
+) -> Callable[[ReferenceStore, dict[str, np.ndarray]], None]:
     """What :func:`closura.simulation.evaluate.evaluate` calls to keep all fields of all methods in a zarr folder.
 
     Fields keep their precision, so that an evaluation that starts from them repeats this one.
     """
 
-    def save(store: TruthStore, fields: dict[str, np.ndarray]) -> None:
+    def save(store: ReferenceStore, fields: dict[str, np.ndarray]) -> None:
         simulations = labelled_simulations(
             problem.name,
             {name: np.asarray(field) for name, field in fields.items()},
-            truth=np.asarray(store.truth),
+            reference=np.asarray(store.reference),
             steps=np.arange(store.steps + 1),
             time_step=problem.time_step,
             extent=problem.grid.extent,
@@ -262,14 +262,14 @@ def saver(
     return save
 
 
-def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str, str]]:
+def load_store(path: str | Path, problem: Problem) -> tuple[ReferenceStore, dict[str, str]]:
     """Initial states and references of saved simulations, for other methods to start from, and their description.
 
     Raises
     ------
     ValueError
         If the file holds another problem, another grid, components or time step, not every step, or not the
-        parameters of the problem's simulations; if an initial state, a parameter or the truth is not finite; or if
+        parameters of the problem's simulations; if an initial state, a parameter or the reference is not finite; or if
         what is read is not what was written (:func:`load_simulations`).
     """
     found = load_simulations(path)
@@ -284,27 +284,27 @@ def load_store(path: str | Path, problem: Problem) -> tuple[TruthStore, dict[str
     wrong = [f"{name}: expected {want}, got {got}" for name, (want, got) in expected.items() if want != got]
     begins = jax.eval_shape(lambda key: problem.begin(key=key), jax.random.key(0))
     needed = _named(begins.parameters, begins.group)
-    wrong += [] if "truth" in found else ["no truth"]
+    wrong += [] if "truth" in found else ["no reference"]
     wrong += [f"no {name}" for name in needed if f"parameter_{name}" not in found]
     if wrong:
         raise ValueError(f"cannot start from {path}: {'; '.join(wrong)}")
-    held = {"the initial state": state, "the truth": found["truth"].values}
+    held = {"the initial state": state, "the reference": found["truth"].values}
     held |= {f"the parameter {name}": found[f"parameter_{name}"].values for name in needed}
     for name, array in held.items():
         lost = [index for index, each in enumerate(array) if not np.isfinite(each).all()]
         if lost:
             raise ValueError(
                 f"cannot start from {path}: {name} is not finite in {len(lost)} of {len(state)} simulations (first "
-                f"{lost[0]}, counted from 0), and no method can be judged from there; save others"
+                f"{lost[0]}, counted from 0), and no method can be evaluated from there; save others"
             )
     dtype = begins.state.dtype
     leaves = {name: jnp.asarray(held[f"the parameter {name}"], leaf.dtype) for name, leaf in needed.items()}
     group = None if begins.group is None else leaves.pop(GROUP)
     begun = jnp.asarray(state, dtype)
-    store = TruthStore(
+    store = ReferenceStore(
         begun,
         jax.tree.unflatten(jax.tree.structure(begins.parameters), leaves.values()),
-        jnp.asarray(held["the truth"], dtype),
+        jnp.asarray(held["the reference"], dtype),
         jax.vmap(lambda state: measure(problem.quantities, state))(begun),
         group,
     )

@@ -200,7 +200,7 @@ def problem_benchmark(
         work=lambda method, members: work(method, begun(method), members),
         references={name: lambda _, once=once: once().fields for name, once in runs.items()},  # type: ignore[misc]
         reference_words={name: each.words for name, each in front.references.items()},
-        error=Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.typical),
+        error=Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate),
         coarse=problem.grid.shape[0],
         remarks=front.remarks,
         followed=front.followed,

@@ -157,7 +157,7 @@ class FlowData:
 
     @cached_property
     def _believed(self) -> tuple[bool, ...]:
-        """Whether the name of each trajectory is borne out by frames at its beginning, middle and end."""
+        """Whether the name of each trajectory is borne out by frames at its start, middle and end."""
         checks = self._names.checks
         if checks is None or not self._names.sure:
             return tuple(self._names.sure and (name is not None or not self._names.every) for name in self._names.own)

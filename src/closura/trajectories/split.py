@@ -58,7 +58,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class Split:
-    """Segments for training, for choosing between models, and for the final judgement."""
+    """Segments for training, for choosing between models, and for the final validation."""
 
     train: tuple[Segment, ...]
     validation: tuple[Segment, ...]

@@ -5,8 +5,9 @@ import numpy as np
 from closura.arrays import Values, either, masked_numbers, real_numbers, unmasked
 
 
-def ensemble_of(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Members ``(member, *truth.shape)``, truth, and the points that are masked in the truth or in any member.
+def ensemble_of(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Members ``(member, *reference.shape)``, reference, and the points that are masked in the reference or in any
+    member.
 
     Raises
     ------
@@ -14,23 +15,23 @@ def ensemble_of(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarr
         As :func:`members_of`, and if numbers are not real, or not finite at points that are not masked.
     """
     members, hidden = masked_numbers(prediction, "predictions", finite=False)
-    actual, mask = masked_numbers(truth, "truth", finite=False)
+    actual, mask = masked_numbers(reference, "reference", finite=False)
     members_of(members, actual)
     mask = either(mask, None if hidden is None else np.asarray(hidden.any(axis=0)))
-    return unmasked(members, mask, "predictions"), unmasked(actual, mask, "truth"), mask
+    return unmasked(members, mask, "predictions"), unmasked(actual, mask, "reference"), mask
 
 
-def members_of(prediction: np.ndarray, truth: np.ndarray) -> int:
-    """Number of members of an ensemble ``(member, *truth.shape)``.
+def members_of(prediction: np.ndarray, reference: np.ndarray) -> int:
+    """Number of members of an ensemble ``(member, *reference.shape)``.
 
     Raises
     ------
     ValueError
-        If there is no axis of members, no member, or the other axes are not those of the truth.
+        If there is no axis of members, no member, or the other axes are not those of the reference.
     """
-    if prediction.ndim == 0 or prediction.shape[1:] != truth.shape:
+    if prediction.ndim == 0 or prediction.shape[1:] != reference.shape:
         raise ValueError(
-            f"predictions need shape (member, *truth) = (member, {', '.join(map(str, truth.shape))}); got "
+            f"predictions need shape (member, *reference) = (member, {', '.join(map(str, reference.shape))}); got "
             f"{prediction.shape}. A single prediction is an ensemble of one: prediction[None]"
         )
     if prediction.shape[0] < 1:

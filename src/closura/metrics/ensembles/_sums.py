@@ -58,12 +58,12 @@ class FrameSums:
 
     def __getitem__(self, name: str) -> Float64[np.ndarray, "frame component"]:
         if name not in self._blocks:
-            raise ValueError("nothing was added yet: call add(prediction, truth) before asking for the result")
+            raise ValueError("nothing was added yet: call add(prediction, reference) before asking for the result")
         return np.concatenate(self._blocks[name])
 
 
 def ratio(numerator: float, denominator: float) -> float:
-    """The quotient; NaN where the denominator is 0 (a truth that is zero has no relative error)."""
+    """The quotient; NaN where the denominator is 0 (a reference that is zero has no relative error)."""
     return float(numerator / denominator) if denominator > 0 else float("nan")
 
 

@@ -1,8 +1,8 @@
 r"""The continuous ranked probability score (CRPS): of ensembles and of normal distributions.
 
-The score of a distribution ``F`` for a truth ``y`` is ``int (F(x) - 1{x >= y})^2 dx = E|X - y| - E|X - X'| / 2``,
+The score of a distribution ``F`` for a reference ``y`` is ``int (F(x) - 1{x >= y})^2 dx = E|X - y| - E|X - X'| / 2``,
 in the unit of the data; smaller is better, and it is the absolute error for a distribution without spread. It is
-proper: in the mean over truths, none scores better than the distribution that the truth is drawn from.
+proper: in the mean over references, none scores better than the distribution that the reference is drawn from.
 
 Of M members ``x_i`` the estimators are
 
@@ -10,7 +10,7 @@ Of M members ``x_i`` the estimators are
     fair:   1/M sum |x_i - y| - 1/(2 M (M - 1)) sum_ij |x_i - x_j|
 
 The fair one has the same expectation for every M, that of the distribution the members are drawn from, so
-ensembles of different sizes can be compared; it may be negative for a single truth. With members in rising order
+ensembles of different sizes can be compared; it may be negative for a single reference. With members in rising order
 ``sum_ij |x_i - x_j| = 2 sum_i (2i - M - 1) x_(i)``, which costs a sort instead of M^2 differences.
 
 Sources: Gneiting & Raftery (2007), J. Am. Stat. Assoc. 102, 359, equations 20-21 (definition, closed form for a
@@ -27,29 +27,29 @@ from closura.arrays import Values, numbers_together, with_mask
 from closura.metrics.ensembles._checks import ensemble_of
 
 
-def crps_ensemble(prediction: Values, truth: Values, *, fair: bool = True) -> Float64[np.ndarray, "*truth"]:
+def crps_ensemble(prediction: Values, reference: Values, *, fair: bool = True) -> Float64[np.ndarray, "*reference"]:
     """CRPS of an ensemble at every point.
 
     Parameters
     ----------
     prediction
-        Members, ``(member, *truth.shape)``.
-    truth
+        Members, ``(member, *reference.shape)``.
+    reference
         What happened, of any shape; masked (``numpy.ma``) where that is not known.
     fair
         The fair estimator; the plain one where False. Of one member both are the absolute error.
 
     Returns
     -------
-    In the unit of the data, of the truth's shape; masked at points that are masked in the truth or any member, so that
-    its mean leaves them out.
+    In the unit of the data, of the reference's shape; masked at points that are masked in the reference or any member,
+    so that its mean leaves them out.
 
     Raises
     ------
     ValueError
         If shapes do not fit, there is no member, or a number is not real or not finite.
     """
-    members, actual, mask = ensemble_of(prediction, truth)
+    members, actual, mask = ensemble_of(prediction, reference)
     both = crps_of_ordered(in_order(members), actual)
     return with_mask(both[0] if fair else both[1], mask)
 
@@ -63,14 +63,14 @@ def in_order(members: np.ndarray) -> np.ndarray:
 
 
 def crps_of_ordered(
-    ordered: np.ndarray, truth: np.ndarray
-) -> tuple[Float64[np.ndarray, "*truth"], Float64[np.ndarray, "*truth"]]:
-    """Fair and plain CRPS of members that come last and in rising order, ``(*truth.shape, member)``.
+    ordered: np.ndarray, reference: np.ndarray
+) -> tuple[Float64[np.ndarray, "*reference"], Float64[np.ndarray, "*reference"]]:
+    """Fair and plain CRPS of members that come last and in rising order, ``(*reference.shape, member)``.
 
     By hand: scipy has no CRPS, and sorted members cost a product with fixed weights instead of all pairs.
     """
     members = ordered.shape[-1]
-    distance = np.asarray(np.abs(np.subtract(ordered, truth[..., None], dtype=np.float64)).mean(axis=-1))
+    distance = np.asarray(np.abs(np.subtract(ordered, reference[..., None], dtype=np.float64)).mean(axis=-1))
     if members == 1:
         return distance, distance
     # The weights add up to zero, so a large mean of the members costs no digits but those it has cost already.
@@ -78,12 +78,12 @@ def crps_of_ordered(
     return np.asarray(distance - pairs / (members * (members - 1))), np.asarray(distance - pairs / members**2)
 
 
-def crps_normal(mean: Values, std: Values, truth: Values) -> Float64[np.ndarray, "*truth"]:
+def crps_normal(mean: Values, std: Values, reference: Values) -> Float64[np.ndarray, "*reference"]:
     r"""CRPS of normal distributions, ``s [z (2 Phi(z) - 1) + 2 phi(z) - 1/sqrt(pi)]``, ``z = (y - m) / s``.
 
     Parameters
     ----------
-    mean, std, truth
+    mean, std, reference
         Three arrays of one shape. Where the standard deviation is 0 the score is the absolute error; where one of the
         three is masked (``numpy.ma``) the score is.
 
@@ -92,11 +92,11 @@ def crps_normal(mean: Values, std: Values, truth: Values) -> Float64[np.ndarray,
     ValueError
         If shapes differ, a number is not real or not finite, or a standard deviation is negative.
     """
-    centre, spread, actual, mask = checked_normal(mean, std, truth)
+    centre, spread, actual, mask = checked_normal(mean, std, reference)
     return with_mask(crps_of_normal(centre, spread, actual), mask)
 
 
-def crps_of_normal(centre: np.ndarray, spread: np.ndarray, actual: np.ndarray) -> Float64[np.ndarray, "*truth"]:
+def crps_of_normal(centre: np.ndarray, spread: np.ndarray, actual: np.ndarray) -> Float64[np.ndarray, "*reference"]:
     """As :func:`crps_normal`, of arrays that were checked."""
     error = np.subtract(actual, centre, dtype=np.float64)
     width = spread.astype(np.float64)
@@ -107,10 +107,10 @@ def crps_of_normal(centre: np.ndarray, spread: np.ndarray, actual: np.ndarray) -
 
 
 def checked_normal(
-    mean: Values, std: Values, truth: Values
+    mean: Values, std: Values, reference: Values
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
-    """Mean, standard deviation, truth and what is masked in any, or a ValueError as :func:`crps_normal` says."""
-    arrays, mask = numbers_together((mean, "mean"), (std, "standard deviation"), (truth, "truth"))
+    """Mean, standard deviation, reference and what is masked in any, or a ValueError as :func:`crps_normal` says."""
+    arrays, mask = numbers_together((mean, "mean"), (std, "standard deviation"), (reference, "reference"))
     centre, spread, actual = arrays
     if (spread < 0).any():
         raise ValueError(f"standard deviations cannot be negative; the smallest is {spread.min():.3g}")

@@ -6,7 +6,7 @@ exact and needs all values; :class:`Histogram` sees them block by block.
 
 **How large a distance matters.** Two stretches of the same statistically steady flow differ too. :func:`reference_bar`
 gives the distance that 95 % of stretches of true trajectories stay below; a prediction below it cannot be told from
-the truth by this measure.
+the reference by this measure.
 """
 
 from collections.abc import Sequence
@@ -213,7 +213,7 @@ def reference_bar(
     against: Literal["others", "slices"] = "others",
     percentile: float = 95.0,
 ) -> tuple[float, Float64[np.ndarray, "distance"]]:
-    """How far slices of true trajectories are from the truth: the bar for predictions.
+    """How far slices of true trajectories are from the reference: the bar for predictions.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def reference_bar(
     against
         ``"others"``: each slice against all slices of the other trajectories together, for predictions that are
         compared with a long reference. ``"slices"``: each slice against each one of another trajectory, for
-        predictions that are compared with one slice of the truth (a higher bar, since both sides are short).
+        predictions that are compared with one slice of the reference (a higher bar, since both sides are short).
     percentile
         Of the distances.
 

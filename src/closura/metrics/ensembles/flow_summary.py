@@ -116,7 +116,7 @@ class FlowStatistics:
         )
 
 
-def compare_flows(prediction: FlowSummary, truth: FlowSummary) -> dict[str, float]:
+def compare_flows(prediction: FlowSummary, reference: FlowSummary) -> dict[str, float]:
     """How far the statistics of one flow are from those of another.
 
     Returns
@@ -132,22 +132,22 @@ def compare_flows(prediction: FlowSummary, truth: FlowSummary) -> dict[str, floa
     ValueError
         If grids or histograms differ.
     """
-    if prediction.spectrum.shape != truth.spectrum.shape:
-        raise ValueError(f"spectra need the same shells; got {prediction.spectrum.size} and {truth.spectrum.size}")
-    shells = slice(1, max(truth.resolving_shell, 1) + 1)
+    if prediction.spectrum.shape != reference.spectrum.shape:
+        raise ValueError(f"spectra need the same shells; got {prediction.spectrum.size} and {reference.spectrum.size}")
+    shells = slice(1, max(reference.resolving_shell, 1) + 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        gap = np.log10(prediction.spectrum[shells]) - np.log10(truth.spectrum[shells])
-    gap = gap[truth.spectrum[shells] > 0]
-    errors = stress_errors(prediction.profiles, truth.profiles)
+        gap = np.log10(prediction.spectrum[shells]) - np.log10(reference.spectrum[shells])
+    gap = gap[reference.spectrum[shells] > 0]
+    errors = stress_errors(prediction.profiles, reference.profiles)
 
     def relative(mine: np.ndarray, true: np.ndarray) -> float:
         return ratio(float(mine.mean() - true.mean()), float(true.mean()))
 
     return {
-        "energy": relative(prediction.energy, truth.energy),
-        "dissipation": relative(prediction.dissipation, truth.dissipation),
+        "energy": relative(prediction.energy, reference.energy),
+        "dissipation": relative(prediction.dissipation, reference.dissipation),
         "spectrum": float(np.sqrt(np.square(gap).mean())) if gap.size else float("nan"),
         **{f"stress_{name}": value for name, value in errors.items()},
-        "energy_distance": prediction.energies.distance(truth.energies),
-        "dissipation_distance": wasserstein(prediction.dissipation, truth.dissipation),
+        "energy_distance": prediction.energies.distance(reference.energies),
+        "dissipation_distance": wasserstein(prediction.dissipation, reference.dissipation),
     }

@@ -1,10 +1,10 @@
 """Central prediction intervals of ensembles.
 
-**Which interval.** If truth and M members are exchangeable (drawn independently from one distribution), the truth
-falls below the i-th smallest member with probability ``i / (M + 1)``, whatever the distribution. So the interval
-from ``x_(i)`` to ``x_(M + 1 - i)`` covers exactly ``1 - 2 i / (M + 1)`` of the truths. A level between two of these is
-reached by a mixture: with ``(1 - level) / 2 (M + 1) = i + w``, the interval of ``i`` has weight ``1 - w`` and that of
-``i + 1`` weight ``w``. Coverage and width are the weighted means of theirs. The width is that of linearly
+**Which interval.** If reference and M members are exchangeable (drawn independently from one distribution), the
+reference falls below the i-th smallest member with probability ``i / (M + 1)``, whatever the distribution. So the
+interval from ``x_(i)`` to ``x_(M + 1 - i)`` covers exactly ``1 - 2 i / (M + 1)`` of the references. A level between two
+of these is reached by a mixture: with ``(1 - level) / 2 (M + 1) = i + w``, the interval of ``i`` has weight ``1 - w``
+and that of ``i + 1`` weight ``w``. Coverage and width are the weighted means of theirs. The width is that of linearly
 interpolated quantiles (type 6 of Hyndman & Fan 1996, Am. Stat. 50, 361), and the coverage of a calibrated ensemble
 is nominal for every M and every distribution. (Interpolated ends alone cover 0.9 % too much for 30 normal members
 and 90 %, and NumPy's default quantiles 8 % too little for 20.)
@@ -64,31 +64,31 @@ def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:
     return [(rank + 1 - position, rank - 1, members - rank), (position - rank, rank, members - rank - 1)]
 
 
-def ensemble_interval(ordered: np.ndarray, truth: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+def ensemble_interval(ordered: np.ndarray, reference: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Coverage and width of the central interval at every point.
 
     Parameters
     ----------
     ordered
         Members, last and in rising order: ``(*points, member)``.
-    truth
+    reference
         ``(*points)``.
     level
         Nominal coverage, a fraction.
 
     Returns
     -------
-    How much of the mixture covers the truth, between 0 and 1, and its mean width; NaN where the ensemble is too small
-    and 0 for a single member.
+    How much of the mixture covers the reference, between 0 and 1, and its mean width; NaN where the ensemble is too
+    small and 0 for a single member.
     """
     members = ordered.shape[-1]
     ranks = interval_ranks(members, level)
     if members == 1 or not ranks:
-        nothing = np.full(truth.shape, 0.0 if members == 1 else np.nan)
+        nothing = np.full(reference.shape, 0.0 if members == 1 else np.nan)
         return nothing, nothing
-    inside, width = np.zeros(truth.shape), np.zeros(truth.shape)
+    inside, width = np.zeros(reference.shape), np.zeros(reference.shape)
     for weight, first, last in ranks:
         lower, upper = ordered[..., first], ordered[..., last]
-        inside += weight * ((lower <= truth) & (truth <= upper))
+        inside += weight * ((lower <= reference) & (reference <= upper))
         width += weight * np.subtract(upper, lower, dtype=np.float64)
     return inside, width

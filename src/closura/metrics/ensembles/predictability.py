@@ -1,6 +1,6 @@
 r"""How long a prediction is good: series of errors and correlations, and the times at which they cross a threshold.
 
-A time that no crossing ends within the data is *censored*: the truth is at least as long. Means over trajectories
+A time that no crossing ends within the data is *censored*: the reference is at least as long. Means over trajectories
 have to say how many are (a mean of censored times is too small).
 """
 
@@ -34,14 +34,14 @@ class Horizon:
     censored: bool
 
 
-def relative_l2_series(prediction: Values, truth: Values) -> Float64[np.ndarray, "*member time"]:
-    """``||p - y|| / ||y||`` over components and points at every time; NaN where the truth is zero.
+def relative_l2_series(prediction: Values, reference: Values) -> Float64[np.ndarray, "*member time"]:
+    """``||p - y|| / ||y||`` over components and points at every time; NaN where the reference is zero.
 
     Parameters
     ----------
     prediction
         ``(time, component, x, y)``, or with axes before: ``(member, time, component, x, y)``.
-    truth
+    reference
         ``(time, component, x, y)``. Points that are masked (``numpy.ma``) here or in the prediction are left out; NaN
         for a time at which all are.
 
@@ -50,39 +50,39 @@ def relative_l2_series(prediction: Values, truth: Values) -> Float64[np.ndarray,
     ValueError
         If shapes do not fit, or a number is not real, or not finite at points that are not masked.
     """
-    predicted, actual, _ = _pair(prediction, truth)
+    predicted, actual, _ = _pair(prediction, reference)
     error = np.square(np.subtract(predicted, actual, dtype=np.float64)).sum(axis=(-3, -2, -1))
     size = np.square(actual, dtype=np.float64).sum(axis=(-3, -2, -1))
     return np.sqrt(ratios(error, np.broadcast_to(size, error.shape)))
 
 
-def vorticity_correlation(prediction: Values, truth: Values) -> Float64[np.ndarray, "*member time"]:
+def vorticity_correlation(prediction: Values, reference: Values) -> Float64[np.ndarray, "*member time"]:
     """Correlation of the vorticities over points at every time.
 
     Arguments as in :func:`relative_l2_series`, but none masked: derivatives need all points. The usual measure for
     two-dimensional flows (Kochkov et al. 2021, PNAS 118, e2101784118; Lippe et al. 2023, arXiv 2308.05732, which gives
     the time with correlation above 0.8).
     """
-    predicted, actual, _ = _pair(velocity_of(prediction, "predictions"), velocity_of(truth, "truth"))
+    predicted, actual, _ = _pair(velocity_of(prediction, "predictions"), velocity_of(reference, "reference"))
     return _correlation(vorticity(predicted), vorticity(actual), (-2, -1))
 
 
-def _pair(prediction: Values, truth: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Prediction and truth, both of the prediction's shape if points are masked, and which."""
+def _pair(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Prediction and reference, both of the prediction's shape if points are masked, and which."""
     predicted, hidden = masked_numbers(prediction, "predictions", finite=False)
-    actual, mask = masked_numbers(truth, "truth", finite=False)
+    actual, mask = masked_numbers(reference, "reference", finite=False)
     if actual.ndim != 4:
-        raise ValueError(f"the truth needs shape (time, component, x, y); got {actual.shape}")
+        raise ValueError(f"the reference needs shape (time, component, x, y); got {actual.shape}")
     if predicted.ndim < 4:
         raise ValueError(f"predictions need shape (..., time, component, x, y); got {predicted.shape}")
     if predicted.shape[-4:] != actual.shape:
         raise ValueError(
-            f"each prediction and truth need the same shape; got {predicted.shape[-4:]} and {actual.shape}"
+            f"each prediction and reference need the same shape; got {predicted.shape[-4:]} and {actual.shape}"
         )
     mask = either(mask, hidden)
     if mask is not None:
         actual, mask = np.broadcast_to(actual, predicted.shape), np.broadcast_to(mask, predicted.shape)
-    return unmasked(predicted, mask, "predictions"), unmasked(actual, mask, "truth"), mask
+    return unmasked(predicted, mask, "predictions"), unmasked(actual, mask, "reference"), mask
 
 
 def _correlation(first: np.ndarray, second: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:

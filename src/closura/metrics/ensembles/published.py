@@ -26,7 +26,7 @@ class PublishedScores:
     relative_l1_percent, relative_l2_percent
         ``100 sum|y - m| / sum|y|`` and ``100 ||y - m|| / ||y||`` over all points, components and frames.
     picp_percent
-        Percentage of truths with ``m - q s <= y <= m + q s``, by q.
+        Percentage of references with ``m - q s <= y <= m + q s``, by q.
     crps
         Absolute value of the mean CRPS of normal distributions.
     mpiw
@@ -46,7 +46,7 @@ class PublishedScoring:
     def __init__(self) -> None:
         self._sums = FrameSums()
 
-    def add(self, mean: Values, std: Values, truth: Values) -> None:
+    def add(self, mean: Values, std: Values, reference: Values) -> None:
         """Score a block, ``(time, component, *grid)`` each.
 
         Raises
@@ -55,15 +55,15 @@ class PublishedScoring:
             If shapes differ from each other or earlier blocks, a number is not real or not finite, or a deviation is
             negative. Points that are masked (``numpy.ma``) are left out.
         """
-        centre, spread, actual, mask = checked_normal(mean, std, truth)
+        centre, spread, actual, mask = checked_normal(mean, std, reference)
         self._sums.expect(actual.shape)
         self._sums.begin(actual.shape, mask)
         centre, spread, actual = (array.astype(np.float64) for array in (centre, spread, actual))
         error = np.abs(actual - centre)
         self._sums.add("absolute error", error, mask)
         self._sums.add("squared error", error**2, mask)
-        self._sums.add("absolute truth", np.abs(actual), mask)
-        self._sums.add("squared truth", actual**2, mask)
+        self._sums.add("absolute reference", np.abs(actual), mask)
+        self._sums.add("squared reference", actual**2, mask)
         self._sums.add("std", spread, mask)
         self._sums.add("negative crps", -crps_of_normal(centre, spread, actual), mask)
         for q in SIGMAS:
@@ -83,8 +83,8 @@ class PublishedScoring:
             return float(sums[name].sum())
 
         return PublishedScores(
-            relative_l1_percent=100 * ratio(total("absolute error"), total("absolute truth")),
-            relative_l2_percent=100 * float(np.sqrt(ratio(total("squared error"), total("squared truth")))),
+            relative_l1_percent=100 * ratio(total("absolute error"), total("absolute reference")),
+            relative_l2_percent=100 * float(np.sqrt(ratio(total("squared error"), total("squared reference")))),
             picp_percent={q: 100 * total(f"inside {q}") / number for q in SIGMAS},
             crps=abs(total("negative crps") / number),
             mpiw={q: 2 * q * total("std") / number for q in SIGMAS},

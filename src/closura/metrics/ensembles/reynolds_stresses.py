@@ -44,22 +44,22 @@ def profiles_of(sums: Float64[np.ndarray, "sum=5 y"], number: int) -> Profiles:
     return Profiles(np.stack([u, v]), np.stack([uu - u * u, uv - u * v, vv - v * v]))
 
 
-def stress_errors(prediction: Profiles, truth: Profiles) -> dict[str, float]:
+def stress_errors(prediction: Profiles, reference: Profiles) -> dict[str, float]:
     """Relative error of the stresses, ``||R - R_true|| / ||R_true||`` over y: of each, and of ``all`` together.
 
-    In ``all``, uv counts twice, as it does in the symmetric tensor. NaN for a stress that is zero in the truth.
+    In ``all``, uv counts twice, as it does in the symmetric tensor. NaN for a stress that is zero in the reference.
 
     Raises
     ------
     ValueError
         If the profiles have different numbers of points.
     """
-    if prediction.stresses.shape != truth.stresses.shape:
+    if prediction.stresses.shape != reference.stresses.shape:
         raise ValueError(
-            f"profiles need the same points; got {prediction.stresses.shape[1]} and {truth.stresses.shape[1]}"
+            f"profiles need the same points; got {prediction.stresses.shape[1]} and {reference.stresses.shape[1]}"
         )
-    error = np.square(prediction.stresses - truth.stresses).sum(axis=1)
-    size = np.square(truth.stresses).sum(axis=1)
+    error = np.square(prediction.stresses - reference.stresses).sum(axis=1)
+    size = np.square(reference.stresses).sum(axis=1)
     twice = np.array([1.0, 2.0, 1.0])
     pairs = [*zip(STRESSES, error, size, strict=True), ("all", (twice * error).sum(), (twice * size).sum())]
     return {name: float(np.sqrt(e / s)) if s > 0 else float("nan") for name, e, s in pairs}

@@ -1,6 +1,6 @@
-r"""Probabilistic predictions of a field against the truth, block by block.
+r"""Probabilistic predictions of a field against the reference, block by block.
 
-With truth ``y``, mean of the prediction ``m``, all sums over points, frames and components:
+With reference ``y``, mean of the prediction ``m``, all sums over points, frames and components:
 
     relative L1 = sum |y - m| / sum |y|            relative L2 = sqrt(sum (y - m)^2 / sum y^2)
     skill       = sqrt(mean (y - m)^2)             spread      = sqrt(mean variance (M + 1) / M)
@@ -8,16 +8,16 @@ With truth ``y``, mean of the prediction ``m``, all sums over points, frames and
 
 The variance has the divisor M - 1; the factor ``(M + 1) / M`` accounts for the error of a mean of M members
 (Fortin et al. 2014, J. Hydrometeorol. 15, 1708). Beside these: CRPS (:mod:`.crps`), coverage and mean width of
-central intervals (:mod:`.intervals`), and the histogram of the truth's rank among the members, flat for a calibrated
-ensemble (Hamill 2001, Mon. Weather Rev. 129, 550).
+central intervals (:mod:`.intervals`), and the histogram of the reference's rank among the members, flat for a
+calibrated ensemble (Hamill 2001, Mon. Weather Rev. 129, 550).
 
-Points that are masked (``numpy.ma``) in the truth, or in the prediction, are left out of all sums and counts.
+Points that are masked (``numpy.ma``) in the reference, or in the prediction, are left out of all sums and counts.
 
 An accumulator keeps some numbers per frame, so that a long ensemble never has to be in memory:
 
     scores = EnsembleScores()
-    for prediction, truth in blocks:     # (member, time, component, x, y) and (time, component, x, y)
-        scores.add(prediction, truth)
+    for prediction, reference in blocks:     # (member, time, component, x, y) and (time, component, x, y)
+        scores.add(prediction, reference)
     scores.result(), scores.series()
 """
 
@@ -47,7 +47,7 @@ class Scores:
     frames
         Frames that were scored.
     relative_l1, relative_l2
-        Of the mean, over all components; fractions. NaN for a truth that is zero.
+        Of the mean, over all components; fractions. NaN for a reference that is zero.
     component_l1, component_l2
         The same for each component by itself.
     crps
@@ -57,7 +57,7 @@ class Scores:
     levels
         Nominal coverages, fractions.
     coverage, width
-        Fraction of truths inside the central interval of each level, and its mean width; NaN where the ensemble is
+        Fraction of references inside the central interval of each level, and its mean width; NaN where the ensemble is
         too small for the level, both 0 for a single member.
     skill
         Root mean square error of the mean.
@@ -66,7 +66,7 @@ class Scores:
     spread_skill
         Their ratio; NaN without error.
     histogram
-        Counts of the truth's rank, ``(members + 1,)``. Neighbouring points and frames are no independent draws:
+        Counts of the reference's rank, ``(members + 1,)``. Neighbouring points and frames are no independent draws:
         a chi-square test of these counts would be far too strict.
     """
 
@@ -87,7 +87,7 @@ class Scores:
     histogram: np.ndarray
 
 
-_PER_FRAME = ("absolute error", "squared error", "absolute truth", "squared truth", "variance", "crps")
+_PER_FRAME = ("absolute error", "squared error", "absolute reference", "squared reference", "variance", "crps")
 
 
 class EnsembleScores:
@@ -98,7 +98,7 @@ class EnsembleScores:
     levels
         Nominal coverages of the central intervals, fractions.
     generator
-        Draws the rank of a truth that equals some members; by default one of a fixed seed.
+        Draws the rank of a reference that equals some members; by default one of a fixed seed.
 
     Raises
     ------
@@ -113,14 +113,14 @@ class EnsembleScores:
         self._generator = generator if generator is not None else np.random.default_rng(0)
         self._members: int | None = None
 
-    def add(self, prediction: Values, truth: Values) -> None:
+    def add(self, prediction: Values, reference: Values) -> None:
         """Score a block of frames.
 
         Parameters
         ----------
         prediction
             ``(member, time, component, *grid)``, the same number of members in every block.
-        truth
+        reference
             ``(time, component, *grid)``.
 
         Raises
@@ -129,7 +129,7 @@ class EnsembleScores:
             If shapes do not fit each other or earlier blocks, there is no member, or a number is not real, or not
             finite at points that are not masked. Nothing of the block is counted then.
         """
-        members, actual, mask = ensemble_of(prediction, truth)
+        members, actual, mask = ensemble_of(prediction, reference)
         self._sums.expect(actual.shape)
         self._expect(len(members))
         at_once = max(1, _AT_ONCE // (members.size // len(actual)))
@@ -137,26 +137,26 @@ class EnsembleScores:
             part = slice(first, first + at_once)
             self._add(in_order(members[:, part]), actual[part], None if mask is None else mask[part])
 
-    def _add(self, ordered: np.ndarray, truth: np.ndarray, mask: np.ndarray | None) -> None:
+    def _add(self, ordered: np.ndarray, reference: np.ndarray, mask: np.ndarray | None) -> None:
         members = ordered.shape[-1]
         mean = ordered.mean(axis=-1, dtype=np.float64)
         variance = np.square(ordered - mean[..., None]).sum(axis=-1) * (members + 1) / (members * max(members - 1, 1))
-        error = np.subtract(mean, truth, dtype=np.float64)
-        self._sums.begin(truth.shape, mask)
+        error = np.subtract(mean, reference, dtype=np.float64)
+        self._sums.begin(reference.shape, mask)
         self._sums.add("absolute error", np.abs(error), mask)
         self._sums.add("squared error", error**2, mask)
-        self._sums.add("absolute truth", np.abs(truth), mask)
-        self._sums.add("squared truth", np.square(truth, dtype=np.float64), mask)
+        self._sums.add("absolute reference", np.abs(reference), mask)
+        self._sums.add("squared reference", np.square(reference, dtype=np.float64), mask)
         self._sums.add("variance", variance, mask)
-        fair, plain = crps_of_ordered(ordered, truth)
+        fair, plain = crps_of_ordered(ordered, reference)
         self._sums.add("crps", fair, mask)
         self._sums.add("plain crps", plain, mask)
         for level in self.levels:
-            inside, width = ensemble_interval(ordered, truth, level)
+            inside, width = ensemble_interval(ordered, reference, level)
             self._sums.add(f"inside {level}", inside, mask)
             self._sums.add(f"width {level}", width, mask)
-        below = (ordered < truth[..., None]).sum(axis=-1)
-        ties = (ordered <= truth[..., None]).sum(axis=-1) - below
+        below = (ordered < reference[..., None]).sum(axis=-1)
+        ties = (ordered <= reference[..., None]).sum(axis=-1) - below
         if ties.any():
             below = below + self._generator.integers(0, ties + 1)
         counts = np.bincount(below.ravel() if mask is None else below[~mask], minlength=members + 1)
@@ -198,7 +198,7 @@ class EnsembleScores:
         """
         sums = self._sums
         absolute, squared, variance = (sums[name].sum(0) for name in ("absolute error", "squared error", "variance"))
-        truth_absolute, truth_squared = sums["absolute truth"].sum(0), sums["squared truth"].sum(0)
+        reference_absolute, reference_squared = sums["absolute reference"].sum(0), sums["squared reference"].sum(0)
         number = sums["number"].sum()
 
         def mean(name: str) -> float:
@@ -210,10 +210,10 @@ class EnsembleScores:
         return Scores(
             members=self._members,
             frames=sums.frames,
-            relative_l1=ratio(absolute.sum(), truth_absolute.sum()),
-            relative_l2=float(np.sqrt(ratio(squared.sum(), truth_squared.sum()))),
-            component_l1=tuple(ratios(absolute, truth_absolute).tolist()),
-            component_l2=tuple(np.sqrt(ratios(squared, truth_squared)).tolist()),
+            relative_l1=ratio(absolute.sum(), reference_absolute.sum()),
+            relative_l2=float(np.sqrt(ratio(squared.sum(), reference_squared.sum()))),
+            component_l1=tuple(ratios(absolute, reference_absolute).tolist()),
+            component_l2=tuple(np.sqrt(ratios(squared, reference_squared)).tolist()),
             crps=mean("crps"),
             crps_plain=mean("plain crps"),
             levels=self.levels,
@@ -238,8 +238,8 @@ class EnsembleScores:
         total = {name: self._sums[name].sum(axis=1) for name in _PER_FRAME}
         number = self._sums["number"].sum(axis=1)
         return {
-            "relative_l1": ratios(total["absolute error"], total["absolute truth"]),
-            "relative_l2": np.sqrt(ratios(total["squared error"], total["squared truth"])),
+            "relative_l1": ratios(total["absolute error"], total["absolute reference"]),
+            "relative_l2": np.sqrt(ratios(total["squared error"], total["squared reference"])),
             "crps": ratios(total["crps"], number),
             "skill": np.sqrt(ratios(total["squared error"], number)),
             "spread": np.sqrt(ratios(total["variance"], number)),

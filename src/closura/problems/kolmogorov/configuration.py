@@ -18,7 +18,7 @@ SCHEMES: dict[str, tuple[SolverName, Convection]] = {
     "central2": ("staggered", "central2"),
     "quick": ("staggered", "quick"),
 }
-"""Solver and convection by the name of a rival; spectral solvers have one convection."""
+"""Solver and convection by the name of a baseline; spectral solvers have one convection."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class FlowPhysics(Settings):
     cells
         Coarse points per side (even).
     fine_cells
-        Points per side of the truth (even).
+        Points per side of the reference (even).
     reynolds
         Reynolds number: one over the viscosity.
     forcing
@@ -40,7 +40,7 @@ class FlowPhysics(Settings):
     drag
         Rate of the linear drag.
     fine_solver
-        The solver of the truth: "spectral", or "filtered", which is as good and costs a third where the flow has no
+        The solver of the reference: "spectral", or "filtered", which is as good and costs a third where the flow has no
         waves at the end of the fine grid.
     time_step
         Coarse time step: the closure is asked once in each.
@@ -105,8 +105,8 @@ class FlowCorrection(Settings):
         Actions, in units of speed per time, are clipped to this size.
     reward
         What learners that explore are paid for (:mod:`~closura.problems.kolmogorov.rewards`): "error", less error
-        against the truth; or without a true trajectory "spectrum", a truer energy spectrum, each cell for its share;
-        "shared-spectrum", the same sum for all cells.
+        against the reference; or without a true trajectory "spectrum", a truer energy spectrum, each cell for its
+        share; "shared-spectrum", the same sum for all cells.
     reward_band
         Of rewards by the spectrum: deviations of a shell's logarithmic energy up to so many of the standard deviations
         that true flow has are not counted.
@@ -143,11 +143,11 @@ class FlowBaselines(Settings):
     Parameters
     ----------
     smagorinsky
-        Constant of the Smagorinsky model, a rival; the default is tuned on training flow (see ``tune``).
+        Constant of the Smagorinsky model, a baseline; the default is tuned on training flow (see ``tune``).
     finer
-        Points per side of rivals on finer grids: the coarse solver without a closure.
+        Points per side of baselines on finer grids: the coarse solver without a closure.
     others
-        Rivals by other solvers, each a scheme and its points per side: "central2 256", "quick 64", "spectral 64",
+        Baselines by other solvers, each a scheme and its points per side: "central2 256", "quick 64", "spectral 64",
         "filtered 96".
     """
 
@@ -219,7 +219,7 @@ class TurbulenceConfiguration(KolmogorovConfiguration):
 
 
 def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
-    """Solver, convection and points per side of a rival that is called "scheme points".
+    """Solver, convection and points per side of a baseline that is called "scheme points".
 
     Raises
     ------
@@ -229,7 +229,7 @@ def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
     scheme, _, points = name.partition(" ")
     if scheme not in SCHEMES or not points.isdecimal():
         raise ValueError(
-            f'unknown rival {name!r}: expected a scheme and its points per side, as in "central2 256"; '
+            f'unknown baseline {name!r}: expected a scheme and its points per side, as in "central2 256"; '
             f"valid schemes: {', '.join(SCHEMES)}"
         )
     return *SCHEMES[scheme], int(points)
@@ -248,7 +248,7 @@ def check_flow(c: KolmogorovConfiguration) -> None:
     if c.action == "interpolation" and c.solver != "staggered":
         raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
     if not c.cells < c.fine_cells:
-        raise ValueError(f"the truth needs more points than the coarse grid; got {c.fine_cells} and {c.cells}")
+        raise ValueError(f"the reference needs more points than the coarse grid; got {c.fine_cells} and {c.cells}")
     named = [scheme_of(name)[2] for name in c.others]
     odd = [points for points in (c.cells, c.fine_cells, c.spin_cells, *c.finer, *named) if points < 4 or points % 2]
     if odd:

@@ -59,7 +59,7 @@ class FlowModel(Solver):
     """A solver of the flow on its own grid, compared by the waves that two grids hold.
 
     Finer solutions are cut off there, and what coarser ones do not hold is missing. Steps by a Courant number follow
-    the speed at the beginning of each interval between two times, which are short.
+    the speed at the start of each interval between two times, which are short.
 
     Parameters
     ----------
@@ -260,8 +260,8 @@ def rms_size(field: Field) -> Float[Array, ""]:
     return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(field), axis=0)))
 
 
-def relative_l2(state: Field, truth: Field) -> Float[Array, ""]:
-    """``|q - g| / |g|`` in the Euclidean norm over components and points, g the truth at the same time."""
-    difference = jnp.mean(jnp.sum(jnp.square(state - truth), axis=0))
+def relative_l2(state: Field, reference: Field) -> Float[Array, ""]:
+    """``|q - g| / |g|`` in the Euclidean norm over components and points, g the reference at the same time."""
+    difference = jnp.mean(jnp.sum(jnp.square(state - reference), axis=0))
     # The root has no derivative at zero: far below rounding it is cut off.
-    return jnp.sqrt(jnp.maximum(difference, 1e-24)) / rms_size(truth)
+    return jnp.sqrt(jnp.maximum(difference, 1e-24)) / rms_size(reference)

@@ -28,12 +28,12 @@ from closura.metrics.ensembles import (
     relative_l2_series,
     vorticity_correlation,
 )
-from closura.problems.kept import kept_truth
+from closura.problems.kept import stored_reference
 from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow
 from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, statistics_of, time_metric
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
-from closura.problems.stored import simulate_truth
+from closura.problems.stored import simulate_reference
 from closura.simulation.simulate import run, step_cost
 from closura.simulation.sweep import held_out_cases
 
@@ -171,16 +171,16 @@ def evaluate_flow(
     steps, followed = max(1, round(max(time, long) / dt)), max(1, round(time / dt))
     report("the reference")
     if identity is None:
-        store = simulate_truth(problem, simulations, steps, key=key)
+        store = simulate_reference(problem, simulations, steps, key=key)
     else:
-        store = kept_truth(problem, simulations, steps, key=key, identity=identity)
-    truth = np.asarray(_seen(base, problem.grid, store.truth))
-    if not np.isfinite(truth).all():
+        store = stored_reference(problem, simulations, steps, key=key, identity=identity)
+    reference_fields = np.asarray(_seen(base, problem.grid, store.reference))
+    if not np.isfinite(reference_fields).all():
         raise ValueError("the reference itself diverges: take more fine steps (--fine-steps)")
     kept = np.unique(np.linspace(0, followed, frames).round().astype(np.int64))
     reynolds = float(np.asarray(store.parameters["reynolds"])[0])
-    measure = _Measure(truth, followed, round(long / dt) // 4, kept, dt, reynolds)
-    true = measure.summary(truth[:, measure.begin :])
+    measure = _Measure(reference_fields, followed, round(long / dt) // 4, kept, dt, reynolds)
+    true = measure.summary(reference_fields[:, measure.begin :])
     flows: dict[str, FlowSummary | None] = {}
 
     cases = held_out_cases(problem, simulations, key=key)
@@ -191,7 +191,7 @@ def evaluate_flow(
         assert method.step.dt is not None
         return step_cost(method, cases) * round(dt / method.step.dt) if timing else np.nan
 
-    def judge(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
+    def score(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
         values, diverged_at = measure.series(states)
         flows[name] = measure.statistics(states, diverged_at)
         fields = measure.fields(states, int(diverged_at[0])) if method.role is not Role.NAIVE else None
@@ -213,14 +213,14 @@ def evaluate_flow(
         given = closures.get(name)
         learned = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
         states = np.asarray(run(method, times.tolist(), problem.grid, cases).fields)
-        methods[name] = judge(name, method, states, milliseconds_per_step=cost(method), parameters=learned)
-    held = np.broadcast_to(truth[:, :1], truth.shape)
-    methods[PERSISTENCE] = judge(PERSISTENCE, Method(base, Role.NAIVE, step), held)
+        methods[name] = score(name, method, states, milliseconds_per_step=cost(method), parameters=learned)
+    held = np.broadcast_to(reference_fields[:, :1], reference_fields.shape)
+    methods[PERSISTENCE] = score(PERSISTENCE, Method(base, Role.NAIVE, step), held)
     flows[reference] = true
     methods[reference] = MethodResult(
         Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))},
         milliseconds_per_step=cost(Method(fine.solver, Role.REFERENCE, StepRule(dt=dt / fine.substeps))),
-        fields=measure.fields(truth, -1),
+        fields=measure.fields(reference_fields, -1),
     )  # fmt: skip
     exponent = None
     if lyapunov is None:
@@ -289,12 +289,12 @@ def measure_exponent(
     )
 
 
-def _series(states: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations and errors; what is not finite is replaced before, and judged after."""
+def _series(states: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations and errors; what is not finite is replaced before, and evaluated after."""
     with np.errstate(over="ignore", invalid="ignore"):
         safe = np.where(np.isfinite(states), states, 0.0)
         safe = np.clip(safe, -1e6, 1e6)
-    pairs = list(zip(safe, truth, strict=True))
+    pairs = list(zip(safe, reference, strict=True))
     correlation = np.stack([vorticity_correlation(a, b) for a, b in pairs])
     return correlation, np.stack([relative_l2_series(a, b) for a, b in pairs])
 

@@ -1,9 +1,9 @@
 """The front of the Kolmogorov flow: finite volumes, spectral solvers and models on all grids, and closures.
 
 Errors are those of the velocity at early times. Later the flow forgets where it came from: for how long each simulation
-follows the truth is told beside them, as the time with a vorticity correlation above 0.95 and 0.8.
+follows the reference is told beside them, as the time with a vorticity correlation above 0.95 and 0.8.
 
-Both truths are spectral and begin with the same waves: that of the problem, and one on twice its points.
+Both references are spectral and begin with the same waves: that of the problem, and one on twice its points.
 """
 
 import math
@@ -21,7 +21,7 @@ from closura.core import Metric, StepRule
 from closura.core.case import Case
 from closura.core.front import Front, Outcome, Sweep, Trusted
 from closura.metrics.ensembles import correlation_time, vorticity_correlation
-from closura.problems.kept import kept_truth
+from closura.problems.kept import stored_reference
 from closura.problems.kolmogorov.baselines import METHODS, classical, model
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
 from closura.problems.kolmogorov.dynamics import CoarseFlow, FlowModel, SpectralFlow
@@ -30,7 +30,7 @@ from closura.problems.kolmogorov.staggered import CONVECTIONS
 from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
 from closura.problems.problem import Problem, with_reference
 from closura.problems.reference import SolverReference
-from closura.problems.registry import truth_identity
+from closura.problems.registry import reference_identity
 
 
 class Watch(NamedTuple):
@@ -60,11 +60,11 @@ REMARKS = (
     "All start from the same developed flow, cut to the waves that their grid holds.",
     "Errors are those of the velocity on the coarse grid, of the waves that it holds, relative in the L2 norm; what a "
     "coarser grid does not hold is missing.",
-    "Courant numbers are (max(|u| + |v|) / dx + s 4 nu / dx^2) dt, of each simulation's own field at the beginning of "
+    "Courant numbers are (max(|u| + |v|) / dx + s 4 nu / dx^2) dt, of each simulation's own field at the start of "
     "each interval between two looks; s makes the limit that of diffusion alone where the flow is at rest.",
     "Smagorinsky's constant is that with the longest correlation on training flow on the coarse grid, there and on all "
     "other grids; dynamic: the procedure of Germano and Lilly.",
-    "The truth begins with the waves of the problem's fine grid, on twice its points too.",
+    "The reference begins with the waves of the problem's fine grid, on twice its points too.",
 )
 
 
@@ -151,7 +151,7 @@ def _in_steps(times: Sequence[float], time_step: float) -> tuple[int, ...]:
 
 
 def _usual(c: KolmogorovConfiguration, name: str, points: int) -> bool:
-    """Whether a method is tried unasked: spectral ones up to the truth's grid, models up to twice the coarse one."""
+    """Whether a method is a default: spectral ones up to the reference's grid, models up to twice the coarse one."""
     method = METHODS[name]
     if method.model:
         return points <= 2 * c.cells
@@ -169,9 +169,9 @@ def _reference(name: str, problem: Problem, c: KolmogorovConfiguration, points: 
     def run(cases: Case, key: Array) -> Outcome:
         simulations = jax.tree.leaves(cases)[0].shape[0]
         whole = with_reference(problem, SolverReference(solver, coarse, steps))
-        identity = f"{truth_identity(c, 'test')}, on {points} points"
-        store = kept_truth(whole, simulations, looks[-1], key=key, identity=identity)
-        fields = np.asarray(_in_points(coarse, store.truth[:, np.asarray(looks)]))
+        identity = f"{reference_identity(c, 'test')}, on {points} points"
+        store = stored_reference(whole, simulations, looks[-1], key=key, identity=identity)
+        fields = np.asarray(_in_points(coarse, store.reference[:, np.asarray(looks)]))
         return Outcome(fields, np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
 
     return Trusted(c.fine_solver, solver, rule, f"{c.fine_solver} on {points} x {points}, {rule}", run)
@@ -183,11 +183,11 @@ def _in_points(coarse: CoarseFlow, states: Float[Array, "simulation time 2 x y"]
 
 
 def _followed(
-    frames: Int[np.ndarray, " time"], between: float, level: float, fields: np.ndarray, truth: np.ndarray
+    frames: Int[np.ndarray, " time"], between: float, level: float, fields: np.ndarray, reference: np.ndarray
 ) -> Float[np.ndarray, " simulation"]:
     """Time with a vorticity correlation above a level, for each simulation; 1 is the correlation at the start."""
     found = []
-    for own, true in zip(fields[:, frames], truth[:, frames], strict=True):
+    for own, true in zip(fields[:, frames], reference[:, frames], strict=True):
         with np.errstate(invalid="ignore"):
             living = np.abs(own).max(axis=(1, 2, 3)) < LARGEST
         safe = np.where(living[:, None, None, None], own, 0.0)

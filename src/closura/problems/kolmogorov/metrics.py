@@ -36,7 +36,7 @@ def flow_metrics(problem: Problem, times: np.ndarray) -> list[Metric]:
 
     return [
         Metric(
-            "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.typical
+            "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate
         ),
         Metric("correlation", vorticity_correlation, "correlation of the vorticity", better="higher"),
         *(
@@ -87,9 +87,9 @@ def _errors(flow: FlowSummary, true: FlowSummary, cells: int) -> dict[str, float
     }
 
 
-def log_spectrum_error(flow: FlowSummary, truth: FlowSummary, cells: int) -> float:
+def log_spectrum_error(flow: FlowSummary, reference: FlowSummary, cells: int) -> float:
     """Root mean square over the shells 1 to cells/2 - 1 of the difference of the spectra's decimal logarithms."""
     shells = slice(1, cells // 2)
     with np.errstate(divide="ignore"):
-        gap = np.log10(flow.spectrum[shells]) - np.log10(truth.spectrum[shells])
+        gap = np.log10(flow.spectrum[shells]) - np.log10(reference.spectrum[shells])
     return float(np.sqrt(np.mean(gap**2)))

@@ -1,4 +1,4 @@
-"""What a correction of the flow is paid for: a smaller error against the truth, or a truer spectrum.
+"""What a correction of the flow is paid for: a smaller error against the reference, or a truer spectrum.
 
 The correction enters after the solver's step, so that the state without it is known exactly: q* = q' - (acted - q), in
 the names of :class:`~closura.problems.problem.Transition`. Both rewards compare q* with q', the state that was reached.
@@ -31,16 +31,16 @@ def without_correction(transition: Transition) -> Float[Array, "component *grid"
 class NextErrorReduction(eqx.Module):
     """Reward per cell: by how much the correction lowers the squared error at the end of the step.
 
-    ``r = |q* - g'|^2 - |q' - g'|^2``, summed over components, in units of the truth's mean square; g' is the truth at
-    the end of the step.
+    ``r = |q* - g'|^2 - |q' - g'|^2``, summed over components, in units of the reference's mean square; g' is the
+    reference at the end of the step.
     """
 
     def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
         """Rewards of one transition."""
-        after, truth = transition.next_state, transition.next_truth
+        after, reference = transition.next_state, transition.next_reference
         before = without_correction(transition)
-        gained = jnp.sum(jnp.square(before - truth) - jnp.square(after - truth), axis=0)
-        return gained / jnp.mean(jnp.sum(jnp.square(truth), axis=0))
+        gained = jnp.sum(jnp.square(before - reference) - jnp.square(after - reference), axis=0)
+        return gained / jnp.mean(jnp.sum(jnp.square(reference), axis=0))
 
 
 def shells_of(points: int) -> Int[np.ndarray, "kx ky"]:

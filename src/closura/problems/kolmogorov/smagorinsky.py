@@ -89,7 +89,7 @@ def tune(
     *,
     constants: tuple[float, ...] = (0.0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25),
 ) -> tuple[float, Float[np.ndarray, "constant later"]]:
-    """The constant whose runs stay correlated with the truth for longest, and mean correlations of all.
+    """The constant whose runs stay correlated with the reference for longest, and mean correlations of all.
 
     Parameters
     ----------

@@ -87,5 +87,5 @@ def coarse_steps_of(c: KolmogorovConfiguration, coarse: FlowSolver) -> int:
 
 
 def fine_steps_of(c: KolmogorovConfiguration) -> int:
-    """In how many steps of RK4 the truth takes the coarse time step: as the settings say, or as it needs."""
+    """In how many steps of RK4 the reference takes the coarse time step: as the settings say, or as it needs."""
     return c.fine_steps or steps_of(c, KolmogorovFlow(c.fine_cells, c.forcing, PADDING_OF[c.fine_solver]))

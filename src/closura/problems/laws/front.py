@@ -28,7 +28,7 @@ from closura.simulation.simulate import run
 GRIDS = (32, 64, 128, 256, 512, 1024)
 SCHEMES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 REMARKS = (
-    "Each is judged on its own grid against the exact solution at its cell centres: nothing is restricted or "
+    "Each is evaluated on its own grid against the exact solution at its cell centres: nothing is restricted or "
     "interpolated.",
     "Closures run on all grids but the finest: beside each stands a classical method on a finer grid.",
     "Courant numbers are those of closura evaluate: steps follow the largest speed of each simulation.",
@@ -159,9 +159,9 @@ def _exact(
     )
 
 
-def _error(norm: str, lengths: np.ndarray, fields: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _error(norm: str, lengths: np.ndarray, fields: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """L1 or L2 over the domain of the first conserved variable, ``(simulation, time)``."""
     with np.errstate(all="ignore"):
-        difference = np.abs(fields[:, :, 0] - truth[:, :, 0])
+        difference = np.abs(fields[:, :, 0] - reference[:, :, 0])
         size = lengths[:, None] / difference.shape[-1]
         return size * difference.sum(-1) if norm == "l1" else np.sqrt(size * (difference**2).sum(-1))

@@ -1,4 +1,4 @@
-"""Named initial conditions as the beginnings of simulations, in turn: simulation k of a batch takes number k mod n."""
+"""Named initial conditions in turn: simulation k of a batch takes number k mod n."""
 
 from collections.abc import Sequence
 

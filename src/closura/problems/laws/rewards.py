@@ -90,7 +90,7 @@ class DifferenceReward(eqx.Module):
 
     def __call__(self, transition: Transition) -> Float[Array, " agent"]:
         """Reward of every agent."""
-        difference = jnp.abs(transition.next_state - transition.next_truth)
+        difference = jnp.abs(transition.next_state - transition.next_reference)
         return squashed(at_interfaces(difference, transition.parameters["ends"]), self.components)
 
 

@@ -49,7 +49,7 @@ class LawPhysics(Settings):
         "fine": a simulation on a finer grid from the same beginning; "one-step" (published): one step of the
         classical scheme from the closure's own state, with the same integrator.
     ratio
-        Fine cells per cell and axis of the truth; odd, so that centres coincide.
+        Fine cells per cell and axis of the reference; odd, so that centres coincide.
     courant
         Range of the Courant numbers of the simulations, at their largest initial speed.
     time_step
@@ -183,7 +183,7 @@ class Euler2DConfiguration(LawConfiguration):  # noqa: D101
 
 
 def follows_state(configuration: LawConfiguration) -> bool:
-    """Whether the target takes notice of the agents' state, so that no truth can be stored."""
+    """Whether the target takes notice of the agents' state, so that no reference can be stored."""
     return configuration.target == "one-step"
 
 
@@ -289,7 +289,7 @@ def conservation_law(
         components=law.components,
         quantities=quantities,
         names=(c.scheme, "one step" if follows_state(c) else "fine"),
-        typical="geometric",
+        aggregate="geometric",
         percent=False,
         description=(("split", source),),
     )

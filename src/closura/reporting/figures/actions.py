@@ -14,8 +14,8 @@ from closura.reporting.figures.fields import (
     kept_fields,
     moment_title,
     pictured,
+    reference_label,
     scale_text,
-    truth_label,
 )
 from closura.reporting.scales import colour_map, colour_scales, size_of, symmetric_scales
 
@@ -51,7 +51,7 @@ def action_strips(results: Results, figure: Figure, *, simulation: int = 0, colu
         raise ValueError("no actions were kept; evaluate a closure to draw them")
     pictures = kept_fields(results, simulation)
     shown = frames_to_show(len(results.frames), columns)
-    of_fields, _ = colour_scales(pictures, truth_label(results), shown)
+    of_fields, _ = colour_scales(pictures, reference_label(results), shown)
     rows: list[tuple[str, np.ndarray, list[Normalize], str]] = []
     for name in names:
         rows.append((name, pictures[name], of_fields, "viridis"))

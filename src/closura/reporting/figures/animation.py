@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from closura.core import Results
 from closura.reporting.figure import SECTIONS, figure
-from closura.reporting.figures.fields import frames_to_show, kept_fields, pictured, truth_label
+from closura.reporting.figures.fields import frames_to_show, kept_fields, pictured, reference_label
 from closura.reporting.scales import colour_map, colour_scales
 
 GREYS = 16
@@ -47,8 +47,8 @@ def animation(
         If no fields were kept: see :func:`closura.reporting.figures.fields.kept_fields`.
     """
     pictures = kept_fields(results, simulation, component)
-    # Where fields fade, the colours follow the range of the truth.
-    scales, _ = colour_scales(pictures, truth_label(results), range(len(results.frames)))
+    # Where fields fade, the colours follow the range of the reference.
+    scales, _ = colour_scales(pictures, reference_label(results), range(len(results.frames)))
     shown, shades = frames_to_show(len(results.frames), frames), 128
     while True:
         # Fewer frames take the same time, so the speed of the motion does not change.

@@ -22,7 +22,7 @@ def cost_scatter(results: Results, figure: Figure) -> None:
     """Error at the last step against the cost of a step, both logarithmic: down and left is better.
 
     Means and standard deviations; a method with diverged simulations is drawn hollow at the mean of the
-    finite ones and says so. The truth has no error: its cost is a vertical line.
+    finite ones and says so. The reference has no error: its cost is a vertical line.
 
     Raises
     ------
@@ -36,8 +36,8 @@ def cost_scatter(results: Results, figure: Figure) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     # Set beforehand: a single value would leave a logarithmic axis without an extent.
-    costs, truth = [cost for _, cost, *_ in points], results.reference
-    true_cost = np.nan if truth is None else results.milliseconds(truth)
+    costs, reference = [cost for _, cost, *_ in points], results.reference
+    true_cost = np.nan if reference is None else results.milliseconds(reference)
     if np.isfinite(true_cost) and true_cost > 0:
         costs.append(true_cost)
     axes.set_xlim(min(costs) / 2, max(costs) * 2)
@@ -59,8 +59,8 @@ def cost_scatter(results: Results, figure: Figure) -> None:
             capsize=3,
             label=f"{name} ({lost} of {results.simulations} diverged)" if lost else name,
         )
-    if truth is not None and len(costs) > len(points):
-        axes.axvline(true_cost, color=styles[truth].colour, linewidth=1.4, label=f"{truth} (the reference)")
+    if reference is not None and len(costs) > len(points):
+        axes.axvline(true_cost, color=styles[reference].colour, linewidth=1.4, label=f"{reference} (the reference)")
     plain_log_axis(axes, "x")
     plain_log_axis(axes, "y")
     axes.set_xlabel("time per coarse step (ms)")

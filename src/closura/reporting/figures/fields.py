@@ -47,7 +47,7 @@ def kept_fields(
     for name in (*results.compared, *results.named(Role.REFERENCE)):
         fields = results.fields(name)
         if fields is not None:
-            arrays[truth_label(results) if name == results.reference else name] = fields
+            arrays[reference_label(results) if name == results.reference else name] = fields
     if not arrays:
         raise ValueError("no fields were kept; evaluate with fields to draw them")
     shape = next(iter(arrays.values())).shape
@@ -61,7 +61,7 @@ def kept_fields(
         return {name: drawn_quantity(array[simulation], component) for name, array in arrays.items()}
 
 
-def truth_label(results: Results) -> str:
+def reference_label(results: Results) -> str:
     """The name of the reference's row."""
     return f"{results.reference} (reference)" if results.reference != "reference" else "reference"
 
@@ -91,29 +91,29 @@ def draw_fields(
     Raises
     ------
     ValueError
-        If nothing was kept (see :func:`kept_fields`), or errors are asked for without a truth.
+        If nothing was kept (see :func:`kept_fields`), or errors are asked for without a reference.
     """
-    pictures, truth = kept_fields(results, simulation, component, quantity), truth_label(results)
+    pictures, name = kept_fields(results, simulation, component, quantity), reference_label(results)
     shown = frames_to_show(len(results.frames), columns)
     if errors:
-        if truth not in pictures or len(pictures) < 2:
-            raise ValueError("differences need the truth's fields and those of a method; they were not kept")
-        reference = pictures.pop(truth)
+        if name not in pictures or len(pictures) < 2:
+            raise ValueError("differences need the reference's fields and those of a method; they were not kept")
+        reference = pictures.pop(name)
         with np.errstate(over="ignore", invalid="ignore"):
-            pictures = {name: array - reference for name, array in pictures.items()}
+            pictures = {method: array - reference for method, array in pictures.items()}
         scales, shared = symmetric_scales(pictures, shown, size=size_of(reference))
         colours, unit = colour_map("RdBu_r"), "difference to the reference"
     elif quantity is not None:
-        judged = {truth: pictures[truth]} if truth in pictures else pictures
-        scales, shared = symmetric_scales(judged, shown, size=0.0)
+        scaled = {name: pictures[name]} if name in pictures else pictures
+        scales, shared = symmetric_scales(scaled, shown, size=0.0)
         colours, unit = colour_map("RdBu_r"), label
     else:
-        scales, shared = colour_scales(pictures, truth, shown)
+        scales, shared = colour_scales(pictures, name, shown)
         colours, unit = colour_map("viridis"), _quantity(results, component)
     width = 1.25 * len(shown) + 1.7
     figure.set_size_inches(max(width, 5.0), 1.28 * len(pictures) + 0.95)
     grid = figure.subplots(len(pictures), len(shown), squeeze=False)
-    for row, (name, array) in enumerate(pictures.items()):
+    for row, (method, array) in enumerate(pictures.items()):
         for column, frame in enumerate(shown):
             axes = grid[row, column]
             draw_picture(axes, array[frame], scales[column], colours, results.attribute("origin", "lower"))
@@ -121,7 +121,7 @@ def draw_fields(
                 axes.set_title(moment_title(results, frame), fontsize=10)
             if row == len(pictures) - 1 and not shared:
                 axes.set_xlabel(scale_text(scales[column]), fontsize=8)
-        grid[row, 0].set_ylabel(textwrap.fill(name, 14), fontsize=10)
+        grid[row, 0].set_ylabel(textwrap.fill(method, 14), fontsize=10)
     if shared:
         bar = figure.colorbar(
             ScalarMappable(scales[0], colours),

@@ -1,6 +1,6 @@
 """Settings of a fit to a data set of flows: which frames, which filter, what is fitted; and presets of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from closura.core.registry import Registry
@@ -9,7 +9,7 @@ from closura.offline.rom import MODELS
 from closura.offline.sampler import SAMPLERS
 from closura.runs.configuration import Preset
 from closura.runs.folder import RunError
-from closura.settings import Count, Positive, Seed, Settings, build_part, build_settings
+from closura.settings import Count, Positive, Seed, Settings, build_part, build_settings, todays_name
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FitConfiguration(Settings):
     """
 
     data: str = ""
-    recipe: Any = None
+    settings: Any = None
     filtering: FilterSettings = field(default_factory=FilterSettings)
     split: SplitSettings = field(default_factory=SplitSettings)
     seed: Seed = 0
@@ -43,10 +43,10 @@ class FitConfiguration(Settings):
         super().__post_init__()
         name = getattr(self, self.CHOICE)
         wanted = self.KINDS.find(name).settings
-        if self.recipe is None:
-            object.__setattr__(self, "recipe", wanted())
-        if type(self.recipe) is not wanted:
-            raise ValueError(f"{self.CHOICE} {name!r} takes {wanted.__name__}; got {type(self.recipe).__name__}")
+        if self.settings is None:
+            object.__setattr__(self, "settings", wanted())
+        if type(self.settings) is not wanted:
+            raise ValueError(f"{self.CHOICE} {name!r} takes {wanted.__name__}; got {type(self.settings).__name__}")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -91,19 +91,20 @@ class FitConfiguration(Settings):
             If they are settings of another kind of run.
         """
         try:
-            values = dict(plain)
+            known = {f.name for f in fields(cls)}
+            values = {todays_name(name, known): value for name, value in plain.items()}
             if values["name"] != cls.name:  # type: ignore[attr-defined]
                 raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
             settings = cls.KINDS.find(values[cls.CHOICE]).settings
-            values["recipe"] = build_part("recipe", settings, values["recipe"])
+            values["settings"] = build_part("settings", settings, values["settings"])
             return build_settings(cls, values)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a configuration of a fit: {error}") from error
 
 
 @dataclass(frozen=True)
-class JudgeConfiguration(Settings):
-    """How checkpoints are judged: by the fair ranked probability score on validation frames.
+class SamplerValidation(Settings):
+    """How checkpoints are evaluated: by the fair ranked probability score on validation frames.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ class JudgeConfiguration(Settings):
     members
         Members per frame.
     every
-        Updates between judgements.
+        Updates between validations.
     """
 
     frames: Count = 40
@@ -130,8 +131,8 @@ class ClosureFitConfiguration(FitConfiguration):
         The kind of run.
     closure
         The closure's name.
-    judge
-        How checkpoints are judged.
+    validation
+        How checkpoints are evaluated.
     calibrate
         Scale the members' distance from their mean so that 90 % intervals hold on validation frames.
     log_every
@@ -140,7 +141,7 @@ class ClosureFitConfiguration(FitConfiguration):
 
     name: Literal["kolmogorov-closure"] = "kolmogorov-closure"
     closure: str = "conv"
-    judge: JudgeConfiguration = field(default_factory=JudgeConfiguration)
+    validation: SamplerValidation = field(default_factory=SamplerValidation)
     calibrate: bool = True
     log_every: Count = 25
 
@@ -148,8 +149,8 @@ class ClosureFitConfiguration(FitConfiguration):
 
 
 @dataclass(frozen=True)
-class ForecastJudgeConfiguration(Settings):
-    """How checkpoints of a reduced-order model are judged: by the fair ranked probability score of its ensembles.
+class ForecastValidation(Settings):
+    """How checkpoints of a reduced-order model are evaluated: by the fair ranked probability score of its ensembles.
 
     Parameters
     ----------
@@ -160,7 +161,7 @@ class ForecastJudgeConfiguration(Settings):
     time
         Length of the forecasts, in units of time: some Lyapunov times, so that both skill and spread count.
     every
-        Updates between judgements.
+        Updates between validations.
     """
 
     starts: Count = 16
@@ -181,8 +182,8 @@ class ModelFitConfiguration(FitConfiguration):
         The model's name.
     every_frames
         Frames of the data per step of the model (published: 2).
-    judge
-        How checkpoints are judged.
+    validation
+        How checkpoints are evaluated.
     log_every
         Updates that are averaged into one row of metrics.
     """
@@ -190,7 +191,7 @@ class ModelFitConfiguration(FitConfiguration):
     name: Literal["kolmogorov-rom"] = "kolmogorov-rom"
     model: str = "latent"
     every_frames: Count = 2
-    judge: ForecastJudgeConfiguration = field(default_factory=ForecastJudgeConfiguration)
+    validation: ForecastValidation = field(default_factory=ForecastValidation)
     log_every: Count = 50
 
     CHOICE, NOUN, KINDS = "model", "reduced-order model", MODELS

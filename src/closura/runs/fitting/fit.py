@@ -23,7 +23,7 @@ from closura.runs.checkpoints import load_checkpoint, read_progress
 from closura.runs.configuration import to_plain
 from closura.runs.fitting.climate import settle
 from closura.runs.fitting.configuration import ClosureFitConfiguration, FitConfiguration, ModelFitConfiguration
-from closura.runs.fitting.forecasts import forecast_judge
+from closura.runs.fitting.forecasts import forecast_validation
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.status import TrainingDiverged, first_updates, lower_rate, verdict, write_finished
 from closura.runs.tracking import Tracker
@@ -70,12 +70,12 @@ class DescentTask(Task):
     ----------
     training
         The learner, the untrained module and its batches.
-    judge
-        ``judge(module)``: what is to be small on validation data, as "validation_error", and further figures.
+    scores
+        ``scores(module)``: what is to be small on validation data, as "validation_error", and further figures.
     write
         ``write(path, module, row)`` writes the module.
     every, log_every
-        Updates between judgements, and between rows of metrics.
+        Updates between validation, and between rows of metrics.
     key
         Random key of the descent.
     """
@@ -83,7 +83,7 @@ class DescentTask(Task):
     def __init__(
         self,
         training: Training,
-        judge: Callable[[Any], Row],
+        scores: Callable[[Any], Row],
         write: Callable[[Path, Any, Row], Any],
         *,
         every: int,
@@ -92,9 +92,9 @@ class DescentTask(Task):
     ) -> None:
         self.descent: Descent = training.descent
         self.initial = self.descent.init(training.module, key=key)
-        self.judge, self.write, self.validate_every, self.log_every = judge, write, every, log_every
+        self.scores, self.write, self.validate_every, self.log_every = scores, write, every, log_every
         self.total = self.descent.configuration.updates
-        self.advice = lower_rate("recipe.descent.learning-rate", self.descent.configuration.learning_rate)
+        self.advice = lower_rate("settings.descent.learning-rate", self.descent.configuration.learning_rate)
         self._training = training
         self._batches: Iterator[Any] = iter(())
         self._next = -1
@@ -110,7 +110,7 @@ class DescentTask(Task):
         return state.module
 
     def validate(self, state: DescentState) -> Row:
-        return self.judge(state.averaged)
+        return self.scores(state.averaged)
 
     def save(self, path: Path, state: DescentState, row: Row) -> None:
         self.write(path, state.averaged, row)
@@ -234,20 +234,20 @@ class _ClosureFit(_Fit):
         super().__init__(c, data)
         begin, self.learn, self.calibrate = jax.random.split(key_of(c.seed), 3)
         self.task = None
-        if hasattr(c.recipe, "training"):
-            pairs = self.judged()
+        if hasattr(c.settings, "training"):
+            pairs = self.validation_pairs()
             self.task = DescentTask(
-                c.recipe.training(data, seed=c.seed, key=begin),
-                lambda closure: score(closure, *pairs, c.judge.members),
+                c.settings.training(data, seed=c.seed, key=begin),
+                lambda closure: score(closure, *pairs, c.validation.members),
                 self.save,
-                every=c.judge.every,
+                every=c.validation.every,
                 log_every=c.log_every,
                 key=self.learn,
             )
 
-    def judged(self) -> tuple[Frames, Frames]:
+    def validation_pairs(self) -> tuple[Frames, Frames]:
         """The pairs that choose; training frames where there is no validation (the published split)."""
-        return self.data.pairs(self.data.split.validation or self.data.split.train, self.c.judge.frames)
+        return self.data.pairs(self.data.split.validation or self.data.split.train, self.c.validation.frames)
 
     def save(self, path: Path, closure: Any, row: Row) -> None:
         save_sampler(path, closure, metadata=self.described(row, "relative_l2"))
@@ -257,14 +257,14 @@ class _ClosureFit(_Fit):
         begun = perf_counter()
         pairs = self.data.pairs(self.data.split.train, IN_MEMORY)
         flow, filtering = self.data.flow, self.data.filtering
-        closure = self.c.recipe.fit(*pairs, key=self.learn, forcing=flow.forcing, filtering=filtering)
+        closure = self.c.settings.fit(*pairs, key=self.learn, forcing=flow.forcing, filtering=filtering)
         return closure, {"update": 1, "seconds": perf_counter() - begun}
 
     def finish(
         self, run: RunFolder, fitted: Any, facts: Row, stop: Callable[[], bool]
     ) -> tuple[FitResult, Row, dict[str, Any]]:
-        """Calibrate the closure, judge it as it is kept, and keep it and the climatology of its training frames."""
-        c, data, pairs = self.c, self.data, self.judged()
+        """Calibrate the closure, evaluate it as it is kept, and keep it and the climatology of its training frames."""
+        c, data, pairs = self.c, self.data, self.validation_pairs()
         closure = load_sampler(run.weights)[0] if fitted is None else fitted
         if stop():
             raise Interrupted("stopped before calibration; continue with --resume")
@@ -272,14 +272,14 @@ class _ClosureFit(_Fit):
             closure = closure.inner
         if c.calibrate and data.split.validation:
             closure = calibrate(closure, *data.pairs(data.split.validation, CALIBRATION), key=self.calibrate)
-        judged = score(closure, *pairs, max(c.judge.members, 2))
-        row: Row = {"update": facts["update"], **judged, "seconds": facts["seconds"]}
+        scored = score(closure, *pairs, max(c.validation.members, 2))
+        row: Row = {"update": facts["update"], **scored, "seconds": facts["seconds"]}
         self.save(run.weights, closure, row)
         climate = Climatology.of(data.frames(data.split.train, 5 * CLIMATE), CLIMATE, key=self.calibrate)
         save_sampler(run.climatology, climate, metadata={"configuration": to_plain(c), **data.facts()})
         without = float(np.mean(np.abs(pairs[0].astype(np.float64) - pairs[1])))
         factor = closure.factor if isinstance(closure, Calibrated) else 1.0
-        found = FitResult(closure, judged["validation_error"], facts["update"], facts["seconds"], without, factor)
+        found = FitResult(closure, scored["validation_error"], facts["update"], facts["seconds"], without, factor)
         return found, row, {"best": found.score, "uncorrected": without}
 
 
@@ -300,12 +300,12 @@ class _ModelFit(_Fit):
     def __init__(self, c: ModelFitConfiguration, data: FitData) -> None:
         super().__init__(c, data)
         begin, learn = jax.random.split(key_of(c.seed))
-        training = c.recipe.training(data, c.every_frames, seed=c.seed, key=begin)
+        training = c.settings.training(data, c.every_frames, seed=c.seed, key=begin)
         self.task = DescentTask(
             training,
-            forecast_judge(c, data, training.module.window),
+            forecast_validation(c, data, training.module.window),
             self.save,
-            every=c.judge.every,
+            every=c.validation.every,
             log_every=c.log_every,
             key=learn,
         )
@@ -316,7 +316,7 @@ class _ModelFit(_Fit):
     def finish(
         self, run: RunFolder, fitted: Any, facts: Row, stop: Callable[[], bool]
     ) -> tuple[FitResult, Row, dict[str, Any]]:
-        """Choose how far runs of a latent model are moved back to the flow, and keep the model, judged anew, with it.
+        """Choose how far runs of a latent model are moved back to the flow, and keep the model, scored anew, with it.
 
         Raises
         ------
@@ -327,7 +327,7 @@ class _ModelFit(_Fit):
         """
         model: Any
         model, metadata = load_model(run.weights)
-        settings, best, further = self.c.recipe, facts["best"], {}
+        settings, best, further = self.c.settings, facts["best"], {}
         if getattr(settings, "back", 0) and settings.disturbances:
             model, distances = settle(
                 model, self.data, self.c.every_frames, disturbances=settings.disturbances,
@@ -338,7 +338,7 @@ class _ModelFit(_Fit):
                     f"no long run of the model is finite; {run.weights} is the best by its forecasts"
                 )
             assert self.task is not None
-            best = self.task.judge(model)["validation_error"]
+            best = self.task.scores(model)["validation_error"]
             further = {"climate": {f"{size:g}": distance for size, distance in distances.items()}}
             told = {"data": str(self.data.flow.path), **further, "validation_error": best}
             save_model(run.weights, model, metadata={**metadata, **told})

@@ -18,10 +18,10 @@ from closura.offline.rom import ReducedOrderModel, latent_rollout
 from closura.runs.fitting.configuration import ModelFitConfiguration
 
 SMOOTH_CUTOFF = 8.0
-"""Largest wavenumber that is judged where the filter has no sharp cut-off."""
+"""Largest wavenumber that is evaluated where the filter has no sharp cut-off."""
 
 
-def forecast_judge(c: ModelFitConfiguration, data: FitData, window: int) -> Callable[[Any], dict[str, float]]:
+def forecast_validation(c: ModelFitConfiguration, data: FitData, window: int) -> Callable[[Any], dict[str, float]]:
     """The score of forecasts from validation frames, in units of velocity: mean over points, times and starts.
 
     Frames are compared by their waves inside the filter's cut-off, each with its velocity as weight: the same numbers
@@ -49,32 +49,34 @@ def forecast_judge(c: ModelFitConfiguration, data: FitData, window: int) -> Call
     measure = _measure(data)
     weights = measure.velocity_weights()
     step = data.flow.interval * c.every_frames
-    if round(c.judge.time / step) < 1:
+    if round(c.validation.time / step) < 1:
         raise ValueError(
-            f"a forecast of {c.judge.time:g} is no step of {step:g}: choose a longer one with --judge.time"
+            f"a forecast of {c.validation.time:g} is no step of {step:g}: choose a longer one with --validation.time"
         )
-    steps = min(round(c.judge.time / step), (len(frames) - 1) // every - window)
+    steps = min(round(c.validation.time / step), (len(frames) - 1) // every - window)
     if steps < 1:
         raise ValueError(f"{len(frames)} validation frames are too few for a window of {window} steps and a forecast")
 
-    def judge(model: Any) -> dict[str, float]:
+    def validate(model: Any) -> dict[str, float]:
         actual = encode_all(measure, frames)
         last = len(frames) - (window + steps - 1) * every - 1
-        begins = np.unique(np.linspace(0, last, c.judge.starts).astype(int))
+        begins = np.unique(np.linspace(0, last, c.validation.starts).astype(int))
         starts = np.stack([frames[b : b + window * every : every] for b in begins])
-        truth = np.stack([actual[b + window * every :: every][:steps] for b in begins])
-        latents = latent_rollout(model, jnp.asarray(starts), steps, c.judge.members, key=jax.random.key(1))
+        reference = np.stack([actual[b + window * every :: every][:steps] for b in begins])
+        latents = latent_rollout(model, jnp.asarray(starts), steps, c.validation.members, key=jax.random.key(1))
         runs = np.stack([np.asarray(_measured(model, measure, jnp.asarray(each))) for each in latents])
         if not np.all(np.isfinite(runs)):
             return {"validation_error": float("inf")}
-        scores = crps_ensemble((np.moveaxis(runs, 1, 0) * weights).astype(np.float64), truth * weights)
+        scores = crps_ensemble((np.moveaxis(runs, 1, 0) * weights).astype(np.float64), reference * weights)
         return {
             "validation_error": float(np.mean(np.sum(scores, axis=-1))),
-            "first_step": float(np.sqrt(np.mean(np.sum(np.square((runs[:, :, 0] - truth[:, None, 0]) * weights), -1)))),
+            "first_step": float(
+                np.sqrt(np.mean(np.sum(np.square((runs[:, :, 0] - reference[:, None, 0]) * weights), -1)))
+            ),
             "long_size": float(np.sqrt(np.mean(np.sum(np.square(runs[:, :, -1] * weights), -1)))),
         }
 
-    return judge
+    return validate
 
 
 def _measure(data: FitData) -> SpectralEncoding:

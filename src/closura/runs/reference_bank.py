@@ -11,19 +11,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, Scalar
 
-from closura.problems import Problem, TruthStore, simulate_truth
-from closura.problems.kept import kept_truth
+from closura.problems import Problem, ReferenceStore, simulate_reference
+from closura.problems.kept import stored_reference
 from closura.settings import Count, Natural, Settings
 
 
 @dataclass(frozen=True)
-class TruthConfiguration(Settings):
-    """How much truth is kept and how often it is renewed.
+class ReferenceConfiguration(Settings):
+    """How much reference is kept and how often it is renewed.
 
     Parameters
     ----------
     slots
-        Simulations in the store; 0 simulates the truth afresh in every episode (as published).
+        Simulations in the store; 0 simulates the reference afresh in every episode (as published).
     steps
         Coarse steps of each.
     blocks
@@ -31,7 +31,8 @@ class TruthConfiguration(Settings):
     renew_every
         Updates between renewals; 0 never renews.
     keep
-        Keep blocks on disk, in the cache folder, for other trainings on the same flow: for truth that takes minutes.
+        Keep blocks on disk, in the cache folder, for other trainings on the same flow: for reference that takes
+        minutes.
     """
 
     slots: Natural = 128
@@ -43,31 +44,31 @@ class TruthConfiguration(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.slots % self.blocks:
-            raise ValueError(f"truth: {self.blocks} blocks do not divide {self.slots} slots")
+            raise ValueError(f"reference: {self.blocks} blocks do not divide {self.slots} slots")
 
 
-class TruthBank:
+class ReferenceBank:
     """The store at every moment of a training.
 
     Parameters
     ----------
     problem
-        Draws and simulates the truth.
+        Draws and simulates the reference.
     configuration
         Sizes; ``slots`` must not be 0.
     key
         Decides all blocks.
     identity
-        Text that tells the problem's settings from all others, as far as truth depends on them: blocks that are kept
-        have its hash, and that of the key, in their names.
+        Text that tells the problem's settings from all others, as far as the reference depends on them: blocks that are
+        kept have its hash, and that of the key, in their names.
     """
 
     def __init__(
-        self, problem: Problem, configuration: TruthConfiguration, *, key: Key[Scalar, ""], identity: str = ""
+        self, problem: Problem, configuration: ReferenceConfiguration, *, key: Key[Scalar, ""], identity: str = ""
     ) -> None:
         self._problem, self._configuration, self._key, self._identity = problem, configuration, key, identity
-        self._blocks: dict[int, TruthStore] = {}
-        self._store: TruthStore | None = None
+        self._blocks: dict[int, ReferenceStore] = {}
+        self._store: ReferenceStore | None = None
 
     def renewals(self, update: int) -> int:
         """How many renewals have happened before an update."""
@@ -79,7 +80,7 @@ class TruthBank:
         every = self._configuration.renew_every
         return (update // every + 1) * every if every else None
 
-    def at(self, update: int) -> tuple[TruthStore, Array]:
+    def at(self, update: int) -> tuple[ReferenceStore, Array]:
         """The store for an update, and which slots are new since the last call: booleans, ``(slots,)``."""
         c = self._configuration
         last = c.blocks - 1 + self.renewals(update)
@@ -93,9 +94,9 @@ class TruthBank:
         fresh = jnp.repeat(jnp.asarray([r in new for r in in_place]), size)
         return self._store, fresh
 
-    def _simulate(self, block: int) -> TruthStore:
+    def _simulate(self, block: int) -> ReferenceStore:
         c = self._configuration
         size, key = c.slots // c.blocks, jax.random.fold_in(self._key, block)
         if not c.keep:
-            return simulate_truth(self._problem, size, c.steps, key=key)
-        return kept_truth(self._problem, size, c.steps, key=key, identity=self._identity)
+            return simulate_reference(self._problem, size, c.steps, key=key)
+        return stored_reference(self._problem, size, c.steps, key=key, identity=self._identity)
