@@ -183,13 +183,7 @@ class Training(NamedTuple):
 
 
 def frames_apart(every_frames: int, segments: Sequence[Segment]) -> int:
-    """How many of the segments' own frames make a step of ``every_frames`` frames of the data.
-
-    Raises
-    ------
-    ValueError
-        If a segment has no frames that far apart.
-    """
+    """How many of the segments' own frames make a step of ``every_frames`` frames of the data."""
     steps = {segment.step for segment in segments}
     if len(steps) != 1 or every_frames % min(steps):
         raise ValueError(
@@ -269,13 +263,7 @@ def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
 
 
 def check_same_simulations(stored: Mapping[str, Any], flow: FlowData) -> None:
-    """Refuse a data set that lacks simulations that a run has seen (:meth:`FitData.facts`), each under its number.
-
-    Raises
-    ------
-    ValueError
-        Names the first trajectory that is another.
-    """
+    """Refuse a data set that lacks simulations that a run has seen (:meth:`FitData.facts`), each under its number."""
     for part in ("train", "validation", "test"):
         for segment in stored.get(part, ()):
             number, name = segment["trajectory"], segment["simulation"]

@@ -57,11 +57,6 @@ class DiffusionProcess(Settings):
         [Ho2020, section 4]. "cosine": ``a_t = cos(pi t / 2)^2`` with ``beta`` at most 0.999 [Nichol2021, section 3.2].
     target
         What the network answers: "noise" or "velocity".
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or there are no steps.
     """
 
     steps: Count = 1000

@@ -41,11 +41,6 @@ class SpectralEncoding(eqx.Module):
     size
         Root mean square of the vorticity's modes, by mode, over training frames and symmetries, ``(pair,)``; an array
         without gradient.
-
-    Raises
-    ------
-    ValueError
-        If the cut-off leaves no wave, or waves that the grid does not resolve.
     """
 
     points: int = eqx.field(static=True)

@@ -57,14 +57,7 @@ class Rollout:
 
 
 def check_start(model: FittedModel, data: FlowData, trajectories: Sequence[int], first_frame: int) -> list[str]:
-    """Refuse frames that a model cannot start from; returns what has to be said all the same.
-
-    Raises
-    ------
-    ValueError
-        If grid, forcing or interval are not those of the training, a trajectory does not exist, or there are too few
-        frames.
-    """
+    """Refuse frames that a model cannot start from; returns what has to be said all the same."""
     check_fits(model.name, model.metadata, data)
     frames_per_step(model, data)
     for i in trajectories:
@@ -84,13 +77,7 @@ def check_start(model: FittedModel, data: FlowData, trajectories: Sequence[int],
 
 
 def frames_per_step(model: FittedModel, data: FlowData) -> int:
-    """Frames of a data set per step of a model.
-
-    Raises
-    ------
-    ValueError
-        If a step is no whole number of frames.
-    """
+    """Frames of a data set per step of a model."""
     every = round(model.step / data.interval)
     if every < 1 or abs(every * data.interval - model.step) > INTERVAL_TOLERANCE * model.step:
         raise ValueError(
@@ -242,13 +229,7 @@ def write_rollout(
 
 
 def check_closure(model: FittedModel, closure: FittedClosure, data: FlowData) -> None:
-    """Refuse a closure of another grid, forcing or filter than the model's.
-
-    Raises
-    ------
-    ValueError
-        Says what differs.
-    """
+    """Refuse a closure of another grid, forcing or filter than the model's."""
     check_fits(closure.name, closure.metadata, data)
     common_filter([closure], data.points, model.filter)
 

@@ -50,13 +50,7 @@ class Filter(eqx.Module):
         return round(float(np.sum(weights_of_modes(points[1]) * (np.abs(self.transfer(points)) >= 0.5))))
 
     def __call__(self, frames: AnyFrames) -> AnyFrames:
-        """Filter frames.
-
-        Raises
-        ------
-        ValueError
-            If the frames have fewer than two axes, are masked, or are no real floating-point numbers.
-        """
+        """Filter frames."""
         frames = check_unmasked(frames, "frames")
         if frames.ndim < 2 or not jnp.issubdtype(frames.dtype, jnp.floating):
             raise ValueError(f"expected real frames (..., component, x, y); got {frames.dtype} {frames.shape}")
@@ -124,13 +118,7 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 def from_plain(plain: Mapping[str, Any]) -> Filter:
-    """The filter of a description that :meth:`Filter.plain` gave.
-
-    Raises
-    ------
-    ValueError
-        If its name or a setting is unknown or missing.
-    """
+    """The filter of a description that :meth:`Filter.plain` gave."""
     settings = dict(plain)
     name = settings.pop("filter", None)
     if name not in FILTERS:
@@ -155,11 +143,6 @@ def cutoff_by_energy(power: ModePower, fraction: float = 0.9, rule: Rule = "cros
         components together. ``"published"``: for every component, the centre of the first of ``points - 1`` equal
         shells up to the corner of the spectrum where its fraction is reached; the larger of the two. The centre cuts
         within that shell, so that less than the fraction may remain.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is not between 0 and 1, the rule is unknown, or the grid is not square (``"published"``).
     """
     if not 0 < fraction < 1:
         raise ValueError(f"expected a fraction of the energy between 0 and 1; got {fraction}")

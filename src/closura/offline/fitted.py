@@ -130,30 +130,14 @@ class FittedModel(Fitted):
 
 
 def load_fitted_closure(name: str, path: str | Path) -> FittedClosure:
-    """Read a closure: a run folder, or a file of weights.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    ValueError
-        If the file is damaged or holds something else.
-    """
+    """Read a closure: a run folder, or a file of weights."""
     weights = weights_of(path)
     closure, metadata = _read(weights, load_sampler)
     return FittedClosure(name, weights, metadata, _climatology(weights), training_seconds(weights), closure)
 
 
 def load_fitted_model(name: str, path: str | Path) -> FittedModel:
-    """Read a reduced-order model: a run folder, or its file of weights.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    ValueError
-        If the file is damaged, holds something else, or does not say how it was trained.
-    """
+    """Read a reduced-order model: a run folder, or its file of weights."""
     weights = weights_of(path)
     model, metadata = _read(weights, load_model)
     missing = [key for key in ("filter", "interval", "points", "forcing") if key not in metadata]
@@ -179,13 +163,7 @@ def _climatology(weights: Path) -> ConditionalSampler | None:
 
 
 def weights_of(path: str | Path) -> Path:
-    """The file of weights of a run folder, or the file itself.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    """
+    """The file of weights of a run folder, or the file itself."""
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():

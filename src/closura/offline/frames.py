@@ -10,13 +10,7 @@ from closura.trajectories import FlowData
 
 
 def spread_frames(window: TimeWindow, count: int | None, every: int | None) -> np.ndarray:
-    """Numbers of the evaluated frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on.
-
-    Raises
-    ------
-    ValueError
-        If both are given, or a number is not positive.
-    """
+    """Numbers of evaluated frames: ``count`` in the middles of equal parts, or each ``every``-th from the first on."""
     if count is not None and every is not None:
         raise ValueError("frames are spread evenly or taken at a distance: give --frames or --every")
     given = count if count is not None else every

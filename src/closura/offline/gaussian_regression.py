@@ -31,13 +31,7 @@ _TOLERANCE = 1e-9
 
 
 def kernel_of(name: KernelName, length: float | Array) -> kernels.Kernel:
-    """An isotropic kernel of unit variance.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    """
+    """An isotropic kernel of unit variance."""
     if name == "rbf":
         return kernels.ExpSquared(scale=length)
     if name == "matern52":

@@ -16,11 +16,6 @@ def common_filter(closures: Sequence[FittedClosure], points: int, asked: Filter 
     """The one filter that all closures were fitted with, on a grid of so many points per side.
 
     Filters that do the same on this grid count as one (cut-offs of 3.95 and 3.951, say).
-
-    Raises
-    ------
-    ValueError
-        If they differ, from each other or from what was asked for, or nobody says.
     """
     said = {each.name: each.filter for each in closures}
     known = {name: found for name, found in [("--filter", asked), *said.items()] if found is not None}
@@ -38,13 +33,7 @@ def common_filter(closures: Sequence[FittedClosure], points: int, asked: Filter 
 
 
 def check_fits(name: str, metadata: Mapping[str, Any], data: FlowData) -> None:
-    """Refuse data on another grid or with another forcing than a closure was fitted to.
-
-    Raises
-    ------
-    ValueError
-        Says what differs.
-    """
+    """Refuse data on another grid or with another forcing than a closure was fitted to."""
     for key, own, words in (
         ("points", data.points, "points per side"),
         ("forcing", data.forcing, "as wavenumber of the forcing"),
@@ -110,11 +99,6 @@ def choose_windows(
         By name; default: those with frames that nothing fitted has seen, whole ones where there are any.
     allow_leak
         Judge trajectories that were asked for although they were seen.
-
-    Raises
-    ------
-    ValueError
-        If a trajectory does not exist or was seen, or none is left.
     """
     free = {i: unseen_frames(fitted, data, i) for i in range(data.trajectories)}
     if trajectories is None:

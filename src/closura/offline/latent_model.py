@@ -117,14 +117,7 @@ class LatentModelSettings(StoredSettings):
         return known[preset]
 
     def training(self, data: FitData, every_frames: int, *, seed: int, key: PRNGKeyArray) -> Training:
-        """A fit to a data set: latent vectors of all training frames are held, 200 bytes each.
-
-        Raises
-        ------
-        ValueError
-            If the filter has no sharp cut-off, so that filtered fields do not consist of finitely many waves, or
-            windows do not fit into the data.
-        """
+        """A fit to a data set: latent vectors of all training frames are held, 200 bytes each."""
         if not isinstance(data.filtering, SpectralCutoff):
             raise ValueError(
                 "the latent model needs a spectral filter, whose fields are a few waves; got "
@@ -196,13 +189,7 @@ class LatentModelSettings(StoredSettings):
             raise ValueError(f"horizons begin at share 0 of the updates; got {self.horizons}")
 
     def check_lengths(self, lengths: Sequence[int], every: int) -> None:
-        """Refuse stretches of frames that the longest windows do not fit into.
-
-        Raises
-        ------
-        ValueError
-            With both lengths.
-        """
+        """Refuse stretches of frames that the longest windows do not fit into."""
         longest = (self.window + max(steps for _, steps in self.horizons) - 1) * every + 1
         if longest > max(lengths):
             raise ValueError(

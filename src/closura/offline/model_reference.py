@@ -40,11 +40,6 @@ class ModelComparison:
         Leading exponent per unit of time, or None.
     seed
         Of all noise.
-
-    Raises
-    ------
-    ValueError
-        If a slice is longer than a run.
     """
 
     data: FlowData
@@ -73,13 +68,7 @@ class ModelComparison:
 def choose_starts(
     models: Sequence[FittedModel], data: FlowData, windows: Sequence[TimeWindow], count: int, steps: int
 ) -> tuple[tuple[int, ...], ...]:
-    """First frames of the starting windows: spread over the first half of each window, one alone at its start.
-
-    Raises
-    ------
-    ValueError
-        If a time window is too short for the frames that a model starts from, and a step.
-    """
+    """First frames of the starting windows: spread over the first half of each window, one alone at its start."""
     if count < 1 or steps < 1:
         raise ValueError(f"need at least one start and one step; got {count} and {steps}")
     span = max(start_span(model, data) for model in models)

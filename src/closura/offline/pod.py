@@ -73,13 +73,7 @@ class POD(eqx.Module):
     def project(
         self, frames: Float[Array | np.ndarray, "*time component x y"]
     ) -> Float[Array | np.ndarray, "*time mode"]:
-        """Coefficients of frames, in their dtype; NumPy or JAX as they are.
-
-        Raises
-        ------
-        ValueError
-            If the frames are not on the grid of the basis, or masked.
-        """
+        """Coefficients of frames, in their dtype; NumPy or JAX as they are."""
         frames = check_unmasked(frames, "frames")
         if tuple(frames.shape[-3:]) != tuple(self.mean.shape):
             raise ValueError(f"the basis is for fields of shape {self.mean.shape}; got frames {frames.shape}")
@@ -90,13 +84,7 @@ class POD(eqx.Module):
     def reconstruct(
         self, coefficients: Float[Array | np.ndarray, "*time mode"]
     ) -> Float[Array | np.ndarray, "*time component x y"]:
-        """Fields of coefficients, in their dtype; fewer coefficients than modes use the first modes.
-
-        Raises
-        ------
-        ValueError
-            If there are more coefficients than modes, or some are masked.
-        """
+        """Fields of coefficients, in their dtype; fewer coefficients than modes use the first modes."""
         coefficients = check_unmasked(coefficients, "coefficients")
         count = coefficients.shape[-1]
         if count > len(self):
@@ -133,12 +121,6 @@ def fit_pod(
     method
         ``"snapshots"`` (exact), ``"randomised"`` (from a random start of ``seed``), or ``"auto"``: exact up to
         :data:`SNAPSHOT_LIMIT` frames.
-
-    Raises
-    ------
-    ValueError
-        If there are not at least as many frames, and numbers per frame, as modes; the method is unknown; or a number
-        is masked or not finite.
     """
     frames = check_unmasked(frames, "frames")
     check_finite_frames(frames, "frames")

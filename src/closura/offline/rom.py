@@ -159,13 +159,7 @@ def _decode(model: ReducedOrderModel, latents: Float[Array, "frame latent"]) -> 
 
 
 def save_model(path: str | Path, model: ReducedOrderModel, *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a fitted model to one safetensors file, replacing it atomically.
-
-    Raises
-    ------
-    ValueError
-        If its class is not registered.
-    """
+    """Write a fitted model to one safetensors file, replacing it atomically."""
     names = [name for name, kind in MODELS.loaded().items() if kind.model is type(model)]
     if not names:
         raise ValueError(f"{type(model).__name__} is not registered: no name to find it by on loading")
@@ -173,15 +167,7 @@ def save_model(path: str | Path, model: ReducedOrderModel, *, metadata: Mapping[
 
 
 def load_model(path: str | Path) -> tuple[ReducedOrderModel, dict[str, Any]]:
-    """Read a fitted model and its metadata.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, holds something else, or the model's name is unknown.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Read a fitted model and its metadata."""
     name, arrays, facts, metadata = read_stored(path, FORMAT)
     kind = MODELS.find(name).model
     return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

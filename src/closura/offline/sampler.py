@@ -86,11 +86,6 @@ class SamplerSettings(Protocol):
 
         ``forcing`` is the wavenumber of the flow's forcing, for samplers that use its symmetries (0: none), and
         ``filtering`` the filter, where it is known.
-
-        Raises
-        ------
-        ValueError
-            If the two arrays differ in shape, or there are too few frames for the settings.
         """
         ...
 
@@ -121,13 +116,7 @@ def sampler(name: str, *, settings: type[Any] | None = None) -> Callable[[AnySam
 
 
 def kind_of(sampler: ConditionalSampler) -> SamplerKind:
-    """What a sampler's class is registered as.
-
-    Raises
-    ------
-    ValueError
-        If it is not registered.
-    """
+    """What a sampler's class is registered as."""
     for kind in SAMPLERS.loaded().values():
         if kind.sampler is type(sampler):
             return kind
@@ -135,13 +124,7 @@ def kind_of(sampler: ConditionalSampler) -> SamplerKind:
 
 
 def check_pairs(filtered: Frames, full: Frames, least: int = 1) -> None:
-    """Refuse pairs of frames that nothing can be fitted to.
-
-    Raises
-    ------
-    ValueError
-        If the two arrays differ in shape, there are fewer than ``least`` frames, or numbers are masked or not finite.
-    """
+    """Refuse pairs of frames that nothing can be fitted to."""
     if filtered.shape != full.shape:
         raise ValueError(f"filtered and full frames come in pairs; got shapes {filtered.shape} and {full.shape}")
     if filtered.shape[0] < least:
@@ -152,13 +135,7 @@ def check_pairs(filtered: Frames, full: Frames, least: int = 1) -> None:
 
 
 def check_question(filtered: Frames, shape: tuple[int, ...], members: int = 1) -> None:
-    """Refuse frames of another shape than was fitted, ``(component, x, y)``, or masked, and ensembles without members.
-
-    Raises
-    ------
-    ValueError
-        With what was expected.
-    """
+    """Refuse frames of another shape than was fitted, ``(component, x, y)``, or masked; and no members."""
     check_unmasked(filtered, "filtered frames")
     if filtered.shape[1:] != tuple(shape):
         raise ValueError(f"expected frames (time, {', '.join(map(str, shape))}), as fitted; got {filtered.shape}")
@@ -180,15 +157,7 @@ def save_sampler(path: str | Path, sampler: ConditionalSampler, *, metadata: Map
 
 
 def load_sampler(path: str | Path) -> tuple[ConditionalSampler, dict[str, Any]]:
-    """Read a fitted sampler and its metadata.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, holds something else, is of a later format, or of a sampler that is not registered.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Read a fitted sampler and its metadata."""
     name, arrays, facts, metadata = read_stored(path, FORMAT)
     kind = SAMPLERS.find(name).sampler
     return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

@@ -46,13 +46,7 @@ class ModePower:
         return cls(np.zeros((components, x, y // 2 + 1)), 0, (x, y))
 
     def add(self, frames: Float[np.ndarray, "time component x y"]) -> "ModePower":
-        """With more frames.
-
-        Raises
-        ------
-        ValueError
-            If they have another shape than the earlier ones, or are masked or not finite.
-        """
+        """With more frames."""
         frames = check_unmasked(frames, "frames")
         check_finite_frames(frames, "frames")
         expected = (self.sums.shape[0], *self.points)
@@ -67,13 +61,7 @@ class ModePower:
 
     @property
     def energy(self) -> Float[np.ndarray, "component x half"]:
-        """Mean kinetic energy per unit mass of every mode (half the mean square), with that of its conjugate.
-
-        Raises
-        ------
-        ValueError
-            If there are no frames yet.
-        """
+        """Mean kinetic energy per unit mass of every mode (half the mean square), with that of its conjugate."""
         if not self.frames:
             raise ValueError("no frames have been added yet: there is no mean")
         return 0.5 * self.sums / self.frames * weights_of_modes(self.points[1])

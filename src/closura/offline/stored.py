@@ -62,11 +62,6 @@ def with_arrays(blank: Module, arrays: Mapping[str, np.ndarray]) -> Module:
         A module of the same shapes, or the shapes alone (``eqx.filter_eval_shape``), for which nothing is computed.
     arrays
         All its weights.
-
-    Raises
-    ------
-    ValueError
-        If names or shapes differ.
     """
     weights, rest = eqx.partition(blank, _is_weight)
     leaves, structure = jax.tree_util.tree_flatten_with_path(weights)
@@ -116,15 +111,7 @@ def write_stored(
 
 
 def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray], dict[str, Any], dict[str, Any]]:
-    """Name, arrays, facts and metadata of a file.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, holds something else, numbers that are not finite, or is of a later format.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Name, arrays, facts and metadata of a file."""
     if not Path(path).exists():
         raise FileNotFoundError(f"there is no {kind.removeprefix('closura ')} at {path}")
     header = read_header_text(path)
@@ -143,13 +130,7 @@ def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray]
 
 
 def rebuilt(path: str | Path, build: Callable[[], Stored]) -> Stored:
-    """What ``build`` makes of a file's arrays and facts.
-
-    Raises
-    ------
-    ValueError
-        If it cannot: facts are missing or of wrong types, arrays of other names or shapes. The message names the file.
-    """
+    """What ``build`` makes of a file's arrays and facts."""
     try:
         return build()
     except Exception as error:  # a damaged header can ask for anything

@@ -54,13 +54,7 @@ class Symmetry(eqx.Module):
     forcing: int = eqx.field(static=True, kw_only=True, default=4)
 
     def __call__(self, frames: AnyFrames) -> AnyFrames:
-        """Move frames ``(..., component=2, x, y)``, all by the same element; traceable for JAX arrays.
-
-        Raises
-        ------
-        ValueError
-            If there are not two components, or the points along y are no multiple of twice the forcing's wavenumber.
-        """
+        """Move frames ``(..., component=2, x, y)``, all by the same element; traceable for JAX arrays."""
         if frames.ndim < 3 or frames.shape[-3] != 2:
             raise ValueError(f"expected velocities (..., component=2, x, y); got shape {frames.shape}")
         x, y = frames.shape[-2:]
@@ -77,13 +71,7 @@ class Symmetry(eqx.Module):
         return signs[:, None, None] * xp.take(xp.take(frames, from_x, axis=-2), from_y, axis=-1)
 
     def then(self, later: "Symmetry") -> "Symmetry":
-        """The one element that does this and then the later one.
-
-        Raises
-        ------
-        ValueError
-            If they belong to different forcings.
-        """
+        """The one element that does this and then the later one."""
         if later.forcing != self.forcing:
             raise ValueError(f"symmetries of different forcings: {self.forcing} and {later.forcing}")
         mirror, turn = 1 - 2 * (later.slides % 2), 1 - 2 * (later.turns % 2)

@@ -18,13 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 class Attention(eqx.Module):
-    """Self-attention with several heads; where it is ``causal`` tokens see earlier ones and themselves only.
-
-    Raises
-    ------
-    ValueError
-        If the heads do not divide the width.
-    """
+    """Self-attention with several heads; where it is ``causal`` tokens see earlier ones and themselves only."""
 
     query: eqx.nn.Linear
     keys: eqx.nn.Linear

@@ -101,13 +101,7 @@ class VariationalSettings(LearnedSettings):
 
 @sampler("vae", settings=VariationalSettings)
 class VariationalSampler(LearnedSampler):
-    """Encoder, decoder and noise on a working grid.
-
-    Raises
-    ------
-    ValueError
-        If the working grid is no multiple of the latents' grid.
-    """
+    """Encoder, decoder and noise on a working grid."""
 
     encoder: DilatedNetwork
     decoder: DilatedNetwork

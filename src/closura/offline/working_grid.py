@@ -139,11 +139,6 @@ def prepare(
         The filter, where it is known: what it leaves unchanged is then taken out of answers.
     working_points
         Points per side; 0 takes the fewest, a multiple of eight, beyond which :data:`LOST_ENERGY` of the energy lies.
-
-    Raises
-    ------
-    ValueError
-        If more points are asked for than the data have, or the number does not suit the symmetries of the forcing.
     """
     points = full.shape[-1]
     modes = np.fft.rfft2(full.astype(np.float64))

@@ -76,11 +76,6 @@ class DenseAutoencoder(DenseLayers):
         "big", or "deep" with one more layer on either side of the latents.
     key
         Random key; weights begin uniform in +- 1 / sqrt(inputs), PyTorch's default.
-
-    Raises
-    ------
-    ValueError
-        If the working grid is finer than the data's.
     """
 
     points: int = eqx.field(static=True)

@@ -25,11 +25,6 @@ class PaddedWindows(Windows):
         Frames up to, and with, frame i.
     future
         Frames after it.
-
-    Raises
-    ------
-    ValueError
-        As :class:`~closura.trajectories.windows.Windows`.
     """
 
     def __init__(self, data: FlowData, segments: Sequence[Segment], past: int, future: int) -> None:

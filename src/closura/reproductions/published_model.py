@@ -93,11 +93,6 @@ class PublishedModelSettings(StoredSettings):
         How the model is run afterwards; see :class:`PublishedModel`.
     descent
         How it is trained: 5000 epochs of 47 batches of 64 windows.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of range.
     """
 
     past: Count = 30
@@ -159,13 +154,7 @@ class PublishedModelSettings(StoredSettings):
         }[preset]
 
     def training(self, data: FitData, every_frames: int, *, seed: int, key: PRNGKeyArray) -> Training:
-        """A fit to a data set: windows of filtered frames, streamed.
-
-        Raises
-        ------
-        ValueError
-            If no window fits into the training frames, or none of them are a step of the model apart.
-        """
+        """A fit to a data set: windows of filtered frames, streamed."""
         windows = PaddedWindows(data.flow, steps_of(data.split.train, every_frames), self.past, self.horizon)
 
         def loss(model: Any, batch: Any, *, key: Any) -> Any:

@@ -98,13 +98,7 @@ class FullFieldSettings(LearnedSettings):
     def working_grid(
         self, filtered: Frames, full: Frames, *, forcing: int, filtering: Filter | None = None
     ) -> FullFieldGrid:
-        """The data's grid.
-
-        Raises
-        ------
-        ValueError
-            If another number of points is asked for.
-        """
+        """The data's grid."""
         points = full.shape[-1]
         if self.working_points not in (0, points):
             raise ValueError(f"published closures work on the data's {points} points; got {self.working_points}")

@@ -79,11 +79,6 @@ class PublishedTransformer(eqx.Module):
             Latent vectors, one step apart, the oldest first.
         reynolds
             Reynolds number, which only the conditioned variant reads.
-
-        Raises
-        ------
-        ValueError
-            If the conditioned variant is not told the Reynolds number.
         """
         context = None
         if self.embed is not None:

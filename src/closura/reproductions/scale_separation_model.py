@@ -72,13 +72,7 @@ def trajectory_scores(prediction: Values, reference: Values, *, shift: int = 0, 
 
 
 def mean_scores(rows: Sequence[TrajectoryScores]) -> TrajectoryScores:
-    """The last row of the published table: means over trajectories.
-
-    Raises
-    ------
-    ValueError
-        If there is no row.
-    """
+    """The last row of the published table: means over trajectories."""
     if not rows:
         raise ValueError("a mean over trajectories needs at least one; got none")
 
@@ -155,13 +149,7 @@ def error_by_shift(prediction: Values, reference: Values, shifts: Sequence[int])
 
 
 def shifted(prediction: np.ndarray, reference: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions, and the reference ``shift`` frames later.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, or the shift is negative or leaves no frame.
-    """
+    """Predictions, and the reference ``shift`` frames later."""
     same_shape(prediction, reference, ("predictions", "reference"))
     if not 0 <= shift < len(reference):
         raise ValueError(f"a shift of 0 to {len(reference) - 1} frames leaves some of {len(reference)}; got {shift}")

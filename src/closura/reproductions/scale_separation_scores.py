@@ -23,11 +23,6 @@ def trajectory_table_errors(prediction: Values, reference: Values) -> dict[str, 
 
     ``l1 = mean|y - p| / (mean|y| + 1e-8)``, ``l2 = ||y - p|| / (||y|| + 1e-8)`` for ``(time, component, *grid)``.
     Its third column is :func:`closura.metrics.ensembles.wasserstein` of each component's values.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or are others, or a number is masked, not real or not finite.
     """
     predicted, actual = _frames(prediction, reference)
     axes = (0, *range(2, actual.ndim))
@@ -43,11 +38,6 @@ def prediction_limit_error(prediction: Values, reference: Values) -> Float64[np.
 
     ``sqrt(mean (p - y)^2 / mean y^2 up to then)`` at every time, for ``(time, component, *grid)``: the reference is
     averaged over all frames so far. See :func:`closura.metrics.ensembles.valid_prediction_time`.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ or are others, or a number is masked, not real or not finite.
     """
     predicted, actual = _frames(prediction, reference)
     axes = tuple(range(1, actual.ndim))

@@ -69,13 +69,7 @@ class UNet(eqx.Module):
         self.last = ZeroPadded(width, c_out, size=1, key=keys[-1])
 
     def __call__(self, x: Float[Array, "c_in x y"]) -> Float[Array, "c_out x y"]:
-        """Answer to a field whose points per side are a multiple of sixteen.
-
-        Raises
-        ------
-        ValueError
-            If they are not.
-        """
+        """Answer to a field whose points per side are a multiple of sixteen."""
         if x.shape[1] % 2 ** (LEVELS - 1) or x.shape[2] % 2 ** (LEVELS - 1):
             raise ValueError(f"a U-Net of {LEVELS} levels needs multiples of 16 points; got {x.shape[1:]}")
         h = _twice(self.down[0], jnp.moveaxis(x, 0, -1))

@@ -60,11 +60,6 @@ class GenerationConfiguration(Settings):
         divergence-free and with a mean velocity, for at most eight trajectories.
     restrict
         Keep frames on that many points per side: the waves of a coarser grid alone (default: all).
-
-    Raises
-    ------
-    ValueError
-        If times are no whole multiples, sizes are not positive, or an option is unknown.
     """
 
     reynolds: tuple[Positive, ...] = (34.0,)
@@ -224,13 +219,7 @@ class GenerationConfiguration(Settings):
 
 
 def whole(name: str, value: float, unit_name: str, unit: float) -> int:
-    """How often a time holds another.
-
-    Raises
-    ------
-    ValueError
-        If that is no whole number; names the nearest times that would do.
-    """
+    """How often a time holds another."""
     if not value / unit < 2**53:
         raise ValueError(f"{name} {value:g} holds too many of {unit_name} ({unit:g}) to be counted: choose other times")
     count = round(value / unit)

@@ -37,18 +37,7 @@ VELOCITY = "t1_fields/velocity"
 
 @contextmanager
 def open_source(path: str | Path, layout: Layout) -> Iterator[Source]:
-    """Open a file in one of the layouts, checked as far as it can be without reading frames.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file.
-    IsADirectoryError
-        If there is a folder.
-    ValueError
-        If the layout is unknown or the file does not have it, or the flow is not periodic, not on a uniform grid of
-        [0, 2 pi)^2, or not at uniform times, or the file says something that is not understood.
-    """
+    """Open a file in one of the layouts, checked as far as it can be without reading frames."""
     path = Path(path)
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}; valid: {', '.join(LAYOUTS)}")

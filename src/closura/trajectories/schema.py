@@ -72,11 +72,6 @@ class FlowDescription:
         In which frames are kept.
     attributes
         Further facts, as JSON knows them: dt, integrator, padding, nyquist, transient, configuration, source, ...
-
-    Raises
-    ------
-    ValueError
-        If sizes are not positive, the tuples disagree in length, or the precision is unknown.
     """
 
     points: int

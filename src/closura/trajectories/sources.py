@@ -52,11 +52,6 @@ class Stored:
         Where it is.
     kind
         What it holds, which decides the units it may have: "time", "position", "velocity", or "" for plain numbers.
-
-    Raises
-    ------
-    ValueError
-        If it is no array of real numbers, has parts that were never written, or units with a factor.
     """
 
     def __init__(self, path: Path, file: Any, name: str, kind: str = "") -> None:

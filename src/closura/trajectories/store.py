@@ -242,17 +242,7 @@ class FlowWriter:
 
 @contextmanager
 def new_flow(path: str | Path, description: FlowDescription, *, overwrite: bool = False) -> Iterator[FlowWriter]:
-    """Write a data set beside ``path`` and rename it at the end: an error leaves nothing under the name.
-
-    Raises
-    ------
-    FileExistsError
-        If something is there and ``overwrite`` is false, or it is no data set of flows.
-    FolderInUse
-        If another process is writing it.
-    ValueError
-        At the end, if a frame was not written.
-    """
+    """Write a data set beside ``path`` and rename it at the end: an error leaves nothing under the name."""
     path = Path(path)
     refuse_link(path)
     with locked(path, "data set"):
@@ -264,13 +254,7 @@ def new_flow(path: str | Path, description: FlowDescription, *, overwrite: bool 
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
-    """Refuse a name that is taken, or, with ``overwrite``, taken by anything but a data set of flows.
-
-    Raises
-    ------
-    FileExistsError
-        Says what is there.
-    """
+    """Refuse a name that is taken, or, with ``overwrite``, taken by anything but a data set of flows."""
     refuse_link(path)
     if not path.exists():
         return
@@ -281,13 +265,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def refuse_link(path: Path) -> None:
-    """Refuse a symbolic link as the name of a data set to write: replacing it would not replace what it names.
-
-    Raises
-    ------
-    FileExistsError
-        Says where it leads.
-    """
+    """Refuse a symbolic link as the name of a data set to write: replacing it would not replace what it names."""
     if path.is_symlink():
         raise FileExistsError(f"{path} is a symbolic link to {path.readlink()}: name the folder itself, or another one")
 
