@@ -20,24 +20,7 @@ Values = Any
 
 
 def real_numbers(values: Values, name: str, *, finite: bool = True, keep_integers: bool = False) -> np.ndarray:
-    """An array on the host, checked as this module says.
-
-    Parameters
-    ----------
-    values
-        What was given.
-    name
-        What it is called in messages.
-    finite
-        Whether NaN and infinity are refused, and arrays without numbers.
-    keep_integers
-        Leave integers as they are.
-
-    Raises
-    ------
-    ValueError
-        If numbers are not real, masked or not finite.
-    """
+    """An array on the host, checked as this module says."""
     array, mask = masked_numbers(values, name, finite=finite, keep_integers=keep_integers)
     return check_unmasked(with_mask(array, mask), name)
 

@@ -77,13 +77,7 @@ class Grid:
         return Grid(tuple(size * ratio for size in self.shape), self.extent, self.boundary)
 
     def coarsen(self, ratio: int) -> "Grid":
-        """The grid with ``ratio`` times fewer points along each axis.
-
-        Raises
-        ------
-        ValueError
-            If ``ratio`` does not divide every size.
-        """
+        """The grid with ``ratio`` times fewer points along each axis; ValueError if it does not divide every size."""
         if any(size % ratio for size in self.shape):
             raise ValueError(f"ratio {ratio} does not divide the grid {self.shape}")
         return Grid(tuple(size // ratio for size in self.shape), self.extent, self.boundary)

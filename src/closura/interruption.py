@@ -42,13 +42,6 @@ def stopped_at_once(message: str, last: Callable[[], None] = lambda: None) -> It
     """Let the first SIGINT or SIGTERM end what is done within, by Interrupted: for work with no steps, as compiling is.
 
     Signals that the process was started to ignore, as shells do for what runs in the background, count too.
-
-    Parameters
-    ----------
-    message
-        What the error says: how things stand, and how to go on.
-    last
-        What is to be done even if the error cannot be raised; see :func:`leaving_promptly`.
     """
     asked: list[int] = []
 

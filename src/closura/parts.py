@@ -62,13 +62,7 @@ class Parts:
             return {}
 
     def close(self) -> None:
-        """Say what could not be written.
-
-        Raises
-        ------
-        NotAllWritten
-            If there is something.
-        """
+        """Say what could not be written."""
         if self.failures:
             raise NotAllWritten(self.failures, self.written)
 

@@ -13,13 +13,7 @@ LIMIT = 2**63
 
 
 def check_seed(seed: Any, name: str = "seed") -> int:
-    """The seed as an integer.
-
-    Raises
-    ------
-    ValueError
-        If it is no whole number from 0 to 2^63 - 1.
-    """
+    """The seed as an integer."""
     try:
         number = operator.index(seed)
     except TypeError:
@@ -33,11 +27,6 @@ def key_of(seed: int) -> Key[Scalar, ""]:
     """The random key of a seed; below 2^32 that of ``jax.random.key(seed)``.
 
     ``jax.random.key`` itself keeps 32 bits of a seed unless JAX runs with 64, so that 2^32 and 0 would be one.
-
-    Raises
-    ------
-    ValueError
-        If the seed is no whole number from 0 to 2^63 - 1.
     """
     number = check_seed(seed)
     data = jnp.asarray(np.asarray([number >> 32, number & 0xFFFFFFFF], np.uint32))
@@ -49,11 +38,6 @@ def generator_of(seed: int, *parts: int) -> np.random.Generator:
 
     Below 2^32 it is that of ``numpy.random.default_rng([seed, *parts])``. NumPy itself writes a larger seed as two
     words before the parts, which are then those of another seed with other parts; here the upper word comes last.
-
-    Raises
-    ------
-    ValueError
-        If the seed is no whole number from 0 to 2^63 - 1.
     """
     number = check_seed(seed)
     return np.random.default_rng([number & 0xFFFFFFFF, *parts, number >> 32])

@@ -79,13 +79,7 @@ class NoSettings(Settings):
 
 
 def build_settings(kind: type[Any], values: Any) -> Any:
-    """A dataclass of settings from plain values, as JSON holds them; nested ones too, and lists become tuples.
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown or refused; nested ones are named with what they belong to.
-    """
+    """A dataclass of settings from plain values, as JSON holds them; nested ones too, and lists become tuples."""
     if not isinstance(values, dict):
         raise ValueError(f"settings of {kind.__name__} must be an object of names and values; got {values!r}")
     hints = _hints(kind)
@@ -106,13 +100,7 @@ def build_settings(kind: type[Any], values: Any) -> Any:
 
 
 def build_part(name: str, kind: type[Any], values: Any) -> Any:
-    """:func:`build_settings` for settings that are part of others under a name.
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown or refused; begins with the name.
-    """
+    """:func:`build_settings` for settings that are part of others under a name."""
     try:
         return build_settings(kind, values)
     except ValueError as error:

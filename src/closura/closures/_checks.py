@@ -9,13 +9,7 @@ from closura.core import ClosureSpec
 
 
 def check_observation(observation: Array, spec: ClosureSpec) -> None:
-    """Refuse an observation whose channels or axes are not those of the specification.
-
-    Raises
-    ------
-    ValueError
-        If the number of channels or of axes is another.
-    """
+    """Refuse an observation whose channels or axes are not those of the specification."""
     channels, dimensions = len(spec.observation), spec.dimensions
     if observation.ndim != dimensions + 1 or observation.shape[0] != channels:
         axes = ", ".join(("n_x", "n_y", "n_z")[:dimensions])
@@ -26,13 +20,7 @@ def check_observation(observation: Array, spec: ClosureSpec) -> None:
 
 
 def channels_last(observation: Array, spec: ClosureSpec) -> Array:
-    """Check an observation and move its channels to the last axis, where the networks want them.
-
-    Raises
-    ------
-    ValueError
-        If the number of channels or of axes is not that of the specification.
-    """
+    """Check an observation and move its channels to the last axis, where the networks want them."""
     check_observation(observation, spec)
     return jnp.moveaxis(observation, 0, -1)
 

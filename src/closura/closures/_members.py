@@ -30,17 +30,7 @@ def largest_divisor(number: int, limit: int) -> int:
 
 
 def apply_by_member(function: Callable[[Any, Array], Any], module: eqx.Module, observation: Array) -> Any:
-    """``function(module, observation)``, fast under ``vmap`` and ``grad`` on CPUs.
-
-    Parameters
-    ----------
-    function
-        A function defined at module level, traceable; its second argument and its results are arrays.
-    module
-        Holds the weights.
-    observation
-        Input of one member, channels first.
-    """
+    """``function(module, observation)``, fast under ``vmap`` and ``grad`` on CPUs; a function of module level."""
     return _apply(function, module, observation, uses_blocks())
 
 

@@ -50,25 +50,8 @@ def convolve(
 ) -> Float[Array, "*grid c_out"]:
     """Cross-correlate a field with a kernel, stride 1, keeping the grid.
 
-    ``y[i] = bias + sum_k kernel[k] x[i + dilation (k - centre)]``, as PyTorch's convolutions.
-
-    Parameters
-    ----------
-    x
-        Field, channels last, without a batch axis (``jax.vmap`` adds it; the batch then joins the rows of the
-        matrix products).
-    kernel, bias
-        Weights, of odd size along each axis, and what is added to each channel.
-    dilation
-        Distance between the kernel's points, in cells.
-    boundary
-        What lies beyond the grid along each axis: ``"periodic"`` wraps around, ``"outflow"`` repeats the last cell.
-
-    Raises
-    ------
-    ValueError
-        If the axes of field, kernel and boundary disagree in number, the channels of field and kernel
-        disagree, or a size is even.
+    ``y[i] = bias + sum_k kernel[k] x[i + dilation (k - centre)]``, as PyTorch's convolutions; sizes are odd.
+    Channels come last, without a batch axis: ``jax.vmap`` adds it, and the batch joins the rows of the matrix products.
     """
     axes = len(boundary)
     if x.ndim != axes + 1 or kernel.ndim != axes + 2 or kernel.shape[-2] != x.shape[-1]:

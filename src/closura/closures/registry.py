@@ -97,13 +97,7 @@ def closure(
 
 
 def check_place(name: str, where: str) -> None:
-    """Refuse a closure that acts elsewhere than a problem asks.
-
-    Raises
-    ------
-    ValueError
-        With the closures that fit.
-    """
+    """Refuse a closure that acts elsewhere than a problem asks."""
     if CLOSURES.find(name).where != where:
         fit = [other for other, kind in CLOSURES.all().items() if kind.where == where]
         place = "at interfaces" if where == "interfaces" else "in cells"

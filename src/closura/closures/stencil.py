@@ -37,11 +37,6 @@ def apply_stencil(
     """Weigh the differences between a cell's neighbours and itself.
 
     Weights are a field per tap, in the order of ``itertools.product(range(-radius, radius + 1), repeat=axes)``.
-
-    Raises
-    ------
-    ValueError
-        If the number of weights is not that of the box.
     """
     taps = stencil_size(radius, field.ndim)
     if weights.shape != (taps, *field.shape):

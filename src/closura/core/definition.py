@@ -238,13 +238,7 @@ def _joined(name: str, groups: tuple[type[Any], ...]) -> type[Any]:
 
 
 def definition_of(settings: Any) -> ProblemDefinition:
-    """The problem that settings belong to.
-
-    Raises
-    ------
-    TypeError
-        If they belong to none that is known.
-    """
+    """The problem that settings belong to."""
     for known in (*PROBLEMS.loaded().values(), *PROBLEMS.all().values()):
         if type(settings) is known.settings:
             return known

@@ -200,13 +200,7 @@ class Benchmark:
 
 
 def named(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:
-    """Methods by name.
-
-    Raises
-    ------
-    ValueError
-        If two have one name.
-    """
+    """Methods by name."""
     found: dict[str, Method] = {}
     for name, method in methods:
         if name in found:
@@ -216,13 +210,7 @@ def named(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:
 
 
 def check_grids(grids: tuple[int, ...], coarse: int) -> None:
-    """Refuse grids that cannot be compared on ``coarse`` points per side.
-
-    Raises
-    ------
-    ValueError
-        If one is neither a multiple nor a divisor of it.
-    """
+    """Refuse grids that cannot be compared on ``coarse`` points per side."""
     wrong = [n for n in grids if n % coarse and coarse % n]
     if wrong:
         raise ValueError(

@@ -103,11 +103,6 @@ def joined(
         How to repeat it: the command, settings, versions.
     attributes
         Further attributes: ``threshold``, ``origin``, ``time_step``, ...
-
-    Raises
-    ------
-    ValueError
-        If shapes or names disagree.
     """
     if not methods:
         raise ValueError("results need at least one method; got none")

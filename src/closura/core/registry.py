@@ -156,15 +156,7 @@ class Registry(Generic[T]):
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """Import a Python file as a module of its own, once per content.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it cannot be imported; names the line.
-    """
+    """Import a Python file as a module of its own, once per content."""
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {path}")

@@ -356,15 +356,7 @@ class Results:
         return kept[names].to_dataframe().reset_index()
 
     def select(self, methods: Collection[str]) -> "Results":
-        """These results with some of the methods only, in their order here.
-
-        Raises
-        ------
-        KeyError
-            If there is no such method.
-        ValueError
-            If a closure stays without the method that it corrects, or none but the reference.
-        """
+        """These results with some of the methods only, in their order here."""
         chosen = [name for name in self.methods if name in {self.check(name) for name in methods}]
         data = self.data.sel({"method": chosen})
         for along in ("pictured", "acting"):

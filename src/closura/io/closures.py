@@ -20,13 +20,7 @@ SHIPPED = ("advection", "burgers", "turbulence", "turbulence-volumes", "burgers-
 
 
 def shipped(path: str | Path) -> Path:
-    """The file behind the name of a closure that comes with the package; other paths as they are.
-
-    Raises
-    ------
-    FileNotFoundError
-        If this installation does not have it.
-    """
+    """The file behind the name of a closure that comes with the package; other paths as they are."""
     if str(path) in SHIPPED and not Path(path).exists():
         file = AGENTS / f"{path}.safetensors"
         if not file.exists():

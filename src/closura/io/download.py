@@ -38,26 +38,10 @@ def cache_folder() -> Path:
 
 
 def download_file(file: str, checksum: str | None, *, mirrors: Sequence[str], folder: Path, otherwise: str) -> Path:
-    """Download one file, unless a copy with the right checksum is there already.
+    """Download one file from the first mirror that has it, unless a copy with the right checksum is there already.
 
-    Parameters
-    ----------
-    file
-        Name of the file.
-    checksum
-        ``"algorithm:hexadecimal"``, or None where it is not known: then any copy that is there is taken.
-    mirrors
-        Addresses of folders that hold the file, tried in order.
-    folder
-        Where to put it (made if missing). A file there with another checksum is replaced, once a good one has
-        been downloaded.
-    otherwise
-        What to do without a network, for the error.
-
-    Raises
-    ------
-    ConnectionError
-        If no mirror gave a file with the right checksum: what was tried, and what to do without a network.
+    ``checksum`` is ``"algorithm:hexadecimal"``; without one any copy that is there is taken. ``otherwise`` says in the
+    error (ConnectionError) what to do without a network.
     """
     import pooch  # imports requests: slow, and only needed here
     from requests.exceptions import RequestException

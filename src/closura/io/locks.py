@@ -34,23 +34,7 @@ class FolderInUse(OSError):
 
 @contextmanager
 def locked(folder: str | Path, what: str = "run") -> Iterator[None]:
-    """Hold the lock of a folder, which need not exist yet.
-
-    Parameters
-    ----------
-    folder
-        What is written to; links are followed.
-    what
-        What it holds, for the error message.
-
-    Raises
-    ------
-    FolderInUse
-        If another process, or another part of this one, holds it, or may hold it; the message names the holder and,
-        where that may be gone, the file to remove.
-    OSError
-        If the lock cannot be written.
-    """
+    """Hold the lock of a folder, which need not exist yet; FolderInUse if another process holds it, or may hold it."""
     folder = Path(folder).resolve()
     path = lock_of(folder)
     made = [parent for parent in folder.parents if not parent.exists()]

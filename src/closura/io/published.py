@@ -113,22 +113,6 @@ def fetch_published(name: str, *, cache: str | Path | None = None) -> Path:
 
     A file in the cache that is damaged or holds something else is downloaded again; what turns out to be something
     else after the download is not kept.
-
-    Parameters
-    ----------
-    name
-        One of :data:`PUBLISHED`.
-    cache
-        Folder to keep them in (default: that of the user, or ``CLOSURA_CACHE``).
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    WeightsError
-        If what was downloaded is not what was published.
-    OSError
-        If the source cannot be reached.
     """
     if name not in PUBLISHED:
         raise ValueError(f"unknown published weights {name!r}; valid: {', '.join(PUBLISHED)}")

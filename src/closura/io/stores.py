@@ -70,22 +70,7 @@ class Arrays:
 
 
 def open_arrays(path: Path, small: tuple[str, ...] = ()) -> Arrays:
-    """Open a zarr store (format 2 or 3), or a NetCDF file with the same variables; times stay numbers.
-
-    Parameters
-    ----------
-    path
-        Where it is.
-    small
-        Arrays to read at once.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    ValueError
-        If it is none, or one of the small arrays is damaged.
-    """
+    """Open a zarr store (format 2 or 3), or a NetCDF file with the same variables; times stay numbers."""
     if not path.exists():
         raise FileNotFoundError(f"no data set at {path}")
     if path.is_file():

@@ -91,13 +91,7 @@ class LastingStream:
 
 @contextmanager
 def lasting_streams() -> Iterator[None]:
-    """Standard output and error become :class:`LastingStream` within.
-
-    Raises
-    ------
-    SystemExit
-        With status 1, at the end, if not all could be written to standard output.
-    """
+    """Standard output and error become :class:`LastingStream` within."""
     _reserve_descriptors()
     before = sys.stdout, sys.stderr
     null = open(os.devnull, "w")  # noqa: SIM115 - what is closed (``>&-``) is None, which not all libraries expect

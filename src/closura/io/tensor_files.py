@@ -76,15 +76,7 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of a NumPy archive; nothing in it is executed.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is none, or damaged.
-    """
+    """All arrays of a NumPy archive; nothing in it is executed."""
     try:
         with np.load(io.BytesIO(Path(path).read_bytes()), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}

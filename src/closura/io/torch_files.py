@@ -68,16 +68,7 @@ class _Reader(pickle.Unpickler):
 
 
 def read_torch_file(path: str | Path) -> dict[str, np.ndarray]:
-    """All tensors of a state dictionary by name.
-
-    Raises
-    ------
-    TorchFileError
-        If the file is not a zip archive as PyTorch 1.6 and later write it, is damaged, holds anything but a
-        dictionary of tensors, or asks for anything that could run code.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """All tensors of a state dictionary by name."""
     content = Path(path).read_bytes()
     if not zipfile.is_zipfile(io.BytesIO(content)):
         raise TorchFileError(f"{path} is not in PyTorch's zip format (1.6 and later): save it again with torch.save")

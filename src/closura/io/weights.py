@@ -122,22 +122,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 
 def load_weights(path: str | Path, spec: ClosureSpec | None = None) -> Any:
-    """Rebuild a network from its file.
+    """Rebuild a network from a file of :func:`save_weights`; WeightsError if it is damaged or does not fit ``spec``.
 
-    Parameters
-    ----------
-    path
-        A file that :func:`save_weights` wrote.
-    spec
-        The problem's question and answer; the network must have been made for the same channels and as many
-        axes. Boundaries and scales are the problem's.
-
-    Raises
-    ------
-    WeightsError
-        If the file is damaged, or the network does not fit the problem; the message says what differs.
-    FileNotFoundError
-        If there is no such file.
+    The network must have been made for the same channels and as many axes; boundaries and scales are those of ``spec``.
     """
     header = read_header(path)
     architecture = header["architecture"]
@@ -172,13 +159,7 @@ def _tuple(value: Any) -> Any:
 
 
 def fill(network: Any, arrays: Mapping[str, np.ndarray], source: str) -> Any:
-    """Put named arrays in the places of a network's weights.
-
-    Raises
-    ------
-    WeightsError
-        If names or shapes differ (the message lists all of them), or an array holds no finite real numbers.
-    """
+    """Put named arrays in the places of a network's weights."""
     expected = named_weights(network)
     wrong = [f"missing {name}" for name in expected if name not in arrays]
     wrong += [f"unexpected {name}" for name in arrays if name not in expected]

@@ -24,16 +24,7 @@ def generalised_advantages(
         delta_t = r_t + discount (1 - terminated_t) V'_t - V_t
         A_t     = delta_t + discount trace (1 - done_t) A_{t+1}
 
-    Parameters
-    ----------
-    reward, value
-        Reward of each step and value of the state before it.
-    next_value
-        Value of the state that the step reached, before any reset.
-    terminated, done
-        Whether nothing follows; whether the episode ended for any reason.
-    discount, trace
-        gamma and lambda.
+    ``next_value`` is that of the state which the step reached, before any reset.
     """
     shape = (-1,) + (1,) * (reward.ndim - 1)
     goes_on = (~terminated).astype(value.dtype).reshape(shape)

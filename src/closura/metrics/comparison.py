@@ -64,11 +64,6 @@ def improvement_per_simulation(
 
     Minus infinity where the method is not finite but the other is; NaN where the other is 0 or not finite.
     Closure-RL, Fig. 2 and 4 (middle), draws the mean over simulations of minus this.
-
-    Raises
-    ------
-    KeyError
-        If a name is unknown.
     """
     base, own = (results.errors(each) for each in (other or results.uncorrected, name))
     usable = np.isfinite(base) & (base > 0)
@@ -85,11 +80,6 @@ def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int
     Negative means that ``a`` is better. The interval is Student's t interval (95 %) of the mean of the
     differences. Both are NaN as soon as one pair is not finite (``mean_of_finite`` then gives the rest);
     ``better`` counts the simulations in which ``a`` has the smaller error, diverged ones included.
-
-    Raises
-    ------
-    KeyError
-        If a name is unknown.
     """
     first, second = (_infinite(results.last(name)) for name in (a, b))
     finite = np.isfinite(first) & np.isfinite(second)

@@ -41,19 +41,7 @@ def save_checkpoint(path: Path, state: Any, progress: dict[str, Any]) -> None:
 def read_progress(path: Path, *, total: int | None = None) -> dict[str, Any]:
     """The plain facts that were saved with a state, without the state.
 
-    Parameters
-    ----------
-    path
-        The checkpoint.
-    total
-        Updates of the whole training. If given, the facts have to be those of one: ``update`` a whole number up to
-        it, ``best`` and ``seconds`` finite numbers (``best`` may be None), and, where there, ``data`` text and ``rows``
-        those of metrics.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing or damaged, or the facts are not those of such a training.
+    With ``total``, the updates of the whole training, they have to be those of such a training.
     """
     progress = _read(path)[0]
     if total is not None:
@@ -65,11 +53,6 @@ def load_checkpoint(path: Path, like: T, *, total: int | None = None) -> tuple[T
     """Load a state with the structure of ``like``, and its progress.
 
     ``total`` is as in :func:`read_progress`; if given, the state has to count as many ``updates`` as its progress.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, damaged, holds arrays of other shapes, or facts of another state.
     """
     progress, content = _read(path)
     arrays, static = eqx.partition(like, eqx.is_array)

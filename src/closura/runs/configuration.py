@@ -159,20 +159,8 @@ def to_tables(configuration: Any) -> dict[str, Any]:
 def from_plain(plain: dict[str, Any], *, load_files: bool = True) -> TrainConfiguration:
     """The configuration that :func:`to_plain` wrote.
 
-    Earlier ones have the settings of every closure under its name; that of the chosen one counts.
-
-    Parameters
-    ----------
-    plain
-        What it wrote.
-    load_files
-        Import the files outside the package that it names, where what they define is not known yet and they are as
-        they were.
-
-    Raises
-    ------
-    ValueError
-        If a setting is unknown or a value is refused, or a file is gone or has changed.
+    Earlier ones have the settings of every closure under its name; that of the chosen one counts. With
+    ``load_files`` the files outside the package that it names are imported where needed, if they are as they were.
     """
     try:
         values = dict(plain)

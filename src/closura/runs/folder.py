@@ -80,13 +80,7 @@ class RunFolder:
         return [path for path in inside if path not in known and not _HALF_WRITTEN.fullmatch(path.name)]
 
     def locked(self) -> AbstractContextManager[None]:
-        """Hold the folder's lock: for all who write to it, before they look at what it holds.
-
-        Raises
-        ------
-        OSError
-            If another process writes to it (:class:`~closura.io.locks.FolderInUse`), or no lock can be written.
-        """
+        """Hold the folder's lock: for all who write to it, before they look at what it holds."""
         return locked(self.path, "run")
 
     @contextmanager
@@ -133,13 +127,7 @@ class RunFolder:
         return stopped_at_once(message, last)
 
     def read_configuration(self) -> Any:
-        """The settings of the run in the folder.
-
-        Raises
-        ------
-        RunError
-            If there is none, or its file is damaged.
-        """
+        """The settings of the run in the folder."""
         try:
             plain = json.loads(self.configuration.read_bytes())
             name = plain.get("name", "") if isinstance(plain, dict) else ""
@@ -189,13 +177,7 @@ class RunFolder:
             raise RunError(f"{self.path} is not empty and holds no run: choose another folder with --run")
 
     def check_without_checkpoint(self) -> None:
-        """Refuse to start a run over that has weights, but no checkpoint to go on from.
-
-        Raises
-        ------
-        RunError
-            If there are weights.
-        """
+        """Refuse to start a run over that has weights, but no checkpoint to go on from."""
         if self.weights.exists():
             raise RunError(
                 f"{self.last} is missing, but there are weights: going on would start over and replace them. Start "

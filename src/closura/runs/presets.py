@@ -18,11 +18,6 @@ def problem_preset(problem: str, preset: Preset) -> Any:
     """Settings of a problem: the published physics, ours, or a small quick one.
 
     They are those of the preset's training with its own learner.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or the problem has no such preset.
     """
     return train_preset(preset, problem=problem).problem
 

@@ -45,13 +45,7 @@ def write_finished(run: RunFolder, found: str, **facts: Any) -> None:
 
 
 def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, advice: str) -> None:
-    """Refuse to go on with metrics or weights that are not finite.
-
-    Raises
-    ------
-    TrainingDiverged
-        With what is not finite ``when``, and what to do.
-    """
+    """Refuse to go on with metrics or weights that are not finite."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     weights = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
     if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
@@ -96,12 +90,6 @@ def told(run: RunFolder, sinks: Sequence[Sink]) -> Iterator[None]:
 
 
 def first_updates(run: RunFolder) -> AbstractContextManager[None]:
-    """For the updates with which a process begins, which compile for long: a signal ends them at once.
-
-    Raises
-    ------
-    Interrupted
-        After SIGINT or SIGTERM.
-    """
+    """For the updates with which a process begins, which compile for long: a signal ends them at once."""
     message = "stopped before the first updates were made; continue with --resume"
     return run.stopped_at_once(message, lambda: run.write_status("interrupted", message=message))

@@ -92,13 +92,7 @@ class _TensorBoard:
 
 
 def open_trackers(trackers: Iterable[Tracker], folder: Path, configuration: Mapping[str, Any]) -> list[Sink]:
-    """Start the trackers that were asked for.
-
-    Raises
-    ------
-    MissingExtraError
-        If a tracker's package is not installed.
-    """
+    """Start the trackers that were asked for."""
     makers: dict[str, Any] = {
         "wandb": lambda: _WandB(folder, configuration),
         "tensorboard": lambda: _TensorBoard(folder),
@@ -107,13 +101,7 @@ def open_trackers(trackers: Iterable[Tracker], folder: Path, configuration: Mapp
 
 
 def check_trackers(trackers: Iterable[Tracker]) -> None:
-    """Refuse trackers whose packages are missing, before anything has been started.
-
-    Raises
-    ------
-    MissingExtraError
-        If a tracker's package is not installed.
-    """
+    """Refuse trackers whose packages are missing, before anything has been started."""
     for name in trackers:
         _optional({"wandb": "wandb", "tensorboard": "tensorboardX"}[name])
 

@@ -128,13 +128,6 @@ def opened(
         Where metrics go besides ``metrics.jsonl``.
     movable
         Settings that may differ from those of the run that goes on.
-
-    Raises
-    ------
-    RunError, FolderInUse
-        If the folder cannot be used as asked, or another process writes to it.
-    Interrupted
-        After SIGINT or SIGTERM before the first update.
     """
     with run.locked(), stop_requests() as stop:
         began = run.read_configuration() if movable and resume and run.holds_run else configuration

@@ -26,13 +26,7 @@ Validation = ReferenceStore | RewardedSimulations
 
 
 def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: Key[Scalar, ""]) -> Validation:
-    """Simulate the reference, or only draw initial conditions where it follows the closure.
-
-    Raises
-    ------
-    ValueError
-        If the reference itself diverges.
-    """
+    """Simulate the reference, or only draw initial conditions where it follows the closure."""
     if problem.reference.follows_state:
         return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
     store = simulate_reference(problem, simulations, steps, key=key)

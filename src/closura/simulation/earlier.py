@@ -13,15 +13,7 @@ FILE = "evaluation.npz"
 
 
 def read_evaluation(path: str | Path) -> Results:
-    """An evaluation of closura 0.12 or earlier as results.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    ValueError
-        If it is no such file.
-    """
+    """An evaluation of closura 0.12 or earlier as results."""
     path = Path(path)
     try:
         arrays = read_npz(path)

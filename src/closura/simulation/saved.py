@@ -70,11 +70,6 @@ def labelled_simulations(
         How to make it again; anything that JSON knows.
     title
         A line for people.
-
-    Raises
-    ------
-    ValueError
-        If there is no method or sizes disagree.
     """
     axes = AXES[: len(extent)]
     dims = ("simulation", "step", "component", *axes)
@@ -115,11 +110,6 @@ def save_simulations(path: str | Path, simulations: xr.Dataset, *, overwrite: bo
 
     Written beside ``path`` first and renamed at the end, so an interrupted call leaves nothing half-written
     under the name. With ``overwrite`` an existing folder of simulations is replaced, never anything else.
-
-    Raises
-    ------
-    FileExistsError
-        If something is there and ``overwrite`` is false, or it is not a folder of simulations.
     """
     path = Path(path)
     check_replaceable(path, overwrite=overwrite)
@@ -140,13 +130,7 @@ def save_simulations(path: str | Path, simulations: xr.Dataset, *, overwrite: bo
 
 
 def check_replaceable(path: str | Path, *, overwrite: bool) -> None:
-    """Refuse what :func:`save_simulations` would refuse to replace (FileExistsError), before there is anything to save.
-
-    Raises
-    ------
-    FileExistsError
-        If something is there and ``overwrite`` is false, or it is not a folder of simulations.
-    """
+    """Refuse (FileExistsError) what :func:`save_simulations` would not replace, before there is anything to save."""
     path = Path(path)
     if not path.exists() and not path.is_symlink():
         return
@@ -159,15 +143,7 @@ def check_replaceable(path: str | Path, *, overwrite: bool) -> None:
 
 
 def open_simulations(path: str | Path) -> xr.Dataset:
-    """The folder as an xarray dataset whose arrays are read when they are used; close it afterwards.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing.
-    ValueError
-        If it is not a folder of simulations, or one of another version.
-    """
+    """The folder as an xarray dataset whose arrays are read when they are used; close it afterwards."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"no simulations at {path}")
@@ -263,15 +239,7 @@ def saver(
 
 
 def load_store(path: str | Path, problem: Problem) -> tuple[ReferenceStore, dict[str, str]]:
-    """Initial states and references of saved simulations, for other methods to start from, and their description.
-
-    Raises
-    ------
-    ValueError
-        If the file holds another problem, another grid, components or time step, not every step, or not the
-        parameters of the problem's simulations; if an initial state, a parameter or the reference is not finite; or if
-        what is read is not what was written (:func:`load_simulations`).
-    """
+    """Initial states and references of saved simulations, for other methods to start from, and their description."""
     found = load_simulations(path)
     state = found["state"].isel(solver=0, step=0).values
     expected: dict[str, tuple[Any, Any]] = {

@@ -23,13 +23,7 @@ from closura.simulation.simulate import run
 
 
 def held_out_cases(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Case:
-    """The cases that ``closura evaluate`` with the same key begins from, stacked.
-
-    Raises
-    ------
-    ValueError
-        If the problem has no cases of its own.
-    """
+    """The cases that ``closura evaluate`` with the same key begins from, stacked."""
     begin = problem.begin
     if not isinstance(begin, SimulatedBegin):
         raise ValueError(f"{problem.name} here begins from stored simulations, which hold no fine initial data")

@@ -8,11 +8,6 @@ from closura.arrays import Values, either, masked_numbers, real_numbers, unmaske
 def ensemble_of(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Members ``(member, *reference.shape)``, reference, and the points that are masked in the reference or in any
     member.
-
-    Raises
-    ------
-    ValueError
-        As :func:`members_of`, and if numbers are not real, or not finite at points that are not masked.
     """
     members, hidden = masked_numbers(prediction, "predictions", finite=False)
     actual, mask = masked_numbers(reference, "reference", finite=False)
@@ -22,13 +17,7 @@ def ensemble_of(prediction: Values, reference: Values) -> tuple[np.ndarray, np.n
 
 
 def members_of(prediction: np.ndarray, reference: np.ndarray) -> int:
-    """Number of members of an ensemble ``(member, *reference.shape)``.
-
-    Raises
-    ------
-    ValueError
-        If there is no axis of members, no member, or the other axes are not those of the reference.
-    """
+    """Number of members of an ensemble ``(member, *reference.shape)``."""
     if prediction.ndim == 0 or prediction.shape[1:] != reference.shape:
         raise ValueError(
             f"predictions need shape (member, *reference) = (member, {', '.join(map(str, reference.shape))}); got "
@@ -40,22 +29,7 @@ def members_of(prediction: np.ndarray, reference: np.ndarray) -> int:
 
 
 def velocity_of(values: Values, name: str = "velocity", axes: tuple[str, ...] | None = None) -> np.ndarray:
-    """A velocity ``(..., component=2, x, y)`` on the host in double precision.
-
-    Parameters
-    ----------
-    values
-        The velocity.
-    name
-        What it is called in messages.
-    axes
-        Names of the axes before the component; None: any.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, a value is masked (derivatives and waves need all points) or not finite.
-    """
+    """A velocity ``(..., component=2, x, y)`` on the host in double precision."""
     array = real_numbers(values, name, finite=False)
     wanted = ("...",) if axes is None else axes
     if array.ndim < 3 or array.shape[-3] != 2 or (axes is not None and array.ndim != 3 + len(axes)):

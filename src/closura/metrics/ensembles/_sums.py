@@ -18,13 +18,7 @@ class FrameSums:
         return sum(len(block) for block in next(iter(self._blocks.values()), []))
 
     def expect(self, shape: tuple[int, ...]) -> None:
-        """Hold all blocks ``(time, component, *grid)`` to the first one's components and grid.
-
-        Raises
-        ------
-        ValueError
-            If there are fewer than three axes, or components or grid are not those seen before.
-        """
+        """Hold all blocks ``(time, component, *grid)`` to the first one's components and grid."""
         if len(shape) < 3:
             raise ValueError(f"fields need shape (time, component, *grid); got {shape}")
         self._settle(shape[1], tuple(shape[2:]))

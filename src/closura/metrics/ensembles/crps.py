@@ -43,11 +43,6 @@ def crps_ensemble(prediction: Values, reference: Values, *, fair: bool = True) -
     -------
     In the unit of the data, of the reference's shape; masked at points that are masked in the reference or any member,
     so that its mean leaves them out.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, there is no member, or a number is not real or not finite.
     """
     members, actual, mask = ensemble_of(prediction, reference)
     both = crps_of_ordered(in_order(members), actual)
@@ -86,11 +81,6 @@ def crps_normal(mean: Values, std: Values, reference: Values) -> Float64[np.ndar
     mean, std, reference
         Three arrays of one shape. Where the standard deviation is 0 the score is the absolute error; where one of the
         three is masked (``numpy.ma``) the score is.
-
-    Raises
-    ------
-    ValueError
-        If shapes differ, a number is not real or not finite, or a standard deviation is negative.
     """
     centre, spread, actual, mask = checked_normal(mean, std, reference)
     return with_mask(crps_of_normal(centre, spread, actual), mask)

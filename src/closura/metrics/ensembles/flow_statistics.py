@@ -65,11 +65,6 @@ def energy_spectrum(
     Returns
     -------
     One number per shell 0, 1, ... up to the corner of the square of wavenumbers; velocity squared.
-
-    Raises
-    ------
-    ValueError
-        If the shape is no velocity's, a number is not finite or an option is unknown.
     """
     if bins not in ("floor", "round") or normalisation not in ("energy", "kolsol"):
         raise ValueError(
@@ -107,11 +102,6 @@ def resolving_shell(spectrum: Values, *, fraction: float = 0.9999) -> Int[np.nda
     Returns
     -------
     Index of the shell: with ``bins="floor"`` that energy lies at wavenumbers below ``shell + 1``.
-
-    Raises
-    ------
-    ValueError
-        If the fraction is none, or an energy is negative, masked, not real or not finite.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of the energy must lie strictly between 0 and 1; got {fraction}")
@@ -168,11 +158,6 @@ def relative_divergence(velocity: Values) -> Float64[np.ndarray, "*frames"]:
     """Root mean square of ``du/dx + dv/dy`` over that of all four derivatives, of each frame.
 
     0 for an incompressible field, 1 for the gradient of a potential; 0 for a field without gradients.
-
-    Parameters
-    ----------
-    velocity
-        ``(..., component=2, x, y)``.
     """
     field = velocity_of(velocity)
     d_x, d_y = _times_derivative((field.shape[-2], field.shape[-1]))

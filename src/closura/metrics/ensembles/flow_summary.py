@@ -126,11 +126,6 @@ def compare_flows(prediction: FlowSummary, reference: FlowSummary) -> dict[str, 
     if the prediction has nothing in one of them). ``stress_uu``, ``stress_uv``, ``stress_vv``, ``stress_all``:
     relative errors of the profiles. ``energy_distance``: Wasserstein-1 of the energy at points;
     ``dissipation_distance``: of the dissipation of frames.
-
-    Raises
-    ------
-    ValueError
-        If grids or histograms differ.
     """
     if prediction.spectrum.shape != reference.spectrum.shape:
         raise ValueError(f"spectra need the same shells; got {prediction.spectrum.size} and {reference.spectrum.size}")

@@ -72,12 +72,6 @@ def leading_exponent(
         break the symmetry of the column k_y = 0: step velocities instead, or give a direction.
     generator
         Draws the random direction; by default one of a fixed seed.
-
-    Raises
-    ------
-    ValueError
-        If a count or the time step is not positive, the perturbation is zero or of another shape, or the runs do not
-        stay finite and apart.
     """
     if min(steps, renormalisations) < 1 or discard < 0 or not time_step > 0:
         raise ValueError(

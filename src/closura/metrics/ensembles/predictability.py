@@ -44,11 +44,6 @@ def relative_l2_series(prediction: Values, reference: Values) -> Float64[np.ndar
     reference
         ``(time, component, x, y)``. Points that are masked (``numpy.ma``) here or in the prediction are left out; NaN
         for a time at which all are.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, or a number is not real, or not finite at points that are not masked.
     """
     predicted, actual, _ = _pair(prediction, reference)
     error = np.square(np.subtract(predicted, actual, dtype=np.float64)).sum(axis=(-3, -2, -1))
@@ -117,11 +112,6 @@ def valid_prediction_time(
         Time of the first frame: 0 if that is the initial state, ``time_step`` if it is the first prediction.
     lyapunov_exponent
         Leading exponent per time unit, to give the time in Lyapunov times as well.
-
-    Raises
-    ------
-    ValueError
-        If there is no frame, or the time step or the exponent is not positive.
     """
     series = _series(error, time_step)
     failed = ~(series <= threshold)  # so that NaN fails

@@ -95,11 +95,6 @@ def ensemble_mean_and_std(prediction: Values) -> tuple[Float64[np.ndarray, "..."
     """Mean and standard deviation over the members (axis 0), with divisor M as NumPy's default has it.
 
     The sources are not clear about the divisor of every notebook; with 10 to 100 members it changes 0.5 to 5 %.
-
-    Raises
-    ------
-    ValueError
-        If there is no axis of members, or a number is masked, not real or not finite.
     """
     members = real_numbers(prediction, "predictions")
     if members.ndim < 1:

@@ -48,11 +48,6 @@ def stress_errors(prediction: Profiles, reference: Profiles) -> dict[str, float]
     """Relative error of the stresses, ``||R - R_true|| / ||R_true||`` over y: of each, and of ``all`` together.
 
     In ``all``, uv counts twice, as it does in the symmetric tensor. NaN for a stress that is zero in the reference.
-
-    Raises
-    ------
-    ValueError
-        If the profiles have different numbers of points.
     """
     if prediction.stresses.shape != reference.stresses.shape:
         raise ValueError(

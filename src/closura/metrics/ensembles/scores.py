@@ -172,13 +172,7 @@ class EnsembleScores:
             )
 
     def merge(self, other: "EnsembleScores") -> "EnsembleScores":
-        """Take over what another one has seen, its frames after one's own; gives itself back.
-
-        Raises
-        ------
-        ValueError
-            If members, levels, components or grid differ.
-        """
+        """Take over what another one has seen, its frames after one's own; gives itself back."""
         if other._members is not None:
             self._expect(other._members)
         if self.levels != other.levels:
@@ -229,11 +223,6 @@ class EnsembleScores:
         """One number per frame: ``relative_l1``, ``relative_l2``, ``crps``, ``skill``, ``spread`` (see above).
 
         Frames stand in the order in which they were added or merged; NaN for one that is masked altogether.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added yet.
         """
         total = {name: self._sums[name].sum(axis=1) for name in _PER_FRAME}
         number = self._sums["number"].sum(axis=1)

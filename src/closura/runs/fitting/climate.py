@@ -35,27 +35,7 @@ def settle(
 ) -> tuple[LatentModel, dict[float, float]]:
     """The model with the disturbance that keeps its climate, and the Wasserstein-1 distance of every one.
 
-    Parameters
-    ----------
-    model
-        A fitted model.
-    data
-        Its data: training frames are starts and climate.
-    every_frames
-        Frames per step.
-    disturbances
-        Sizes that are tried.
-    steps
-        Length of the runs; the distance is the largest of their second and fourth quarter.
-    stop
-        Says whether to stop; asked before every size.
-    report
-        Is told every size and its distance, in units of energy.
-
-    Raises
-    ------
-    Interrupted
-        When asked to stop.
+    The distance is the largest of the second and fourth quarter of runs of so many steps.
     """
     frames = data.filtering(data.frames(data.split.train, FRAMES))
     climate = np.sort(_energy(frames).ravel()[:: max(1, frames.size // 400_000)])

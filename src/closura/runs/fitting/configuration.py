@@ -81,15 +81,7 @@ class FitConfiguration(Settings):
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Any:
-        """The configuration that ``to_plain`` wrote.
-
-        Raises
-        ------
-        ValueError
-            If a setting is unknown or a value is refused.
-        RunError
-            If they are settings of another kind of run.
-        """
+        """The configuration that ``to_plain`` wrote."""
         try:
             known = {f.name for f in fields(cls)}
             values = {todays_name(name, known): value for name, value in plain.items()}

@@ -316,15 +316,7 @@ class _ModelFit(_Fit):
     def finish(
         self, run: RunFolder, fitted: Any, facts: Row, stop: Callable[[], bool]
     ) -> tuple[FitResult, Row, dict[str, Any]]:
-        """Choose how far runs of a latent model are moved back to the flow, and keep the model, scored anew, with it.
-
-        Raises
-        ------
-        TrainingDiverged
-            If long runs are finite with no size.
-        Interrupted
-            When asked to stop; the weights, not settled yet, and the last checkpoint stay.
-        """
+        """Choose how far runs of a latent model are moved back to the flow, and keep the model, scored anew."""
         model: Any
         model, metadata = load_model(run.weights)
         settings, best, further = self.c.settings, facts["best"], {}

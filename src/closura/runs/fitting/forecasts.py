@@ -27,20 +27,6 @@ def forecast_validation(c: ModelFitConfiguration, data: FitData, window: int) ->
     Frames are compared by their waves inside the filter's cut-off, each with its velocity as weight: the same numbers
     for all models, whatever their latent vectors are. Divergence and mean velocity, which the flow has not, are left
     out. Without validation frames (the published split) training frames are taken.
-
-    Parameters
-    ----------
-    c
-        Settings of the fit.
-    data
-        Its data.
-    window
-        Steps that the model sees before a forecast.
-
-    Raises
-    ------
-    ValueError
-        If forecasts are shorter than a step, or do not fit into the validation frames.
     """
     parts = data.split.validation or data.split.train
     segment = max(parts, key=len)
