@@ -29,6 +29,13 @@ def half(coefficients):
     return np.moveaxis(spectrum, -1, 0) if spectrum.ndim == 3 else spectrum
 
 
+def laminar(flow, reynolds):
+    """``u = Re / n^2 sin(n y)``, as a spectrum."""
+    y = 2 * np.pi * np.arange(flow.points) / flow.points
+    u = np.broadcast_to(reynolds / flow.forcing**2 * np.sin(flow.forcing * y), (flow.points, flow.points))
+    return flow.to_spectrum(jnp.asarray(np.stack([u, np.zeros_like(u)])))
+
+
 def relative(a, b):
     return float(np.max(np.abs(np.asarray(a) - b)) / np.max(np.abs(b)))
 
@@ -42,8 +49,6 @@ def test_kolsol_golden(file):
     # Rounding, summed over a thousand steps of a flow that doubles differences every eight units: measured 6e-15.
     # The developed flow's tendency is a small difference of large terms: 8e-15.
     assert relative(flow.tendency(start, reynolds), half(data["du_hat_dt_0"])) < 1e-13
-    pressure = np.fft.ifftshift(data["p_hat_0"])[:, : flow.points // 2]
-    assert relative(flow.pressure(start)[:, :-1], pressure) < 1e-13
     step = facts["dt"], facts["scheme"]
     march = jax.jit(lambda s, steps: flow.march(s, reynolds, step[0], steps, step[1]), static_argnums=1)
     for steps in facts["steps"]:
@@ -73,14 +78,13 @@ def test_nyquist_waves_left_out_change_little_where_the_flow_is_resolved(file):
 
 def test_laminar_flow_is_steady():
     flow, reynolds = KolmogorovFlow(16), jnp.asarray(20.0)
-    laminar = flow.to_spectrum(jnp.asarray(flow.laminar(20.0)))
     # Forcing and viscosity cancel to rounding of the largest term, N^2 / 2 = 128.
-    assert float(jnp.max(jnp.abs(flow.tendency(laminar, reynolds)))) < 1e-11
+    assert float(jnp.max(jnp.abs(flow.tendency(laminar(flow, 20.0), reynolds)))) < 1e-11
 
 
 def test_orders_of_the_integrators():
     flow, reynolds = KolmogorovFlow(16), jnp.asarray(20.0)
-    start = flow.to_spectrum(jnp.asarray(flow.laminar(20.0))) + 200 * jnp.asarray(flow.random_start(3))
+    start = laminar(flow, 20.0) + 200 * jnp.asarray(flow.random_start(3))
 
     def end(steps, integrator):
         return flow.march(start, reynolds, 0.8 / steps, steps, integrator)

@@ -5,8 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from closura.initial.gas import EULER_1D, euler_1d, euler_2d, riemann_sides, tube
-from closura.initial.random_gas import random_tube
+from closura.initial.gas import EULER_1D, euler_1d, euler_2d, random_tube, riemann_sides, tube
 from closura.problems.laws.riemann import (
     exact_riemann,
     exact_riemann_plane,

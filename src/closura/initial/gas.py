@@ -1,11 +1,12 @@
-"""Named initial conditions of the Euler equations, on a line and in a plane.
+"""Initial conditions of the Euler equations, named ones on a line and in a plane, and random ones on a line.
 
 Primitive variables ``(rho, v, p)`` or ``(rho, v_x, v_y, p)`` of a gas with ratio of heat capacities 1.4, without units.
 Where a source is given as "published", the states are those of Way, Kapilavai, Fu and Yu (2022, arXiv 2203.08937) and
 their code.
 """
 
-from functools import partial
+import math
+from functools import lru_cache, partial
 
 import numpy as np
 from jaxtyping import Float64
@@ -246,3 +247,69 @@ def euler_2d(name: str) -> InitialCondition:
     """
     others = f"; 1d-NAME-x and 1d-NAME-y with NAME one of {', '.join(EULER_1D)}"
     return along_an_axis(name, EULER_1D) or look_up(name, EULER_2D, "the Euler equations in a plane", others)
+
+
+_LONGEST = 0.2  # end time of the published shock tubes
+_REACH = 0.4  # how far first waves may go from the middle of the domain
+_CLOSE = 0.2  # least distance to a named tube: of the logarithms of ratios, and of velocity in sound speeds
+
+
+def _sound_speed(state: GasState) -> float:
+    rho, _, p = state
+    return math.sqrt(_GAMMA * p / rho)
+
+
+def fastest_wave(left: GasState, right: GasState) -> float:
+    """An upper bound of the absolute speeds of all waves of a Riemann problem, for gamma up to 5/3.
+
+    At the pressure ``p`` of two rarefactions (Guermond and Popov 2016, J. Comput. Phys. 321, 908-926):
+    ``|v_K| + c_K s(p / p_K)`` on either side with ``s(q) = sqrt(1 + (gamma + 1) / (2 gamma) max(q - 1, 0))``.
+    """
+    (_, v_left, p_left), (_, v_right, p_right) = left, right
+    c_left, c_right = _sound_speed(left), _sound_speed(right)
+    power = (_GAMMA - 1) / (2 * _GAMMA)
+    excess = max(c_left + c_right - (_GAMMA - 1) / 2 * (v_right - v_left), 0.0)
+    p = (excess / (c_left * p_left**-power + c_right * p_right**-power)) ** (1 / power)
+    speeds = [abs(v_left), abs(v_right)]
+    for v, c, q in ((-v_left, c_left, p / p_left), (v_right, c_right, p / p_right)):
+        speeds.append(abs(v + c * math.sqrt(1 + (_GAMMA + 1) / (2 * _GAMMA) * max(q - 1, 0.0))))
+    return max(speeds)
+
+
+def _signature(left: GasState, right: GasState) -> Float64[np.ndarray, "3"]:
+    """What units and a moving frame leave of a tube, the side of the higher pressure first."""
+    if left[2] < right[2]:
+        left, right = (right[0], -right[1], right[2]), (left[0], -left[1], left[2])
+    jump = (right[1] - left[1]) / _sound_speed(left)
+    return np.array([math.log(right[0] / left[0]), jump, math.log(right[2] / left[2])], np.float64)
+
+
+@lru_cache
+def _named() -> Float64[np.ndarray, "tube 3"]:
+    sides = [riemann_sides(c) for c in EULER_1D.values() if c.reference == "riemann"]
+    return np.stack([_signature(left, right) for left, right, _ in sides])
+
+
+def resembles_named(left: GasState, right: GasState) -> bool:
+    """Whether a tube is nearly one of the named ones, up to units, a moving frame and a mirror."""
+    return bool(np.any(np.max(np.abs(_named() - _signature(left, right)), axis=1) < _CLOSE))
+
+
+def _random_state(rng: np.random.Generator) -> GasState:
+    """Density 0.1 to 2 and temperature 0.3 to 3, uniform in their logarithms (c is 0.65 to 2.05); velocity -1 to 1."""
+    rho = math.exp(rng.uniform(math.log(0.1), math.log(2.0)))
+    temperature = math.exp(rng.uniform(math.log(0.3), math.log(3.0)))
+    return rho, rng.uniform(-1.0, 1.0), rho * temperature
+
+
+def random_tube(rng: np.random.Generator) -> InitialCondition:
+    """A random Riemann problem on [-1/2, 1/2] with its jump at 0, which is nearly none of the named ones.
+
+    It ends at 0.2 at the latest, while the first waves are inside.
+    """
+    # No vacuum opens: that takes a velocity jump of 5 (c_L + c_R) > 6.4, and jumps are below 2.
+    left, right = _random_state(rng), _random_state(rng)
+    while resembles_named(left, right):
+        left, right = _random_state(rng), _random_state(rng)
+    time = min(_LONGEST, _REACH / max(fastest_wave(a, b) for a in (left, right) for b in (left, right)))
+    return tube("random-tube", left, right, time=time, note="two random states")

@@ -3,6 +3,7 @@
 from closura.numerics.differences import SCHEMES as SCHEMES
 from closura.numerics.differences import AnyScheme as AnyScheme
 from closura.numerics.differences import Scheme as Scheme
+from closura.numerics.differences import SpectralScheme as SpectralScheme
 from closura.numerics.differences import advective_derivative as advective_derivative
 from closura.numerics.differences import derivative as derivative
 from closura.numerics.differences import get_scheme as get_scheme
@@ -15,8 +16,6 @@ from closura.numerics.padding import pad as pad
 from closura.numerics.padding import pad_all as pad_all
 from closura.numerics.restriction import block_mean as block_mean
 from closura.numerics.restriction import subsample as subsample
-from closura.numerics.spectral import SpectralScheme as SpectralScheme
-from closura.numerics.spectral import spectral_derivative as spectral_derivative
 from closura.numerics.stability import check_time_step as check_time_step
 from closura.numerics.stability import courant_limit as courant_limit
 from closura.numerics.stability import courant_number as courant_number

@@ -11,12 +11,18 @@ summed from ``q_{i+k} - 2 q_i + q_{i-k}``, so constant fields stay constant to t
 
 .. code-block:: bibtex
 
+    @book{Canuto2006,
+      title = {Spectral Methods: Fundamentals in Single Domains},
+      author = {Canuto, Claudio and Hussaini, M. Yousuff and Quarteroni, Alfio and Zang, Thomas A.},
+      publisher = {Springer}, year = {2006}, doi = {10.1007/978-3-540-30726-6}
+    }
     @book{Hirsch2007,
       title = {Numerical Computation of Internal and External Flows}, edition = {2},
       author = {Hirsch, Charles}, publisher = {Butterworth-Heinemann}, year = {2007}
     }
 """
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -29,7 +35,6 @@ from jaxtyping import Array, Complex, Float
 from closura.grids import Grid
 from closura.numerics._checks import check_axis, check_dtype, check_field, check_velocity, named
 from closura.numerics.padding import pad
-from closura.numerics.spectral import SpectralScheme
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,41 @@ class Scheme:
         return real + 2j * sum(odd * np.sin(k * theta) for k, odd, _ in pairs)
 
 
+@dataclass(frozen=True)
+class SpectralScheme:
+    """The first derivative by the Fourier transform, exact for the waves that a periodic grid resolves.
+
+    Modes ``q_k exp(i kappa x)`` become ``i kappa q_k`` [Canuto2006, section 2.1]. With an even number of points the
+    Nyquist mode stands for a cosine whose derivative vanishes at every grid point: it is set to zero.
+    """
+
+    name: str = "spectral"
+    order: float = math.inf
+    upwind: bool = False
+
+    def parts(
+        self, field: Float[Array, "component *grid"], axis: int, grid: Grid
+    ) -> tuple[Float[Array, "component *grid"], None]:
+        """The derivative and no dissipative part (see :meth:`Scheme.parts`)."""
+        if grid.boundary[axis] != "periodic":
+            raise ValueError(
+                f"spectral derivatives need a periodic axis; axis {axis} is {grid.boundary[axis]!r}. "
+                "Use a finite-difference scheme there"
+            )
+        size = grid.shape[axis]
+        factor = 2j * np.pi / grid.extent[axis] * np.arange(size // 2 + 1)
+        if size % 2 == 0:
+            factor[-1] = 0.0
+        modes = jnp.fft.rfft(field, axis=axis + 1)
+        shape = [1] * field.ndim
+        shape[axis + 1] = factor.size
+        return jnp.fft.irfft(modes * jnp.asarray(factor.reshape(shape), modes.dtype), n=size, axis=axis + 1), None
+
+    def symbol(self, theta: Float[np.ndarray, " angle"]) -> Complex[np.ndarray, " angle"]:
+        """``i theta``: what the scheme, times the spacing, makes of ``exp(i theta j)``."""
+        return 1j * theta
+
+
 AnyScheme = Scheme | SpectralScheme
 
 SCHEMES: dict[str, AnyScheme] = {
@@ -120,9 +160,6 @@ SCHEMES: dict[str, AnyScheme] = {
         SpectralScheme(),
     )
 }
-
-# Weights of q_{i+k} - 2 q_i + q_{i-k} in the second derivative, k = 1, 2, ...
-_SECOND = {2: (1.0,), 4: (4 / 3, -1 / 12)}
 
 
 def get_scheme(scheme: str | AnyScheme) -> AnyScheme:
@@ -190,32 +227,24 @@ def advective_derivative(
     return reduce(add, terms)
 
 
-def second_derivative(
-    field: Float[Array, "component *grid"], axis: int, grid: Grid, *, order: int = 2
-) -> Float[Array, "component *grid"]:
-    """Second derivative of a field along one axis (0 = x) by the centred stencil of order 2 (three points) or 4 (five).
+def second_derivative(field: Float[Array, "component *grid"], axis: int, grid: Grid) -> Float[Array, "component *grid"]:
+    """Second derivative of a field along one axis (0 = x) by the centred stencil of three points, of order 2.
 
     Raises
     ------
     ValueError
-        If the order is neither 2 nor 4, the axis is not one of the grid, or the field does not fit.
+        If the axis is not one of the grid, or the field does not fit.
     """
     check_field(field, grid)
     check_axis(axis, grid)
-    if order not in _SECOND:
-        raise ValueError(f"expected an order of 2 or 4; got {order}")
-    weights = _SECOND[order]
-    padded = pad(field, len(weights), grid.boundary[axis], axis)
-    terms = []
-    for k, weight in enumerate(weights, start=1):
-        left, right = _shift(padded, -k, axis, len(weights)), _shift(padded, k, axis, len(weights))
-        terms.append((weight / grid.spacing[axis] ** 2) * ((right + left) - 2 * field))
-    return reduce(add, terms)
+    padded = pad(field, 1, grid.boundary[axis], axis)
+    left, right = _shift(padded, -1, axis, 1), _shift(padded, 1, axis, 1)
+    return (1.0 / grid.spacing[axis] ** 2) * ((right + left) - 2 * field)
 
 
-def laplacian(field: Float[Array, "component *grid"], grid: Grid, *, order: int = 2) -> Float[Array, "component *grid"]:
+def laplacian(field: Float[Array, "component *grid"], grid: Grid) -> Float[Array, "component *grid"]:
     """The Laplacian of every component: the sum of ``second_derivative`` over the axes of the grid."""
-    return reduce(add, (second_derivative(field, axis, grid, order=order) for axis in range(grid.dimensions)))
+    return reduce(add, (second_derivative(field, axis, grid) for axis in range(grid.dimensions)))
 
 
 def _shift(

@@ -188,28 +188,6 @@ class KolmogorovFlow(FlowSolver):
         """Several steps of Runge-Kutta from a velocity on the grid to one."""
         return self.to_velocity(self.march(self.to_spectrum(velocity), reynolds, time_step, steps))
 
-    def pressure(self, spectrum: Spectrum) -> Complex[Array, "kx ky"]:
-        """Spectrum of the kinematic pressure (without mean), for diagnosis; in units of velocity squared."""
-        real = spectrum.real.dtype
-        m, n = self.fine_points, self.points
-        half = n // 2
-        fine = jnp.fft.irfft2(refine(spectrum * jnp.asarray(resolved(n, self.nyquist), real), m), s=(m, m))
-        square_v = jnp.fft.rfft2(fine[1] ** 2) * (n / m) ** 2
-        square_v = jnp.concatenate([square_v[:half, : half + 1], square_v[m - half :, : half + 1]], axis=0)
-        kx, ky = wavenumbers(n)
-        square = kx**2 + ky**2
-        square[0, 0] = np.inf
-        driven = self.convection(spectrum)
-        along = (jnp.asarray(kx, real) * driven[0] + jnp.asarray(ky, real) * driven[1]) * jnp.asarray(1 / square, real)
-        square_v = square_v.at[0, 0].set(0.0) * jnp.asarray(resolved(n, self.nyquist), real)
-        return -1j * along - square_v
-
-    def laminar(self, reynolds: float) -> Float[np.ndarray, "2 x y"]:
-        """The laminar flow u = F / (n^2 / Re + a) sin(n y), on the grid, float64."""
-        y = 2 * np.pi * np.arange(self.points) / self.points
-        u = self.strength / (self.forcing**2 / reynolds + self.drag) * np.sin(self.forcing * y)
-        return np.stack([np.broadcast_to(u, (self.points, self.points)), np.zeros((self.points, self.points))])
-
     def random_start(
         self,
         seed: int | np.random.Generator,

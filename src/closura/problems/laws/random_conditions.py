@@ -13,9 +13,8 @@ import numpy as np
 
 from closura.core import Results
 from closura.core.method import Method
-from closura.initial.burgers import RANDOM_BURGERS
-from closura.initial.condition import InitialCondition
-from closura.initial.random_gas import random_tube
+from closura.initial.burgers import RANDOM_BURGERS, Family
+from closura.initial.gas import random_tube
 from closura.metrics.statistics import geometric_mean
 from closura.problems.laws.evaluate import Study, compare
 from closura.problems.laws.methods import comparison_of
@@ -23,9 +22,8 @@ from closura.seeds import generator_of
 
 GROUP, FEWEST = 16, 4
 """At most so many initial conditions share a grid; at least so many grids, where there are as many of them."""
-Family = Callable[[np.random.Generator], InitialCondition]
 FAMILIES: dict[str, dict[str, Family]] = {
-    "burgers-1d": {name: RANDOM_BURGERS[name] for name in ("random", "accelshock-random", "smooth-rare-random")},
+    "burgers-1d": RANDOM_BURGERS,
     "euler-1d": {"random-tube": random_tube},
 }
 """Random families by problem: the published ones of Burgers' equation, and shock tubes."""

@@ -24,7 +24,7 @@ our own form.
 """
 
 import math
-from typing import Literal, get_args
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -40,8 +40,6 @@ from closura.problems.problem import Transition
 
 RewardName = Literal["difference", "free"]
 Components = Literal["separate", "summed"]
-REWARDS: tuple[RewardName, ...] = get_args(RewardName)
-
 STEEPNESS = 1000.0
 """Published: errors of one step are of the order of a thousandth."""
 SMOOTH, ROUGH = 3.0, 9.0

@@ -41,7 +41,6 @@ from closura.problems.laws.fluxes import (
     keep_positive,
     split_stencils,
 )
-from closura.problems.laws.ghost_cells import pad_ends
 from closura.problems.laws.law import ConservationLaw, State
 from closura.problems.reference import Step
 
@@ -110,8 +109,6 @@ class WeightedFluxes(Solver):
         Name of the Runge-Kutta method; closures are called at every stage.
     splitting, projection
         See :mod:`closura.problems.laws.fluxes`.
-    viscosity
-        ``nu`` of an additional ``nu laplace(q)``, by second-order central differences (published default 0).
     ratio
         Cells of the grid of initial states per cell of this one and axis; odd.
     refined
@@ -123,8 +120,6 @@ class WeightedFluxes(Solver):
         (:func:`closura.problems.laws.fluxes.keep_positive`).
     grid
         Where initial states are put; by default states are taken as they come.
-
-    A source ``(component, *grid)`` in the parameters, under ``"source"``, is added to dq/dt.
     """
 
     law: ConservationLaw
@@ -132,7 +127,6 @@ class WeightedFluxes(Solver):
     integrator: str = eqx.field(static=True, default="ssp-rk3")
     splitting: Splitting = eqx.field(static=True, default="global")
     projection: Projection = eqx.field(static=True, default="component")
-    viscosity: float = eqx.field(static=True, default=0.0)
     ratio: int = eqx.field(static=True, default=1)
     sizes: bool = eqx.field(static=True, default=False)
     positivity: bool = eqx.field(static=True, default=False)
@@ -226,19 +220,7 @@ class WeightedFluxes(Solver):
             if self.positivity:
                 flux = keep_positive(self.law, flux, sweep.edges)
             change = change - jnp.moveaxis(jnp.diff(flux, axis=-1), -1, 1 + axis) / parameters["spacing"][axis]
-        if self.viscosity:
-            change = change + self.viscosity * self.laplacian(state, parameters)
-        return change + parameters["source"] if "source" in parameters else change
-
-    def laplacian(self, state: State, parameters: Parameters) -> State:
-        """Second-order central differences, summed over the axes."""
-        total = jnp.zeros_like(state)
-        for axis in range(self.law.dimensions):
-            swept = jnp.moveaxis(state, 1 + axis, -1)
-            padded = pad_ends(swept, 1, parameters["ends"][axis], self.law.mirror(axis))
-            second = jnp.diff(padded, n=2, axis=-1) / parameters["spacing"][axis] ** 2
-            total = total + jnp.moveaxis(second, -1, 1 + axis)
-        return total
+        return change
 
     def advance(self, state: State, parameters: Parameters, dt: Step) -> State:
         """One step."""
