@@ -203,13 +203,7 @@ EVALUATION_2D: tuple[str, ...] = ("gaussian", "combo-accelshock-rarefaction", "j
 
 
 def burgers_2d(name: str) -> InitialCondition:
-    """The condition of this name; names of one-dimensional conditions are written with hyphens or underscores.
-
-    Raises
-    ------
-    ValueError
-        If the name cannot be read; the message lists the forms and names.
-    """
+    """The condition of this name; names of one-dimensional conditions are written with hyphens or underscores."""
     plain = name.replace("_", "-")
     pair = _sum_of_two(plain)
     if pair is not None:

@@ -100,13 +100,7 @@ class InitialCondition:
         return bool(self.jumps) or set(self.ends) == {"periodic"}
 
     def points(self, shape: tuple[int, ...]) -> tuple[Float64[np.ndarray, "*grid"], ...]:
-        """Coordinates of the cell centres ``x_i = lower + (i + 1/2) dx``, one array per axis (``indexing="ij"``).
-
-        Raises
-        ------
-        ValueError
-            If the shape does not have one positive size per axis.
-        """
+        """Coordinates of the cell centres ``x_i = lower + (i + 1/2) dx``, one array per axis (``indexing="ij"``)."""
         if len(shape) != self.dimensions or min(shape) < 1:
             raise ValueError(f"{self.name} needs {self.dimensions} sizes of a grid; got {shape}")
         axes = [
@@ -122,13 +116,7 @@ class InitialCondition:
         return self.values(*coordinates)
 
     def shifted(self, *distances: float) -> "InitialCondition":
-        """The same pattern moved by a distance along each axis, its jumps with it; the domain stays.
-
-        Raises
-        ------
-        ValueError
-            If that would be another problem (see :attr:`can_be_shifted`).
-        """
+        """The same pattern moved by a distance along each axis, its jumps with it; the domain stays."""
         if not self.can_be_shifted:
             raise ValueError(f"{self.name} cannot be shifted: it is not periodic and has no jump")
         before = self.shift or (0.0,) * self.dimensions
@@ -148,11 +136,6 @@ def look_up(name: str, conditions: Mapping[str, InitialCondition], what: str, ot
         What there is.
     what, others
         Whose conditions they are, and more valid names, in words, for the error.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists the names.
     """
     known = conditions.get(name.replace("_", "-"))
     if known is None:
@@ -182,11 +165,6 @@ def extended(line: InitialCondition, axis: int) -> InitialCondition:
     """A condition on a line laid along axis 0 (x) or 1 (y) of a square, constant and periodic along the other.
 
     The square has the line's length along both axes, so that cells are square where the grid is.
-
-    Raises
-    ------
-    ValueError
-        If the condition is not one of a line, or the axis is neither 0 nor 1.
     """
     if line.dimensions != 1:
         raise ValueError(f"expected a condition on a line; {line.name!r} has {line.dimensions} dimensions")
@@ -216,13 +194,7 @@ def along_an_axis(name: str, lines: Mapping[str, InitialCondition]) -> InitialCo
 
 
 def line_of(condition: InitialCondition) -> tuple[InitialCondition, tuple[int, int]]:
-    """The condition on a line that one of the plane is made of, and its direction: ``u(x, y) = line(a x + b y)``.
-
-    Raises
-    ------
-    ValueError
-        If the condition does not depend on one coordinate alone.
-    """
+    """The condition on a line that one of the plane is made of, and its direction: ``u(x, y) = line(a x + b y)``."""
     values = condition.values
     if not isinstance(values, partial) or values.func is not in_plane:
         raise ValueError(

@@ -111,13 +111,7 @@ class ImageSet:
 
 
 def find_dataset(name: str) -> Dataset:
-    """The registered set of that name.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
-    """
+    """The registered set of that name."""
     if name not in DATASETS:
         raise ValueError(f"unknown image set {name!r}; valid: {', '.join(DATASETS)}")
     return DATASETS[name]
@@ -138,13 +132,6 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     -------
     Path
         The folder of the files. Files whose checksum is wrong have been replaced.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-    ConnectionError
-        If no mirror gave a file with the right checksum: what was tried, and what to do without a network.
     """
     dataset = find_dataset(name)
     folder = (Path(cache) if cache is not None else cache_folder()) / name
@@ -180,16 +167,6 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
         The data folder, instead of the places above.
     download
         If the set is nowhere, fetch it: into ``data_dir`` if given, else into the cache.
-
-    Raises
-    ------
-    ValueError
-        If the name or the split is unknown, a file is damaged, the files are ambiguous, there are too few images
-        for this split, or the scale of grey is not known (:func:`closura.initial.images.grey_values`).
-    FileNotFoundError
-        If the set is nowhere: where was looked, and how to get it.
-    ConnectionError
-        If ``download`` is set and the download fails.
     """
     dataset = find_dataset(name)
     if split not in SPLITS:

@@ -156,11 +156,6 @@ def riemann_sides(condition: InitialCondition) -> tuple[GasState, GasState, floa
     Returns
     -------
     ``(rho, v, p)`` on the left, the same on the right, and the position of the jump.
-
-    Raises
-    ------
-    ValueError
-        If the condition is no Riemann problem.
     """
     if condition.dimensions != 1 or condition.reference != "riemann" or len(condition.jumps) != 1:
         two = ", ".join(sorted(c.name for c in EULER_1D.values() if c.reference == "riemann"))
@@ -238,13 +233,7 @@ EULER_2D: dict[str, InitialCondition] = {
 
 
 def euler_2d(name: str) -> InitialCondition:
-    """The initial condition of that name in a plane: one of ``EULER_2D``, or ``1d-NAME-x``, ``1d-NAME-y``.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name; the message lists the valid ones.
-    """
+    """The initial condition of that name in a plane: one of ``EULER_2D``, or ``1d-NAME-x``, ``1d-NAME-y``."""
     others = f"; 1d-NAME-x and 1d-NAME-y with NAME one of {', '.join(EULER_1D)}"
     return along_an_axis(name, EULER_1D) or look_up(name, EULER_2D, "the Euler equations in a plane", others)
 

@@ -63,13 +63,6 @@ def idx_shape(path: str | Path) -> tuple[int, ...]:
     ----------
     path
         The file, plain or compressed with gzip (told apart by content, not by name).
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it does not start as an IDX file does.
     """
     path = Path(path)
     return _header(path, _content(path, 4 + 4 * 255))[1]
@@ -87,14 +80,6 @@ def read_idx(path: str | Path) -> np.ndarray:
     -------
     np.ndarray
         A writable array of the file's type and shape, in the machine's byte order.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is no IDX file, truncated, too long, or damaged gzip; the message says which, and what to
-        do.
     """
     path = Path(path)
     content = _content(path)

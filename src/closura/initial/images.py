@@ -42,12 +42,6 @@ def grey_values(images: Any, source: str = "the images") -> np.ndarray:
     -------
     np.ndarray
         uint8, or floating-point numbers in [0, 1], of the same shape.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, there is no image or pixel, values are masked, not real or not finite (the message
-        gives the index of the first such image), or their scale is not known.
     """
     array = real_numbers(images, source, finite=False, keep_integers=True)
     if array.ndim != 3 or 0 in array.shape[1:]:
@@ -111,11 +105,6 @@ def resize_matrix(n_in: int, n_out: int, dtype: jnp.dtype | type = jnp.float32) 
     Cells are centred at half-integers (``align_corners=False``), the end values continue outwards. When
     shrinking, the triangle is widened to the target cell (``antialias=True``). An image is resized by one
     product per axis.
-
-    Raises
-    ------
-    ValueError
-        If a size is not positive.
     """
     if n_in < 1 or n_out < 1:
         raise ValueError(f"sizes must be positive; got n_in={n_in}, n_out={n_out}")
@@ -131,11 +120,6 @@ def image_to_field(image: Float[Array, "row column"], shape: tuple[int, int]) ->
 
     The type of the image is the type of the field. An image of another aspect is stretched. Values stay between the
     image's smallest and largest, plus the offset; NaN and infinity spread to their neighbours.
-
-    Raises
-    ------
-    ValueError
-        If the image is not one of floating-point numbers ``(rows, columns)``: weights of interpolation are fractions.
     """
     if isinstance(image, np.ma.MaskedArray) or image.ndim != 2 or not jnp.issubdtype(image.dtype, jnp.floating):
         raise ValueError(
@@ -171,11 +155,6 @@ class ImageSampler(eqx.Module):
     dtype
         Type of the field; float32 is the published pipeline. The same key draws the same image and angle in
         any type.
-
-    Raises
-    ------
-    ValueError
-        If there are no images, or their scale of grey is not known.
     """
 
     images: UInt8[Array, "n row column"] | Float[Array, "n row column"] = eqx.field(converter=_on_device)
@@ -195,13 +174,7 @@ class ImageSampler(eqx.Module):
         image: UInt8[Array, "row column"] | Float[Array, "row column"],
         degrees: Real[Array, ""] | float | None = None,
     ) -> Float[Array, "1 x y"]:
-        """The initial condition from one image and one angle (None: not rotated), nothing drawn.
-
-        Raises
-        ------
-        ValueError
-            If the image holds neither bytes (255 is white) nor fractions.
-        """
+        """The initial condition from one image and one angle (None: not rotated), nothing drawn."""
         values = image.astype(self.dtype)
         if image.dtype == jnp.uint8:
             values = values / jnp.asarray(WHITE, self.dtype)

@@ -176,11 +176,6 @@ class SyntheticImages(eqx.Module):
         Share of garments (like Fashion-MNIST); the others are symbols (like MNIST).
     dtype
         Type of the field. Images are drawn in float32, so that one key draws the same image in any type.
-
-    Raises
-    ------
-    ValueError
-        If ``garments`` is not between 0 and 1.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)

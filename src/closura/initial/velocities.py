@@ -150,11 +150,6 @@ class TrainVelocity(eqx.Module):
     dtype
         Type of the field. The published code works in float64. Parameters are drawn in float32, so that one key draws
         the same field in any type.
-
-    Raises
-    ------
-    ValueError
-        If a wavenumber of a periodic family is not even and positive, or ``fewest`` is not 1 to 4.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
@@ -249,11 +244,6 @@ def make_velocity(
         N``.
     dtype
         Type of the fields.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown; the message lists the valid ones.
     """
     if name == "vortex":
         return VortexVelocity(shape, endpoint=published, dtype=dtype)

@@ -35,11 +35,6 @@ class RandomWaves(eqx.Module):
         each component of Burgers' equation obeys a maximum principle.
     dtype
         Type of the field. Parameters are drawn in float32, so that one key draws the same field in any type.
-
-    Raises
-    ------
-    ValueError
-        If a range is empty or not positive.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)

@@ -50,11 +50,6 @@ class Scheme:
         ``radius`` to an outflow boundary see repeated values: there the order is lower.
     coefficients
         Pairs of offset and weight for positive velocities, in units of one over the spacing.
-
-    Raises
-    ------
-    ValueError
-        If the coefficients do not differentiate polynomials of degree ``order`` exactly.
     """
 
     name: str
@@ -228,13 +223,7 @@ def advective_derivative(
 
 
 def second_derivative(field: Float[Array, "component *grid"], axis: int, grid: Grid) -> Float[Array, "component *grid"]:
-    """Second derivative of a field along one axis (0 = x) by the centred stencil of three points, of order 2.
-
-    Raises
-    ------
-    ValueError
-        If the axis is not one of the grid, or the field does not fit.
-    """
+    """Second derivative of a field along one axis (0 = x) by the centred stencil of three points, of order 2."""
     check_field(field, grid)
     check_axis(axis, grid)
     padded = pad(field, 1, grid.boundary[axis], axis)

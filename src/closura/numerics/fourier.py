@@ -24,13 +24,7 @@ Spectrum = Complex[Array, "component kx ky"]
 
 
 def wavenumbers(points: int) -> tuple[Float[np.ndarray, "kx 1"], Float[np.ndarray, "1 ky"]]:
-    """Wavenumbers of a half spectrum along x and y, in units of 2 pi / box (integers, float64).
-
-    Raises
-    ------
-    ValueError
-        If the number of points is odd or below four.
-    """
+    """Wavenumbers of a half spectrum along x and y, in units of 2 pi / box (integers, float64)."""
     if points < 4 or points % 2:
         raise ValueError(f"half spectra are for an even number of points, at least 4; got {points}")
     along_x = np.fft.fftfreq(points, 1.0 / points)
@@ -38,13 +32,7 @@ def wavenumbers(points: int) -> tuple[Float[np.ndarray, "kx 1"], Float[np.ndarra
 
 
 def resolved(points: int, nyquist: Nyquist = "zero") -> Bool[np.ndarray, "kx ky"]:
-    """Which waves of a half spectrum take part, by the rule for Nyquist waves.
-
-    Raises
-    ------
-    ValueError
-        If the rule is unknown.
-    """
+    """Which waves of a half spectrum take part, by the rule for Nyquist waves."""
     if nyquist not in NYQUIST:
         raise ValueError(f"unknown rule for Nyquist waves {nyquist!r}; valid: {', '.join(NYQUIST)}")
     kx, ky = wavenumbers(points)
@@ -90,13 +78,7 @@ def coarsen(spectrum: Complex[Array, "*batch kx ky"], points: int) -> Complex[Ar
 
 
 def restrict_spectrally(field: Float[Array, "component x y"], points: int) -> Float[Array, "component x_ y_"]:
-    """A field on a coarser grid: the waves that both grids resolve, without the coarse grid's Nyquist waves.
-
-    Raises
-    ------
-    ValueError
-        If the grid is not square or not finer.
-    """
+    """A field on a coarser grid: the waves that both grids resolve, without the coarse grid's Nyquist waves."""
     fine = field.shape[-1]
     if field.shape[-2] != fine or points >= fine:
         raise ValueError(f"expected a square grid of more than {points} points per side; got {field.shape[-2:]}")

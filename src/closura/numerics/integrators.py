@@ -44,11 +44,6 @@ class Integrator:
     tableau
         One row per stage and a last row of weights. Row ``i`` has ``i`` numbers: stage ``i`` is evaluated at
         ``q + dt sum_j tableau[i][j] k_j``, and so is the result.
-
-    Raises
-    ------
-    ValueError
-        If the rows do not grow by one number each, or the weights do not add up to one.
     """
 
     name: str
@@ -94,11 +89,6 @@ class Integrator:
             A pytree of arrays of one dtype.
         dt
             Time step, in the time unit of ``rhs``; it takes the dtype of the state.
-
-        Raises
-        ------
-        ValueError
-            If the state has arrays of several dtypes, or ``rhs`` changes structure, shapes or dtype.
         """
         dtype = _dtype_of(state)
         dt = jnp.asarray(dt, dtype)

@@ -21,11 +21,6 @@ def pad(
     """Add ``width`` ghost points at both ends of one axis of the grid (0 = x); may be more than the axis has points.
 
     They wrap around (``"periodic"``) or repeat the end point (``"outflow"``).
-
-    Raises
-    ------
-    ValueError
-        If the boundary is unknown, the width negative or the axis not one of the grid.
     """
     if boundary not in _MODES:
         raise ValueError(f"unknown boundary {boundary!r}; valid: {', '.join(BOUNDARIES)}")
@@ -41,13 +36,7 @@ def pad(
 def pad_all(
     field: Float[Array, "component *grid"], width: int, boundary: Sequence[Boundary]
 ) -> Float[Array, "component *padded"]:
-    """Add ``width`` ghost points at both ends of every axis, with one boundary per axis (see ``pad``).
-
-    Raises
-    ------
-    ValueError
-        If there is not one boundary per axis, or as ``pad`` does.
-    """
+    """Add ``width`` ghost points at both ends of every axis, with one boundary per axis (see ``pad``)."""
     if len(boundary) != field.ndim - 1:
         raise ValueError(f"expected {field.ndim - 1} boundaries, one per axis; got {tuple(boundary)}")
     for axis, name in enumerate(boundary):

@@ -7,13 +7,7 @@ from jaxtyping import Array, Float
 
 
 def subsample(field: Float[Array, "component *fine"], ratio: int) -> Float[Array, "component *coarse"]:
-    """Every ``ratio``-th point of each axis, from the first; unresolved waves are aliased.
-
-    Raises
-    ------
-    ValueError
-        If ``ratio`` is not positive or does not divide every size.
-    """
+    """Every ``ratio``-th point of each axis, from the first; unresolved waves are aliased."""
     _coarse_shape(field, ratio)
     return field[(slice(None), *[slice(None, None, ratio)] * (field.ndim - 1))]
 
@@ -23,11 +17,6 @@ def block_mean(field: Float[Array, "component *fine"], ratio: int) -> Float[Arra
 
     A block's mean belongs to the centre of the block, ``(ratio - 1) / 2`` fine spacings after its first point along
     each axis.
-
-    Raises
-    ------
-    ValueError
-        If ``ratio`` is not positive or does not divide every size.
     """
     blocks = [length for size in _coarse_shape(field, ratio) for length in (size, ratio)]
     return field.reshape(field.shape[0], *blocks).mean(axis=tuple(range(2, 2 * field.ndim, 2)))

@@ -31,26 +31,14 @@ LARGEST_ORDER = 7
 
 @lru_cache
 def candidates(r: int) -> Float64[np.ndarray, "r r"]:
-    """``c[k, j]``: weight of cell ``k + j`` in the candidate of sub-stencil ``k``.
-
-    Raises
-    ------
-    ValueError
-        If ``r`` is not between 2 and 7.
-    """
+    """``c[k, j]``: weight of cell ``k + j`` in the candidate of sub-stencil ``k``."""
     _check(r)
     return np.array([[float(x) for x in _reconstruction(_offsets(r, k))] for k in range(r)])
 
 
 @lru_cache
 def optimal_weights(r: int) -> Float64[np.ndarray, " r"]:
-    """``d[k]``: weights that give order ``2 r - 1``; positive, summing to one.
-
-    Raises
-    ------
-    ValueError
-        If ``r`` is not between 2 and 7.
-    """
+    """``d[k]``: weights that give order ``2 r - 1``; positive, summing to one."""
     _check(r)
     whole = _reconstruction([j - (r - 1) for j in range(2 * r - 1)])
     weights: list[Fraction] = []
@@ -63,13 +51,7 @@ def optimal_weights(r: int) -> Float64[np.ndarray, " r"]:
 
 @lru_cache
 def smoothness_forms(r: int) -> Float64[np.ndarray, "r r r"]:
-    """``B[k]``, symmetric: ``beta_k = sum_ij B[k, i, j] s[k + i] s[k + j]``.
-
-    Raises
-    ------
-    ValueError
-        If ``r`` is not between 2 and 7.
-    """
+    """``B[k]``, symmetric: ``beta_k = sum_ij B[k, i, j] s[k + i] s[k + j]``."""
     _check(r)
     return np.array([[[float(x) for x in row] for row in _smoothness(_offsets(r, k))] for k in range(r)])
 

@@ -45,11 +45,6 @@ def action_channels(
         Index of the observed channel that shows each component.
     boundary
         Boundary of the grid along each axis.
-
-    Raises
-    ------
-    ValueError
-        If the form is unknown, or fluxes are asked for on a grid that is not periodic.
     """
     _check(form)
     if len(components) != len(acts_on):
@@ -81,11 +76,6 @@ def correction(
     bound
         Actions are clipped to ``[-bound, bound]``: forcings per cell, fluxes per face (a cell has ``2 * axes``
         of them).
-
-    Raises
-    ------
-    ValueError
-        If the form is unknown, or the channels are not whole sets of fluxes.
     """
     _check(form)
     action = jnp.clip(action, -bound, bound)

@@ -31,13 +31,7 @@ REMARKS = (
 
 
 def advection_front(problem: Problem, configuration: AdvectionConfiguration, sweep: Sweep) -> Front:
-    """The front of advection, for :func:`closura.simulation.sweep.problem_benchmark`.
-
-    Raises
-    ------
-    ValueError
-        If the problem is in flux form, or a grid cannot be compared.
-    """
+    """The front of advection, for :func:`closura.simulation.sweep.problem_benchmark`."""
     c, coarse = configuration, problem.grid.shape[0]
     if c.form != "advective":
         raise ValueError(f"the benchmark of advection is that of the advective form; got --form {c.form}")

@@ -135,13 +135,7 @@ class AdvectionConfiguration(AdvectionCorrection, AdvectionPhysics):
 def image_source(
     name: str, split: Split, shape: tuple[int, int], *, data_dir: str | Path | None, dtype: type
 ) -> tuple[ImageSampler | SyntheticImages | Collages, str]:
-    """The sampler of a family of initial fields and where its images come from.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If image files are missing or damaged, or the family has no such split.
-    """
+    """The sampler of a family of initial fields and where its images come from."""
     if name == "collages":
         return Collages(shape, dtype=dtype), f"generated collages, {split} set by its own random keys"
     if name == "synthetic":

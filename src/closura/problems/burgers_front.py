@@ -28,13 +28,7 @@ REMARKS = (
 
 
 def burgers_front(problem: Problem, configuration: BurgersConfiguration, sweep: Sweep) -> Front:
-    """The front of vector Burgers, for :func:`closura.simulation.sweep.problem_benchmark`.
-
-    Raises
-    ------
-    ValueError
-        If a grid cannot be compared.
-    """
+    """The front of vector Burgers, for :func:`closura.simulation.sweep.problem_benchmark`."""
     c, coarse = configuration, problem.grid.shape[0]
     fine = coarse * c.ratio
     usual = (coarse // 2, coarse, 2 * coarse, 4 * coarse) if coarse % 2 == 0 else (coarse, 2 * coarse, 4 * coarse)

@@ -44,13 +44,7 @@ from closura.problems.advection import PassiveScalar, Psi, Velocity
 
 
 def face_weights(scheme: str | Scheme) -> dict[int, float]:
-    """Weights ``r_k`` of ``q_{i+k}`` in the value at the lower face of cell ``i``, for a positive velocity.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or the scheme has no stencil.
-    """
+    """Weights ``r_k`` of ``q_{i+k}`` in the value at the lower face of cell ``i``, for a positive velocity."""
     found = get_scheme(scheme)
     if not isinstance(found, Scheme):
         raise ValueError(f"scheme {found.name!r} has no stencil, and so no value at a face: choose a finite difference")
@@ -140,11 +134,6 @@ def restrict_faces(velocity: Float[Array, "axis *fine"], ratio: int) -> Float[Ar
 
     The flow through a coarse face is that through its parts, so the divergence of a coarse cell is the mean of
     those of its fine cells.
-
-    Raises
-    ------
-    ValueError
-        If ``ratio`` is not positive or does not divide every size.
     """
     means = []
     for axis, along in enumerate(velocity):

@@ -25,11 +25,6 @@ def from_solvers(name: str, described: Described, split: str = "train") -> Probl
         What its author wrote.
     split
         Named in the description where the author says nothing of how data are kept apart.
-
-    Raises
-    ------
-    ValueError
-        If the author's solvers or cases do not fit together; says which.
     """
     d, spec = described, described.closure_spec()
 

@@ -46,13 +46,7 @@ REMARKS = (
 
 
 def described_front(described: Described, problem: Problem, configuration: Any, sweep: Sweep) -> Front:
-    """The front of a problem that is described by its solvers.
-
-    Raises
-    ------
-    ValueError
-        If a method has no Courant limit, a scheme is unknown, or a grid is refused by the solver.
-    """
+    """The front of a problem that is described by its solvers."""
     d, points = described, described.grid.shape[0]
     name, fine = d.reference
 

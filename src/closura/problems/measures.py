@@ -9,13 +9,7 @@ from closura.problems.problem import Field, Quantity, Transition, measure
 
 
 def mean_absolute_error(state: Field, reference: Field) -> Float[Array, ""]:
-    """Mean absolute error, relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1).
-
-    Raises
-    ------
-    ValueError
-        If the numbers are whole ones.
-    """
+    """Mean absolute error, relative to a field maximum of one (Closure-RL, equation 12 with psi_max = 1)."""
     return jnp.mean(jnp.abs(_difference(state, reference)))
 
 

@@ -13,13 +13,7 @@ from closura.problems.problem import Problem
 
 
 def family(name: str) -> ProblemDefinition:
-    """The problem of a name, a file or an object in a module.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown; the message lists the valid ones.
-    """
+    """The problem of a name, a file or an object in a module."""
     return PROBLEMS.find(name)
 
 

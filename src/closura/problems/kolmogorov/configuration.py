@@ -219,13 +219,7 @@ class TurbulenceConfiguration(KolmogorovConfiguration):
 
 
 def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
-    """Solver, convection and points per side of a baseline that is called "scheme points".
-
-    Raises
-    ------
-    ValueError
-        If the name is none.
-    """
+    """Solver, convection and points per side of a baseline that is called "scheme points"."""
     scheme, _, points = name.partition(" ")
     if scheme not in SCHEMES or not points.isdecimal():
         raise ValueError(
@@ -236,13 +230,7 @@ def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
 
 
 def check_flow(c: KolmogorovConfiguration) -> None:
-    """Refuse settings that no problem can be built from.
-
-    Raises
-    ------
-    ValueError
-        With the first setting that is wrong.
-    """
+    """Refuse settings that no problem can be built from."""
     if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
         raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     if c.action == "interpolation" and c.solver != "staggered":

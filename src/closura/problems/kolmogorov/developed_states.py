@@ -124,13 +124,7 @@ def _developed_states(settings: PoolSettings, folder: Path) -> Pool:
 
 
 def simulate_pool(settings: PoolSettings) -> Pool:
-    """Simulate a pool, in float32; see the module's text.
-
-    Raises
-    ------
-    ValueError
-        If the flow diverges.
-    """
+    """Simulate a pool, in float32; see the module's text."""
     c = settings
     spin, fine = (
         KolmogorovFlow(points, c.forcing, drag=c.drag, strength=c.strength) for points in (c.spin_points, c.points)

@@ -150,11 +150,6 @@ def evaluate_flow(
         others.
     report
         Called with what is being simulated.
-
-    Raises
-    ------
-    ValueError
-        If a name is taken, a number is not usable or the reference diverges.
     """
     dt, base, fine = problem.time_step, problem.coarse, problem.reference
     if not isinstance(base, CoarseFlow) or not isinstance(fine, SolverReference):

@@ -71,11 +71,6 @@ class KolmogorovFlow(FlowSolver):
         Rate a of the linear drag.
     strength
         F, of the forcing; 0 for decaying flow.
-
-    Raises
-    ------
-    ValueError
-        If points are odd, too few for the forcing, or an option is unknown.
     """
 
     padding: Padding = eqx.field(static=True, default="3/2")
@@ -153,13 +148,7 @@ class KolmogorovFlow(FlowSolver):
         time_step: Step,
         integrator: FlowIntegrator = "rk4",
     ) -> Spectrum:
-        """Advance by one step: "rk4" (classical), or "euler" (forward; the published data).
-
-        Raises
-        ------
-        ValueError
-            If the integrator is unknown.
-        """
+        """Advance by one step: "rk4" (classical), or "euler" (forward; the published data)."""
         if integrator not in FLOW_INTEGRATORS:
             raise ValueError(f"unknown integrator {integrator!r}; valid: {', '.join(FLOW_INTEGRATORS)}")
         if integrator == "euler":

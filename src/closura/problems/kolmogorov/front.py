@@ -72,11 +72,6 @@ def flow_front(problem: Problem, configuration: KolmogorovConfiguration, sweep: 
     """The front of the flow, for :func:`closura.simulation.sweep.problem_benchmark`.
 
     References are kept on disk, in the cache folder.
-
-    Raises
-    ------
-    ValueError
-        If a grid does not hold the forcing, times fit no step, or a reference diverges.
     """
     c, watch = configuration, WATCHES[configuration.problem]
     steps = _in_steps(sweep.times, problem.time_step) or watch.errors[: 2 if sweep.quick else None]
@@ -132,13 +127,7 @@ def usual_grids(c: KolmogorovConfiguration) -> tuple[int, ...]:
 
 
 def _in_steps(times: Sequence[float], time_step: float) -> tuple[int, ...]:
-    """Times in coarse steps.
-
-    Raises
-    ------
-    ValueError
-        If one is no multiple of the step.
-    """
+    """Times in coarse steps."""
     steps = np.asarray(times) / time_step
     wrong = np.abs(steps - np.round(steps)) > 1e-3
     if wrong.any():

@@ -80,11 +80,6 @@ def spectrum_of(
         Half spectra on the solver's number of points; each is looked at as the solver's grid represents it.
     flow
         The coarse solver.
-
-    Raises
-    ------
-    ValueError
-        If a shell has no energy in some state, so that it has no logarithm.
     """
     seen = jax.lax.map(lambda state: shell_energies(jnp.fft.rfft2(flow.to_velocity(state))), pool)
     if not bool(jnp.all(seen > 0)):

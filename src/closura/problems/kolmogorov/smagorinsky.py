@@ -65,13 +65,7 @@ class SmagorinskyFlow(KolmogorovFlow):
 
 
 def with_constant(flow: FlowSolver, constant: Float[Array, ""]) -> FlowSolver:
-    """The same solver with a Smagorinsky model of a given constant.
-
-    Raises
-    ------
-    TypeError
-        If the solver has no such model.
-    """
+    """The same solver with a Smagorinsky model of a given constant."""
     same: dict[str, Any] = {"drag": flow.drag, "strength": flow.strength, "constant": constant}
     if isinstance(flow, StaggeredFlow):
         return StaggeredSmagorinsky(flow.points, flow.forcing, flow.convection, **same)

@@ -80,11 +80,6 @@ class StaggeredFlow(FlowSolver):
         Rate of the linear drag.
     strength
         Of the forcing.
-
-    Raises
-    ------
-    ValueError
-        If points are odd, too few for the forcing, or the convection is unknown.
     """
 
     convection: Convection = eqx.field(static=True, default="central2")

@@ -70,13 +70,7 @@ def steps_of(c: KolmogorovConfiguration, flow: FlowSolver) -> int:
 
 
 def coarse_steps_of(c: KolmogorovConfiguration, coarse: FlowSolver) -> int:
-    """In how many steps of RK4 the coarse solver takes the coarse time step: as the settings say, or as it needs.
-
-    Raises
-    ------
-    ValueError
-        If the settings say less than half of what stability needs: no flow would live.
-    """
+    """In how many steps of RK4 the coarse solver takes the coarse time step: as the settings say, or as it needs."""
     needed = steps_of(c, coarse)
     if c.coarse_steps and 2 * c.coarse_steps < needed:
         raise ValueError(

@@ -19,13 +19,7 @@ def shape_of(condition: InitialCondition, cells: int) -> tuple[int, ...]:
 
 
 def place(law: ConservationLaw, condition: InitialCondition, cells: int) -> tuple[State, Parameters]:
-    """State and parameters of an initial condition on a grid of ``cells`` along the first axis.
-
-    Raises
-    ------
-    ValueError
-        If the law and the condition differ in dimensions, or the state is none of the law's (with the cell).
-    """
+    """State and parameters of an initial condition on a grid of ``cells`` along the first axis."""
     if condition.dimensions != law.dimensions:
         raise ValueError(f"{condition.name} has {condition.dimensions} dimensions, {law.name} here {law.dimensions}")
     shape = shape_of(condition, cells)
@@ -54,11 +48,6 @@ def law_cases(
     """Cases of several conditions, stacked; with ``ends`` times are shares of them.
 
     Parameters hold ``spacing``, ``ends`` (kinds of boundaries) and the ``number`` of each.
-
-    Raises
-    ------
-    ValueError
-        As :func:`place`, or if they need grids of different shapes.
     """
     shapes = {shape_of(condition, cells) for condition in conditions}
     if len(shapes) > 1:

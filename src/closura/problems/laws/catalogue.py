@@ -111,13 +111,7 @@ def find_condition(problem: LawProblem, name: str, boundary: End | None = None) 
 
 
 def with_boundary(condition: InitialCondition, boundary: End) -> InitialCondition:
-    """The same initial state with another boundary on all sides; its solution is then known from a finer grid.
-
-    Raises
-    ------
-    ValueError
-        If the boundary is unknown, or periodic while the state at the two ends of an axis differs.
-    """
+    """The same initial state with another boundary on all sides; its solution is then known from a finer grid."""
     if boundary not in ENDS:
         raise ValueError(f"unknown boundary {boundary!r}; valid: {', '.join(ENDS)}")
     ends = (boundary,) * condition.dimensions

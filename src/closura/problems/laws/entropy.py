@@ -46,12 +46,6 @@ def entropy_solution(condition: InitialCondition, x: Points, t: float) -> Float6
         Points inside the domain.
     t
         Time, not negative.
-
-    Raises
-    ------
-    ValueError
-        If the condition is not one-dimensional, has a reflecting end, the time is negative, a point not finite,
-        or a linear or quadratic continuation has collapsed by then (``line`` at t = 10).
     """
     x = real_numbers(x, "the points", finite=False).astype(np.float64)
     if not np.isfinite(x).all():
@@ -72,11 +66,6 @@ def plane_entropy_solution(
     """Entropy solution of the two-dimensional scalar Burgers equation, for conditions that depend on one coordinate.
 
     With ``u0`` a function of ``s = a x + b y``, the solution is that of the line at ``s`` and the time ``(a + b) t``.
-
-    Raises
-    ------
-    ValueError
-        If the condition is not ``jsz7``, ``1d-<name>-x`` or ``1d-<name>-y``.
     """
     line, (a, b) = line_of(replace(condition, shift=()))
     shift_x, shift_y = condition.shift or (0.0, 0.0)
@@ -95,11 +84,6 @@ def shock_positions(condition: InitialCondition, t: float, *, smallest: float = 
 
     Strongest first. Jumps below ``smallest`` times the range of the solution are left out, as are shocks closer than
     1/2048 of the domain to a stronger one.
-
-    Raises
-    ------
-    ValueError
-        As :func:`entropy_solution`, and if the time is not positive.
     """
     if not t > 0:
         raise ValueError(f"expected a positive time; got {t} (at time 0, see the jumps of the condition)")

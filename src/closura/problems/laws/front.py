@@ -36,13 +36,7 @@ REMARKS = (
 
 
 def held_out_conditions(problem: LawProblem, simulations: int, seed: int) -> list[InitialCondition]:
-    """Random initial conditions, the problem's families in turn; other random numbers than trainings use.
-
-    Raises
-    ------
-    ValueError
-        If the problem has no random families with an exact solution.
-    """
+    """Random initial conditions, the problem's families in turn; other random numbers than trainings use."""
     families = list(FAMILIES.get(problem.name, {}).values())
     if not families:
         raise ValueError(f"{problem.name} has no random initial conditions; valid: {', '.join(FAMILIES)}")
@@ -72,11 +66,6 @@ def law_benchmark(
         ``closures[name](step=, integrator=, splitting=, projection=)`` makes a method.
     simulations, seed
         How many initial conditions, and the seed of their random numbers.
-
-    Raises
-    ------
-    ValueError
-        If a scheme is unknown or a time outlasts an initial condition's own end (its waves would leave the domain).
     """
     draws = held_out_conditions(problem, simulations, seed)
     how: dict[str, Any] = {

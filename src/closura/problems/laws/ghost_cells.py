@@ -64,11 +64,6 @@ def pad_ends(
         Index of the kind in :data:`~closura.initial.condition.ENDS`.
     mirror
         Signs of the components beyond a reflecting end.
-
-    Raises
-    ------
-    ValueError
-        If the axis has fewer cells than the ghosts are made of.
     """
     near = max(width, 3)
     if state.shape[-1] < 2 * near:

@@ -60,13 +60,7 @@ class ConservationLaw(eqx.Module):
     def eigenvectors(
         self, left: State, right: State, axis: int
     ) -> tuple[Float[Array, "wave component *grid"], Float[Array, "component wave *grid"]]:
-        """Left and right eigenvectors of the flux's Jacobian at the mean of two states; ``L R = 1``.
-
-        Raises
-        ------
-        ValueError
-            Where a law has no characteristic form of its own.
-        """
+        """Left and right eigenvectors of the flux's Jacobian at the mean of two states; ``L R = 1``."""
         raise ValueError(f"{self.name} is one equation: reconstruct it by component")
 
 

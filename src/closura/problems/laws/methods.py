@@ -62,13 +62,6 @@ def learned(
         Limit fluxes; closures that were trained so always do.
     r
         The size that it must have, if one is asked for.
-
-    Raises
-    ------
-    WeightsError
-        If it is no closure that weighs stencils, or one of another size than asked for.
-    FileNotFoundError
-        If there is nothing at the path.
     """
     path = shipped(path)
     size = stencil_size(path)
@@ -104,15 +97,7 @@ def _trained_with(path: Path) -> tuple[bool, bool]:
 
 
 def stencil_size(path: Path) -> int:
-    """``r`` of a closure's weights, read without building it.
-
-    Raises
-    ------
-    WeightsError
-        If they are not those of a closure that weighs stencils.
-    FileNotFoundError
-        If there is nothing at the path.
-    """
+    """``r`` of a closure's weights, read without building it."""
     if not path.exists():
         raise FileNotFoundError(
             f"there is no closure at {path}: expected a run folder, a file of weights (.safetensors, .npz), or one of "
@@ -143,13 +128,7 @@ def stencil_size(path: Path) -> int:
 
 
 def check_names(names: list[str]) -> None:
-    """Refuse a name that is given twice.
-
-    Raises
-    ------
-    ValueError
-        With the name.
-    """
+    """Refuse a name that is given twice."""
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(

@@ -83,12 +83,6 @@ def schedule(
         What the largest Courant number is checked against.
     reserve
         Waves are taken to become this much faster than they are at the start.
-
-    Raises
-    ------
-    ValueError
-        If there is no condition, one is none of the law's, they need grids of different shapes, or a time step
-        is not stable.
     """
     if not conditions:
         raise ValueError("a schedule needs at least one initial condition")

@@ -30,13 +30,7 @@ FAMILIES: dict[str, dict[str, Family]] = {
 
 
 def check_families(problem: str) -> None:
-    """Refuse random initial conditions of problems that have none.
-
-    Raises
-    ------
-    ValueError
-        With the problems that have some.
-    """
+    """Refuse random initial conditions of problems that have none."""
     if problem not in FAMILIES:
         raise ValueError(
             f"random initial conditions for a scatter exist for {', '.join(FAMILIES)}, not for {problem}: leave out "
@@ -56,11 +50,6 @@ def random_variables(
     dict
         ``random_error (random_method, random)`` in the norm that counts, infinite where a simulation diverged, with
         ``random_family`` and ``random_cells`` of each initial condition, and ``random_compared_with`` of each method.
-
-    Raises
-    ------
-    ValueError
-        If the problem has no random families, or the count is not positive.
     """
     check_families(study.problem.name)
     if count < 1:

@@ -58,11 +58,6 @@ def references(
     customary
         Where the solution is known from simulations alone, take the one of :data:`CUSTOMARY`, which published numbers
         refer to, rather than a sharper one.
-
-    Raises
-    ------
-    ValueError
-        If a simulation of the reference fails, or the points are not those of a grid where it needs one.
     """
     if condition.reference != "fine" or not max(times) > 0:
         return [conserved(law, _exact(law, condition, points, time)) for time in times]
@@ -108,11 +103,6 @@ def fine_solutions(
     """The solution from an odd multiple of the grid, at the centres of its cells; kept for the whole process.
 
     WENO5-Z, SSP-RK3, Courant number 0.4; characteristic variables in one dimension, where the law has them.
-
-    Raises
-    ------
-    ValueError
-        If the simulation fails, with step and cell.
     """
     ratio = fine_ratio(shape[0], law.dimensions)
     characteristic = isinstance(law, Euler) and law.dimensions == 1

@@ -240,12 +240,6 @@ def conservation_law(
         in training and validation, as published.
     data_dir
         Not used.
-
-    Raises
-    ------
-    ValueError
-        If 64-bit arrays are off, a named initial condition is none of the law's, its time step is not stable, or
-        conditions of one batch need different grids.
     """
     c = configuration
     if not jax.config.read("jax_enable_x64"):

@@ -16,13 +16,7 @@ POSITIVE = 0.5
 
 
 def check_courant(courant: float, integrator: str, r: int) -> None:
-    """Refuse Courant numbers that are not stable.
-
-    Raises
-    ------
-    ValueError
-        With the limit.
-    """
+    """Refuse Courant numbers that are not stable."""
     if not 0 < courant < math.inf:
         raise ValueError(f"a Courant number must be positive; got {courant:g}")
     limit = largest_courant(integrator, r)
@@ -43,13 +37,7 @@ def positivity_limit(integrator: str) -> float | None:
 
 
 def check_positivity(courant: float, integrator: str) -> None:
-    """Refuse Courant numbers at which limited fluxes do not keep density and pressure positive.
-
-    Raises
-    ------
-    ValueError
-        With the limit.
-    """
+    """Refuse Courant numbers at which limited fluxes do not keep density and pressure positive."""
     limit = positivity_limit(integrator)
     if limit is not None and courant > limit:
         raise ValueError(
@@ -66,13 +54,7 @@ def smallest_grid(solver: WeightedFluxes) -> int:
 def check_method(
     name: str, method: Method, conditions: Sequence[InitialCondition], cells: int, *, positive: bool = False
 ) -> None:
-    """Refuse what a method cannot run; with ``positive`` also steps at which limited fluxes promise nothing.
-
-    Raises
-    ------
-    ValueError
-        If the grid is too small for the stencil, steps are too long, or an initial state is none of the law's.
-    """
+    """Refuse what a method cannot run; with ``positive`` also steps at which limited fluxes promise nothing."""
     solver = method.solver
     assert isinstance(solver, WeightedFluxes)
 
