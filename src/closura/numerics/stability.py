@@ -34,7 +34,7 @@ _SMALLEST_LIMIT = 0.1
 def courant_number(
     velocity: Float[Array, "dimension *grid"] | Float[np.ndarray, "dimension *grid"], grid: Grid, dt: float
 ) -> float:
-    """The total Courant number ``sum_i max|u_i| dt / dx_i`` of a concrete velocity; maxima may sit at different points."""
+    """The total Courant number ``sum_i max|u_i| dt / dx_i`` of a concrete velocity, wherever the maxima are."""
     speed = np.abs(real_numbers(velocity, "the velocity").astype(np.float64))
     if speed.shape != (grid.dimensions, *grid.shape):
         raise ValueError(f"expected a velocity of shape {(grid.dimensions, *grid.shape)}; got {speed.shape}")
