@@ -450,4 +450,14 @@ def test_a_single_chunk_above_the_limit_still_works(store: Path) -> None:
 def test_the_store_reads_as_plain_xarray(store: Path) -> None:
     with xr.open_zarr(store, chunks=None) as dataset:
         assert float(dataset["velocity"].sel(trajectory=1, time=0.5, component="v", x=0, y=0)) == 102.5
-    assert zarr.open_group(store, mode="r").attrs["complete"] is True
+    assert zarr.open_group(store, mode="r").attrs["complete"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::xarray.SerializationWarning")
+@pytest.mark.parametrize("engine", ["scipy", "h5netcdf"])  # NetCDF 3 and 4
+def test_xarray_copies_the_store_to_netcdf(engine: Any, store: Path, tmp_path: Path) -> None:
+    with xr.open_zarr(store) as dataset:
+        dataset.load().to_netcdf(tmp_path / "a.nc", engine=engine)
+    data, copy = open_flow(store), open_flow(tmp_path / "a.nc")
+    assert copy.identities == data.identities
+    np.testing.assert_array_equal(copy.read(1), data.read(1))

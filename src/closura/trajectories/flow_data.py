@@ -302,7 +302,7 @@ def _checked(path: Path, arrays: Arrays) -> FlowData:
             f"{path} has format version {shown(attributes.get('format_version'))}, written by closura "
             f"{shown(attributes.get('closura_version', 'unknown'))}; this closura reads version {FORMAT_VERSION}"
         )
-    if attributes.get("complete", True) in (False, 0):
+    if attributes.get("complete") == 0:
         how = attributes.get("command")
         raise ValueError(f"{path} is not finished; " + (f"go on with: {shown(how)}" if how else "make it again"))
     missing = [f"variable {name!r}" for name in ("velocity", "time", "x", "y") if name not in data.variables]

@@ -112,7 +112,7 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
     if not changed and (path / STATE).is_file():
         # Also where all frames are there, and only the last strokes are missing: the state is removed last.
         return True
-    if attributes.get("complete") is not False:
+    if attributes.get("complete") != 0:
         if not overwrite:
             raise FileExistsError(f"{path} is finished; choose another name, or make it anew with --overwrite")
         aside = set_aside(path)
@@ -151,7 +151,7 @@ def put_in_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
     if not (overwrite and path.exists()):
         temporary.rename(path)
         return
-    finished = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get("complete") is not False
+    finished = zarr.open_group(path, mode="r", use_consolidated=False).attrs.get("complete") != 0
     old = set_aside(path) if finished else path.with_name(f".{path.name}.{token_hex(4)}.old")
     if old.exists():
         # The one at the name is finished too: an earlier call ended just before it removed this one.

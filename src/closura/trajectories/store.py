@@ -54,7 +54,7 @@ class FlowWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         attributes = {"closura_version": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         group = zarr.create_group(
-            path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": False}
+            path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": 0}
         )
         side = 2 * np.pi * np.arange(d.points, dtype=np.float64) / d.points
         values: dict[str, np.ndarray] = {
@@ -231,7 +231,7 @@ class FlowWriter:
         if len(lacking):
             trajectory, frame = lacking[0]
             raise ValueError(f"the data set is not complete: frame {frame} of trajectory {trajectory} was not written")
-        self._group.attrs["complete"] = True
+        self._group.attrs["complete"] = 1
         with warnings.catch_warnings():
             # The file is no part of the store, and goes last: a kill before leaves a data set to go on with.
             warnings.filterwarnings("ignore", message="Object at .* is not recognized")
