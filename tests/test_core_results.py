@@ -161,6 +161,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
     assert [file.name for file in tmp_path.iterdir()] == [FILE]
 
 
+def test_a_link_to_results_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / FILE).symlink_to(tmp_path / "kept.nc")
+    whole().save(tmp_path / "a")
+    assert (tmp_path / "a" / FILE).is_symlink()
+    assert Results.open(tmp_path / "kept.nc").methods == whole().methods
+
+
 SHORT = {"a": method(Role.UNCORRECTED, ERRORS[:, :3])}
 PICTURES = np.zeros((1, 2, 1, 4, 4), np.float32)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
+from closura.io.files import write_atomically
 from closura.plain import plain
 
 FILE = "results.nc"
@@ -21,20 +21,10 @@ T = TypeVar("T")
 
 def write_data(data: xr.Dataset, folder: str | Path) -> Path:
     """Write ``results.nc``, replaced atomically; returns its path."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     data = data.assign_attrs(closura_format=FORMAT, checksum=_checksum(data))
-    handle, scratch = tempfile.mkstemp(dir=folder, prefix=".results-", suffix=".nc")
-    os.close(handle)
-    try:
-        data.to_netcdf(scratch, engine="h5netcdf")
-        with open(scratch, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(scratch, 0o644)
-        os.replace(scratch, folder / FILE)
-    finally:
-        Path(scratch).unlink(missing_ok=True)
-    return folder / FILE
+    with tempfile.TemporaryDirectory() as scratch:
+        data.to_netcdf(Path(scratch, FILE), engine="h5netcdf")
+        return write_atomically(Path(folder, FILE), Path(scratch, FILE).read_bytes())
 
 
 def read_data(folder: str | Path, make: Callable[[xr.Dataset], T]) -> T:

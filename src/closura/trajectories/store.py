@@ -53,9 +53,7 @@ class FlowWriter:
             raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
         path.parent.mkdir(parents=True, exist_ok=True)
         attributes = {"closura_version": __version__, "created": datetime.now(UTC).isoformat(timespec="seconds")}
-        group = zarr.create_group(
-            path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": 0}
-        )
+        group = zarr.create_group(path, zarr_format=2, attributes={**attributes, **d.all_attributes(), "complete": 0})
         side = 2 * np.pi * np.arange(d.points, dtype=np.float64) / d.points
         values: dict[str, np.ndarray] = {
             "trajectory": np.arange(d.trajectories, dtype=np.int64),
