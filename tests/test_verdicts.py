@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_results import method, read_csv, results
+from made_results import method, metric, read_csv, results
 
 from closura.commands.demo_flow import FlowDemoOptions, steps
 from closura.commands.laws import run_evaluate_law
@@ -68,6 +68,23 @@ def test_roles_are_stated_and_not_read_from_names(tmp_path: Path) -> None:
     line = next(line for line in axes.lines if line.get_label() == "upwind5-turned")
     assert (line.get_color(), line.get_linewidth()) == (blue.colour, blue.width)
     assert {row["method"]: row["role"] for row in read_csv(write_csv(found, tmp_path / "t.csv"))} == found.roles
+
+
+@pytest.mark.parametrize(
+    ("percent", "unit", "said"), [(True, "1", "5 %"), (False, "m/s", "0.05 m/s"), (False, "1", "0.05")]
+)
+def test_a_threshold_has_the_unit_of_the_error(percent: bool, unit: str, said: str) -> None:
+    """Only shares are written in percent: the line in the figure, the column and the sentence."""
+    errors = np.linspace(0.02, 0.08, 8).reshape(2, 4)
+    found = Results.build(
+        "p", {"coarse": method(Role.UNCORRECTED, 2 * errors), "net": method(Role.CLOSURE, errors, corrects="coarse")},
+        [metric("error", title="RMSE", percent=percent, unit=unit)], error="error", times=np.arange(4) / 10,
+        time_step=0.1, threshold=0.05,
+    )  # fmt: skip
+    assert any(line.startswith(f"Its RMSE stays below {said} for ") for line in findings(found)["net"])
+    assert f"steps below {said}" in summary_table(found).headings
+    (axes,) = error_curves(found).axes
+    assert (5.0 if percent else 0.05) in [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == ":"]
 
 
 @pytest.mark.parametrize("order", [("coarse", "DNS"), ("DNS", "coarse")])

@@ -65,7 +65,7 @@ class Problem:
     groups
         Names of the groups that cases fall into.
     threshold
-        Relative error that still counts as low, for tables.
+        Error that still counts as low, for tables.
     description
         Where data come from, and what is drawn.
 

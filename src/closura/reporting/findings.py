@@ -14,7 +14,7 @@ from closura.metrics.statistics import aggregate, spread, steps_below_threshold
 from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
 from closura.reporting.moments import group_names
 from closura.reporting.numbers import CONSERVATION
-from closura.reporting.style import axis_label
+from closura.reporting.style import amount, axis_label
 
 
 def findings(results: Results) -> dict[str, list[str]]:
@@ -98,9 +98,9 @@ def _called(results: Results, name: str, other: str) -> str:
 def _harm(results: Results, name: str) -> str:
     found = worse_than_corrected(results, name)
     if not found["simulations"]:
-        return f"Its error never exceeded that of {found['base']}, in any simulation at any step."
+        return f"It never does worse than {found['base']}, in any simulation at any step."
     return (
-        f"Its error exceeds that of {found['base']} at some step in {found['simulations']} of {found['n']} simulations "
+        f"It does worse than {found['base']} at some step in {found['simulations']} of {found['n']} simulations "
         f"(first at {results.moment(found['first_step'])}), and at the last step in {found['at_last_step']}."
     )
 
@@ -114,7 +114,7 @@ def _below_threshold(results: Results, name: str) -> list[str]:
         for each in (name, results.uncorrected)
     )
     return [
-        f"It stays below a relative error of {100 * threshold:g} % for {own:g} steps, time "
+        f"Its {results.error.title} stays below {amount(results.error, threshold)} for {own:g} steps, time "
         f"{own * results.time_step:.3g} ({results.uncorrected}: {theirs:g}, time {theirs * results.time_step:.3g}; "
         f"medians, {results.steps} steps simulated)."
     ]
@@ -126,7 +126,7 @@ def _initial(results: Results, name: str) -> list[str]:
         return []
     mine, theirs = (spread(error[:, -1])["median"] for error in both if error is not None)
     return [
-        f"Relative to the initial field, which decays, its error at the end is {percent(mine)} % "
+        f"Relative to the initial field its error at the end is {percent(mine)} % "
         f"({results.uncorrected}: {percent(theirs)} %; medians)."
     ]
 

@@ -92,6 +92,12 @@ def axis_label(metric: Metric) -> str:
     return metric.title if unit in ("", "1") else f"{metric.title} ({unit})"
 
 
+def amount(metric: Metric, value: float) -> str:
+    """A value of a metric with its unit, with the digits that it was given with."""
+    unit = "%" if metric.percent else metric.unit
+    return f"{100 * value if metric.percent else value:g}{'' if unit in ('', '1') else ' ' + unit}"
+
+
 @contextmanager
 def figure_settings() -> Iterator[None]:
     """The settings of our figures, whatever the user's own are, which are put back afterwards."""

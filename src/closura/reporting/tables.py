@@ -19,6 +19,7 @@ from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
 from closura.reporting.numbers import CONSERVATION, NUMBERS, all_numbers, error_key, summary
+from closura.reporting.style import amount
 from closura.reporting.table import Table, table
 
 
@@ -88,7 +89,7 @@ def _columns(results: Results, published: bool) -> list[_Column]:
         columns.append(_Column("on its base (%)", 0, on_base))
     if results.attribute("threshold") is not None:
         columns += [
-            _Column(f"steps below {100 * results.attribute('threshold'):g} %", 0, steps),
+            _Column(f"steps below {amount(error, results.attribute('threshold'))}", 0, steps),
             _Column("median", 0, lambda _, e: f"{e['steps_below_threshold']['median']:g}"),
         ]
     for metric in results.metrics.values():
@@ -159,18 +160,18 @@ def footnotes(results: Results) -> list[str]:
     if "scale" in results.data:
         left = float(results.data["scale"].values[:, -1].mean())
         lines.append(
-            "Errors are relative to the true field at the same time; “of initial field”: the same relative to the "
-            f"true field at the start, of which at the end {short(100 * left)} % are left on average."
+            "Errors are relative to the reference at the same time; “of initial field”: relative to the initial "
+            f"reference. At the end the reference has {short(100 * left)} % of its initial size on average."
         )
     if _harmful(results):
         lines.append(
-            "“Ever worse than base”: simulations in which the error is larger than that of the solver which the "
-            "closure corrects, at any step."
+            "“Ever worse than base”: simulations in which a closure does worse than the solver that it corrects, at "
+            "any step."
         )
     if any(results.diverged(name) for name in results.methods):
         lines.append(
             "Diverged simulations are counted and kept: they make the mean infinite (∞; in brackets the mean "
-            "of the finite ones) and count as the largest values in the median."
+            "of the finite ones) and count as the worst values in the median."
         )
     entries = summary(results)["methods"].values()
     if any(entry.get("steps_below_threshold", {}).get("censored") for entry in entries):

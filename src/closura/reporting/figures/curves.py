@@ -15,6 +15,7 @@ from closura.reporting.numbers import CONSERVATION
 from closura.reporting.published_curves import STEPS, PublishedCurves, published_curves
 from closura.reporting.style import (
     MethodStyle,
+    amount,
     axis_label,
     figure_title,
     plain_log_axis,
@@ -60,10 +61,10 @@ def _draw_errors(
     if found is not None and (found.centre == "median") == median:
         _published(axes, results, found)
     if not initial and threshold is not None:
-        axes.axhline(100 * threshold, color="#444444", linewidth=0.8, linestyle=":")
+        axes.axhline(unit * threshold, color="#444444", linewidth=0.8, linestyle=":")
         axes.annotate(
-            f"{100 * threshold:g} %",
-            (1.0, 100 * threshold),
+            amount(results.error, threshold),
+            (1.0, unit * threshold),
             xycoords=("axes fraction", "data"),
             xytext=(-2, 3),
             textcoords="offset points",
@@ -90,7 +91,7 @@ error_curves_median = figure(
 
 # The median: a mean that one simulation spoils says nothing about the decay of the field.
 error_curves_initial = figure(
-    "error_curves_initial", caption="Error relative to the initial field: median and quartiles. The field decays.",
+    "error_curves_initial", caption="Error relative to the initial field: median and quartiles.",
     order=2, needs=("time", "scale"), when=has_times,
 )(partial(_draw_errors, median=True, initial=True))  # fmt: skip
 

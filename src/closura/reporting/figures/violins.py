@@ -17,6 +17,7 @@ from closura.reporting.figures.curves import PUBLISHED_COLOURS, has_times
 from closura.reporting.published_curves import published_curves
 from closura.reporting.style import (
     MethodStyle,
+    amount,
     figure_title,
     plain_log_axis,
     steps_and_time,
@@ -95,7 +96,7 @@ def steps_below_threshold_violins(results: Results, figure: Figure, *, published
     plain_log_axis(axes)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: "0" if value == 0.5 else f"{value:g}"))
     time_axis(axes, results)
-    axes.set_ylabel(f"steps with {results.error.title} ≤ {100 * results.attribute('threshold'):g} %")
+    axes.set_ylabel(f"steps with {results.error.title} ≤ {amount(results.error, results.attribute('threshold'))}")
     axes.set_title(figure_title(results, "medians written"))
 
 
