@@ -266,7 +266,7 @@ def test_wrong_input_is_one_line(data, tmp_path, monkeypatch, capsys, words, mes
 def test_a_run_of_another_kind_is_named(data, tmp_path, capsys):
     RunFolder(tmp_path / "run").create(closure_configuration(data))
     words = ["--run", str(tmp_path / "run"), "--resume"]
-    refused(capsys, ["train", "kolmogorov-rom", *words], "this is a run of kolmogorov-closure: go on with closura tr")
+    refused(capsys, ["train", "kolmogorov-rom", *words], "kolmogorov-closure --resume, with the same --run")
     refused(capsys, ["train", "kolmogorov-closure", *words, "--closure", "gp"], "closure conv; it cannot go on with gp")
 
 

@@ -257,13 +257,13 @@ def _choose(dataset: Dataset, files: list[Path], split: Split) -> tuple[Path, in
     if split not in ranges:
         raise ValueError(
             f"{file} has {total:,} images, fewer than {_SMALLEST_TO_SPLIT:,}: it serves as the test split "
-            f"only, and there is no {split} split; fetch the whole set with "
+            f"only, and there is no {split} split; give more, or fetch the whole set with "
             f"`closura data fetch {dataset.name}`"
         )
     first, stop = ranges[split]
     if stop <= first:
         raise ValueError(
-            f"{file} has {total:,} images: too few for a {split} split; fetch the whole set with "
+            f"{file} has {total:,} images: too few for a {split} split; give more, or fetch the whole set with "
             f"`closura data fetch {dataset.name}`"
         )
     return file, first, stop, total

@@ -86,7 +86,10 @@ class FitConfiguration(Settings):
             known = {f.name for f in fields(cls)}
             values = {todays_name(name, known): value for name, value in plain.items()}
             if values["name"] != cls.name:  # type: ignore[attr-defined]
-                raise RunError(f"this is a run of {values['name']}: go on with closura train {values['name']} --resume")
+                name = values["name"]
+                raise RunError(
+                    f"this is a run of {name}: go on with closura train {name} --resume, with the same --run"
+                )
             settings = cls.KINDS.find(values[cls.CHOICE]).settings
             values["settings"] = build_part("settings", settings, values["settings"])
             return build_settings(cls, values)
