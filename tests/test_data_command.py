@@ -131,7 +131,9 @@ def test_convert_refuses_numbers_and_files_that_cannot_be(capsys: pytest.Capture
     assert "is a zarr store, which closura reads as it is: closura data show" in refused(capsys, *command)
 
 
-def test_what_a_store_says_does_not_command_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_a_store_says_commands_no_terminal_and_fits_into_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "flow.zarr"
     printed(capsys, "data", "generate", "kolmogorov", *TINY, "--out", str(out))
     group = zarr.open_group(out, mode="r+", use_consolidated=False)
@@ -140,6 +142,9 @@ def test_what_a_store_says_does_not_command_the_terminal(capsys: pytest.CaptureF
     text = printed(capsys, "data", "show", str(out))
     assert r"integrator \x1b]0;mine\x07\x1b[2J[bold red]\r\n\u202eerror: all is lost\x9b31m, padding" in text
     assert "x" * 501 not in text
+    monkeypatch.setattr(data_command.console, "_width", 20)
+    words = printed(capsys, "data", "show", str(out)).split()
+    assert all(heading in words for heading in ("Reynolds", "seed", "mean", "std", "max", "min"))
     group.attrs["complete"] = False
     for arguments in (["show", str(out)], ["generate", "kolmogorov", *TINY, "--seed", "9", "--out", str(out)]):
         message = refused(capsys, "data", *arguments)

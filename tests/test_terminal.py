@@ -67,6 +67,11 @@ def test_a_narrow_terminal_gets_a_line_per_value() -> None:
     assert "  compared with: weno5-js\n" in text
 
 
+def test_a_terminal_without_width_has_the_usual_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert _Console().width == 80
+
+
 def test_names_of_any_length_are_whole() -> None:
     name = "n" * 300
     assert name in printed(80, [(name, ["1", "2", "3", "4"])])

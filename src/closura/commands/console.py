@@ -26,6 +26,11 @@ from closura.runs.training import Progress as Row
 class _Console(Console):
     """A terminal that nothing printed can control: names and attributes come from anybody's files."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if not self.width:  # COLUMNS=0: nothing would be printed
+            self.width = 80
+
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text, keep="\n\t"), **settings)
 

@@ -8,11 +8,9 @@ from operator import add
 from pathlib import Path
 from typing import Annotated, Literal
 
-from rich import box
-from rich.table import Table
-
 from closura.commands.console import console, fail, work_bar
 from closura.commands.options import Group, Positional, argument, parse, parse_groups
+from closura.reporting.terminal import print_rows
 from closura.settings import Settings
 from closura.trajectories import (
     FlowData,
@@ -119,15 +117,13 @@ def run_show(arguments: Sequence[str]) -> None:
     console.print(f"{data.path}: {', '.join(facts)}", soft_wrap=True)
     if made:
         console.print(f"made with {', '.join(made)}", soft_wrap=True)
-    table = Table(box=box.SIMPLE)
-    for heading in ("", "Reynolds", "seed", "mean", "std", "max", "min", "u std", "v std"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     with console.status("reading"):
         for i, (both, u, v) in enumerate(moments_of_trajectories(data)):
             seed = str(data.seeds[i]) if data.seeds[i] >= 0 else "–"
             numbers = [_short(value) for value in (both.mean, both.std, both.maximum, both.minimum, u.std, v.std)]
-            table.add_row(str(i), f"{data.reynolds[i]:g}", seed, *numbers)
-    console.print(table)
+            rows.append((str(i), [f"{data.reynolds[i]:g}", seed, *numbers]))
+    print_rows(console, ("", "Reynolds", "seed", "mean", "std", "max", "min", "u std", "v std"), rows)
 
 
 def _say_what_there_is(data: FlowData, seconds: str) -> None:
