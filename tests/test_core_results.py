@@ -250,7 +250,7 @@ def test_two_methods_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="results lack role"):
         Results(data.drop_vars("role"))
     with pytest.raises(ValueError, match="is not a valid Role"):
-        Results(data.assign_coords(role=("method", ["uncorrected", "baseline"])))
+        Results(data.assign_coords(role=("method", ["uncorrected", "unheard of"])))
     for name in ("problem", "error", "description", "provenance"):
         with pytest.raises(ValueError, match=f"results lack {name}"):
             Results(data.drop_attrs().assign_attrs({k: v for k, v in data.attrs.items() if k != name}))
