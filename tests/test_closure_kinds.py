@@ -16,14 +16,12 @@ import closura
 from closura.closures import CLOSURES, ActorCritic, CompactConfiguration, build
 from closura.commands.training import default_folder, parse_train
 from closura.core import ClosureSpec
-from closura.io.earlier import earlier_layout, todays_layout
 from closura.io.tensor_files import packed, read_arrays, read_header_text
 from closura.io.weights import load_weights, named_weights, save_weights
 from closura.learners import LEARNERS, PPO, PPOConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection
 from closura.problems.laws.weighted_fluxes import weights_spec
 from closura.runs import ReferenceConfiguration, RunFolder, TrainConfiguration, ValidationConfiguration, train
-from closura.runs.checkpoints import load_checkpoint, save_checkpoint
 from closura.runs.configuration import from_plain, to_plain
 from closura.runs.presets import train_preset
 
@@ -219,21 +217,6 @@ def test_trained_policies_of_earlier_versions_load(run: str) -> None:
     configuration = folder.read_configuration()
     assert (configuration.closure, configuration.learner) == ("compact", "ppo")
     assert isinstance(configuration.network, CompactConfiguration)
-
-
-def test_checkpoints_of_earlier_policies_load(small: Problem, tmp_path: Path) -> None:
-    options = {"channels": 4, "layers": 1, "output": "action"}
-    learner = PPO(PPOConfiguration(updates=1, environments=2, steps=2, minibatch=2, epochs=1))
-    state = learner.init(small, build("compact", small.spec, explores=True, options=options, key=jax.random.key(0)),
-                         key=jax.random.key(1))  # fmt: skip
-    earlier = earlier_layout(state)
-    assert len(jax.tree.leaves(earlier)) < len(jax.tree.leaves(state))
-    save_checkpoint(tmp_path / "c", earlier, {})
-    stored, _ = load_checkpoint(tmp_path / "c", earlier_layout(jax.tree.map(jnp.zeros_like, state)))
-    again = todays_layout(stored, state)
-    assert jax.tree.structure(again) == jax.tree.structure(state)
-    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_settings_of_earlier_runs_are_those_of_the_chosen_closure() -> None:

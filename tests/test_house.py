@@ -46,7 +46,6 @@ NAMES_ELSEWHERE: dict[str, str] = {
 UPWARD: set[str] = {
     "core.transfer -> numerics",
     "io.closures -> closures",
-    "io.earlier -> closures",
     "io.published -> closures",
     "io.weights -> closures",
     "problems.kolmogorov.evaluation -> simulation",

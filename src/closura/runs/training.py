@@ -13,13 +13,13 @@ from jaxtyping import Key, Scalar
 
 from closura.closures import build
 from closura.interruption import Interrupted as Interrupted
-from closura.io.earlier import earlier_layout, todays_layout
 from closura.io.weights import load_weights, save_weights
 from closura.learners import LEARNERS, LearnerState, averaged
 from closura.learners.state import Metrics
 from closura.problems import Problem, build_problem, reference_identity, with_store
-from closura.runs.checkpoints import CheckpointError, load_checkpoint, read_progress
+from closura.runs.checkpoints import read_progress
 from closura.runs.configuration import TrainConfiguration, to_plain
+from closura.runs.earlier import load_state
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.reference_bank import ReferenceBank
 from closura.runs.status import TrainingDiverged as TrainingDiverged
@@ -245,25 +245,13 @@ def _begin(
     if not continues:
         facts = {"update": 0, "best": None, "seconds": 0.0, "uncorrected": task.error(None), "data": task.data}
         return (task, task.initial, facts), task.data, 0
-    state, facts = _load(run.last, task.initial, total)
+    state, facts = load_state(run.last, task.initial, task.problem, total=total)
     if facts.get("data") != task.data:
         raise RunError(
             f"{run.path} was trained on other data, expected {facts.get('data')}; got {task.data}: give the same "
             "--data-dir"
         )
     return (task, state, {"uncorrected": None, **facts}), task.data, reached
-
-
-def _load(path: Path, like: LearnerState, total: int) -> tuple[LearnerState, dict[str, Any]]:
-    """A checkpoint of today, or of earlier policies."""
-    try:
-        return load_checkpoint(path, like, total=total)
-    except CheckpointError:
-        earlier = earlier_layout(like)
-        if len(jax.tree.leaves(earlier)) == len(jax.tree.leaves(like)):
-            raise
-        stored, facts = load_checkpoint(path, earlier, total=total)
-        return todays_layout(stored, like), facts
 
 
 def _row(metrics: Metrics) -> dict[str, int | float]:
