@@ -42,7 +42,7 @@ VOLATILE = re.compile(
 
 TOLERANCES: list[tuple[str, float, float, str]] = [
     (r"/(weights|final|frames)", 0.0, 0.0, "trainings repeat to the bit, and grow whatever differs"),
-    (r"^(advection|burgers|kolmogorov|turbulence)/", 1e-5, 1e-6, "fields in float32; improvements subtract their errors"),
+    (r"^(advection|burgers|kolmogorov|turbulence)/", 1e-5, 1e-6, "float32 fields; improvements subtract their errors"),
     (r"", 1e-6, 1e-14, "closures in float32, in batches of other sizes; what is conserved is so to rounding"),
 ]
 """Of entries whose name matches, the first that does: relative, absolute, and why."""
