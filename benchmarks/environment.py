@@ -41,8 +41,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.closures import build
+from closura.closures._members import by_groups
 from closura.environment import Environment
-from closura.learners.batches import by_groups
 from closura.learners.bptts import BPTTS, BPTTSConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection, simulate_reference, with_store
 

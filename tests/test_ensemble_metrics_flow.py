@@ -15,7 +15,6 @@ from closura.metrics.ensembles import (
     compare_flows,
     dissipation,
     energy_spectrum,
-    enstrophy,
     kinetic_energy,
     reference_bar,
     relative_divergence,
@@ -43,9 +42,7 @@ def test_a_single_wave():
     velocity = np.stack([-0.8 * np.sin(phase), 0.6 * np.sin(phase)])
     np.testing.assert_allclose(vorticity(velocity), 5 * np.cos(phase), atol=1e-13)  # rounding of one transform
     assert kinetic_energy(velocity).mean() == pytest.approx(0.25, rel=1e-13)
-    assert float(enstrophy(velocity)) == pytest.approx(25 / 4, rel=1e-13)
     assert float(dissipation(velocity, REYNOLDS)) == pytest.approx(25 / 2 / REYNOLDS, rel=1e-13)
-    assert float(dissipation(velocity, REYNOLDS, nyquist="kept")) == pytest.approx(25 / 2 / REYNOLDS, rel=1e-13)
     assert float(relative_divergence(velocity)) < 1e-14
     spectrum = energy_spectrum(velocity)
     assert spectrum[5] == pytest.approx(0.25, rel=1e-13)
@@ -64,21 +61,17 @@ def test_sign_of_vorticity():
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (15, 12), (12, 15)])
-@pytest.mark.parametrize("bins", ["floor", "round"])
-def test_parseval(shape, bins):
+def test_parseval(shape):
     velocity = random_velocity(3, 2, x=shape[0], y=shape[1])
-    spectrum = energy_spectrum(velocity, bins=bins)
+    spectrum = energy_spectrum(velocity)
     np.testing.assert_allclose(spectrum.sum(axis=-1), kinetic_energy(velocity).mean(axis=(-2, -1)), rtol=1e-13)
-    np.testing.assert_array_equal(spectrum[2, 1], energy_spectrum(velocity[2, 1], bins=bins))
-    kolsol = energy_spectrum(velocity, bins=bins, normalisation="kolsol")
-    np.testing.assert_allclose(kolsol, spectrum * shape[0] * shape[1], rtol=1e-13)
+    np.testing.assert_array_equal(spectrum[2, 1], energy_spectrum(velocity[2, 1]))
 
 
 def test_shells():
     x, y = grid(16, 16)
     velocity = np.stack([np.sin(2 * x + 2 * y), 0 * x])  # |k| = 2.83
     assert np.argmax(energy_spectrum(velocity)) == 2
-    assert np.argmax(energy_spectrum(velocity, bins="round")) == 3
     spectrum = np.array([0.5, 0.3, 0.19, 0.00995, 0.00005])
     assert int(resolving_shell(spectrum)) == 3
     assert int(resolving_shell(spectrum, fraction=0.8 - 1e-9)) == 1
@@ -93,9 +86,8 @@ def test_kolsol(file):
         velocity = np.moveaxis(data[f"u_phys_{frame}"], -1, 0)
         # Sums of 4096 numbers; shells at the corner hold 1e-20 of the energy, where rounding is all there is.
         expected = data[f"ek_{frame}"]
-        np.testing.assert_allclose(
-            energy_spectrum(velocity, normalisation="kolsol"), expected, rtol=1e-10, atol=1e-15 * expected.max()
-        )
+        spectrum = velocity[0].size * energy_spectrum(velocity)  # KolSol divides by the number of points once
+        np.testing.assert_allclose(spectrum, expected, rtol=1e-10, atol=1e-15 * expected.max())
         assert float(dissipation(velocity, facts["re"])) == pytest.approx(float(data[f"dissip_{frame}"]), rel=1e-12)
         assert kinetic_energy(velocity).mean() == pytest.approx(float(data[f"tke_{frame}"]), rel=1e-12)
         hat = np.fft.ifftshift(data[f"w_hat_{frame}"])
@@ -109,12 +101,10 @@ def test_kolsol_with_the_highest_waves(file):
     facts = json.loads(str(data["meta_json"]))
     velocity = np.moveaxis(data["u_phys_0"], -1, 0)
     expected = float(data["dissip_0"])
-    assert float(dissipation(velocity, facts["re"], nyquist="kept")) == pytest.approx(expected, rel=1e-12)
     if facts["nk"] <= 8:
         assert float(dissipation(velocity, facts["re"])) < 0.9 * expected  # 14 % of it sits in the highest waves
-    np.testing.assert_allclose(
-        energy_spectrum(velocity, normalisation="kolsol"), data["ek_0"], rtol=1e-12, atol=1e-15 * data["ek_0"].max()
-    )
+    spectrum = velocity[0].size * energy_spectrum(velocity)
+    np.testing.assert_allclose(spectrum, data["ek_0"], rtol=1e-12, atol=1e-15 * data["ek_0"].max())
 
 
 def test_reynolds_stresses_of_known_fluctuations():
@@ -177,9 +167,11 @@ def test_streamed_wasserstein():
     for histogram, values in zip(coarse, (first, second), strict=True):
         histogram.add(values)
     assert abs(coarse[0].distance(coarse[1]) - exact) < 0.1
-    edges, density = histograms[1].density(bins=50)
+    edges, density = histograms[1].density()
     assert (density * np.diff(edges)).sum() == pytest.approx(1 - histograms[1].outside, rel=1e-12)
-    assert density[10] == pytest.approx(stats.gamma.pdf(0.84, 3.5, scale=0.2), abs=0.2)  # 200 of 3200 values in it
+    assert density[800:880].mean() == pytest.approx(
+        stats.gamma.pdf(0.84, 3.5, scale=0.2), abs=0.2
+    )  # 200 of 3200 values in it
 
 
 def test_values_beyond_the_range_count():
@@ -212,12 +204,9 @@ def test_slices_and_their_bar():
     assert distances.shape == (12,)
     assert bar == pytest.approx(np.percentile(distances, 95))
     np.testing.assert_allclose(distances[:4], trajectories[0].distances(pool), rtol=1e-12)
-    short, pairs = reference_bar(trajectories, against="slices")
-    assert pairs.shape == (48,)  # 3 pairs of trajectories, 16 pairs of slices each
-    assert pairs.mean() > distances.mean()  # both sides are short
     off = SlicedHistograms(10)
     off.add(1.2 * energies[0])
-    assert (off.distances(pool) > max(bar, short)).all()  # 20 % more energy shows
+    assert (off.distances(pool) > bar).all()  # 20 % more energy shows
     with pytest.raises(ValueError, match="at least two true trajectories"):
         reference_bar(trajectories[:1])
 

@@ -219,21 +219,6 @@ def test_episodes_end_by_error_after_the_minimum_and_always_at_the_maximum(
         assert ends == ([False, False, True, True, True, True] if threshold == 0 else [False] * 5 + [True])
 
 
-def test_automatic_reset_keeps_the_last_observation(store: ReferenceStore) -> None:
-    problem = with_store(small(error_threshold=0.0, minimum_steps=1), store)
-    environment = Environment(problem)
-    episode = environment.reset(key=jax.random.key(1))
-    action = jnp.zeros((1, 16, 16), jnp.float32)
-    plain, expected = step(environment, episode, action)
-    following, timestep = eqx.filter_jit(lambda e, s, a, k: e.step_or_reset(s, a, key=k))(
-        environment, episode, action, jax.random.key(2)
-    )
-    assert int(following.step) == 0
-    assert int(plain.step) == 1
-    np.testing.assert_allclose(timestep.observation, expected.observation, atol=1e-6)
-    assert float(jnp.max(jnp.abs(following.state - plain.state))) > 1e-3
-
-
 def test_a_lost_field_ends_the_episode(store: ReferenceStore) -> None:
     environment = Environment(with_store(small(), store))
     episode = environment.reset(key=jax.random.key(1))
@@ -275,4 +260,4 @@ def test_bad_settings_are_refused(store: ReferenceStore) -> None:
     with pytest.raises(ValueError, match="at least 8"):
         advection(AdvectionConfiguration(cells=4))
     with pytest.raises(ValueError, match="no room for 9"):
-        Environment(with_store(small(), store)).reset_anywhere(9, key=jax.random.key(0))
+        Environment(with_store(small(), store)).reset_batch_anywhere(1, 9, key=jax.random.key(0))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from closura.learners.batches import POINTS_PER_TURN, by_groups
+from closura.closures._members import POINTS_PER_TURN, by_groups
 
 
 @pytest.mark.parametrize("points", [1, POINTS_PER_TURN // 2, POINTS_PER_TURN // 3, POINTS_PER_TURN, 10**6])
@@ -26,7 +26,7 @@ def test_turns_change_nothing(points: int) -> None:
 
 
 def test_groups_divide_the_batch_and_fill_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("closura.learners.batches.uses_blocks", lambda: True)
+    monkeypatch.setattr("closura.closures._members.uses_blocks", lambda: True)
     seen = []
 
     def one(member):
@@ -36,5 +36,5 @@ def test_groups_divide_the_batch_and_fill_a_turn(monkeypatch: pytest.MonkeyPatch
     for points, turns in ((POINTS_PER_TURN, 6), (POINTS_PER_TURN // 4, 2), (10, 1)):
         text = str(jax.make_jaxpr(lambda b, p=points: by_groups(one, b, p))(jnp.zeros((6, 3))))
         assert (f"length={turns}" in text) == (turns > 1)  # the loop's length; none where all fit into one turn
-    monkeypatch.setattr("closura.learners.batches.uses_blocks", lambda: False)
+    monkeypatch.setattr("closura.closures._members.uses_blocks", lambda: False)
     assert "scan" not in str(jax.make_jaxpr(lambda b: by_groups(one, b, 10**6))(jnp.zeros((6, 3))))

@@ -41,7 +41,7 @@ _PLACES = {
     # comparisons
     "Method": "core.method",
     "Results": "core.results",
-    "Role": "core.roles",
+    "Role": "core.method",
     "StepRule": "core.method",
     "evaluate": "simulation.evaluate",
     "publish": "reporting.publish",
@@ -63,12 +63,12 @@ if _TYPE_CHECKING:
     from closura.core.case import CaseSampler as CaseSampler
     from closura.core.definition import problem as problem
     from closura.core.method import Method as Method
+    from closura.core.method import Role as Role
     from closura.core.method import StepRule as StepRule
     from closura.core.metric import Metric as Metric
     from closura.core.metric import metric as metric
     from closura.core.problem import Problem as Problem
     from closura.core.results import Results as Results
-    from closura.core.roles import Role as Role
     from closura.core.solver import Solver as Solver
     from closura.core.specification import ClosureSpec as ClosureSpec
     from closura.core.transfer import transfer as transfer

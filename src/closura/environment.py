@@ -60,10 +60,6 @@ class Environment(eqx.Module):
         """Begin an episode."""
         return _episode(self.problem.begin(key=key), jnp.zeros((), jnp.int32))
 
-    def reset_anywhere(self, room: int, *, early: float = 1.0, key: Key[Scalar, ""]) -> EnvironmentState:
-        """Begin on the reference in the middle of a simulation with ``room`` more steps, where the problem can."""
-        return _episode(*self.problem.begin.anywhere(room, early=early, key=key))
-
     def reset_batch(self, count: int, *, key: Key[Scalar, ""]) -> EnvironmentState:
         """Begin ``count`` episodes, with a leading axis; where initial data follow a schedule, by their number."""
         begin, start = self.problem.begin, jnp.zeros((), jnp.int32)
@@ -73,7 +69,7 @@ class Environment(eqx.Module):
     def reset_batch_anywhere(
         self, count: int, room: int, *, early: float = 1.0, key: Key[Scalar, ""]
     ) -> EnvironmentState:
-        """The same on the reference in the middle of simulations; see :meth:`reset_anywhere`."""
+        """The same on the reference in the middle of simulations with ``room`` more steps, where the problem can."""
         begin, numbers = self.problem.begin, jnp.arange(count, dtype=jnp.int32)
         return jax.vmap(lambda n, k: _episode(*begin.anywhere(room, early=early, number=n, key=k)))(
             numbers, jax.random.split(key, count)
@@ -120,17 +116,6 @@ class Environment(eqx.Module):
         following = EnvironmentState(state, episode.parameters, reference, step, episode.quantities)
         terminal = jnp.asarray(self.ends_are_terminal)
         return following, Timestep(reward, error, done & terminal, done & ~terminal, self.observe(following))
-
-    def step_or_reset(
-        self, episode: EnvironmentState, action: Float[Array, "action *grid"], *, key: Key[Scalar, ""]
-    ) -> tuple[EnvironmentState, Timestep]:
-        """Step, and begin a new episode where this one has ended.
-
-        The returned time step keeps the observation of the ended episode's last state.
-        """
-        following, timestep = self.step(episode, action)
-        following = jax.lax.cond(timestep.done, lambda: self.reset(key=key), lambda: following)
-        return following, timestep
 
 
 def _episode(initial: InitialState, step: Int[Array, ""]) -> EnvironmentState:

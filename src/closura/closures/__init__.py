@@ -20,8 +20,8 @@ from closura.closures.registry import ClosureKind as ClosureKind
 from closura.closures.registry import build as build
 from closura.closures.registry import check_place as check_place
 from closura.closures.registry import closure as closure
+from closura.closures.stencil import StencilClosure as StencilClosure
+from closura.closures.stencil import StencilHead as StencilHead
 from closura.closures.stencil import apply_stencil as apply_stencil
-from closura.closures.stencil_closure import StencilClosure as StencilClosure
-from closura.closures.stencil_closure import StencilHead as StencilHead
 from closura.closures.weights import WeightsClosure as WeightsClosure
 from closura.closures.weights import WeightsConfiguration as WeightsConfiguration

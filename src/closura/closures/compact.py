@@ -17,7 +17,7 @@ from closura.closures.aligned import AlignedClosure
 from closura.closures.convolutional import ConvolutionalClosure
 from closura.closures.networks import ConvolutionStack
 from closura.closures.registry import closure
-from closura.closures.stencil_closure import StencilClosure
+from closura.closures.stencil import StencilClosure
 from closura.core import ClosureSpec
 from closura.settings import Count, Natural, Settings
 

@@ -70,7 +70,7 @@ class ProblemDefinition:
     sources: tuple[str, ...] = ()
     about: str = ""
 
-    def build(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
+    def __call__(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
         """The problem that settings describe.
 
         Raises
@@ -83,10 +83,6 @@ class ProblemDefinition:
         if not isinstance(settings, self.settings):
             raise TypeError(f"{self.name} takes {self.settings.__name__}; got {type(settings).__name__}")
         return self.function(settings, split, data_dir=data_dir)
-
-    def __call__(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
-        """As :meth:`build`."""
-        return self.build(settings, split, data_dir=data_dir)
 
     def preset(self, name: str) -> Mapping[str, Any]:
         """The tables of a preset; empty where the problem has none of that name.

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
+from closura.core.method import Role
 from closura.core.metric import Metric
-from closura.core.roles import Role
 from closura.plain import plain
 
 _TAKEN = {

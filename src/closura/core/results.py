@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float64, Int
 
+from closura.core.method import Role
 from closura.core.method_results import MethodResult, joined
 from closura.core.metric import Metric
 from closura.core.results_file import read_data, write_data
-from closura.core.roles import Role
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -101,11 +101,6 @@ class Solver(eqx.Module):
         """The Courant number of a step of length one; zero where steps have no limit."""
         return jnp.zeros(())
 
-    def max_dt(self, state: State, parameters: Parameters) -> Float[Array, ""]:
-        """The longest stable step from a state; infinite where there is no limit."""
-        rate = self.rate(state, parameters)
-        return jnp.where(rate > 0, self.courant_limit / jnp.where(rate > 0, rate, 1), jnp.inf)
-
     # Closures --------------------------------------------------------------------------------------------------------
 
     @property

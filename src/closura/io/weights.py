@@ -7,6 +7,7 @@ configuration, its validation error).
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,30 +23,13 @@ from closura.io.earlier import todays_names
 from closura.io.files import write_atomically
 from closura.io.tensor_files import check_numbers, facts_of, packed, read_arrays, read_header_text, version_of
 from closura.plain import to_json
+from closura.settings import build_settings
 
 FORMAT = "closura weights"
 FORMAT_VERSION = 1
 
-
-_Types = dict[str, tuple[type, ...]]
-_ARCHITECTURE: _Types = {"closure": (str,), "options": (dict,), "stochastic": (bool,)}
-_NUMBER: tuple[type, ...] = (int, float)
-_DECISION: _Types = {
-    "observation": (list, str),
-    "action": (list, str),
-    "boundary": (list, str),
-    "acts_on": (list, int),
-    "bound": (*_NUMBER, type(None)),
-    "scale": _NUMBER,
-    "unit": _NUMBER,
-    "velocity": (list, int),
-    "diffusivity": (int, type(None)),
-    "agents": (str,),
-}
-"""Types of a specification's entries as JSON; of lists, the type of their entries second."""
 _STORED = {"where": "agents"}
 """Fields of a specification that have another name in headers."""
-_REQUIRED = {"closure", "options", "stochastic", "observation", "action", "boundary"}
 
 
 class WeightsError(ValueError):
@@ -114,10 +98,16 @@ def read_header(path: str | Path) -> dict[str, Any]:
         facts = {name: facts_of(header, name, path) for name in ("architecture", "decision", "metadata")}
     except ValueError as error:
         raise WeightsError(str(error)) from error
-    _check_types(facts["architecture"], _ARCHITECTURE, f"{path}: the architecture in its header")
-    _check_types(facts["decision"], _DECISION, f"{path}: the specification in its header")
+    for name, kind in (("closure", str), ("options", dict), ("stochastic", bool)):
+        value = facts["architecture"].get(name)
+        if type(value) is not kind:
+            raise WeightsError(
+                f"{path}: the architecture in its header: {name!r} is {value!r:.60}, expected {kind.__name__}; it is "
+                "damaged, or not of closura"
+            )
     if facts["decision"].get("bound", 1.0) is None:  # what JSON makes of infinity
         facts["decision"]["bound"] = math.inf
+    _specification(facts["decision"], path)
     return facts
 
 
@@ -129,12 +119,10 @@ def load_weights(path: str | Path, spec: ClosureSpec | None = None) -> Any:
     header = read_header(path)
     architecture = header["architecture"]
     try:
-        today = {stored: name for name, stored in _STORED.items()}
-        stored = ClosureSpec(**{today.get(name, name): _tuple(value) for name, value in header["decision"].items()})
+        stored = _specification(header["decision"], path)
         arrays = read_arrays(path)
-    except (ValueError, TypeError) as error:
-        text = str(error)
-        raise WeightsError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    except ValueError as error:
+        raise WeightsError(str(error)) from error
     if spec is not None:
         _check_fit(str(path), stored, spec)
     options = {name: _tuple(value) for name, value in architecture["options"].items()}
@@ -193,17 +181,15 @@ def _check_fit(source: str, stored: ClosureSpec, wanted: ClosureSpec) -> None:
         raise WeightsError(f"the network in {source} was made for another problem: {'; '.join(wrong)}")
 
 
-def _check_types(facts: Mapping[str, Any], types: _Types, what: str) -> None:
-    for name, wanted in types.items():
-        if name not in facts:
-            if name in _REQUIRED:
-                raise WeightsError(f"{what} has no {name!r}; it is damaged, or not of closura")
-            continue
-        value = facts[name]
-        if wanted[0] is list:
-            good = isinstance(value, list) and all(type(entry) is wanted[1] for entry in value)
-        else:
-            good = type(value) in wanted and value == value
-        if not good:
-            valid = "a list of " + wanted[1].__name__ if wanted[0] is list else " or ".join(t.__name__ for t in wanted)
-            raise WeightsError(f"{what}: {name!r} is {value!r:.60}, expected {valid}; it is damaged")
+def _specification(stored: Mapping[str, Any], path: str | Path) -> ClosureSpec:
+    """The specification in a header."""
+    today = {name: own for own, name in _STORED.items()}
+    values = {today.get(name, name): value for name, value in stored.items()}
+    unbounded = values.get("bound") == math.inf
+    if unbounded:
+        del values["bound"]
+    try:
+        spec: ClosureSpec = build_settings(ClosureSpec, values)
+        return replace(spec, bound=math.inf) if unbounded else spec
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"{path}: the specification in its header: {error}; it is damaged") from error

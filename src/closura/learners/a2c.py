@@ -6,11 +6,8 @@ L = -mean log pi(a) A + c_v mean (R - V)^2 - c_e mean H
 from dataclasses import dataclass
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import ActorCritic
 from closura.core.citations import CLOSURE_RL
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.registry import learner
@@ -37,15 +34,8 @@ class A2C(OnPolicyLearner):
 
     configuration: A2CConfiguration = eqx.field(static=True)
 
-    def loss(
-        self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
+    def policy_loss(
+        self, log_prob: Float[Array, "frame *grid"], frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The policy gradient, the critic's squared error and the entropy."""
-        c = self.configuration
-        normal, value = jax.vmap(policy.evaluate)(frames.observation)
-        log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, frames.action)
-        gradient = -masked_mean(log_prob * frames.advantage, used)
-        critic = masked_mean(jnp.square(frames.returns - value), used)
-        entropy = masked_mean(jax.vmap(lambda n: n.entropy())(normal), used)
-        total = gradient + c.value_weight * critic - c.entropy_weight * entropy
-        return total, {"loss_policy": gradient, "loss_value": critic, "entropy": entropy}
+        """The policy gradient."""
+        return -masked_mean(log_prob * frames.advantage, used), {}

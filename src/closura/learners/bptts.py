@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
+from closura.closures._members import by_groups
 from closura.core import citations
 from closura.environment import Environment, EnvironmentState
-from closura.learners.batches import by_groups
 from closura.learners.registry import learner
 from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, move_average
 from closura.problems.problem import Problem, Transition

@@ -1,6 +1,6 @@
 """Learning from one's own actions: collect, estimate advantages per cell, improve in minibatches.
 
-PPO and A2C share all of this and differ in their loss (:mod:`closura.learners.ppo`,
+PPO and A2C share all of this and differ in the policy's part of the loss (:mod:`closura.learners.ppo`,
 :mod:`closura.learners.a2c`).
 """
 
@@ -18,8 +18,14 @@ from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
 from closura.closures import ActorCritic
 from closura.environment import Environment
-from closura.learners.collection import Minibatches, Trajectory, collect_episode, collect_steps, minibatches
-from closura.learners.returns import generalised_advantages
+from closura.learners.collection import (
+    Minibatches,
+    Trajectory,
+    collect_episode,
+    collect_steps,
+    generalised_advantages,
+    minibatches,
+)
 from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, move_average
 from closura.problems.problem import Problem
 from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
@@ -119,16 +125,29 @@ def masked_mean(x: Float[Array, "frame *grid"], used: Bool[Array, " frame"]) -> 
 
 
 class OnPolicyLearner(Learner):
-    """Collects with the current policy and improves it; the loss is the subclass's."""
+    """Collects with the current policy and improves it; the policy's part of the loss is the subclass's."""
 
     explores = True
     configuration: OnPolicyConfiguration = eqx.field(static=True)
 
     @abc.abstractmethod
+    def policy_loss(
+        self, log_prob: Float[Array, "frame *grid"], frames: Frames, used: Bool[Array, " frame"]
+    ) -> tuple[Float[Array, ""], Metrics]:
+        """The policy's part of the loss of a minibatch, and further metrics."""
+
     def loss(
         self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """Loss of a minibatch and its parts."""
+        """Loss of a minibatch and its parts: the policy's, the critic's squared error and the entropy."""
+        c = self.configuration
+        normal, value = jax.vmap(policy.evaluate)(frames.observation)
+        log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, frames.action)
+        own, further = self.policy_loss(log_prob, frames, used)
+        critic = masked_mean(jnp.square(frames.returns - value), used)
+        entropy = masked_mean(jax.vmap(lambda n: n.entropy())(normal), used)
+        total = own + c.value_weight * critic - c.entropy_weight * entropy
+        return total, {"loss_policy": own, "loss_value": critic, "entropy": entropy, **further}
 
     def stages(self) -> tuple[int, ...]:
         """One stage."""

@@ -9,11 +9,9 @@ squared norm for the critic; the published code takes means everywhere, and so d
 from dataclasses import dataclass
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from closura.closures import ActorCritic
 from closura.core.citations import CLOSURE_RL
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
 from closura.learners.registry import learner
@@ -40,24 +38,12 @@ class PPO(OnPolicyLearner):
 
     configuration: PPOConfiguration = eqx.field(static=True)
 
-    def loss(
-        self, policy: ActorCritic, frames: Frames, used: Bool[Array, " frame"]
+    def policy_loss(
+        self, log_prob: Float[Array, "frame *grid"], frames: Frames, used: Bool[Array, " frame"]
     ) -> tuple[Float[Array, ""], Metrics]:
-        """The clipped surrogate, the critic's squared error and the entropy."""
-        c = self.configuration
-        normal, value = jax.vmap(policy.evaluate)(frames.observation)
-        log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, frames.action)
+        """The clipped surrogate, and the share of ratios that are clipped."""
+        clip = self.configuration.clip
         ratio = jnp.exp(log_prob - frames.log_prob)
-        clipped = jnp.clip(ratio, 1.0 - c.clip, 1.0 + c.clip)
+        clipped = jnp.clip(ratio, 1.0 - clip, 1.0 + clip)
         surrogate = -masked_mean(jnp.minimum(ratio * frames.advantage, clipped * frames.advantage), used)
-        critic = masked_mean(jnp.square(frames.returns - value), used)
-        entropy = masked_mean(jax.vmap(lambda n: n.entropy())(normal), used)
-        total = surrogate + c.value_weight * critic - c.entropy_weight * entropy
-        outside = (jnp.abs(ratio - 1.0) > c.clip).astype(jnp.float32)
-        parts = {
-            "loss_policy": surrogate,
-            "loss_value": critic,
-            "entropy": entropy,
-            "clipped": masked_mean(outside, used),
-        }
-        return total, parts
+        return surrogate, {"clipped": masked_mean((jnp.abs(ratio - 1.0) > clip).astype(jnp.float32), used)}

@@ -35,7 +35,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
         If the settings belong to no problem that is known.
     """
     definition = definition_of(configuration)
-    found: Problem | Described = definition.build(configuration, split, data_dir=data_dir)
+    found: Problem | Described = definition(configuration, split, data_dir=data_dir)
     return (
         from_solvers(definition.name, _completed(definition.name, found), split)
         if isinstance(found, Described)
@@ -46,7 +46,7 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
 def described_by_solvers(configuration: Any, split: str = "test") -> Described | None:
     """What the author of a problem wrote, where it is described by its solvers."""
     definition = definition_of(configuration)
-    found = definition.build(configuration, split)
+    found = definition(configuration, split)
     return _completed(definition.name, found) if isinstance(found, Described) else None
 
 

@@ -16,7 +16,7 @@ from closura.problems.problem import Problem, SimulatedBegin, measure, with_refe
 from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
 from closura.simulation.march import DIVERGENCE_FACTOR
-from closura.simulation.timing import milliseconds_per_step
+from closura.simulation.simulate import milliseconds_per_step
 
 T = TypeVar("T")
 

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from closura.core.case import Case
-from closura.core.method import Method, StepRule
-from closura.core.roles import Role
+from closura.core.method import Method, Role, StepRule
 from closura.core.solver import Solver
 from closura.grids import Grid
 

@@ -8,14 +8,15 @@ from closura.metrics.ensembles.distributions import reference_bar as reference_b
 from closura.metrics.ensembles.distributions import wasserstein as wasserstein
 from closura.metrics.ensembles.flow_statistics import dissipation as dissipation
 from closura.metrics.ensembles.flow_statistics import energy_spectrum as energy_spectrum
-from closura.metrics.ensembles.flow_statistics import enstrophy as enstrophy
 from closura.metrics.ensembles.flow_statistics import kinetic_energy as kinetic_energy
 from closura.metrics.ensembles.flow_statistics import relative_divergence as relative_divergence
 from closura.metrics.ensembles.flow_statistics import resolving_shell as resolving_shell
 from closura.metrics.ensembles.flow_statistics import vorticity as vorticity
 from closura.metrics.ensembles.flow_summary import FlowStatistics as FlowStatistics
 from closura.metrics.ensembles.flow_summary import FlowSummary as FlowSummary
+from closura.metrics.ensembles.flow_summary import Profiles as Profiles
 from closura.metrics.ensembles.flow_summary import compare_flows as compare_flows
+from closura.metrics.ensembles.flow_summary import stress_errors as stress_errors
 from closura.metrics.ensembles.intervals import LEVELS as LEVELS
 from closura.metrics.ensembles.intervals import members_needed as members_needed
 from closura.metrics.ensembles.lyapunov import LyapunovExponent as LyapunovExponent
@@ -25,7 +26,5 @@ from closura.metrics.ensembles.predictability import correlation_time as correla
 from closura.metrics.ensembles.predictability import relative_l2_series as relative_l2_series
 from closura.metrics.ensembles.predictability import valid_prediction_time as valid_prediction_time
 from closura.metrics.ensembles.predictability import vorticity_correlation as vorticity_correlation
-from closura.metrics.ensembles.reynolds_stresses import Profiles as Profiles
-from closura.metrics.ensembles.reynolds_stresses import stress_errors as stress_errors
 from closura.metrics.ensembles.scores import EnsembleScores as EnsembleScores
 from closura.metrics.ensembles.scores import Scores as Scores

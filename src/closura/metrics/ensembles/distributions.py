@@ -10,7 +10,6 @@ the reference by this measure.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
@@ -106,22 +105,12 @@ class Histogram:
         if mine != its:
             raise ValueError(f"histograms need the same lower, upper, bins; got {mine} and {its}")
 
-    def density(self, bins: int | None = None) -> tuple[Float64[np.ndarray, "edge"], Float64[np.ndarray, "bin"]]:
-        """Edges and probability density, for drawing; with fewer bins by joining neighbours.
-
-        Raises
-        ------
-        ValueError
-            If nothing was counted, or ``bins`` does not divide the number of bins.
-        """
-        wanted = self.bins if bins is None else bins
-        if self.count == 0 or wanted < 1 or self.bins % wanted:
-            raise ValueError(
-                f"density needs values ({self.count} counted) and a divisor of {self.bins} bins; got {wanted}"
-            )
-        counts = self._counts.reshape(wanted, -1).sum(axis=1)
-        edges = np.linspace(self.lower, self.upper, wanted + 1)
-        return edges, counts / self.count / (edges[1] - edges[0])
+    def density(self) -> tuple[Float64[np.ndarray, "edge"], Float64[np.ndarray, "bin"]]:
+        """Edges and probability density, for drawing; ValueError if nothing was counted."""
+        if self.count == 0:
+            raise ValueError("a density needs values; none was counted")
+        edges = np.linspace(self.lower, self.upper, self.bins + 1)
+        return edges, self._counts / self.count / (edges[1] - edges[0])
 
     def distance(self, other: "Histogram") -> float:
         """Wasserstein-1 distance to another histogram of the same bins.
@@ -196,46 +185,21 @@ class SlicedHistograms:
         return np.array([part.distance(reference) for part in self._full], np.float64)
 
 
-def reference_bar(
-    trajectories: Sequence[SlicedHistograms],
-    *,
-    against: Literal["others", "slices"] = "others",
-    percentile: float = 95.0,
-) -> tuple[float, Float64[np.ndarray, "distance"]]:
-    """How far slices of true trajectories are from the reference: the bar for predictions.
+def reference_bar(trajectories: Sequence[SlicedHistograms]) -> tuple[float, Float64[np.ndarray, "distance"]]:
+    """How far slices of true trajectories are from the reference: the bar for predictions, and all distances.
 
-    Parameters
-    ----------
-    trajectories
-        Slices of each true trajectory, at least two trajectories.
-    against
-        ``"others"``: each slice against all slices of the other trajectories together, for predictions that are
-        compared with a long reference. ``"slices"``: each slice against each one of another trajectory, for
-        predictions that are compared with one slice of the reference (a higher bar, since both sides are short).
-    percentile
-        Of the distances.
-
-    Returns
-    -------
-    The bar, and all distances that it was found from.
+    Each slice is compared with all slices of the other trajectories together, and 95 % of them stay below the bar;
+    ValueError unless at least two trajectories have full slices.
     """
-    if against not in ("others", "slices"):
-        raise ValueError(f"unknown comparison {against!r}; valid: others, slices")
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"a percentile lies between 0 and 100; got {percentile}")
     filled = [trajectory.slices for trajectory in trajectories if trajectory.slices]
     if len(filled) < 2:
         raise ValueError(f"a bar needs full slices of at least two true trajectories; got {len(filled)}")
     distances: list[float] = []
     for index, own in enumerate(filled):
-        if against == "slices":
-            later = [part for trajectory in filled[index + 1 :] for part in trajectory]
-            distances += [part.distance(other) for part in own for other in later]
-        else:
-            pool = Histogram(own[0].lower, own[0].upper, own[0].bins)
-            for place, trajectory in enumerate(filled):
-                for part in trajectory if place != index else ():
-                    pool.merge(part)
-            distances += [part.distance(pool) for part in own]
+        pool = Histogram(own[0].lower, own[0].upper, own[0].bins)
+        for place, trajectory in enumerate(filled):
+            for part in trajectory if place != index else ():
+                pool.merge(part)
+        distances += [part.distance(pool) for part in own]
     values = np.array(distances, np.float64)
-    return float(np.percentile(values, percentile)), values
+    return float(np.percentile(values, 95.0)), values

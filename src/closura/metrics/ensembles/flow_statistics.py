@@ -7,22 +7,18 @@ are masked (``numpy.ma``), not real or not finite: waves and derivatives need al
     E = (u^2 + v^2) / 2       w = dv/dx - du/dy       enstrophy = <w^2> / 2       dissipation = <w^2> / Re
 
 with < > the mean over the box. For velocities without divergence the dissipation equals that of kinetic energy,
-``<|grad u|^2> / Re``. Derivatives are spectral. On an even number of points the highest wave along an axis has no
-derivative that the grid can show: ``nyquist="zero"`` drops it, ``nyquist="kept"`` counts it by Parseval's sum as
-KolSol does (they differ where a flow is not resolved).
+``<|grad u|^2> / Re``. Derivatives are spectral; on an even number of points
+the highest wave along an axis has no derivative that the grid can show, and is left out.
 
-Source of the KolSol conventions: MagriLab/KolSol 1.0.1, numpy solver (`dissip`, `energy_spectrum`, `vorticity`).
+Source: MagriLab/KolSol 1.0.1, numpy solver (`dissip`, `vorticity`, and `energy_spectrum`, which is ours times the
+number of points).
 """
-
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int
 
 from closura.arrays import Values, real_numbers
 from closura.metrics.ensembles._checks import velocity_of
-
-Nyquist = Literal["zero", "kept"]
 
 
 def kinetic_energy(velocity: Values) -> Float64[np.ndarray, "*frames x y"]:
@@ -44,38 +40,17 @@ def _times_derivative(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return 1j * k_x, 1j * k_y
 
 
-def energy_spectrum(
-    velocity: Values,
-    *,
-    bins: Literal["floor", "round"] = "floor",
-    normalisation: Literal["energy", "kolsol"] = "energy",
-) -> Float64[np.ndarray, "*frames shell"]:
-    r"""Kinetic energy in shells of the wavenumber.
+def energy_spectrum(velocity: Values) -> Float64[np.ndarray, "*frames shell"]:
+    """Kinetic energy of velocities ``(..., component=2, x, y)`` in shells ``floor(|k|)`` of the wavenumber.
 
-    Parameters
-    ----------
-    velocity
-        ``(..., component=2, x, y)``.
-    bins
-        Shell ``s`` holds the waves with ``floor(|k|) = s`` (KolSol) or those with ``|k|`` nearest to ``s``.
-    normalisation
-        ``"energy"``: the sum over shells is the mean of ``(u^2 + v^2) / 2``, as Parseval says. ``"kolsol"``: as
-        KolSol, which divides by the number of points once instead of twice, so the sum is that many times larger.
-
-    Returns
-    -------
-    One number per shell 0, 1, ... up to the corner of the square of wavenumbers; velocity squared.
+    One number per shell 0, 1, ... up to the corner of the square of wavenumbers; velocity squared. Their sum is the
+    mean of ``(u^2 + v^2) / 2``.
     """
-    if bins not in ("floor", "round") or normalisation not in ("energy", "kolsol"):
-        raise ValueError(
-            f"valid bins: floor, round; valid normalisations: energy, kolsol; got {bins!r} and {normalisation!r}"
-        )
     field = velocity_of(velocity)
     shape = field.shape[-2], field.shape[-1]
     points = shape[0] * shape[1]
     k_x, k_y = _wavenumbers(shape)
-    distance = np.sqrt(k_x**2 + k_y**2)
-    shell = (np.floor(distance) if bins == "floor" else np.rint(distance)).astype(np.int64)
+    shell = np.floor(np.sqrt(k_x**2 + k_y**2)).astype(np.int64)
     # Columns that a half spectrum leaves out are the conjugates of the others.
     twice = np.full(shape[1] // 2 + 1, 2.0)
     twice[0] = 1.0
@@ -85,8 +60,7 @@ def energy_spectrum(
     energy = 0.5 * twice * (np.abs(spectrum) ** 2).sum(axis=-3) / points**2
     frames, shells = energy.reshape(-1, shell.size), int(shell.max()) + 1
     place = np.arange(len(frames))[:, None] * shells + shell.ravel()
-    total = np.bincount(place.ravel(), frames.ravel(), len(frames) * shells).reshape(*energy.shape[:-2], shells)
-    return total * points if normalisation == "kolsol" else total
+    return np.bincount(place.ravel(), frames.ravel(), len(frames) * shells).reshape(*energy.shape[:-2], shells)
 
 
 def resolving_shell(spectrum: Values, *, fraction: float = 0.9999) -> Int[np.ndarray, "*frames"]:
@@ -101,7 +75,7 @@ def resolving_shell(spectrum: Values, *, fraction: float = 0.9999) -> Int[np.nda
 
     Returns
     -------
-    Index of the shell: with ``bins="floor"`` that energy lies at wavenumbers below ``shell + 1``.
+    Index of the shell: that energy lies at wavenumbers below ``shell + 1``.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction of the energy must lie strictly between 0 and 1; got {fraction}")
@@ -120,14 +94,7 @@ def vorticity(velocity: Values) -> Float64[np.ndarray, "*frames x y"]:
     return np.fft.irfft2(d_x * spectrum[..., 1, :, :] - d_y * spectrum[..., 0, :, :], field.shape[-2:])
 
 
-def enstrophy(velocity: Values, *, nyquist: Nyquist = "zero") -> Float64[np.ndarray, "*frames"]:
-    """Half the mean square of the vorticity of each frame ``(..., component=2, x, y)``."""
-    return np.asarray(0.5 * _mean_square_vorticity(velocity, nyquist))
-
-
-def dissipation(
-    velocity: Values, reynolds: float | int, *, nyquist: Nyquist = "zero"
-) -> Float64[np.ndarray, "*frames"]:
+def dissipation(velocity: Values, reynolds: float | int) -> Float64[np.ndarray, "*frames"]:
     """Mean square of the vorticity over the Reynolds number, of each frame ``(..., component=2, x, y)``.
 
     Raises
@@ -137,21 +104,7 @@ def dissipation(
     """
     if not reynolds > 0:
         raise ValueError(f"the Reynolds number must be positive; got {reynolds}")
-    return np.asarray(_mean_square_vorticity(velocity, nyquist) / reynolds)
-
-
-def _mean_square_vorticity(velocity: Values, nyquist: Nyquist) -> np.ndarray:
-    if nyquist not in ("zero", "kept"):
-        raise ValueError(f"unknown treatment of the highest wave {nyquist!r}; valid: zero, kept")
-    if nyquist == "zero":
-        return np.asarray(np.square(vorticity(velocity)).mean(axis=(-2, -1)))
-    field = velocity_of(velocity)
-    x, y = field.shape[-2:]
-    # The whole spectrum: what is said of the highest waves by KolSol's formula has no conjugate in the other half.
-    k_x, k_y = np.fft.fftfreq(x, 1 / x)[:, None], np.fft.fftfreq(y, 1 / y)[None]
-    spectrum = np.fft.fft2(field)
-    rotation = np.abs(k_x * spectrum[..., 1, :, :] - k_y * spectrum[..., 0, :, :])
-    return np.asarray(np.square(rotation).sum(axis=(-2, -1)) / (x * y) ** 2)
+    return np.asarray(np.square(vorticity(velocity)).mean(axis=(-2, -1)) / reynolds)
 
 
 def relative_divergence(velocity: Values) -> Float64[np.ndarray, "*frames"]:

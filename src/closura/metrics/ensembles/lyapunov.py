@@ -30,11 +30,6 @@ class LyapunovExponent:
     standard_error: float
     time: float
 
-    @property
-    def lyapunov_time(self) -> float:
-        """``1 / exponent``; infinite for flows that are not chaotic."""
-        return 1 / self.exponent if self.exponent > 0 else float("inf")
-
 
 def leading_exponent(
     step: Callable[[Any], Any],
@@ -45,10 +40,11 @@ def leading_exponent(
     renormalisations: int,
     discard: int = 10,
     separation: float | None = None,
-    perturbation: Any = None,
-    generator: np.random.Generator | None = None,
 ) -> LyapunovExponent:
     """Follow a run and a perturbed one, which is brought back to the first distance every few steps.
+
+    The first direction is one of normal random numbers, always the same, which for a half spectrum break the symmetry
+    of the column k_y = 0: step velocities instead.
 
     Parameters
     ----------
@@ -67,11 +63,6 @@ def leading_exponent(
     separation
         The distance, in the Euclidean norm of the array; by default the square root of the rounding error of its
         precision times the norm of the state.
-    perturbation
-        The first direction, an array like the state. By default normal random numbers, which for a half spectrum
-        break the symmetry of the column k_y = 0: step velocities instead, or give a direction.
-    generator
-        Draws the random direction; by default one of a fixed seed.
     """
     if min(steps, renormalisations) < 1 or discard < 0 or not time_step > 0:
         raise ValueError(
@@ -81,7 +72,7 @@ def leading_exponent(
     if np.ma.is_masked(state):
         raise ValueError("the state is masked; a step needs all of its numbers")
     first = np.asarray(state)
-    direction = _direction(first, perturbation, generator)
+    direction = _direction(first)
     distance = separation if separation is not None else float(np.sqrt(np.finfo(first.dtype).eps)) * _norm(first)
     if not distance > 0:
         raise ValueError(f"the separation must be positive; got {distance} (give one for a state that is zero)")
@@ -110,17 +101,12 @@ def _norm(values: np.ndarray) -> float:
     return float(np.sqrt(np.square(np.abs(values), dtype=np.float64).sum()))
 
 
-def _direction(state: np.ndarray, given: Any, generator: np.random.Generator | None) -> np.ndarray:
+def _direction(state: np.ndarray) -> np.ndarray:
     if not np.issubdtype(state.dtype, np.inexact):
         raise ValueError(f"the state needs real or complex numbers; got {state.dtype}")
-    if given is None:
-        draw = generator if generator is not None else np.random.default_rng(0)
-        real = draw.standard_normal(state.shape)
-        return real + 1j * draw.standard_normal(state.shape) if np.iscomplexobj(state) else real
-    direction = np.asarray(given)
-    if direction.shape != state.shape or not _norm(direction) > 0:
-        raise ValueError(f"the perturbation needs shape {state.shape} and cannot be zero; got {direction.shape}")
-    return direction
+    draw = np.random.default_rng(0)
+    real = draw.standard_normal(state.shape)
+    return real + 1j * draw.standard_normal(state.shape) if np.iscomplexobj(state) else real
 
 
 def _beside(state: Any, direction: np.ndarray, distance: float) -> Any:

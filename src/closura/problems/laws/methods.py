@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from closura.core.method import Method, StepRule
-from closura.core.roles import Role
+from closura.core.method import Method, Role, StepRule
 from closura.io.closures import load_closure, shipped
 from closura.io.tensor_files import read_npz
 from closura.io.weights import WeightsError, read_header

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from closura.core.method import Method, StepRule
-from closura.core.roles import Role
+from closura.core.method import Method, Role, StepRule
 from closura.grids import Grid
 from closura.initial.condition import InitialCondition
 from closura.problems.laws.cases import conserved, law_cases

@@ -31,7 +31,6 @@ def settle(
     disturbances: tuple[float, ...],
     steps: int,
     stop: Callable[[], bool] = lambda: False,
-    report: Callable[[float, float], None] = lambda disturbance, distance: None,
 ) -> tuple[LatentModel, dict[float, float]]:
     """The model with the disturbance that keeps its climate, and the Wasserstein-1 distance of every one.
 
@@ -54,7 +53,6 @@ def settle(
             else float("inf")
             for part in quarters
         )
-        report(size, found[size])
     best = min(found, key=lambda size: found[size])
     return models[best], found
 
