@@ -105,25 +105,12 @@ class ActorCritic(eqx.Module):
         self.closure, self.spread, self.critic, self.spec = closure, spread, critic, spec
 
     def evaluate(self, observation: Float[Array, "c *grid"]) -> tuple[Normal, Float[Array, "*grid"]]:
-        """Distribution of the actions and value, with one pass through what they share.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
+        """Distribution of the actions and value, with one pass through what they share."""
         check_observation(observation, self.spec)
         if self.spread is not None:
             return self._apply(_evaluate, observation)
         std, value = self._apply(_separate, observation)
         return Normal(self.closure(observation), std), value
-
-    def distribution(self, observation: Float[Array, "c *grid"]) -> Normal:
-        """Distribution of the actions."""
-        if self.spread is None:
-            return self.evaluate(observation)[0]
-        check_observation(observation, self.spec)
-        return self._apply(_distribution, observation)
 
     def value(self, observation: Float[Array, "c *grid"]) -> Float[Array, "*grid"]:
         """Expected sum of future (discounted) rewards of each cell or interface."""
@@ -148,11 +135,6 @@ def _evaluate(policy: ActorCritic, observation: Array) -> tuple[Normal, Array]:
     features = policy.closure.features(observation)
     mean = policy.closure.respond(features, observation)
     return Normal(mean, _std(policy, features, observation)), _applied(policy.critic, features, observation)[..., 0]
-
-
-def _distribution(policy: ActorCritic, observation: Array) -> Normal:
-    features = policy.closure.features(observation)
-    return Normal(policy.closure.respond(features, observation), _std(policy, features, observation))
 
 
 def _value(policy: ActorCritic, observation: Array) -> tuple[None, Array]:

@@ -39,27 +39,6 @@ class AlignedClosure(eqx.Module):
     """A deterministic closure for two axes: a perceptron on the turned neighbourhood, with a stencil's weights.
 
     Starts from "no closure": all weights are zero. Several components that are acted on share the network.
-
-    Parameters
-    ----------
-    spec
-        What the closure observes and how it acts; it must name two velocities.
-    hidden
-        Sizes of the perceptron's hidden layers.
-    radius
-        Reach of the stencil in cells.
-    look
-        How far the network sees the field, in cells; 0: velocities only.
-    activation
-        Of the hidden layers; see :class:`~closura.closures.dense.Perceptron`.
-    key
-        Random key.
-
-    Raises
-    ------
-    ValueError
-        If the specification has other than two periodic axes or names no velocities, or a number or the activation is
-        refused.
     """
 
     network: Perceptron
@@ -91,13 +70,7 @@ class AlignedClosure(eqx.Module):
         self.radius, self.look, self.spec = radius, look, spec
 
     def __call__(self, observation: Float[Array, "c x y"]) -> Float[Array, "a x y"]:
-        """Action for an observation, in the units of the problem's action.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
+        """Action for an observation, in the units of the problem's action."""
         check_observation(observation, self.spec)
         # Not member by member as larger networks: with gathers instead of convolutions that is slower (measured).
         return _act(self, observation)

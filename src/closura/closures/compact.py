@@ -64,23 +64,7 @@ class CompactConfiguration(Settings):
 def compact(
     spec: ClosureSpec, *, key: PRNGKeyArray, **settings: Any
 ) -> ConvolutionalClosure | StencilClosure | AlignedClosure:
-    """A small convolutional network: about 8,000 parameters for two-dimensional advection.
-
-    Parameters
-    ----------
-    spec
-        What the closure observes and answers.
-    key
-        Random key.
-    settings
-        Those of :class:`CompactConfiguration`.
-
-    Raises
-    ------
-    ValueError
-        If a setting is refused, there are more wide layers than layers, ``by_speed`` is asked for without observed
-        velocities or stencils, or the view does not suit the output or the specification.
-    """
+    """A small convolutional network: about 8,000 parameters for two-dimensional advection."""
     s = CompactConfiguration(**settings)
     if s.wide_layers > s.layers:
         raise ValueError(f"wide_layers must lie between 0 and layers={s.layers}; got {s.wide_layers}")

@@ -38,13 +38,7 @@ class BackboneClosure(eqx.Module):
         """Receptive field of the action, of that of the features."""
 
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
-        """Action for an observation, in the units of the problem's action.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
+        """Action for an observation, in the units of the problem's action."""
         check_observation(observation, self.spec)
         return apply_by_member(_act, self, observation)
 
@@ -100,17 +94,7 @@ class ConvolutionalClosure(BackboneClosure):
     def exploring(
         self, initial_std: float | None, *, key: PRNGKeyArray
     ) -> tuple["ConvolutionalClosure", Convolution, Convolution]:
-        """The closure as the mean of a policy, with heads for the raw spread and for the value.
-
-        Parameters
-        ----------
-        initial_std
-            Standard deviation before training, in the units of the action; the mean is then close to zero (about a
-            hundredth of it). ``None``: PyTorch's default initialisation as published, a spread near 0.69 whatever the
-            specification's scale.
-        key
-            Random key.
-        """
+        """The closure as the mean of a policy, with heads for the raw spread and for the value."""
         actor_key, critic_key = jax.random.split(key)
         width, count = self.backbone.channels[-1], len(self.spec.action)
         # Mean and spread are drawn as one convolution, as they were published.

@@ -35,24 +35,7 @@ class Dense(eqx.Module):
 
 
 class Perceptron(eqx.Module):
-    """Dense layers with an activation between them; the last one is linear.
-
-    Parameters
-    ----------
-    sizes
-        Inputs, hidden layers, outputs.
-    activation
-        One of :data:`ACTIVATIONS`.
-    zero_last
-        Start with an output of zero.
-    dtype
-        Type of the weights, and what the network computes in.
-
-    Raises
-    ------
-    ValueError
-        If the activation is unknown, or a size is not positive.
-    """
+    """Dense layers with an activation between them; the last one is linear."""
 
     layers: tuple[Dense, ...]
     activation: str = eqx.field(static=True)

@@ -21,15 +21,7 @@ DILATIONS = (1, 2, 3, 4, 3, 2)
 
 @closure("ircnn", zero_start=True, sources=[CLOSURE_RL])
 def ircnn(spec: ClosureSpec, *, key: PRNGKeyArray) -> ConvolutionalClosure:
-    """The network of Closure-RL, for any specification: with a critic 188,163 parameters for its advection.
-
-    Parameters
-    ----------
-    spec
-        What the closure observes and answers.
-    key
-        Random key.
-    """
+    """The network of Closure-RL, for any specification: with a critic 188,163 parameters for its advection."""
     backbone = ConvolutionStack(
         len(spec.observation),
         CHANNELS,

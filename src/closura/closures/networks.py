@@ -27,22 +27,6 @@ class Convolution(eqx.Module):
 
     The initial values are PyTorch's default, uniform in ``+-1 / sqrt(fan_in)`` for kernel and bias, with
     ``fan_in = c_in * size**dimensions``: the published networks were trained from it.
-
-    Parameters
-    ----------
-    c_in, c_out
-        Number of channels before and after.
-    boundary
-        Boundary along each axis.
-    size, dilation
-        Points of the kernel along each axis, odd, and the distance between them, in cells.
-    key
-        Random key.
-
-    Raises
-    ------
-    ValueError
-        If the size is even, or a number is not positive.
     """
 
     kernel: Float[Array, "*k c_in c_out"]

@@ -18,23 +18,7 @@ AnyClosure = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class ClosureKind:
-    """A registered closure.
-
-    Parameters
-    ----------
-    name
-        Its name, and that of its group of options.
-    make
-        ``make(spec, key=key, **settings) -> module``: a class or a function.
-    where
-        Whether it acts in "cells" or at "interfaces".
-    settings
-        The class of its settings.
-    zero_start
-        Whether it changes nothing before training.
-    sources
-        BibTeX of the publications behind it.
-    """
+    """A registered closure."""
 
     name: str
     make: Callable[..., Any]

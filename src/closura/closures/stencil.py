@@ -157,24 +157,6 @@ class StencilClosure(BackboneClosure):
     """A backbone of convolutions and a stencil head.
 
     Starts from "no closure": all weights are zero.
-
-    Parameters
-    ----------
-    spec
-        What the closure observes and answers.
-    backbone
-        The network's layers up to the head.
-    radius
-        Reach of the stencil in cells.
-    by_speed
-        Measure velocities and weights in units of the local speed; see :mod:`closura.closures.speed`.
-    key
-        Random key.
-
-    Raises
-    ------
-    ValueError
-        If ``by_speed`` is asked for without observed velocities, or the radius is not positive.
     """
 
     head: StencilHead

@@ -103,23 +103,7 @@ class WeightsConfiguration(Settings):
 
 @closure("weights", where="interfaces", settings=WeightsConfiguration)
 class WeightsClosure(eqx.Module):
-    """Logits of the weights of both stencils of every interface.
-
-    Parameters
-    ----------
-    spec
-        Of a problem whose closures act at interfaces.
-    key
-        Random key.
-    settings
-        Those of :class:`WeightsConfiguration`; see the module's text.
-
-    Raises
-    ------
-    ValueError
-        If the specification is for cells, a setting is refused, or weights in float64 are asked for while 64-bit arrays
-        are off.
-    """
+    """Logits of the weights of both stencils of every interface."""
 
     network: Perceptron
     spec: ClosureSpec = eqx.field(static=True)
@@ -152,13 +136,7 @@ class WeightsClosure(eqx.Module):
         return Perceptron.starting_from(start, sizes, activation=self.settings.activation, dtype=dtype, key=key)
 
     def __call__(self, observation: Float[Array, "c agent"]) -> Float[Array, "a agent"]:
-        """Logits, the plus side's before the minus side's.
-
-        Raises
-        ------
-        ValueError
-            If the observation has other channels or axes than the specification says.
-        """
+        """Logits, the plus side's before the minus side's."""
         check_observation(observation, self.spec)
         if self.settings.form == "published":
             return self._network(observation).astype(observation.dtype)

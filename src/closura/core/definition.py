@@ -85,13 +85,7 @@ class ProblemDefinition:
         return self.function(settings, split, data_dir=data_dir)
 
     def preset(self, name: str) -> Mapping[str, Any]:
-        """The tables of a preset; empty where the problem has none of that name.
-
-        Raises
-        ------
-        ValueError
-            If the problem says why there is none.
-        """
+        """The tables of a preset; empty where the problem has none of that name."""
         tables = self._presets()
         found: Any = tables.get(name, {})
         if isinstance(found, str):

@@ -63,13 +63,7 @@ class Sweep:
         return tuple(sorted((c for c in chosen if 0 < c <= limit * (1 + 1e-9)), reverse=True))
 
     def chosen(self, known: tuple[str, ...]) -> tuple[str, ...]:
-        """The schemes that were asked for, of the known ones.
-
-        Raises
-        ------
-        ValueError
-            If one is unknown; the message lists the valid ones.
-        """
+        """The schemes that were asked for, of the known ones."""
         unknown = [name for name in self.schemes if name not in known]
         if unknown:
             raise ValueError(f"unknown scheme {unknown[0]!r}; valid: {', '.join(known)}")

@@ -60,11 +60,6 @@ class Registry(Generic[T]):
 
         ``of`` is the function or class that the entry was made of; where a decorator leaves it in its place, it stands
         for the entry in files and modules.
-
-        Raises
-        ------
-        ValueError
-            If the name is empty, or has characters that would make it a path or an option.
         """
         if not name or name.startswith("-") or any(c in name for c in "/\\:=. \t\n"):
             raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
@@ -92,15 +87,7 @@ class Registry(Generic[T]):
         return {name: self.find(name) for name in self.names()}
 
     def find(self, text: str) -> T:
-        """The entry of a name, a file or an object in a module.
-
-        Raises
-        ------
-        ValueError
-            If there is none: says which names are known, which is near, or what a file holds instead.
-        FileNotFoundError
-            If there is no such file.
-        """
+        """The entry of a name, a file or an object in a module."""
         if text in self._entries:
             return self._entries[text]
         place, _, attribute = text.partition(":")

@@ -73,13 +73,7 @@ def transfer(
 
 
 def interpolation(n: int, m: int, kind: Kind, *, centred: bool, seam: bool = False) -> Float64[np.ndarray, "m n"]:
-    """Matrix from ``n`` periodic samples to the ``m`` points of another grid of the same length.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown, or there are too few samples for it.
-    """
+    """Matrix from ``n`` periodic samples to the ``m`` points of another grid of the same length."""
     places = (np.arange(m) + 0.5) * n / m - 0.5 if centred else np.arange(m) * n / m
     if kind == "trigonometric":
         return trigonometric_interpolation(n, places)

@@ -28,19 +28,7 @@ CHECKSUMS = "checksums"
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """The arrays of a store, read when they are used.
-
-    Parameters
-    ----------
-    path
-        A zarr folder or a NetCDF file.
-    dataset
-        What xarray makes of it, times left as numbers.
-    group
-        The zarr group; None for NetCDF.
-    small
-        Names of arrays that were read at once: what is damaged in them was found then.
-    """
+    """The arrays of a store, read when they are used."""
 
     path: Path
     dataset: xr.Dataset

@@ -78,16 +78,7 @@ def named_weights(closure: PyTree[Array]) -> dict[str, Array]:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Architecture, specification ("decision") and metadata of a file.
-
-    Raises
-    ------
-    WeightsError
-        If it is damaged, was not written by closura, or by a later version of the format; if an entry is of another
-        type than closura writes.
-    FileNotFoundError
-        If there is no such file.
-    """
+    """Architecture, specification ("decision") and metadata of a file."""
     if not Path(path).exists():
         raise FileNotFoundError(f"there are no weights at {path}")
     try:

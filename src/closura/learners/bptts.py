@@ -30,7 +30,7 @@ from closura.closures._members import by_groups
 from closura.core import citations
 from closura.environment import Environment, EnvironmentState
 from closura.learners.registry import learner
-from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, next_state
 from closura.problems.problem import Problem, Transition
 from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
 
@@ -238,18 +238,10 @@ class BPTTS(Learner):
         }
         if c.loss == "reward":
             metrics["reward"] = -value
-        return (
-            LearnerState(
-                closure=closure,
-                average=move_average(state.average, closure, c.average),
-                optimiser=optimiser,
-                carry=carry,
-                key_data=jax.random.key_data(key),
-                updates=state.updates + 1,
-                transitions=state.transitions + c.batch * horizon,
-            ),
-            metrics,
+        following = next_state(
+            state, closure, optimiser, carry, decay=c.average, transitions=c.batch * horizon, key=key
         )
+        return following, metrics
 
 
 def _by_batch(

@@ -32,27 +32,11 @@ class Trajectory(NamedTuple):
     valid: Bool[Array, "time environment"]
 
 
-class _Step(NamedTuple):
-    observation: Array
-    action: Array
-    log_prob: Array
-    value: Array
-    end_value: Array
-    reward: Array
-    std: Array
-    error: Array
-    age: Array
-    terminated: Array
-    done: Array
-    valid: Array
-
-
-def _assemble(steps: _Step, last_value: Array) -> Trajectory:
+def _assemble(steps: Trajectory, last_value: Array) -> Trajectory:
+    """Steps that were recorded one by one, of which ``next_value`` is known only where an episode ended."""
     following = jnp.concatenate([steps.value[1:], last_value[None]])
     ended = steps.done.reshape(steps.done.shape + (1,) * (following.ndim - steps.done.ndim))
-    values = steps._asdict()
-    end_value = values.pop("end_value")
-    return Trajectory(next_value=jnp.where(ended, end_value, following), **values)
+    return steps._replace(next_value=jnp.where(ended, steps.next_value, following))
 
 
 def collect_steps(
@@ -69,7 +53,7 @@ def collect_steps(
     """
     count = episodes.step.shape[0]
 
-    def step(episodes: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, _Step]:
+    def step(episodes: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, Trajectory]:
         observation = jax.vmap(environment.observe)(episodes)
         normal, value = jax.vmap(policy.evaluate)(observation)
         action_key, reset_key = jax.random.split(key)
@@ -89,7 +73,7 @@ def collect_steps(
             return choose(done, fresh, following)
 
         episodes = jax.lax.cond(jnp.any(done), reset, lambda: following)
-        return episodes, _Step(
+        return episodes, Trajectory(
             observation, action, log_prob, value, end_value, timestep.reward.astype(value.dtype),
             _mean(normal.std), timestep.error.astype(jnp.float32), following.step,
             timestep.terminated, done, jnp.ones_like(done),
@@ -108,7 +92,7 @@ def collect_episode(environment: Environment, policy: ActorCritic, *, key: Key[S
     """
     begin_key, key = jax.random.split(key)
 
-    def play(episode: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, _Step]:
+    def play(episode: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, Trajectory]:
         observation = environment.observe(episode)
         normal, value = policy.evaluate(observation)
         action = normal.sample(key)
@@ -116,7 +100,7 @@ def collect_episode(environment: Environment, policy: ActorCritic, *, key: Key[S
         end_value = jax.lax.cond(
             timestep.done, lambda: policy.value(timestep.observation), lambda: jnp.zeros_like(value)
         )
-        return following, _Step(
+        return following, Trajectory(
             observation, action, normal.log_prob(action), value, end_value, timestep.reward.astype(value.dtype),
             jnp.mean(normal.std), timestep.error.astype(jnp.float32), following.step,
             timestep.terminated, timestep.done, jnp.ones((), bool),
@@ -128,7 +112,7 @@ def collect_episode(environment: Environment, policy: ActorCritic, *, key: Key[S
 
     def step(
         carry: tuple[EnvironmentState, Bool[Array, ""]], key: Key[Scalar, ""]
-    ) -> tuple[tuple[EnvironmentState, Bool[Array, ""]], _Step]:
+    ) -> tuple[tuple[EnvironmentState, Bool[Array, ""]], Trajectory]:
         episode, over = carry
         episode, record = jax.lax.cond(over, lambda: (episode, nothing), lambda: play(episode, key))
         return (episode, over | record.done), record

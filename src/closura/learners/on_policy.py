@@ -26,7 +26,7 @@ from closura.learners.collection import (
     generalised_advantages,
     minibatches,
 )
-from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, move_average
+from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, next_state
 from closura.problems.problem import Problem
 from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
 
@@ -276,18 +276,9 @@ class OnPolicyLearner(Learner):
         policy = eqx.combine(weights, static)
         metrics = {name: x[-1] for name, x in metrics.items()}
         metrics |= describe_trajectory(trajectory)
-        return (
-            LearnerState(
-                closure=policy,
-                average=move_average(state.average, policy, c.average),
-                optimiser=optimiser,
-                carry=carry,
-                key_data=jax.random.key_data(key),
-                updates=state.updates + 1,
-                transitions=state.transitions + jnp.asarray(count, jnp.float32),
-            ),
-            metrics,
-        )
+        transitions = jnp.asarray(count, jnp.float32)
+        following = next_state(state, policy, optimiser, carry, decay=c.average, transitions=transitions, key=key)
+        return following, metrics
 
 
 def _finite(arrays: Iterable[Array], axes: int) -> Bool[Array, "..."]:

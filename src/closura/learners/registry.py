@@ -13,19 +13,7 @@ Kind = TypeVar("Kind", bound=type[Learner])
 
 @dataclass(frozen=True)
 class LearnerKind:
-    """A registered learner.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    make
-        The class; ``make(settings)`` is a learner.
-    settings
-        The class of its settings.
-    sources
-        BibTeX of the publications behind it.
-    """
+    """A registered learner."""
 
     name: str
     make: type[Learner]

@@ -68,11 +68,6 @@ class Learner(eqx.Module):
         """Refuse settings of a training (:class:`~closura.runs.TrainConfiguration`) that this learner cannot work with.
 
         ``follows_state`` says whether the problem's reference takes notice of the coarse state.
-
-        Raises
-        ------
-        ValueError
-            With what to change.
         """
 
     @abc.abstractmethod
@@ -167,6 +162,22 @@ def move_average(average: PyTree[Array], closure: PyTree[Array], decay: float | 
     """``decay * average + (1 - decay) * closure`` over the weights (``decay=0``: no averaging)."""
     weights = eqx.filter(closure, eqx.is_inexact_array)
     return jax.tree.map(lambda a, w: decay * a + (1.0 - decay) * w, average, weights)
+
+
+def next_state(
+    state: LearnerState,
+    closure: PyTree[Array],
+    optimiser: PyTree[Array],
+    carry: PyTree[Array],
+    *,
+    decay: float,
+    transitions: int | Float[Array, ""],
+    key: Key[Scalar, ""],
+) -> LearnerState:
+    """The state after an update with so many transitions; ``decay`` is that of the average."""
+    average = move_average(state.average, closure, decay)
+    total = state.transitions + transitions
+    return LearnerState(closure, average, optimiser, carry, jax.random.key_data(key), state.updates + 1, total)
 
 
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:

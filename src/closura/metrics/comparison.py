@@ -106,11 +106,6 @@ def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
     The interval is Student's t interval of the mean logarithm of the ratios. All are NaN where an error is not finite
     or not positive; there is no interval from a single simulation. ``better`` counts the simulations in which ``a`` has
     the smaller error.
-
-    Raises
-    ------
-    KeyError
-        If a name is unknown.
     """
     first, second = (_infinite(results.last(name)) for name in (a, b))
     better = int(np.sum(_last(results, a) < _last(results, b)))

@@ -9,8 +9,9 @@ A simulation that is flagged as diverged but still has a finite error enters wit
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -56,18 +57,19 @@ def spread(values: Values, *, better: str = "lower") -> dict[str, float | int]:
 
 def mean_per_step(values: Values) -> Float64[np.ndarray, "step"]:
     """Mean over simulations at each step; infinite where any simulation is not finite."""
-    values = _numbers(values)
-    finite = np.isfinite(values)
-    with np.errstate(over="ignore"):
-        return np.where(finite.all(axis=0), np.where(finite, values, 0.0).mean(axis=0), np.inf)
+    return _per_step(values, np.mean)
 
 
 def std_per_step(values: Values) -> Float64[np.ndarray, "step"]:
     """Population standard deviation over simulations at each step; infinite where any is not finite."""
+    return _per_step(values, np.std)
+
+
+def _per_step(values: Values, of: Callable[..., Any]) -> Float64[np.ndarray, "step"]:
     values = _numbers(values)
     finite = np.isfinite(values)
     with np.errstate(over="ignore"):
-        return np.where(finite.all(axis=0), np.where(finite, values, 0.0).std(axis=0), np.inf)
+        return np.where(finite.all(axis=0), of(np.where(finite, values, 0.0), axis=0), np.inf)
 
 
 def quantile_per_step(values: Values, quantile: float = 0.5) -> Float64[np.ndarray, "step"]:

@@ -89,11 +89,6 @@ class RunFolder:
 
         A new run then stands in the folder as interrupted, for ``--resume`` or the same command; one that was to be
         replaced is left as it was.
-
-        Raises
-        ------
-        Interrupted
-            After SIGINT or SIGTERM.
         """
         replaces = not resume and self.holds_work()
         message = "stopped before the first update; " + (

@@ -48,20 +48,7 @@ class ReferenceConfiguration(Settings):
 
 
 class ReferenceBank:
-    """The store at every moment of a training.
-
-    Parameters
-    ----------
-    problem
-        Draws and simulates the reference.
-    configuration
-        Sizes; ``slots`` must not be 0.
-    key
-        Decides all blocks.
-    identity
-        Text that tells the problem's settings from all others, as far as the reference depends on them: blocks that are
-        kept have its hash, and that of the key, in their names.
-    """
+    """The store at every moment of a training."""
 
     def __init__(
         self, problem: Problem, configuration: ReferenceConfiguration, *, key: Key[Scalar, ""], identity: str = ""

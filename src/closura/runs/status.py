@@ -23,15 +23,7 @@ ROUND_OFF = 1e-6
 
 
 def verdict(error: float | None, uncorrected: float | None = None) -> str:
-    """What is wrong with the result of a run, in words; nothing where it is good.
-
-    Parameters
-    ----------
-    error
-        The best validation error; none, or not finite, where no validation was.
-    uncorrected
-        That without a closure, where there is one.
-    """
+    """What is wrong with the result of a run, in words; nothing where it is good."""
     if error is None or not math.isfinite(error):
         return "no validation was finite: the weights are those of the last update, and nothing speaks for them"
     if uncorrected is not None and error > uncorrected + ROUND_OFF * abs(uncorrected):

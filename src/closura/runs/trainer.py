@@ -113,21 +113,8 @@ def opened(
 ) -> Iterator[Opened]:
     """Lock a run's folder, check it, begin or go on; how it ends is written in any case.
 
-    Parameters
-    ----------
-    run
-        The folder.
-    configuration
-        All settings.
-    prepare
-        Makes what is needed before anything is changed: it, what ``environment.json`` says of the data, and the number
-        of updates that are done.
-    resume, overwrite
-        Go on with the run that is there, or replace it.
-    trackers
-        Where metrics go besides ``metrics.jsonl``.
-    movable
-        Settings that may differ from those of the run that goes on.
+    ``prepare`` makes what is needed before anything is changed: it, what ``environment.json`` says of the data, and the
+    number of updates that are done. Settings in ``movable`` may differ from those of the run that goes on.
     """
     with run.locked(), stop_requests() as stop:
         began = run.read_configuration() if movable and resume and run.holds_run else configuration
@@ -164,29 +151,9 @@ def make_updates(
 ) -> tuple[Any, Row]:
     """Make all updates that are left; the last state, and facts with ``update``, ``best`` and ``seconds``.
 
-    Parameters
-    ----------
-    task
-        What is trained.
-    state, facts
-        Where it stands, as its checkpoint has it.
-    run
-        Its folder.
-    sinks
-        Take rows of metrics.
-    stop
-        Says whether to stop; asked whenever updates have been made.
-    checkpoint_every
-        Seconds after which a checkpoint is written, wherever the training stands; validations write one in any case.
-    report
-        Is told every row.
-
-    Raises
-    ------
-    TrainingDiverged
-        If metrics or weights are no longer finite; the last good checkpoint is kept.
-    Interrupted
-        When asked to stop, with a checkpoint written.
+    ``state`` and ``facts`` are those of a checkpoint. One is written at every validation, and wherever the training
+    stands after ``checkpoint_every`` seconds; after a divergence the last good one is kept. ``stop`` is asked whenever
+    updates have been made.
     """
     rows: list[Row] = facts.pop("rows", [])
     if not run.last.exists():  # weights never stand without a checkpoint

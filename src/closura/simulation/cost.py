@@ -91,26 +91,7 @@ def time_steps(
     clock: Clock = "wall",
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, StepTimes]:
-    """Time all works in turns.
-
-    Parameters
-    ----------
-    works
-        ``works[key](members) -> Work``.
-    batch
-        Simulations per call, for the batched times.
-    repetitions
-        Loops per work and kind of call.
-    seconds
-        About how long a loop takes.
-    clock
-        "wall", or on a busy processor (never on a GPU) "processor", see :data:`CLOCKS`.
-
-    Raises
-    ------
-    ValueError
-        If a number is below 1, or the clock is unknown or cannot see the device.
-    """
+    """Time ``works[key](members)`` in turns: a loop of about ``seconds`` each, alone and with ``batch`` members."""
     if clock not in CLOCKS:
         raise ValueError(f"unknown clock {clock!r}; valid: {', '.join(CLOCKS)}")
     if clock == "processor" and jax.default_backend() != "cpu":
@@ -136,25 +117,17 @@ def time_steps(
 
 
 class _Step(eqx.Module):
-    """A step of a length that is known, or of one that is given with the parameters."""
+    """A step of a known length ``dt``, of one that is given with the parameters, or of one that follows the state."""
 
     solver: Solver
     closure: Closure | None
     dt: float | None = eqx.field(static=True)
+    follows: bool = eqx.field(static=True)
 
     def __call__(self, state: State, context: tuple[Parameters, Array]) -> State:
-        parameters, dt = context
+        parameters, given = context
+        dt = _benign(self.solver, state, parameters) if self.follows else given
         return self.solver.step(state, parameters, dt if self.dt is None else self.dt, self.closure)
-
-
-class _Following(eqx.Module):
-    """A step whose length follows the state."""
-
-    solver: Solver
-    closure: Closure | None
-
-    def __call__(self, state: State, parameters: Parameters) -> State:
-        return self.solver.step(state, parameters, _benign(self.solver, state, parameters), self.closure)
 
 
 def _benign(solver: Solver, state: State, parameters: Parameters) -> Array:
@@ -176,7 +149,6 @@ def work(method: Method, cases: Case, members: int) -> Work:
     there = jax.tree.leaves(cases)[0].shape[0]
     few = jax.tree.map(lambda x: x[np.arange(members) % there], cases)
     states, parameters, dt = _begun(method.solver, few)
-    if method.step.exact or method.solver.steady:
-        length = method.step.dt if method.step.exact else None
-        return Work(_Step(method.solver, method.closure, length), states, (parameters, dt))
-    return Work(_Following(method.solver, method.closure), states, parameters)
+    length = method.step.dt if method.step.exact else None
+    follows = not (method.step.exact or method.solver.steady)
+    return Work(_Step(method.solver, method.closure, length, follows), states, (parameters, dt))

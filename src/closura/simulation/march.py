@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int
 
 from closura.core.case import Case
 from closura.core.method import StepRule
@@ -60,13 +60,7 @@ class Schedule(eqx.Module):
 
 
 def schedule(rule: StepRule, times: Sequence[float]) -> Schedule:
-    """The schedule of a rule for times that grow; the first interval begins at 0.
-
-    Raises
-    ------
-    ValueError
-        If times do not grow from 0, or an exact step does not divide them.
-    """
+    """The schedule of a rule for times that grow; the first interval begins at 0."""
     ends = np.asarray(times, np.float64)
     lengths = np.diff(np.concatenate([[0.0], ends]))
     if not ends.size or not np.all(lengths > 0):
@@ -106,15 +100,13 @@ class Failure(NamedTuple):
 class Marched(NamedTuple):
     """What a simulation looked like; index 0 of the time axis is its beginning.
 
-    ``steps`` is the number of steps, ``states`` the solver's own states, where they were asked for. Fields after a
-    failure are NaN.
+    ``steps`` is their number. Fields after a failure are NaN.
     """
 
     fields: Float[Array, "time component *grid"]
     failed: Bool[Array, " time"]
     steps: Int[Array, ""]
     failure: Failure
-    states: PyTree[Array] | None = None
 
 
 class _Now(NamedTuple):
@@ -131,28 +123,10 @@ class _Now(NamedTuple):
         return ~self.stuck & (self.failure.step < 0)
 
 
-def march(
-    solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid | View, case: Case, *, states: bool = False
-) -> Marched:
-    """Simulate one case.
+def march(solver: Solver, closure: Closure | None, plan: Schedule, grid: Grid | View, case: Case) -> Marched:
+    """Simulate one case, at the times of a plan, or at shares of the case's own end where it has one.
 
-    Parameters
-    ----------
-    solver, closure
-        What is simulated.
-    plan
-        When it is looked at: at times, or at shares of the case's own end where it has one.
-    grid
-        The grid of comparison, on which fields are given, or how states are seen else.
-    case
-        The simulation.
-    states
-        Give the solver's own states too.
-
-    Raises
-    ------
-    ValueError
-        If the case has an end of its own and the number of steps is fixed.
+    ``grid`` is that of comparison, on which fields are given, or says how states are seen.
     """
     state, parameters = solver.init(case)
     lengths = plan.lengths if case.end is None else plan.lengths * case.end
@@ -164,25 +138,22 @@ def march(
     reach = jnp.maximum(DIVERGENCE_FACTOR * (high - low) / 2, jnp.finfo(first.dtype).tiny)
     decides = solver.valid_cells(state) is not None
 
-    def look(now: _Now) -> tuple[Array, Bool[Array, ""], PyTree[Array] | None]:
+    def look(now: _Now) -> tuple[Array, Bool[Array, ""]]:
         seen, lost = view(solver, now.state), now.stuck | ~solver.is_valid(now.state)
         if decides:
             seen = jnp.where(now.failure.step >= 0, jnp.nan, seen)
         else:
             lost = lost | ~(jnp.max(jnp.abs(seen - (low + high) / 2)) <= reach)
-        return seen, lost, now.state if states else None
+        return seen, lost
 
-    def interval(now: _Now, item: tuple[Array, Array]) -> tuple[_Now, tuple[Array, Array, PyTree[Array] | None]]:
+    def interval(now: _Now, item: tuple[Array, Array]) -> tuple[_Now, tuple[Array, Array]]:
         length, count = item
         if plan.uniform is not None and plan.dt is not None:
             state = solver.march(now.state, parameters, plan.dt, plan.uniform, closure)
             now = _checked(solver, now._replace(state=state, steps=now.steps + count))
-        elif plan.fixed:
-            dt = step_like(length / count, now.state)
-            state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), now.state)
-            now = _checked(solver, now._replace(state=state, steps=now.steps + count))
-        elif solver.steady and plan.dt is None and plan.even:
-            count = _whole(length * solver.rate(now.state, parameters) / plan.courant)
+        elif plan.fixed or (solver.steady and plan.dt is None and plan.even):
+            if not plan.fixed:
+                count = _whole(length * solver.rate(now.state, parameters) / plan.courant)
             dt = step_like(length / count, now.state)
             state = jax.lax.fori_loop(0, count, lambda _, s: solver.step(s, parameters, dt, closure), now.state)
             now = _checked(solver, now._replace(state=state, steps=now.steps + count, stuck=now.stuck | (count < 1)))
@@ -195,7 +166,7 @@ def march(
     last, later = jax.lax.scan(interval, begun, (lengths, plan.counts))
     together = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), look(begun), later)
     failed = jax.lax.associative_scan(jnp.logical_or, together[1])
-    return Marched(together[0], failed, last.steps, last.failure, together[2])
+    return Marched(together[0], failed, last.steps, last.failure)
 
 
 def _checked(solver: Solver, now: _Now) -> _Now:

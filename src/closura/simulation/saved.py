@@ -48,29 +48,7 @@ def labelled_simulations(
     configuration: Mapping[str, Any],
     title: str = "",
 ) -> xr.Dataset:
-    """Fields of several methods in several simulations, with what is needed to read them.
-
-    Parameters
-    ----------
-    problem
-        Name of the problem.
-    methods
-        Fields of each method.
-    reference
-        The reference on the coarse grid, or None.
-    steps
-        Which coarse steps were kept.
-    time_step, extent
-        Coarse time step, and length of the domain along each axis; without dimension.
-    parameters
-        What differs between simulations (velocity, viscosity).
-    components
-        Names of the components.
-    configuration
-        How to make it again; anything that JSON knows.
-    title
-        A line for people.
-    """
+    """Fields of several methods in several simulations, with what is needed to read them."""
     axes = AXES[: len(extent)]
     dims = ("simulation", "step", "component", *axes)
     state = np.stack(list(methods.values()))

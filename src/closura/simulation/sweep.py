@@ -128,26 +128,7 @@ def problem_benchmark(
     simulations: int,
     key: Key[Scalar, ""],
 ) -> Benchmark:
-    """The benchmark of a problem whose errors are taken on its coarse grid.
-
-    Parameters
-    ----------
-    make
-        Makes what the problem has of its own, of the problem, its settings and the sweep.
-    problem, configuration
-        The problem, built for the test split, and its settings.
-    sweep
-        Grids, time steps, schemes, times.
-    closures
-        By name; each corrects the coarse solver of ``own[name]``, or of the problem.
-    simulations, key
-        How many, and the key of their cases.
-
-    Raises
-    ------
-    ValueError
-        If a grid cannot be compared, a scheme is unknown, times fit no step, or as ``make`` does.
-    """
+    """The benchmark of a problem whose errors are taken on its coarse grid."""
     front = make(problem, configuration, sweep)
     looks = front.looks or front.times
     view: Grid | View = problem.grid if front.in_points else AsStateOf(problem.coarse)

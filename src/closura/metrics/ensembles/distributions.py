@@ -46,11 +46,6 @@ class Histogram:
     bins
         How many bins. Distances are exact where the two distribution functions do not cross within a bin, and to
         within the width of one otherwise.
-
-    Raises
-    ------
-    ValueError
-        If the range is empty or there is no bin.
     """
 
     def __init__(self, lower: float | int = 0.0, upper: float | int = 4.0, bins: int = 4000) -> None:

@@ -95,13 +95,7 @@ def vorticity(velocity: Values) -> Float64[np.ndarray, "*frames x y"]:
 
 
 def dissipation(velocity: Values, reynolds: float | int) -> Float64[np.ndarray, "*frames"]:
-    """Mean square of the vorticity over the Reynolds number, of each frame ``(..., component=2, x, y)``.
-
-    Raises
-    ------
-    ValueError
-        If the Reynolds number is not positive, the shape is no velocity's or a number is not finite.
-    """
+    """Mean square of the vorticity over the Reynolds number, of each frame ``(..., component=2, x, y)``."""
     if not reynolds > 0:
         raise ValueError(f"the Reynolds number must be positive; got {reynolds}")
     return np.asarray(np.square(vorticity(velocity)).mean(axis=(-2, -1)) / reynolds)

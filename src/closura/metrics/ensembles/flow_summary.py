@@ -31,15 +31,7 @@ STRESSES = ("uu", "uv", "vv")
 
 @dataclass(frozen=True)
 class Profiles:
-    """Profiles across the flow; velocity, and velocity squared.
-
-    Parameters
-    ----------
-    mean
-        ``(component=2, y)``.
-    stresses
-        ``(stress=3, y)`` in the order of ``STRESSES``.
-    """
+    """Profiles across the flow; velocity, and velocity squared."""
 
     mean: Float64[np.ndarray, "component=2 y"]
     stresses: Float64[np.ndarray, "stress=3 y"]
@@ -132,13 +124,7 @@ class FlowStatistics:
         self._grid: tuple[int, ...] | None = None
 
     def add(self, velocity: Values) -> None:
-        """Take frames ``(..., component=2, x, y)``: of one member or all of them.
-
-        Raises
-        ------
-        ValueError
-            If the shape is no velocity's or not that of earlier blocks, or a number is not finite.
-        """
+        """Take frames ``(..., component=2, x, y)``: of one member or all of them."""
         field = velocity_of(velocity)
         field = field.reshape(-1, *field.shape[-3:])
         energy, spectrum = kinetic_energy(field), energy_spectrum(field).sum(axis=0)

@@ -40,13 +40,6 @@ def members_needed(level: float) -> int:
 def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:
     """The one or two intervals between members whose mixture has a nominal coverage.
 
-    Parameters
-    ----------
-    members
-        Size of the ensemble.
-    level
-        Nominal coverage, a fraction.
-
     Returns
     -------
     ``(weight, lower, upper)`` of each, with indices of members in rising order, from 0; empty where the ensemble is
@@ -66,15 +59,6 @@ def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:
 
 def ensemble_interval(ordered: np.ndarray, reference: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Coverage and width of the central interval at every point.
-
-    Parameters
-    ----------
-    ordered
-        Members, last and in rising order: ``(*points, member)``.
-    reference
-        ``(*points)``.
-    level
-        Nominal coverage, a fraction.
 
     Returns
     -------

@@ -59,7 +59,10 @@ def vorticity_correlation(prediction: Values, reference: Values) -> Float64[np.n
     the time with correlation above 0.8).
     """
     predicted, actual, _ = _pair(velocity_of(prediction, "predictions"), velocity_of(reference, "reference"))
-    return _correlation(vorticity(predicted), vorticity(actual), (-2, -1))
+    first, second = vorticity(predicted), vorticity(actual)
+    product = (first * second).sum(axis=(-2, -1))
+    size = np.sqrt(np.square(first).sum(axis=(-2, -1)) * np.square(second).sum(axis=(-2, -1)))
+    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
 
 
 def _pair(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -78,12 +81,6 @@ def _pair(prediction: Values, reference: Values) -> tuple[np.ndarray, np.ndarray
     if mask is not None:
         actual, mask = np.broadcast_to(actual, predicted.shape), np.broadcast_to(mask, predicted.shape)
     return unmasked(predicted, mask, "predictions"), unmasked(actual, mask, "reference"), mask
-
-
-def _correlation(first: np.ndarray, second: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    product = (first * second).sum(axis=axes)
-    size = np.sqrt(np.square(first).sum(axis=axes) * np.square(second).sum(axis=axes))
-    return np.divide(product, size, out=np.zeros_like(product), where=size > 0)
 
 
 def valid_prediction_time(

@@ -47,14 +47,7 @@ class PublishedScoring:
         self._sums = FrameSums()
 
     def add(self, mean: Values, std: Values, reference: Values) -> None:
-        """Score a block, ``(time, component, *grid)`` each.
-
-        Raises
-        ------
-        ValueError
-            If shapes differ from each other or earlier blocks, a number is not real or not finite, or a deviation is
-            negative. Points that are masked (``numpy.ma``) are left out.
-        """
+        """Score a block, ``(time, component, *grid)`` each."""
         centre, spread, actual, mask = checked_normal(mean, std, reference)
         self._sums.expect(actual.shape)
         self._sums.begin(actual.shape, mask)

@@ -99,11 +99,6 @@ class EnsembleScores:
         Nominal coverages of the central intervals, fractions.
     generator
         Draws the rank of a reference that equals some members; by default one of a fixed seed.
-
-    Raises
-    ------
-    ValueError
-        If a level does not lie strictly between 0 and 1.
     """
 
     def __init__(self, *, levels: tuple[float, ...] = LEVELS, generator: np.random.Generator | None = None) -> None:
@@ -183,13 +178,7 @@ class EnsembleScores:
         return self
 
     def result(self) -> Scores:
-        """Scores over everything that was added.
-
-        Raises
-        ------
-        ValueError
-            If nothing was added yet.
-        """
+        """Scores over everything that was added."""
         sums = self._sums
         absolute, squared, variance = (sums[name].sum(0) for name in ("absolute error", "squared error", "variance"))
         reference_absolute, reference_squared = sums["absolute reference"].sum(0), sums["squared reference"].sum(0)

@@ -60,13 +60,7 @@ class FitConfiguration(Settings):
 
     @classmethod
     def preset(cls, name: str, preset: Preset) -> Any:
-        """Settings that belong together: of what is fitted, with what it asks for.
-
-        Raises
-        ------
-        ValueError
-            If name or preset is unknown, or there is no such preset.
-        """
+        """Settings that belong together: of what is fitted, with what it asks for."""
         if name not in cls.names():
             raise ValueError(f"unknown {cls.NOUN} {name!r}; valid: {', '.join(cls.names())}")
         if preset == "paper":

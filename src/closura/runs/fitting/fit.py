@@ -64,21 +64,7 @@ class FitResult(NamedTuple):
 
 
 class DescentTask(Task):
-    """A descent on batches of data.
-
-    Parameters
-    ----------
-    training
-        The learner, the untrained module and its batches.
-    scores
-        ``scores(module)``: what is to be small on validation data, as "validation_error", and further figures.
-    write
-        ``write(path, module, row)`` writes the module.
-    every, log_every
-        Updates between validation, and between rows of metrics.
-    key
-        Random key of the descent.
-    """
+    """A descent on batches of data."""
 
     def __init__(
         self,
