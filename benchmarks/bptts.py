@@ -28,8 +28,8 @@ import jax.numpy as jnp
 
 from closura.learners import BPTTS
 from closura.problems import build_problem
+from closura.runs.configuration import train_preset
 from closura.runs.environment import describe_environment
-from closura.runs.presets import train_preset
 from closura.runs.training import build_closure
 
 GROWTH_CELLS, GROWTH_STEPS = (64, 128, 256), (62, 125, 250)

@@ -30,8 +30,8 @@ from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, ad
 from closura.problems.actions import ACTION_FORMS
 from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
+from closura.runs.configuration import train_preset
 from closura.runs.environment import describe_environment
-from closura.runs.presets import train_preset
 from closura.simulation.evaluate import evaluate
 
 STEPS = 50

@@ -31,8 +31,7 @@ from closura.learners import LEARNERS
 from closura.learners.bptts import BPTTS
 from closura.learners.collection import minibatches
 from closura.problems import Problem, build_problem, simulate_reference, with_store
-from closura.runs.configuration import TrainConfiguration
-from closura.runs.presets import train_preset
+from closura.runs.configuration import TrainConfiguration, train_preset
 from closura.runs.training import build_closure, validation_error
 
 # Shares of the time of a training in percent: the paper's, and the published code's on one processor thread, tests

@@ -113,7 +113,7 @@ def _ablation(name: str, folder: Path, given: argparse.Namespace) -> dict[str, A
 
     jax.config.update("jax_enable_x64", True)
     from closura.runs import TrainingDiverged, train
-    from closura.runs.presets import train_preset
+    from closura.runs.configuration import train_preset
 
     problem = "euler-1d" if name.startswith("euler") else "burgers-1d"
     c = train_preset("default", problem=problem)

@@ -20,8 +20,7 @@ from closura.problems import AdvectionConfiguration, advection, as_evaluated, as
 from closura.problems.advection import AdvectionSolver
 from closura.problems.characteristics import Characteristics, bilinear, cubic
 from closura.problems.reference import SolverReference
-from closura.runs.configuration import from_plain
-from closura.runs.presets import train_preset
+from closura.runs.configuration import from_plain, train_preset
 
 SMALL = AdvectionConfiguration(cells=16, ratio=4)
 RUNS = Path(__file__).parents[1] / "benchmarks" / "results"

@@ -15,8 +15,7 @@ import pytest
 from closura.closures import CompactConfiguration
 from closura.learners import BPTTSConfiguration
 from closura.problems import AdvectionConfiguration, FixedBegin, Problem, build_problem
-from closura.runs.configuration import TrainConfiguration, ValidationConfiguration
-from closura.runs.presets import train_preset
+from closura.runs.configuration import TrainConfiguration, ValidationConfiguration, train_preset
 from closura.runs.reference_bank import ReferenceConfiguration
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"

@@ -31,7 +31,7 @@ from closura.problems import (
 from closura.problems.burgers import ORIENTATIONS, Turn, turned
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
 from closura.problems.problem import Transition
-from closura.runs.presets import train_preset
+from closura.runs.configuration import train_preset
 
 NU = 0.05
 

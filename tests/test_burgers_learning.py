@@ -17,7 +17,7 @@ from closura.learners import BPTTS, BPTTSConfiguration
 from closura.learners.bptts import SMALLEST_ERROR
 from closura.problems import BurgersConfiguration, Problem, ReferenceStore, burgers, simulate_reference, with_store
 from closura.runs import RunFolder
-from closura.runs.presets import train_preset
+from closura.runs.configuration import train_preset
 from closura.simulation.saved import load_simulations
 
 SMALL = BurgersConfiguration(cells=10, ratio=3, fine_steps=8, viscosity=0.01, courant=0.4)

@@ -22,8 +22,7 @@ from closura.learners import LEARNERS, PPO, PPOConfiguration
 from closura.problems import AdvectionConfiguration, Problem, advection
 from closura.problems.laws.weighted_fluxes import weights_spec
 from closura.runs import ReferenceConfiguration, RunFolder, TrainConfiguration, ValidationConfiguration, train
-from closura.runs.configuration import from_plain, to_plain
-from closura.runs.presets import train_preset
+from closura.runs.configuration import from_plain, to_plain, train_preset
 
 CELLS = ClosureSpec(("q", "u", "v"), ("a", "b"), ("periodic", "periodic"), acts_on=(0, 1), scale=0.1, velocity=(1, 2))
 SPECS = {"cells": (CELLS, (3, 10, 8)), "interfaces": (weights_spec(2), (6, 12))}

@@ -16,8 +16,8 @@ from closura.commands.training import parse_train
 from closura.core.definition import PROBLEMS, problem
 from closura.plain import to_toml
 from closura.runs import RunFolder
+from closura.runs.configuration import train_preset
 from closura.runs.fitting.configuration import ClosureFitConfiguration, ModelFitConfiguration
-from closura.runs.presets import train_preset
 from closura.settings import Count, Settings
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import integrate, stats
 
 from closura.metrics.ensembles import EnsembleScores, crps_ensemble, crps_normal, members_needed
-from closura.metrics.ensembles.intervals import interval_ranks
 from closura.metrics.ensembles.published import PublishedScoring, ensemble_mean_and_std
+from closura.metrics.ensembles.scores import interval_ranks
 from closura.reproductions.scale_separation_scores import (
     prediction_limit_error,
     trajectory_table_errors,

@@ -6,8 +6,7 @@ import pytest
 
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.problems import PROBLEMS, KolmogorovConfiguration, TurbulenceConfiguration
-from closura.runs.configuration import from_plain, to_plain
-from closura.runs.presets import problem_preset, train_preset
+from closura.runs.configuration import from_plain, problem_preset, to_plain, train_preset
 
 FLOWS = {"kolmogorov": KolmogorovConfiguration, "turbulence": TurbulenceConfiguration}
 LEARNERS = {"bptts": BPTTSConfiguration, "ppo": PPOConfiguration, "a2c": A2CConfiguration}

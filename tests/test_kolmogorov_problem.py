@@ -352,7 +352,7 @@ def test_ppo_learns_a_little(stored):
 
 
 def test_presets_build_what_they_say():
-    from closura.runs.presets import train_preset
+    from closura.runs.configuration import train_preset
 
     for preset in ("default", "quick"):
         for learner in ("bptts", "ppo", "a2c"):

@@ -42,7 +42,7 @@ from closura.problems.laws.weighted_fluxes import WeightedFluxes
 from closura.problems.problem import Transition
 from closura.reporting.figures.training import training_curves
 from closura.runs import RunFolder, TrainConfiguration, ValidationConfiguration, train
-from closura.runs.presets import train_preset
+from closura.runs.configuration import train_preset
 from closura.runs.tracking import read_metrics
 from closura.runs.training import Progress, build_closure
 from closura.runs.validation import prepare_validation, validation_error

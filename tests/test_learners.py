@@ -27,7 +27,7 @@ from closura.learners import (
 from closura.learners.collection import collect_episode, collect_steps, minibatches
 from closura.learners.on_policy import Frames, masked_mean, normalise_advantages
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference, with_store
-from closura.runs.presets import train_preset
+from closura.runs.configuration import train_preset
 from closura.simulation.evaluate import rollout
 
 TINY = {"channels": 4, "layers": 1, "radius": 1}

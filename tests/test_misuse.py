@@ -17,8 +17,7 @@ from closura.io.weights import save_weights
 from closura.problems import build_problem
 from closura.reporting.publish import remove_stale, trained_steps
 from closura.runs import RunError, RunFolder, TrainConfiguration, train
-from closura.runs.configuration import to_plain
-from closura.runs.presets import problem_preset, train_preset
+from closura.runs.configuration import problem_preset, to_plain, train_preset
 from closura.simulation.earlier import read_evaluation
 from closura.simulation.evaluate import evaluate
 

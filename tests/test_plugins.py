@@ -10,8 +10,7 @@ import pytest
 
 from closura.cli import main
 from closura.core import METRICS, Results
-from closura.core.baseline import BASELINES
-from closura.core.definition import PROBLEMS
+from closura.core.definition import BASELINES, PROBLEMS
 from closura.learners import LEARNERS
 from closura.reporting.figure import FIGURES
 

@@ -12,8 +12,7 @@ from closura.learners import PPOConfiguration
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
 from closura.problems.advection import STATE_BOUND
 from closura.problems.advection_setup import BASELINES
-from closura.runs.configuration import TrainConfiguration
-from closura.runs.presets import train_preset
+from closura.runs.configuration import TrainConfiguration, train_preset
 
 # What both published runs share: configuration files, command line and trainer defaults.
 LEARNING: dict[str, Any] = {

@@ -40,11 +40,10 @@ from closura.runs import (
     training,
 )
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
-from closura.runs.configuration import from_plain, to_plain
-from closura.runs.presets import PRESETS, train_preset
+from closura.runs.configuration import PRESETS, from_plain, to_plain, train_preset
 from closura.runs.reference_bank import ReferenceBank
-from closura.runs.status import verdict
 from closura.runs.tracking import read_metrics
+from closura.runs.trainer import verdict
 from closura.runs.training import Progress, validation_error
 
 TINY = TrainConfiguration(

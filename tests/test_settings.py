@@ -14,9 +14,8 @@ from closura.commands.evaluation import evaluation_key
 from closura.entries import ENTRIES
 from closura.learners import A2CConfiguration, BPTTSConfiguration, PPOConfiguration
 from closura.offline.ensembles import start_key
-from closura.runs.configuration import from_plain, to_plain
+from closura.runs.configuration import from_plain, to_plain, train_preset
 from closura.runs.fitting.configuration import ClosureFitConfiguration, ModelFitConfiguration
-from closura.runs.presets import train_preset
 from closura.seeds import generator_of
 from closura.settings import Settings
 from closura.trajectories.configuration import GenerationConfiguration

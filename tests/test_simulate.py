@@ -9,8 +9,7 @@ from closura.core import Case, Method, Metric, Role, Solver, StepRule
 from closura.core.case import stacked
 from closura.grids import Grid
 from closura.simulation.march import schedule
-from closura.simulation.simulate import simulate
-from closura.simulation.stored import stored_reference
+from closura.simulation.simulate import simulate, stored_reference
 
 SPEED = 1.0
 

@@ -31,10 +31,10 @@ _PLACES = {
     "Settings": "settings",
     "Share": "settings",
     # plug-ins: one decorated object each
-    "baseline": "core.baseline",
+    "baseline": "core.definition",
     "closure": "closures.registry",
     "figure": "reporting.figure",
-    "learner": "learners.registry",
+    "learner": "learners.state",
     "metric": "core.metric",
     "problem": "core.definition",
     "table": "reporting.table",
@@ -58,9 +58,9 @@ __all__ = ["__version__", *_PLACES]
 
 if _TYPE_CHECKING:
     from closura.closures.registry import closure as closure
-    from closura.core.baseline import baseline as baseline
     from closura.core.case import Case as Case
     from closura.core.case import CaseSampler as CaseSampler
+    from closura.core.definition import baseline as baseline
     from closura.core.definition import problem as problem
     from closura.core.method import Method as Method
     from closura.core.method import Role as Role
@@ -75,8 +75,8 @@ if _TYPE_CHECKING:
     from closura.environment import Environment as Environment
     from closura.grids import Grid as Grid
     from closura.io.closures import load_closure as load_closure
-    from closura.learners.registry import learner as learner
     from closura.learners.state import Learner as Learner
+    from closura.learners.state import learner as learner
     from closura.problems.registry import build_problem as build_problem
     from closura.reporting.figure import figure as figure
     from closura.reporting.publish import publish as publish

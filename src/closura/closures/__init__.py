@@ -1,6 +1,5 @@
 """Closures: networks that see a coarse state and answer with a correction."""
 
-from closura.closures._checks import check_observation as check_observation
 from closura.closures._checks import count_parameters as count_parameters
 from closura.closures.actor_critic import ActorCritic as ActorCritic
 from closura.closures.actor_critic import Normal as Normal
@@ -10,18 +9,10 @@ from closura.closures.compact import compact as compact
 from closura.closures.convolution import convolve as convolve
 from closura.closures.convolutional import ConvolutionalClosure as ConvolutionalClosure
 from closura.closures.ircnn import ircnn as ircnn
-from closura.closures.networks import ACTIVATIONS as ACTIVATIONS
-from closura.closures.networks import Activation as Activation
-from closura.closures.networks import Convolution as Convolution
 from closura.closures.networks import ConvolutionStack as ConvolutionStack
 from closura.closures.registry import CLOSURES as CLOSURES
 from closura.closures.registry import AnyClosure as AnyClosure
-from closura.closures.registry import ClosureKind as ClosureKind
 from closura.closures.registry import build as build
 from closura.closures.registry import check_place as check_place
 from closura.closures.registry import closure as closure
-from closura.closures.stencil import StencilClosure as StencilClosure
-from closura.closures.stencil import StencilHead as StencilHead
-from closura.closures.stencil import apply_stencil as apply_stencil
 from closura.closures.weights import WeightsClosure as WeightsClosure
-from closura.closures.weights import WeightsConfiguration as WeightsConfiguration

@@ -13,8 +13,7 @@ from closura.io.streams import printable
 from closura.io.weights import read_header
 from closura.problems import Problem, as_evaluated, as_trained, build_problem
 from closura.runs import RunFolder, TrainConfiguration
-from closura.runs.configuration import from_plain, to_plain
-from closura.runs.presets import problem_preset
+from closura.runs.configuration import from_plain, problem_preset, to_plain
 
 LONGEST = 255
 """Characters of a closure's name."""

@@ -15,7 +15,7 @@ from closura.reporting.findings import verdict
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables
 from closura.runs import ReferenceConfiguration, RunFolder, TrainConfiguration, ValidationConfiguration, train
-from closura.runs.presets import train_preset
+from closura.runs.configuration import train_preset
 from closura.settings import Count, Settings
 from closura.simulation.evaluate import evaluate
 

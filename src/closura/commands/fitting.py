@@ -8,11 +8,10 @@ from typing import Annotated, Any
 
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import Group, argument, given, parse_groups
-from closura.runs.configuration import Preset
+from closura.runs.configuration import PRESETS, Preset
 from closura.runs.fitting.configuration import ClosureFitConfiguration, FitConfiguration, ModelFitConfiguration
 from closura.runs.fitting.fit import CHECKPOINT_EVERY, FitResult, fit
 from closura.runs.folder import RunFolder
-from closura.runs.presets import PRESETS
 from closura.runs.tracking import Tracker
 from closura.settings import NotNegative, Settings
 

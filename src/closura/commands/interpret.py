@@ -20,9 +20,8 @@ from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, build_problem
 from closura.reporting.formatting import bounded
 from closura.reporting.terminal import print_rows
-from closura.runs.configuration import to_plain
+from closura.runs.configuration import problem_preset, to_plain
 from closura.runs.environment import describe_environment
-from closura.runs.presets import problem_preset
 from closura.settings import Count, NotNegative, Seed, Settings
 
 Physics = Literal["paper", "default"]

@@ -10,8 +10,7 @@ from typing import Any, Literal
 from closura.closures import CLOSURES
 from closura.commands.console import console
 from closura.commands.options import Positional, parse
-from closura.core.baseline import BASELINES
-from closura.core.definition import PROBLEMS
+from closura.core.definition import BASELINES, PROBLEMS
 from closura.core.metric import METRICS
 from closura.io.published import PUBLISHED
 from closura.io.weights import read_header

@@ -14,8 +14,7 @@ from closura.core import Registry
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
 from closura.runs import RunFolder, TrainConfiguration, train
-from closura.runs.configuration import Preset
-from closura.runs.presets import PRESETS, train_preset
+from closura.runs.configuration import PRESETS, Preset, train_preset
 from closura.runs.tracking import Tracker
 
 

@@ -1,4 +1,4 @@
-"""What a problem is before its settings are known: their classes, presets, and the function that builds it."""
+"""What a problem is before its settings are known: their classes, presets, the function that builds it, baselines."""
 
 import inspect
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from closura.core.registry import Registry
+from closura.core.solver import Solver
+from closura.grids import Grid
 from closura.settings import NoSettings, as_tuples
 
 Split = Literal["train", "validation", "test"]
@@ -233,3 +235,35 @@ def definition_of(settings: Any) -> ProblemDefinition:
         if type(settings) is known.settings:
             return known
     raise TypeError(f"{type(settings).__name__} are no settings of a problem; valid: {', '.join(PROBLEMS)}")
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classical method of a problem; see :func:`baseline`."""
+
+    name: str
+    problem: str
+    make: Callable[[Grid], Solver]
+
+
+BASELINES: Registry[Baseline] = Registry("baseline", Baseline)
+
+
+def baseline(name: str, *, problem: str) -> Callable[[Callable[[Grid], Solver]], Baseline]:
+    """Register a function that makes a solver on a grid as a baseline of a problem.
+
+    .. code-block:: python
+
+        @closura.baseline("lax-wendroff", problem="wave")
+        def lax_wendroff(grid):
+            return LaxWendroff(grid)
+
+    Problems that are described by their solvers (:class:`closura.core.problem.Problem`) take it into every evaluation
+    and benchmark.
+    """
+
+    def register(make: Callable[[Grid], Solver]) -> Baseline:
+        found = Baseline(name, problem, make)
+        return BASELINES.add(name, found)
+
+    return register

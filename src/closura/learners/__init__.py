@@ -7,9 +7,9 @@ from closura.learners.bptts import BPTTSConfiguration as BPTTSConfiguration
 from closura.learners.collection import generalised_advantages as generalised_advantages
 from closura.learners.ppo import PPO as PPO
 from closura.learners.ppo import PPOConfiguration as PPOConfiguration
-from closura.learners.registry import LEARNERS as LEARNERS
-from closura.learners.registry import LearnerKind as LearnerKind
-from closura.learners.registry import learner as learner
+from closura.learners.state import LEARNERS as LEARNERS
 from closura.learners.state import Learner as Learner
+from closura.learners.state import LearnerKind as LearnerKind
 from closura.learners.state import LearnerState as LearnerState
 from closura.learners.state import averaged as averaged
+from closura.learners.state import learner as learner

@@ -29,8 +29,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 from closura.closures._members import by_groups
 from closura.core import citations
 from closura.environment import Environment, EnvironmentState
-from closura.learners.registry import learner
-from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, next_state
+from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, learner, next_state
 from closura.problems.problem import Problem, Transition
 from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
 

@@ -14,8 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from closura.core.citations import CLOSURE_RL
 from closura.learners.on_policy import Frames, OnPolicyConfiguration, OnPolicyLearner, masked_mean
-from closura.learners.registry import learner
-from closura.learners.state import Metrics
+from closura.learners.state import Metrics, learner
 from closura.settings import Positive
 
 

@@ -1,8 +1,9 @@
 """What all learners share: their state, their optimiser, and the shape of their updates."""
 
 import abc
-from dataclasses import replace
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -10,8 +11,10 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
+from closura.core import Registry
 from closura.environment import EnvironmentState
 from closura.problems.problem import Problem
+from closura.settings import NoSettings, Settings
 
 Metrics = dict[str, Float[Array, ""]]
 
@@ -183,3 +186,51 @@ def next_state(
 def global_norm(tree: PyTree[Array]) -> Float[Array, ""]:
     """Euclidean norm over all leaves."""
     return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+
+Kind = TypeVar("Kind", bound=type[Learner])
+
+
+@dataclass(frozen=True)
+class LearnerKind:
+    """A registered learner."""
+
+    name: str
+    make: type[Learner]
+    settings: type[Settings] = NoSettings
+    sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "__module__", self.make.__module__)  # where it is defined
+
+    @property
+    def explores(self) -> bool:
+        """Whether it learns from random actions of a policy."""
+        return self.make.explores
+
+    def __call__(self, settings: Any) -> Learner:
+        """A learner with these settings."""
+        return self.make(settings)
+
+
+LEARNERS: Registry[LearnerKind] = Registry("learner", LearnerKind)
+
+
+def learner(name: str, *, settings: type[Settings] = NoSettings, sources: Sequence[str] = ()) -> Callable[[Kind], Kind]:
+    """Register a class of learners; see :class:`~closura.learners.Learner` for what it has to have.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    settings
+        The class of its settings, a frozen dataclass (default: none); on the command line ``--learning.NAME``.
+    sources
+        BibTeX of the publications behind it, which reports cite.
+    """
+
+    def register(kind: Kind) -> Kind:
+        LEARNERS.add(name, LearnerKind(name, kind, settings, tuple(sources)), kind)
+        return kind
+
+    return register

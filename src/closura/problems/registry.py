@@ -4,9 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from closura.core.baseline import BASELINES
+from closura.core.definition import BASELINES, ProblemDefinition, definition_of
 from closura.core.definition import PROBLEMS as PROBLEMS
-from closura.core.definition import ProblemDefinition, definition_of
 from closura.core.problem import Problem as Described
 from closura.problems.from_solvers import from_solvers
 from closura.problems.problem import Problem

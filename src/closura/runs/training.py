@@ -22,11 +22,10 @@ from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.runs.earlier import load_state
 from closura.runs.folder import RunError, RunFolder
 from closura.runs.reference_bank import ReferenceBank
-from closura.runs.status import TrainingDiverged as TrainingDiverged
-from closura.runs.status import lower_rate, verdict, write_finished
 from closura.runs.tracking import Tracker
 from closura.runs.trainer import Progress as Progress
-from closura.runs.trainer import Row, Task, make_updates, opened
+from closura.runs.trainer import Row, Task, lower_rate, make_updates, opened, verdict, write_finished
+from closura.runs.trainer import TrainingDiverged as TrainingDiverged
 from closura.runs.validation import in_words, prepare_validation, validation_error
 from closura.seeds import key_of
 

@@ -9,12 +9,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float64, PyTree
+from jaxtyping import Array, Bool, Float, Float64, Int, PyTree
 
 from closura.closures import count_parameters
 from closura.core import MethodResult, Results
 from closura.core.case import Case
-from closura.core.method import Method, Role
+from closura.core.method import Method, Role, StepRule
 from closura.core.metric import Metric
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
@@ -246,3 +246,36 @@ def measured_runs(metric: Metric, run: Marched, true: Marched, cases: Case) -> F
     trees = jax.tree.map(np.asarray, (run, true, cases))
     members = (jax.tree.map(lambda x, m=m: x[m], trees) for m in range(len(run.steps)))
     return np.asarray([metric.of(*member) for member in members], np.float64)
+
+
+class StoredFields(Solver):
+    """Fields of all cases at all times, the beginning first; a step leads to the next time.
+
+    The parameters of a case hold its ``number``, by which its fields are found.
+    """
+
+    grid: Grid = eqx.field(static=True)
+    fields: Float[Array, "case time component *grid"]
+
+    def init(self, case: Case) -> tuple[tuple[Int[Array, ""], Int[Array, ""]], None]:
+        """The case's number, and that of the first time."""
+        return (case.parameters["number"], jnp.zeros((), jnp.int32)), None
+
+    def advance(
+        self, state: tuple[Int[Array, ""], Int[Array, ""]], parameters: None, dt: object
+    ) -> tuple[Int[Array, ""], Int[Array, ""]]:
+        """The next time."""
+        return state[0], state[1] + 1
+
+    def to_grid(self, state: tuple[Int[Array, ""], Int[Array, ""]], grid: Grid) -> Float[Array, "component *grid"]:
+        """The fields as they are: they are kept on the grid of comparison."""
+        return self.fields[state]
+
+    def valid_cells(self, state: tuple[Int[Array, ""], Int[Array, ""]]) -> Bool[Array, "*grid"]:
+        """Where fields are finite."""
+        return jnp.all(jnp.isfinite(self.fields[state]), axis=0)
+
+
+def stored_reference(grid: Grid, fields: Float[Array | np.ndarray, "case time component *grid"]) -> Method:
+    """Stored fields as the reference of a comparison."""
+    return Method(StoredFields(grid, jnp.asarray(fields)), Role.REFERENCE, StepRule(courant=1.0))

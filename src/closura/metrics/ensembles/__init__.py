@@ -17,8 +17,6 @@ from closura.metrics.ensembles.flow_summary import FlowSummary as FlowSummary
 from closura.metrics.ensembles.flow_summary import Profiles as Profiles
 from closura.metrics.ensembles.flow_summary import compare_flows as compare_flows
 from closura.metrics.ensembles.flow_summary import stress_errors as stress_errors
-from closura.metrics.ensembles.intervals import LEVELS as LEVELS
-from closura.metrics.ensembles.intervals import members_needed as members_needed
 from closura.metrics.ensembles.lyapunov import LyapunovExponent as LyapunovExponent
 from closura.metrics.ensembles.lyapunov import leading_exponent as leading_exponent
 from closura.metrics.ensembles.predictability import Horizon as Horizon
@@ -26,5 +24,7 @@ from closura.metrics.ensembles.predictability import correlation_time as correla
 from closura.metrics.ensembles.predictability import relative_l2_series as relative_l2_series
 from closura.metrics.ensembles.predictability import valid_prediction_time as valid_prediction_time
 from closura.metrics.ensembles.predictability import vorticity_correlation as vorticity_correlation
+from closura.metrics.ensembles.scores import LEVELS as LEVELS
 from closura.metrics.ensembles.scores import EnsembleScores as EnsembleScores
 from closura.metrics.ensembles.scores import Scores as Scores
+from closura.metrics.ensembles.scores import members_needed as members_needed

@@ -8,10 +8,18 @@ With reference ``y``, mean of the prediction ``m``, all sums over points, frames
 
 The variance has the divisor M - 1; the factor ``(M + 1) / M`` accounts for the error of a mean of M members
 (Fortin et al. 2014, J. Hydrometeorol. 15, 1708). Beside these: CRPS (:mod:`.crps`), coverage and mean width of
-central intervals (:mod:`.intervals`), and the histogram of the reference's rank among the members, flat for a
+central intervals, and the histogram of the reference's rank among the members, flat for a
 calibrated ensemble (Hamill 2001, Mon. Weather Rev. 129, 550).
 
 Points that are masked (``numpy.ma``) in the reference, or in the prediction, are left out of all sums and counts.
+
+**Intervals.** If reference and M members are exchangeable, the interval from ``x_(i)`` to ``x_(M + 1 - i)`` covers
+exactly ``1 - 2 i / (M + 1)`` of the references, whatever the distribution. A level between two of these is reached by a
+mixture: with ``(1 - level) / 2 (M + 1) = i + w``, the interval of ``i`` has weight ``1 - w`` and that of ``i + 1``
+weight ``w``; coverage and width are the weighted means of theirs. The width is that of linearly interpolated quantiles
+(type 6 of Hyndman & Fan 1996, Am. Stat. 50, 361). (Interpolated ends alone cover 0.9 % too much for 30 normal members
+and 90 %, and NumPy's default quantiles 8 % too little for 20.) The tails need ``M + 1 >= 2 / (1 - level)``: 3, 6, 19
+and 39 members for 50, 68, 90 and 95 %; smaller ensembles have no such interval. One member has width 0 and coverage 0.
 
 An accumulator keeps some numbers per frame, so that a long ensemble never has to be in memory:
 
@@ -21,6 +29,7 @@ An accumulator keeps some numbers per frame, so that a long ensemble never has t
     scores.result(), scores.series()
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,10 +39,68 @@ from closura.arrays import Values
 from closura.metrics.ensembles._checks import ensemble_of
 from closura.metrics.ensembles._sums import FrameSums, ratio, ratios
 from closura.metrics.ensembles.crps import crps_of_ordered, in_order
-from closura.metrics.ensembles.intervals import LEVELS, check_levels, ensemble_interval
 
 _AT_ONCE = 4_000_000
 """Numbers of an ensemble that are worked on at a time, at least one frame: 32 MB in double precision."""
+
+
+LEVELS = (0.50, 0.68, 0.90, 0.95)
+"""Nominal coverages that are reported."""
+
+_ROUNDING = 1e-9
+
+
+def check_levels(levels: tuple[float, ...]) -> tuple[float, ...]:
+    """The levels, or a ValueError unless all lie strictly between 0 and 1."""
+    if not all(0 < level < 1 for level in levels):
+        raise ValueError(f"levels of intervals are fractions strictly between 0 and 1; got {levels}")
+    return tuple(levels)
+
+
+def members_needed(level: float) -> int:
+    """The smallest ensemble that has a central interval of this level."""
+    return math.ceil(2 / (1 - level) - 1 - _ROUNDING)
+
+
+def interval_ranks(members: int, level: float) -> list[tuple[float, int, int]]:
+    """The one or two intervals between members whose mixture has a nominal coverage.
+
+    Returns
+    -------
+    ``(weight, lower, upper)`` of each, with indices of members in rising order, from 0; empty where the ensemble is
+    too small for the level.
+    """
+    if members < members_needed(level):
+        return []
+    position = (1 - level) / 2 * (members + 1)
+    nearest = round(position)
+    if abs(position - nearest) < _ROUNDING:
+        return [(1.0, nearest - 1, members - nearest)]
+    rank = math.floor(position)
+    if 2 * rank == members:  # the innermost of an even number covers more than asked: mixed with one of nothing
+        return [(level * (members + 1), rank - 1, members - rank)]
+    return [(rank + 1 - position, rank - 1, members - rank), (position - rank, rank, members - rank - 1)]
+
+
+def ensemble_interval(ordered: np.ndarray, reference: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Coverage and width of the central interval at every point.
+
+    Returns
+    -------
+    How much of the mixture covers the reference, between 0 and 1, and its mean width; NaN where the ensemble is too
+    small and 0 for a single member.
+    """
+    members = ordered.shape[-1]
+    ranks = interval_ranks(members, level)
+    if members == 1 or not ranks:
+        nothing = np.full(reference.shape, 0.0 if members == 1 else np.nan)
+        return nothing, nothing
+    inside, width = np.zeros(reference.shape), np.zeros(reference.shape)
+    for weight, first, last in ranks:
+        lower, upper = ordered[..., first], ordered[..., last]
+        inside += weight * ((lower <= reference) & (reference <= upper))
+        width += weight * np.subtract(upper, lower, dtype=np.float64)
+    return inside, width
 
 
 @dataclass(frozen=True)

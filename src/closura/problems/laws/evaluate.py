@@ -21,8 +21,7 @@ from closura.problems.laws.metrics import METRICS
 from closura.problems.laws.references import references, shocks
 from closura.problems.laws.stability import check_method, positivity_limit
 from closura.seeds import generator_of
-from closura.simulation.simulate import simulate
-from closura.simulation.stored import stored_reference
+from closura.simulation.simulate import simulate, stored_reference
 
 INITIAL = "initial condition"
 """What a group of simulations is: its shifted copies are averaged."""

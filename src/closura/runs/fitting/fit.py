@@ -21,13 +21,22 @@ from closura.offline.rom import load_model, save_model
 from closura.offline.sampler import ConditionalSampler, Frames, load_sampler, save_sampler
 from closura.runs.checkpoints import load_checkpoint, read_progress
 from closura.runs.configuration import to_plain
-from closura.runs.fitting.climate import settle
 from closura.runs.fitting.configuration import ClosureFitConfiguration, FitConfiguration, ModelFitConfiguration
-from closura.runs.fitting.forecasts import forecast_validation
+from closura.runs.fitting.forecasts import forecast_validation, settle
 from closura.runs.folder import RunError, RunFolder
-from closura.runs.status import TrainingDiverged, first_updates, lower_rate, verdict, write_finished
 from closura.runs.tracking import Tracker
-from closura.runs.trainer import Progress, Row, Task, make_updates, opened
+from closura.runs.trainer import (
+    Progress,
+    Row,
+    Task,
+    TrainingDiverged,
+    first_updates,
+    lower_rate,
+    make_updates,
+    opened,
+    verdict,
+    write_finished,
+)
 from closura.seeds import key_of
 from closura.trajectories.flow_data import open_flow
 
