@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from closura.core import Results
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection
-from closura.simulation.evaluate import Measured, evaluate, measure_fields, rollout
+from closura.reporting.numbers import CONSERVATION
+from closura.simulation.evaluate import evaluate, rollout
 
 CALM, WILD, BROKEN = range(3)
 STEPS = 8
@@ -45,13 +47,19 @@ def astray(observation: jax.Array) -> jax.Array:
 
 class Done(NamedTuple):
     fields: np.ndarray
-    measured: Measured
+    result: Results
 
 
 @pytest.fixture(scope="module")
 def done(problem: Problem, store: ReferenceStore) -> Done:
+    saved: list[dict[str, np.ndarray]] = []
+    result = evaluate(
+        problem, {"astray": astray}, key=jax.random.key(0), store=store, timing=False,
+        save=lambda _, fields: saved.append(fields),
+    )  # fmt: skip
     fields = rollout(problem, problem.coarse, problem.spec.limit(astray), store)
-    return jax.tree.map(np.asarray, Done(fields, measure_fields(problem, fields, store, {"error": problem.error})))
+    np.testing.assert_array_equal(saved[0]["astray"], fields)
+    return Done(np.asarray(fields), result)
 
 
 def test_leaving_ten_times_the_initial_range_is_failing(done: Done) -> None:
@@ -59,28 +67,20 @@ def test_leaving_ten_times_the_initial_range_is_failing(done: Done) -> None:
     # Doubled until actions are clipped to [-1, 1] and the field to [-3, 3].
     np.testing.assert_allclose(largest, [0.1, 0.2, 0.4, 0.8, 1.6, 2.6, 3, 3, 3], rtol=1e-6)
     # Ten times the range about its middle ends at 0.05 + 10 * 0.05 = 0.55. All is finite: that alone tells nothing.
-    np.testing.assert_array_equal(done.measured.failed[WILD], largest > 0.55)
-    assert done.measured.failed[WILD].argmax() == 3
-    assert np.isfinite(done.measured.values["error"][WILD]).all()
+    assert (largest > 0.55).argmax() == done.result.diverged_at("astray")[WILD] == 3
+    assert np.isfinite(done.result.errors("astray")[WILD]).all()
 
 
 def test_nan_is_failing_from_its_first_step(done: Done) -> None:
     # 0.1, 0.2 (beyond 0.15: the next answer is NaN), NaN.
-    np.testing.assert_array_equal(done.measured.failed[BROKEN], np.arange(STEPS + 1) >= 2)
-    np.testing.assert_array_equal(np.isfinite(done.measured.values["error"][BROKEN]), ~done.measured.failed[BROKEN])
+    assert done.result.diverged_at("astray")[BROKEN] == 2
+    np.testing.assert_array_equal(np.isfinite(done.result.errors("astray")[BROKEN]), np.arange(STEPS + 1) < 2)
 
 
 def test_other_simulations_are_not_touched(done: Done, problem: Problem, store: ReferenceStore) -> None:
-    assert not done.measured.failed[CALM].any()
+    assert done.result.diverged_at("astray")[CALM] == -1
     for n in range(STEPS + 1):
         np.testing.assert_array_equal(done.fields[CALM, n], np.asarray(store.state[CALM]))
-    np.testing.assert_array_equal(done.measured.values["error"][CALM], 0)
-    np.testing.assert_array_equal(
-        done.measured.quantities[CALM], np.broadcast_to(store.quantities[CALM], (STEPS + 1, 1))
-    )
-
-
-def test_evaluations_report_the_first_failed_step(problem: Problem, store: ReferenceStore) -> None:
-    result = evaluate(problem, {"astray": astray}, key=jax.random.key(0), store=store, timing=False)
-    np.testing.assert_array_equal(result.diverged_at("astray"), [-1, 3, 2])
-    np.testing.assert_array_equal(result.diverged_at("CGS"), [-1, -1, -1])
+    np.testing.assert_array_equal(done.result.errors("astray")[CALM], 0)
+    np.testing.assert_array_equal(done.result.of(CONSERVATION, "astray")[CALM], 0)
+    np.testing.assert_array_equal(done.result.diverged_at("CGS"), [-1, -1, -1])

@@ -1,34 +1,23 @@
 """Several methods from the same held-out initial conditions, side by side."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
+from jaxtyping import Array, Float, Key, PyTree, Scalar
 
-from closura.closures import count_parameters
-from closura.core import MethodResult, Metric, Results, Role
-from closura.core.solver import Closure, Solver
-from closura.problems.problem import Problem, SimulatedBegin, measure, with_reference
+from closura.core import Case, Method, MethodResult, Metric, Results, Role, StepRule
+from closura.core.solver import Closure, Parameters, Solver, State
+from closura.grids import Grid
+from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
 from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
-from closura.simulation.march import DIVERGENCE_FACTOR
-from closura.simulation.simulate import milliseconds_per_step
-
-T = TypeVar("T")
-
-
-def _failed(
-    initial: Float[Array, "component *grid"], states: Float[Array, "times component *grid"]
-) -> Bool[Array, " times"]:
-    """Which states are not finite, or have left ten times the range of the initial one (about the same middle)."""
-    low, high = jnp.min(initial), jnp.max(initial)
-    middle, reach = (low + high) / 2, DIVERGENCE_FACTOR * (high - low) / 2
-    largest = jnp.max(jnp.abs(states - middle), axis=tuple(range(1, states.ndim)))
-    return ~(largest <= jnp.maximum(reach, jnp.finfo(states.dtype).tiny))
+from closura.simulation.march import Marched
+from closura.simulation.simulate import StoredFields, milliseconds_per_step, simulate
 
 
 @eqx.filter_jit
@@ -56,60 +45,52 @@ def rollout(
     return found
 
 
-@eqx.filter_jit
-def adopted(
-    known: Solver, solver: Solver, states: Float[Array, "simulation times component *grid"]
-) -> Float[Array, "simulation times component *grid"]:
-    """States of a solver as those of another."""
-    found: Array = jax.vmap(jax.vmap(lambda state: known.adopt(state, solver)))(states)
-    return found
+class _FromStore(Solver):
+    """A solver whose cases hold states of a problem's coarse solver, as whose states its own are seen.
 
+    ``case.parameters`` hold the simulation's number in the store and its ``own``, which may have a time step.
+    """
 
-class Measured(NamedTuple):
-    """What was measured of a method in all simulations at all times."""
+    solver: Solver
+    problem: Problem
 
-    values: Mapping[str, Float[Array | np.ndarray, "simulation times"]]
-    quantities: Float[Array | np.ndarray, "simulation times quantity"]
-    failed: Bool[Array | np.ndarray, "simulation times"]
+    @property
+    def grid(self) -> Grid:
+        """That of the solver."""
+        return self.solver.grid
 
+    def init(self, case: Case) -> tuple[State, Parameters]:
+        """The state of the coarse solver, adopted."""
+        return self.solver.adopt(case.initial, self.problem.coarse), case.parameters["own"]
 
-@eqx.filter_jit
-def measure_fields(
-    problem: Problem,
-    fields: Float[Array, "simulation times component *grid"],
-    store: ReferenceStore,
-    metrics: Mapping[str, Callable[..., Array]],
-) -> Measured:
-    """Measure fields, as states of the coarse solver, against the stored reference."""
+    def advance(self, state: State, parameters: Parameters, dt: float | Float[Array, ""]) -> State:
+        """A step of the solver alone."""
+        return self.step(state, parameters, dt)
 
-    def one(pair: tuple[Array, ReferenceStore]) -> Measured:
-        fields, store = pair
-        values = {name: jax.vmap(of)(fields, store.reference) for name, of in metrics.items()}
-        quantities = jax.vmap(lambda state: measure(problem.quantities, state))(fields)
-        return Measured(values, quantities, _failed(store.state, fields))
+    def step(
+        self, state: State, parameters: Parameters, dt: float | Float[Array, ""], closure: Closure | None = None
+    ) -> State:
+        """A step of the simulation's own length."""
+        return self.solver.step(state, parameters, self.problem.dt_of(parameters), closure)
 
-    found: Measured = jax.lax.map(one, (fields, store))
-    return found
-
-
-def _in_parts(function: Callable[[ReferenceStore], T], store: ReferenceStore, parts: int = 4) -> T:
-    """Apply to slices of the store, which the runtime executes side by side; arrays on the host."""
-    size = -(-store.slots // min(parts, store.slots))
-    results = [function(store[i : i + size]) for i in range(0, store.slots, size)]
-    found: T = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *results)
-    return found
+    def to_grid(self, state: State, grid: Grid) -> Float[Array, "component *grid"]:
+        """As a state of the coarse solver."""
+        seen: Array = self.problem.coarse.adopt(state, self.solver)
+        return seen
 
 
 @eqx.filter_jit
 def _answers(
-    solver: Solver, closure: Closure, parameters: PyTree[Array], states: Float[Array, "kept frame component *grid"]
+    start: _FromStore, closure: Closure, parameters: PyTree[Array], fields: Float[Array, "kept frame component *grid"]
 ) -> Float[Array, "kept frame channel *grid"]:
-    """What a closure answers in given states."""
+    """What a closure of a solver answers in states of the coarse one."""
+    solver = start.solver
 
     def one(pair: tuple[Array, PyTree[Array]]) -> Array:
-        return jax.lax.map(lambda state: closure(solver.observe(state, pair[1])), pair[0])
+        fields, own = pair
+        return jax.lax.map(lambda x: closure(solver.observe(solver.adopt(x, start.problem.coarse), own)), fields)
 
-    found: Array = jax.lax.map(one, (states, parameters))
+    found: Array = jax.lax.map(one, (fields, parameters))
     return found
 
 
@@ -184,82 +165,67 @@ def evaluate(
         report("reference")
         store = simulate_reference(problem, simulations, steps, key=key)
     _check_reference(reference_name, store)
-    simulations, steps = store.slots, store.steps
-    keep = min(keep, simulations)
-    frame_steps = np.unique(np.linspace(0, steps, frames).round().astype(np.int64))
-    kept = store[:keep]
-
-    methods: dict[str, tuple[Role, Solver, Closure | None]] = {baseline: (Role.UNCORRECTED, problem.coarse, None)}
-    methods |= {name: (Role.BASELINE, solver, None) for name, solver in {**problem.baselines, **others}.items()}
-    for name, closure in closures.items():
-        corrected = theirs.get(name, problem)
-        methods[name] = (Role.CLOSURE, corrected.coarse, corrected.spec.limit(closure))
-    measured = _metrics(problem, metrics)
-    functions = {name: metric.of for name, metric in measured.items() if name != CONSERVATION}
-
     first = jax.tree.map(lambda x: x[0], store)
-    dt = problem.dt_of(first.parameters)
-    results: dict[str, MethodResult] = {}
-    all_fields: dict[str, np.ndarray] = {}
-    for name, (role, solver, limited) in methods.items():
-        report(name)
+    number = jnp.arange(store.slots, dtype=jnp.int32)
+    cases = Case(store.state, {"number": number, "own": store.parameters}, store.group)
+    frame_steps = np.unique(np.linspace(0, store.steps, frames).round().astype(np.int64))
 
-        def run(
-            part: ReferenceStore, solver: Solver = solver, closure: Closure | None = limited
-        ) -> tuple[Measured, Any, Any]:
-            states = rollout(problem, solver, closure, part)
-            fields = adopted(problem.coarse, solver, states)
-            done = measure_fields(problem, fields, part, functions)
-            # Without saving only the frames for figures are kept, part by part.
-            return done, states[:, frame_steps], fields if save is not None else fields[:, frame_steps]
+    def method(role: Role, solver: Solver, closure: Closure | None = None, corrects: str = "") -> Method:
+        rule = StepRule(problem.time_step, exact=True)
+        return Method(_FromStore(solver, problem), role, rule, closure, corrects=corrects)
 
-        done, states, fields = _in_parts(run, store)
-        if save is not None:
-            all_fields[name] = fields
-            fields = fields[:, frame_steps]
-        begun = solver.adopt(first.state, problem.coarse)
-        advance = eqx.Partial(solver.step, parameters=first.parameters, dt=dt, closure=limited)
-        step_time = milliseconds_per_step(advance, begun) if timing else np.nan
-        actions = None
-        if limited is not None and solver.calls_per_step == 1:
-            actions = np.asarray(_answers(solver, limited, kept.parameters, jnp.asarray(states[:keep])), np.float32)
-        given = closures.get(name)
-        results[name] = _result(
-            role, done, fields[:keep], step_time, actions=actions, corrects=bases.get(name, ""),
-            parameters=None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0,
-        )  # fmt: skip
+    def stored(role: Role, fields: Array) -> Method:
+        return Method(StoredFields(problem.grid, jnp.asarray(fields)), role, StepRule(courant=1.0))
 
     # Their fine initial data are not in a store that was handed over.
     finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
-    for name, finer_reference in finer.items():
+    fine = {name: with_reference(problem, each) for name, each in finer.items()}
+    methods = {baseline: method(Role.UNCORRECTED, problem.coarse)}
+    methods |= {name: method(Role.BASELINE, solver) for name, solver in {**problem.baselines, **others}.items()}
+    for name, each in fine.items():
         report(name)
-        found = simulate_reference(
-            with_reference(problem, finer_reference), store.slots, store.steps, key=key
-        ).reference
-        done, fields = measure_fields(problem, found, store, functions), np.asarray(found)
-        step_time = _reference_cost(with_reference(problem, finer_reference), first, dt, key) if timing else np.nan
-        results[name] = _result(Role.FINE_BASELINE, done, fields[:keep, frame_steps], step_time)
-        if save is not None:
-            all_fields[name] = fields
+        methods[name] = stored(
+            Role.FINE_BASELINE, simulate_reference(each, store.slots, store.steps, key=key).reference
+        )
+    methods[reference_name] = stored(Role.REFERENCE, store.reference)
+    for name, closure in closures.items():
+        own_problem = theirs.get(name, problem)
+        limited = own_problem.spec.limit(closure)
+        methods[name] = method(Role.CLOSURE, own_problem.coarse, limited, bases.get(name, ""))
+    all_fields: dict[str, np.ndarray] = {}
+    costs = {**fine, **({} if hasattr(problem.begin, "at") else {reference_name: problem})}
 
-    report(reference_name)
-    reference_fields = np.asarray(kept.reference, np.float32)[:, frame_steps]
-    true_run = measure_fields(problem, store.reference, store, {"error": lambda field, reference: jnp.zeros(())})
-    stored = hasattr(problem.begin, "at")
-    reference_time = _reference_cost(problem, first, dt, key) if timing and not stored else np.nan
-    results[reference_name] = _result(Role.REFERENCE, true_run, reference_fields, reference_time)
-    if save is not None:
-        save(store, all_fields)
-    ordered = {name: results[name] for name in (*classical, *finer, reference_name, *closures)}
+    def further(name: str, run: Marched, result: MethodResult) -> MethodResult:
+        if name == reference_name:
+            kept = {name: values for name, values in result.values.items() if name == CONSERVATION}
+            result = replace(result, values={"error": np.zeros_like(result.values["error"]), **kept})
+        elif save is not None:
+            all_fields[name] = np.asarray(run.fields)
+        if timing and name in costs:
+            result = replace(result, milliseconds_per_step=_reference_cost(costs[name], first, key))
+        solver, closure = methods[name].solver, methods[name].closure
+        if isinstance(solver, _FromStore) and closure is not None and solver.solver.calls_per_step == 1:
+            seen = jnp.asarray(run.fields[:keep, frame_steps])
+            answers = _answers(solver, closure, store[:keep].parameters, seen)
+            result = replace(result, actions=np.asarray(answers, np.float32))
+        return result
+
     size = _scale(problem, store)
-    return Results.build(
+    results = simulate(
         problem.name,
-        ordered,
-        measured.values(),
+        methods,
+        cases,
+        reference=reference_name,
+        times=(problem.time_step * np.arange(1, store.steps + 1)).tolist(),
+        grid=problem.grid,
+        metrics=_metrics(problem, metrics),
         error="error",
-        times=problem.time_step * np.arange(steps + 1),
-        groups=_groups(problem, store),
+        groups=problem.groups,
+        fields=min(keep, store.slots),
         frames=frame_steps,
+        timing=timing,
+        progress=report,
+        further=further,
         components=problem.components,
         channels=problem.spec.action,
         variables={} if size is None else {"scale": (("case", "time"), size)},
@@ -270,29 +236,31 @@ def evaluate(
         origin=problem.origin,
         quantity=problem.quantities[0].name if problem.quantities else "mass",
     )
+    if save is not None:
+        save(store, {name: all_fields[name] for name in (*classical, *closures, *finer)})
+    return results
 
 
-def _reference_cost(problem: Problem, first: ReferenceStore, dt: Any, key: Key[Scalar, ""]) -> float:
+def _reference_cost(problem: Problem, first: ReferenceStore, key: Key[Scalar, ""]) -> float:
     """Milliseconds of a coarse step of the reference of a problem."""
+    dt = problem.dt_of(first.parameters)
     advance = eqx.Partial(problem.reference.advance, state=first.state, parameters=first.parameters, dt=dt)
     return milliseconds_per_step(advance, problem.begin(key=key).reference)
 
 
-def _metrics(problem: Problem, further: Iterable[Metric]) -> dict[str, Metric]:
-    """The problem's error, what it conserves, and further metrics, by name."""
-    error = Metric(
-        "error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate
-    )  # fmt: skip
-    found = {"error": error}
+def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
+    """The problem's error, what it conserves, and further metrics."""
+    error = problem.error
+    found = [Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate)]
     if problem.quantities:
         title = f"relative {problem.quantities[0].name} error"
-        found[CONSERVATION] = Metric(CONSERVATION, measure, title, percent=True)
+        found.append(Metric(CONSERVATION, _change(problem.quantities[0]), title, percent=True, run=True))
     for metric in further:
-        if metric.name in found:
+        if metric.name in (other.name for other in found):
             raise ValueError(f"two metrics are called {metric.name}")
         if metric.series:
             raise ValueError(f"metric {metric.name} is one of whole simulations, which evaluations here do not keep")
-        found[metric.name] = metric
+        found.append(metric)
     return found
 
 
@@ -308,38 +276,20 @@ def _check_reference(name: str, store: ReferenceStore) -> None:
         )
 
 
-def _result(
-    role: Role,
-    run: Measured,
-    fields: np.ndarray,
-    step_time: float,
-    *,
-    corrects: str = "",
-    parameters: int | None = None,
-    actions: np.ndarray | None = None,
-) -> MethodResult:
-    values = {name: np.asarray(array, np.float64) for name, array in run.values.items()}
-    quantities = np.asarray(run.quantities, np.float64)
-    if quantities.shape[-1]:  # the first one is the mass
-        values[CONSERVATION] = _relative_change(quantities[..., 0])
-    failed = np.asarray(run.failed)
-    return MethodResult(
-        role,
-        values,
-        diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1),
-        milliseconds_per_step=step_time,
-        parameters=parameters,
-        corrects=corrects,
-        fields=np.asarray(fields, np.float32),
-        actions=actions,
-    )
+@eqx.filter_jit
+def _measured(quantity: Quantity, fields: Float[Array, "time component *grid"]) -> Float[Array, " time"]:
+    return jax.vmap(quantity.of)(fields)
 
 
-def _relative_change(total: np.ndarray) -> np.ndarray:
-    """Change of a quantity relative to its initial value, or absolute where that is zero."""
-    initial = total[:, :1]
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.abs(total - initial) / np.where(initial == 0, 1.0, np.abs(initial))
+def _change(quantity: Quantity) -> Callable[..., np.ndarray]:
+    """Change of a quantity over a simulation, relative to its initial value, or absolute where that is zero."""
+
+    def of(run: Marched, reference: Marched, case: Case) -> np.ndarray:
+        total = np.asarray(_measured(quantity, jnp.asarray(run.fields)), np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.abs(total - total[0]) / (np.abs(total[0]) if total[0] else 1.0)
+
+    return of
 
 
 def _scale(problem: Problem, store: ReferenceStore) -> np.ndarray | None:
@@ -348,9 +298,3 @@ def _scale(problem: Problem, store: ReferenceStore) -> np.ndarray | None:
         return None
     size = np.asarray(jax.vmap(jax.vmap(problem.scale))(store.reference), np.float64)
     return size / size[:, :1]
-
-
-def _groups(problem: Problem, store: ReferenceStore) -> tuple[str, ...]:
-    if not problem.groups or store.group is None:
-        return ()
-    return tuple(problem.groups[int(i)] for i in np.asarray(store.group))

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -36,9 +37,11 @@ def simulate(
     error: str,
     groups: Sequence[str] = (),
     fields: int = 0,
+    frames: Sequence[int] | np.ndarray | None = None,
     timing: bool = False,
     batch: int | None = None,
     progress: Callable[[str], None] = lambda name: None,
+    further: Callable[[str, Marched, MethodResult], MethodResult] = lambda name, run, result: result,
     **about: Any,
 ) -> Results:
     """Simulate every method from the same cases and measure it against the reference.
@@ -63,8 +66,8 @@ def simulate(
         The name of the one that counts.
     groups
         Names of the groups that ``case.group`` means.
-    fields
-        Of how many simulations fields are kept.
+    fields, frames
+        Of how many simulations fields are kept, and at which times (indices; default: all).
     timing
         Measure the wall time of each method's step.
     batch
@@ -72,6 +75,8 @@ def simulate(
         the cache; small fields are faster together).
     progress
         Called with each method's name before it runs.
+    further
+        Called with each method's name, what it did and the result so far; completes the result.
     about
         Further facts, as :meth:`~closura.core.results.Results.build` takes them.
 
@@ -103,13 +108,17 @@ def simulate(
             "can be measured by it; choose shorter steps or other settings"
         )
     found: dict[str, MethodResult] = {}
-    runs: dict[str, Marched] = {}
+    failures: dict[str, tuple[np.ndarray, ...]] = {}
     moments = np.asarray([0.0, *times])
+    frames = np.arange(len(moments)) if frames is None else np.asarray(frames)
     for name, method in methods.items():
         if name != reference:
             progress(name)
-        runs[name] = true if name == reference else run(method, times, grid, cases, batch=batch)
-        found[name] = _result(method, runs[name], true, measured, moments, cases, fields, timing=timing)
+        done = true if name == reference else run(method, times, grid, cases, batch=batch)
+        result = _result(method, done, true, measured, moments, cases, timing=timing)
+        kept = np.asarray(done.fields[:fields, frames], np.float32) if fields else None
+        found[name] = further(name, done, replace(result, fields=kept))
+        failures[name] = _failure(method, done)
     names: Sequence[str] = ()
     if groups and cases.group is not None:
         names = tuple(groups[int(i)] for i in np.asarray(cases.group))
@@ -121,27 +130,30 @@ def simulate(
         error=error,
         times=moments if over_time else (),
         groups=names,
-        frames=np.arange(len(moments)) if fields else (),
-        variables={**_failures(methods, runs), **about.pop("variables", {})},
+        frames=frames if fields else (),
+        variables={**_failures(methods, failures), **about.pop("variables", {})},
         **about,
     )
 
 
-def _failures(methods: Mapping[str, Method], runs: Mapping[str, Marched]) -> dict[str, Any]:
-    """Step, cell and cause of each failure, where one can be told."""
-    if all(type(method.solver).valid_cells is Solver.valid_cells for method in methods.values()):
+def _failure(method: Method, run: Marched) -> tuple[np.ndarray, ...]:
+    """Step, cell ``(case, axis)`` and cause of each failure, where one can be told."""
+    failed, shape = run.failure.step >= 0, run.fields.shape[3:]
+    cells = np.where(failed, np.unravel_index(np.maximum(run.failure.cell, 0), shape), -1).T
+    words = np.where(run.failure.finite, method.solver.invalid, "not finite")
+    what = np.where(failed, words, np.where(run.failed.any(axis=1), "not finite", ""))
+    return np.asarray(run.failure.step), cells, what
+
+
+def _failures(methods: Mapping[str, Method], failures: Mapping[str, tuple[np.ndarray, ...]]) -> dict[str, Any]:
+    """Failures as variables of results, where solvers can tell which cells are valid."""
+    unaware = (Solver.valid_cells, StoredFields.valid_cells)
+    if all(type(method.solver).valid_cells in unaware for method in methods.values()):
         return {}
-    steps, cells, what = [], [], []
-    for name, run in runs.items():
-        failed, shape = run.failure.step >= 0, run.fields.shape[3:]
-        steps.append(run.failure.step)
-        cells.append(np.where(failed, np.unravel_index(np.maximum(run.failure.cell, 0), shape), -1).T)
-        words = np.where(run.failure.finite, methods[name].solver.invalid, "not finite")
-        what.append(np.where(failed, words, np.where(run.failed.any(axis=1), "not finite", "")))
+    steps, cells, what = (np.stack(each) for each in zip(*failures.values(), strict=True))
     each = ("method", "case")
     return {
-        "failed_step": (each, np.stack(steps)), "failed_cell": ((*each, "axis"), np.stack(cells)),
-        "failure": (each, np.stack(what).astype(str)),
+        "failed_step": (each, steps), "failed_cell": ((*each, "axis"), cells), "failure": (each, what.astype(str)),
     }  # fmt: skip
 
 
@@ -179,7 +191,6 @@ def _result(
     metrics: Iterable[Metric],
     times: np.ndarray,
     cases: Case,
-    fields: int,
     *,
     timing: bool,
 ) -> MethodResult:
@@ -193,19 +204,16 @@ def _result(
         else:
             values[metric.name] = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
     failed = np.asarray(run.failed)
+    stored = isinstance(method.solver, StoredFields)
     over_time = any(np.ndim(array) > 1 for array in values.values())
     closure: Any = method.closure
-    kept = None
-    if fields:
-        kept = np.asarray(run.fields[:fields], np.float32)
     return MethodResult(
         method.role,
         values,
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if over_time else None,
-        milliseconds_per_step=step_cost(method, cases) if timing else float("nan"),
+        milliseconds_per_step=step_cost(method, cases) if timing and not stored else float("nan"),
         parameters=None if closure is None else count_parameters(closure) if isinstance(closure, eqx.Module) else 0,
         corrects=method.corrects,
-        fields=kept,
         facts={**({"note": method.note} if method.note else {}), **method.facts},
     )
 
