@@ -27,7 +27,7 @@ from closura.problems import (
 )
 from closura.problems.measures import SquaredErrorReduction
 from closura.problems.problem import Quantity, total
-from closura.simulation.evaluate import rollout
+from closura.runs.validation import rollout
 
 # Measured: 7e-7 in float64 (what the float32 storage of the reference leaves), 4e-6 in float32 after fifty steps.
 TOLERANCE = {"float64": 1e-6, "float32": 2e-5}

@@ -52,7 +52,7 @@ from closura.problems.burgers_setup import BurgersConfiguration, burgers
 from closura.problems.problem import FixedBegin, InitialState, Problem
 from closura.problems.stored import simulate_reference, with_store
 from closura.runs import RunFolder
-from closura.simulation.evaluate import rollout
+from closura.runs.validation import rollout
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = {

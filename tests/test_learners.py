@@ -28,7 +28,7 @@ from closura.learners.collection import collect_episode, collect_steps, minibatc
 from closura.learners.on_policy import Frames, masked_mean, normalise_advantages
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference, with_store
 from closura.runs.configuration import train_preset
-from closura.simulation.evaluate import rollout
+from closura.runs.validation import rollout
 
 TINY = {"channels": 4, "layers": 1, "radius": 1}
 LEARNERS = {

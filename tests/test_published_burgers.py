@@ -16,7 +16,7 @@ from closura.core.case import Case
 from closura.initial.velocities import TRAIN2_SETS, train_field
 from closura.io.closures import load_closure
 from closura.problems import BurgersConfiguration, Problem, ReferenceStore, burgers
-from closura.simulation.evaluate import rollout
+from closura.runs.validation import rollout
 
 STEPS = (10, 25, 50, 100, 200)
 CLOSURE = (0.067, 0.050, 0.046, 0.063, 0.142)

@@ -11,7 +11,8 @@ import pytest
 from closura.core import Results
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection
 from closura.reporting.numbers import CONSERVATION
-from closura.simulation.evaluate import evaluate, rollout
+from closura.runs.validation import rollout
+from closura.simulation.evaluate import evaluate
 
 CALM, WILD, BROKEN = range(3)
 STEPS = 8

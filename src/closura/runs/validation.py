@@ -10,9 +10,34 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
+from closura.core.solver import Closure, Solver
 from closura.environment import Environment, EnvironmentState
 from closura.problems import Problem, ReferenceStore, simulate_reference
-from closura.simulation.evaluate import rollout
+
+
+@eqx.filter_jit
+def rollout(
+    problem: Problem, solver: Solver, closure: Closure | None, store: ReferenceStore
+) -> Float[Array, "simulation times component *grid"]:
+    """Run a method over stored simulations; states of ``solver`` at every coarse step, the first included.
+
+    The store's fields are those of the problem's coarse solver: initial states are taken over from it. Actions are
+    taken as they are (:meth:`~closura.ClosureSpec.limit`).
+    """
+
+    def one(store: ReferenceStore) -> Array:
+        dt = problem.dt_of(store.parameters)
+
+        def step(state: Array, _: None) -> tuple[Array, Array]:
+            following = solver.step(state, store.parameters, dt, closure)
+            return following, following
+
+        begun: Array = solver.adopt(store.state, problem.coarse)
+        states = jax.lax.scan(step, begun, None, length=store.reference.shape[0] - 1)[1]
+        return jnp.concatenate([begun[None], states])
+
+    found: Array = jax.lax.map(one, store)
+    return found
 
 
 class RewardedSimulations(eqx.Module):

@@ -20,31 +20,6 @@ from closura.simulation.march import Marched
 from closura.simulation.simulate import StoredFields, milliseconds_per_step, simulate
 
 
-@eqx.filter_jit
-def rollout(
-    problem: Problem, solver: Solver, closure: Closure | None, store: ReferenceStore
-) -> Float[Array, "simulation times component *grid"]:
-    """Run a method over stored simulations; states of ``solver`` at every coarse step, the first included.
-
-    The store's fields are those of the problem's coarse solver: initial states are taken over from it. Actions are
-    taken as they are (:meth:`~closura.ClosureSpec.limit`).
-    """
-
-    def one(store: ReferenceStore) -> Array:
-        dt = problem.dt_of(store.parameters)
-
-        def step(state: Array, _: None) -> tuple[Array, Array]:
-            following = solver.step(state, store.parameters, dt, closure)
-            return following, following
-
-        begun: Array = solver.adopt(store.state, problem.coarse)
-        states = jax.lax.scan(step, begun, None, length=store.reference.shape[0] - 1)[1]
-        return jnp.concatenate([begun[None], states])
-
-    found: Array = jax.lax.map(one, store)
-    return found
-
-
 class _FromStore(Solver):
     """A solver whose cases hold states of a problem's coarse solver, as whose states its own are seen.
 
