@@ -104,7 +104,7 @@ class Histogram:
         """Edges and probability density, for drawing; ValueError if nothing was counted."""
         if self.count == 0:
             raise ValueError("a density needs values; none was counted")
-        edges = np.linspace(self.lower, self.upper, self.bins + 1)
+        edges = self.edges
         return edges, self._counts / self.count / (edges[1] - edges[0])
 
     def distance(self, other: "Histogram") -> float:
