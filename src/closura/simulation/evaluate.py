@@ -176,9 +176,10 @@ def evaluate(
             result = replace(result, values={"error": np.zeros_like(result.values["error"]), **kept})
         elif save is not None:
             all_fields[name] = np.asarray(run.fields)
-        if timing and name in costs:
-            result = replace(result, milliseconds_per_step=_reference_cost(costs[name], first, key))
         solver, closure = methods[name].solver, methods[name].closure
+        if timing and isinstance(solver, StoredFields):  # what it costs to simulate them, where that was done
+            cost = _reference_cost(costs[name], first, key) if name in costs else np.nan
+            result = replace(result, milliseconds_per_step=cost)
         if isinstance(solver, _FromStore) and closure is not None and solver.solver.calls_per_step == 1:
             seen = jnp.asarray(run.fields[:keep, frame_steps])
             answers = _answers(solver, closure, store[:keep].parameters, seen)

@@ -204,14 +204,13 @@ def _result(
         else:
             values[metric.name] = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
     failed = np.asarray(run.failed)
-    stored = isinstance(method.solver, StoredFields)
     over_time = any(np.ndim(array) > 1 for array in values.values())
     closure: Any = method.closure
     return MethodResult(
         method.role,
         values,
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if over_time else None,
-        milliseconds_per_step=step_cost(method, cases) if timing and not stored else float("nan"),
+        milliseconds_per_step=step_cost(method, cases) if timing else float("nan"),
         parameters=None if closure is None else count_parameters(closure) if isinstance(closure, eqx.Module) else 0,
         corrects=method.corrects,
         facts={**({"note": method.note} if method.note else {}), **method.facts},
