@@ -20,8 +20,9 @@ import jax
 import numpy as np
 
 from closura.metrics.ensembles.published import PublishedScoring
-from closura.offline import GaussianProcessSettings, PublishedGaussianProcessSettings, SpectralCutoff, mode_power
+from closura.offline import GaussianProcessSettings, SpectralCutoff, mode_power
 from closura.offline.filters import cutoff_by_energy
+from closura.reproductions.published_gaussian_process import PublishedGaussianProcessSettings
 from closura.runs.environment import describe_environment
 from closura.trajectories import open_flow
 

@@ -21,7 +21,7 @@ from closura.offline.rom import load_model
 from closura.offline.sampler import load_sampler
 from closura.runs.checkpoints import read_progress
 from closura.runs.configuration import to_plain
-from closura.runs.fitting import climate
+from closura.runs.fitting import forecasts
 from closura.runs.fitting.configuration import (
     ClosureFitConfiguration,
     ForecastValidation,
@@ -146,14 +146,14 @@ def test_a_killed_fit_of_a_model_goes_on_to_the_same_weights_where_its_data_were
 
 def test_a_model_may_be_stopped_while_its_climate_is_settled(data, whole_model, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(whole_model, tmp_path / "run"))
-    energy = climate._energy
+    energy = forecasts._energy
 
     def asked(frames):
         os.kill(os.getpid(), signal.SIGTERM)
-        monkeypatch.setattr(climate, "_energy", energy)
+        monkeypatch.setattr(forecasts, "_energy", energy)
         return energy(frames)
 
-    monkeypatch.setattr(climate, "_energy", asked)
+    monkeypatch.setattr(forecasts, "_energy", asked)
     with pytest.raises(Interrupted, match="climate was settled; continue with --resume"):
         fit(model_configuration(data), folder, resume=True)
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
