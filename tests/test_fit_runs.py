@@ -238,7 +238,7 @@ def refused(capsys, arguments, message):
         (["kolmogorov-closure", "--closure", "gp", "--settings.blocks", "1"], "at least two blocks"),
         (["kolmogorov-closure", "--closure", "flow", "--settings.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
         (["kolmogorov-closure", "--validation.frames", "x"], "--validation.frames: expected a whole number; got 'x'"),
-        (["kolmogorov-closure", "--validation.frames", "0"], "validation: frames must be positive"),
+        (["kolmogorov-closure", "--validation.frames", "0"], "--validation.frames: frames must be positive"),
         (["kolmogorov-closure", "--filter.energy", "2"], "energy must be a finite number above 0 and below 1; got 2"),
         (["kolmogorov-closure", "--seed", "-1"], "seed must be a whole number from 0 to 2^63 - 1; got -1"),
         (["kolmogorov-closure", "--checkpoint-every", "-1"], "checkpoint_every must not be negative"),

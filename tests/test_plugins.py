@@ -3,16 +3,35 @@
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from closura.cli import main
+from closura.closures import build
+from closura.commands.closures import command_tables
+from closura.commands.configuration import expanded
+from closura.commands.evaluation import EvaluateOptions
+from closura.commands.problems import check_baselines
+from closura.commands.report import training_arguments
+from closura.commands.results import command_line
 from closura.core import METRICS, Results
-from closura.core.definition import BASELINES, PROBLEMS
-from closura.learners import LEARNERS
+from closura.core.definition import BASELINES, PROBLEMS, baselines_of
+from closura.core.registry import load_plugins
+from closura.learners import LEARNERS, Learner, LearnerState, learner
+from closura.plain import to_toml
+from closura.problems import build_problem
 from closura.reporting.figure import FIGURES
+from closura.runs import RunFolder
+from closura.runs.configuration import problem_preset, train_preset
+from closura.runs.training import TrainingTask
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -178,3 +197,89 @@ def test_a_learner_of_a_second_file(folder: Path) -> None:
     status = json.loads(Path("runs/one/status.json").read_text())
     assert status["state"] == "finished"
     assert status["best"] < status["uncorrected"]
+
+
+BASELINES_OF_TWO = """
+import closura, equinox as eqx
+class Held(closura.Solver):
+    grid: closura.Grid = eqx.field(static=True)
+    def advance(self, state, parameters, dt):
+        return state
+@closura.baseline("held", problem="wave")
+def one(grid):
+    return Held(grid)
+@closura.baseline("held", problem="burgers")
+def two(grid):
+    return Held(grid)
+"""
+
+
+def test_baselines_of_built_in_problems_and_of_one_name(folder: Path, capsys) -> None:
+    (folder / "two.py").write_text(BASELINES_OF_TWO)
+    load_plugins(["two.py"])
+    assert {"held@wave", "held@burgers"} <= set(BASELINES)
+    settings = problem_preset("burgers", "default")
+    problem = build_problem(replace(settings, cells=12, ratio=1), "test")
+    assert type(problem.baselines["held"]).__name__ == "Held"
+    check_baselines("burgers")
+    assert "baseline held is for wave, a problem that is not known here" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="'held' is already a method of burgers"):
+        baselines_of("burgers", ("held",))
+    (folder / "two.py").write_text(BASELINES_OF_TWO.replace('"burgers"', '"wave"'))
+    with pytest.raises(ValueError, match="has two baselines called held@wave"):
+        load_plugins(["two.py"])
+    (folder / "law.py").write_text(BASELINES_OF_TWO.replace('"burgers"', '"euler-1d"'))
+    load_plugins(["law.py"])
+    with pytest.raises(ValueError, match="the methods of euler-1d weigh fluxes"):
+        check_baselines("euler-1d")
+
+
+def test_plugins_are_recorded_in_commands_and_configurations(folder: Path) -> None:
+    load_plugins(["wave_extras.py"])
+    assert command_line("evaluate", ["wave.py"]) == "closura evaluate wave.py --plugin wave_extras.py"
+    tables = command_tables(EvaluateOptions(), problem="wave.py")
+    (folder / "mine.toml").write_text(to_toml(tables))
+    path = str(folder / "wave_extras.py")
+    assert expanded(["--config", "mine.toml"], "evaluate")[-2:] == ["--plugin", path]
+    configuration = train_preset("quick", problem=str(folder / "wave.py"), learner="one-step")
+    assert training_arguments(configuration)[-2:] == ["--plugin", path]
+    RunFolder(folder / "run").create(configuration)
+    assert expanded(["--config", "run/configuration.toml"], "train")[-2:] == ["--plugin", path]
+    with pytest.raises(ValueError, match="is that of a training, for closura train"):
+        expanded(["wave.py", "--config", "run/configuration.toml"], "evaluate")
+    with (folder / "wave_extras.py").open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(ValueError, match=r"wave_extras\.py, which has changed since"):
+        expanded(["--config", "mine.toml"], "evaluate")
+    words = expanded(["--config", "mine.toml", "--plugin", "wave_extras.py"], "evaluate")
+    assert words.count("--plugin") == 1
+
+
+def test_mistakes_of_learners(folder: Path) -> None:
+    load_plugins(["wave_extras.py"])
+    one_step = LEARNERS.find("one-step")
+    problem = build_problem(PROBLEMS.find("wave.py").settings(cells=8), "train")
+    closure = build("compact", problem.spec, options={"channels": 4, "layers": 1}, key=jax.random.key(0))
+
+    def updated(change: Callable[[Any, Any], Any]) -> None:
+        class Mine(one_step.make):
+            def update(self, problem, state, stage):
+                return change(*super().update(problem, state, stage))
+
+        learner = Mine(one_step.settings())
+        state = learner.init(problem, closure, key=jax.random.key(1))
+        learner.advance(problem, state, jnp.asarray(1, jnp.int32), 0)
+
+    with pytest.raises(ValueError, match=r"Mine.update: metric loss must be a scalar; got \(3,\)"):
+        updated(lambda state, metrics: (state, {"loss": metrics["loss"] * jnp.ones(3)}))
+    with pytest.raises(ValueError, match=r"must keep all shapes of its state: \.carry nothing becomes"):
+        updated(lambda state, metrics: (replace(state, carry=jnp.zeros(2)), metrics))
+    with pytest.raises(ValueError, match="learner none: None_ lacks begin, optimiser, stages, update"):
+        learner("none")(type("None_", (Learner,), {}))
+    # A training counts the updates that it asked for.
+    task = TrainingTask.__new__(TrainingTask)
+    task.bank, task.problem = None, problem
+    state = LearnerState(closure, None, None, None, jnp.zeros(2, jnp.uint32), jnp.zeros((), jnp.int32), jnp.zeros(()))
+    task.learner = SimpleNamespace(stage_of=lambda update: (0, 4), advance=lambda *_: (state, {}))
+    with pytest.raises(ValueError, match="must give a state with one more of its updates"):
+        task.advance(state, 0, 4)

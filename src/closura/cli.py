@@ -82,7 +82,7 @@ def _main(arguments: list[str]) -> None:
         guess = f", did you mean {near[0]}?" if near else ";"
         _refuse(f"unknown command {arguments[0]!r}{guess} valid: {', '.join(known)}")
     try:
-        rest = _without_files(arguments[1:])
+        rest, plugins = _without_files(arguments)
     except (ValueError, OSError) as error:
         _refuse(str(error))
     if arguments[0] in ("train", "evaluate") and not {"-h", "--help"} & set(rest):
@@ -90,7 +90,7 @@ def _main(arguments: list[str]) -> None:
     if "matplotlib" not in sys.modules:  # no figure of a command has a window, and a wrong name there is an error
         os.environ["MPLBACKEND"] = "agg"
     module, _, function = known[arguments[0]].partition(":")
-    _run(getattr(import_module(module), function), rest)
+    _run(getattr(import_module(module), function), rest, plugins)
 
 
 def _places(group: str) -> dict[str, str]:
@@ -114,40 +114,37 @@ def _check_problem(command: str, word: str) -> None:
     _refuse(f"{asked} valid: {', '.join(known)}")
 
 
-def _without_files(arguments: list[str]) -> list[str]:
-    """Import what ``--plugin FILE`` names, and put the options that ``--config FILE`` holds in its place."""
-    rest: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word != "--plugin" and not word.startswith("--plugin="):
-            rest.append(word)
-            continue
-        file = word.partition("=")[2] if "=" in word else next(words, "")
-        if not file:
-            raise ValueError("--plugin needs a Python file")
-        from closura.core.registry import load_file
-
-        try:
-            load_file(file)
-        except (ValueError, OSError) as error:
-            raise ValueError(f"--plugin: {error}") from error
-    if any(word.partition("=")[0] == "--config" for word in rest):
+def _without_files(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The options that ``--config FILE`` holds in its place, and apart from them what ``--plugin FILE`` names."""
+    if any(word.partition("=")[0] == "--config" for word in arguments[1:]):
         from closura.commands.configuration import expanded
 
-        return expanded(rest)
-    return rest
+        arguments = [arguments[0], *expanded(arguments[1:], arguments[0])]
+    rest: list[str] = []
+    files: list[str] = []
+    words = iter(arguments[1:])
+    for word in words:
+        if word.partition("=")[0] == "--plugin":
+            files.append(word.partition("=")[2] if "=" in word else next(words, ""))
+        else:
+            rest.append(word)
+    if "" in files:
+        raise ValueError("--plugin needs a Python file")
+    return rest, files
 
 
-def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str]) -> None:
+def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], plugins: Sequence[str]) -> None:
     from jax.errors import JaxRuntimeError
 
     from closura.commands.console import errors, fail
+    from closura.core.registry import load_plugins
     from closura.interruption import leaving_promptly
     from closura.parts import NotAllWritten, reason
     from closura.runs import CheckpointError, Interrupted, MissingExtraError, RunError, TrainingDiverged
 
     try:
         with leaving_promptly(lambda message: errors.print(f"error: {message}", soft_wrap=True)):
+            load_plugins(plugins)
             result = command(arguments)
     except TrainingDiverged as error:
         fail(str(error), 1)

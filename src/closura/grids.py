@@ -72,6 +72,10 @@ class Grid:
         """Number of points."""
         return math.prod(self.shape)
 
+    def with_points(self, n: int) -> "Grid":
+        """The same domain with ``n`` points along the first axis, and others in proportion."""
+        return Grid(tuple(max(1, round(size * n / self.shape[0])) for size in self.shape), self.extent, self.boundary)
+
     def refine(self, ratio: int) -> "Grid":
         """The grid with ``ratio`` times as many points along each axis."""
         return Grid(tuple(size * ratio for size in self.shape), self.extent, self.boundary)

@@ -8,6 +8,7 @@ from typing import Any
 from closura.closures import AnyClosure
 from closura.commands.options import given
 from closura.core.definition import definition_of
+from closura.core.registry import PLUGINS
 from closura.io.closures import load_closure, shipped
 from closura.io.streams import printable
 from closura.io.weights import read_header
@@ -184,7 +185,8 @@ def command_tables(options: Any, settings: Any = None, arguments: Sequence[str] 
         group: {n: v for n, v in values.items() if n not in asked and (group != "correction" or n in named)}
         for group, values in tables.items()
     }
-    return {**names, "options": asked, **kept}
+    files = {"files": [tuple(source) for source in PLUGINS.values()]} if PLUGINS else {}
+    return {**names, **files, "options": asked, **kept}
 
 
 def own_problem(settings: Any) -> Problem:

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from closura.commands.options import FileWord, is_option
+from closura.core.registry import check_unchanged
 
 WITHOUT_PREFIX = ("physics", "correction", "baselines", "options")
 """Tables whose keys are options without a prefix."""
 
 RECORD = ("made_with", "files")
-"""What a run's ``configuration.toml`` says besides its settings."""
+"""What a ``configuration.toml`` says besides settings."""
 
 
-def expanded(arguments: Sequence[str]) -> list[str]:
+def expanded(arguments: Sequence[str], command: str = "") -> list[str]:
     """The arguments of a command with the options of its configuration files in the place of ``--config``.
 
-    A file's ``problem`` is the problem where the arguments name none.
+    A file's ``problem`` is the problem where the arguments name none; its ``files`` become those of ``--plugin``, if
+    they are as they were.
 
     Raises
     ------
@@ -38,7 +40,14 @@ def expanded(arguments: Sequence[str]) -> list[str]:
     options: list[str] = []
     for path in given:
         table = _read(path)
+        if "made_with" in table and command not in ("train", ""):
+            raise ValueError(f"{path} is that of a training, for closura train: give the run itself to other commands")
         problem = table.pop("problem", None)
+        named = {Path(word.removeprefix("--plugin=")).resolve() for word in rest}
+        for file, sha256 in table.pop("files", ()):
+            if not str(problem).startswith(f"{file}:") and Path(file).resolve() not in named:
+                check_unchanged(file, sha256, f"what {path} asks for")
+                rest += ["--plugin", file]
         if not first and isinstance(problem, str):
             first, rest = [problem], [problem, *rest]
         options += words(table, path)

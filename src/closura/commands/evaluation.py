@@ -11,7 +11,7 @@ import jax
 from closura.commands.closures import command_tables, default_settings, load_closures, named_closure, physics_of
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
-from closura.commands.problems import EVALUATIONS, FITS, named_problem
+from closura.commands.problems import EVALUATIONS, FITS, check_baselines, named_problem
 from closura.commands.results import Outputs, command_line
 from closura.core.metric import METRICS
 from closura.io.files import own_file
@@ -82,6 +82,7 @@ class EvaluateOptions(Settings):
 def run_evaluate(arguments: Sequence[str]) -> Any:
     """Parse the command's arguments, evaluate, print the table and write what was asked for."""
     if arguments and arguments[0] in EVALUATIONS:
+        check_baselines(arguments[0])
         words = arguments[1:] if arguments[0] in FITS else arguments
         return EVALUATIONS.find(arguments[0])(words)
     options, configuration = parse_evaluate(arguments)

@@ -185,7 +185,10 @@ def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, descriptio
         try:
             made.append(_made(group.values, changes))
         except ValueError as error:
-            where = next((places[number, p] for p in changes if (number, p) in places and p[-1] in str(error)), "")
+            named = [p for p in changes if p[-1] in str(error)]
+            where = next((places[number, p] for p in named if (number, p) in places), "")
+            if named and group.prefix and not where:
+                where = f"--{'.'.join([group.prefix, *named[0]]).replace('_', '-')}"
             where = where or ("" if str(error).startswith(f"{group.prefix}:") else group.prefix)
             raise ValueError(f"{where}: {error}" if where else str(error)) from None
     return tuple(made)

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from types import FunctionType
 
+from closura.commands.console import errors
 from closura.commands.options import HELP
 from closura.core import Registry
-from closura.core.definition import PROBLEMS, ProblemDefinition
+from closura.core.definition import BASELINES, PROBLEMS, ProblemDefinition
 
 FITS: Registry[FunctionType] = Registry("fit", FunctionType)
 """Commands that fit something to data sets, ``run(words)``, by the name that stands where a problem does."""
@@ -45,4 +46,16 @@ def named_problem(arguments: Sequence[str], command: str, *, others: Iterable[st
             return None
         valid = ", ".join([*PROBLEMS, *others])
         raise ValueError(f"which problem? closura {command} PROBLEM ...; valid: {valid}, or FILE.py")
-    return PROBLEMS.find(first)
+    found = PROBLEMS.find(first)
+    if command in ("evaluate", "benchmark"):
+        check_baselines(found.name)
+    return found
+
+
+def check_baselines(problem: str) -> None:
+    """Refuse baselines that a problem cannot take, and say which ones belong to no problem that is known."""
+    for each in BASELINES.all().values():
+        if each.problem not in PROBLEMS:
+            errors.print(f"note: baseline {each.name} is for {each.problem}, a problem that is not known here")
+        elif each.problem == problem and PROBLEMS.find(problem).where == "interfaces":
+            raise ValueError(f"baseline {each.name}: the methods of {problem} weigh fluxes; no others can be added")

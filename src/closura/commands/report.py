@@ -16,6 +16,7 @@ from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_e
 from closura.commands.options import Group, Positional, argument, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
 from closura.core import Results
+from closura.core.registry import plugin_words
 from closura.core.results_file import FILE
 from closura.io.closures import load_closure
 from closura.io.files import own_file
@@ -221,7 +222,8 @@ def training_arguments(configuration: TrainConfiguration) -> list[str]:
     """All settings of a training as arguments of ``closura train``, independent of presets."""
     tables = to_tables(configuration)
     problem = tables.pop("problem")
-    return [problem, *(str(word) for word in words(tables))]
+    others = [path for path, _ in tables.pop("files", ()) if not problem.startswith(f"{path}:")]
+    return [problem, *(str(word) for word in words(tables)), *plugin_words(others)]
 
 
 def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:

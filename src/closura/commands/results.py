@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from closura.commands.console import console
+from closura.core.registry import PLUGINS, plugin_words
 from closura.io.files import check_file, check_folder, write_atomically
 from closura.parts import Parts
 from closura.plain import to_toml
@@ -128,7 +129,8 @@ class Outputs:
 
 def command_line(command: str, arguments: Sequence[str]) -> str:
     """A command as it may be typed, for the record; bytes that are no text, of names of files, as escapes."""
-    return shlex.join(["closura", command, *arguments]).encode(errors="backslashreplace").decode()
+    words = ["closura", command, *arguments, *plugin_words(PLUGINS)]
+    return shlex.join(words).encode(errors="backslashreplace").decode()
 
 
 def _given(paths: Mapping[str, Path | None] | None, kind: Any) -> Iterator[_Place]:

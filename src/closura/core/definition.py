@@ -245,6 +245,13 @@ class Baseline:
     problem: str
     make: Callable[[Grid], Solver]
 
+    def __call__(self, grid: Grid) -> Solver:
+        """The solver on a grid."""
+        made = self.make(grid)
+        if not isinstance(made, Solver):
+            raise ValueError(f"baseline {self.name}: expected a closura.Solver; got {type(made).__name__}")
+        return made
+
 
 BASELINES: Registry[Baseline] = Registry("baseline", Baseline)
 
@@ -258,12 +265,16 @@ def baseline(name: str, *, problem: str) -> Callable[[Callable[[Grid], Solver]],
         def lax_wendroff(grid):
             return LaxWendroff(grid)
 
-    Problems that are described by their solvers (:class:`closura.core.problem.Problem`) take it into every evaluation
-    and benchmark.
+    It is in every evaluation and benchmark of the problem, built-in ones too (but for conservation laws, whose methods
+    are fluxes). Baselines of several problems may have one name; they are listed as ``name@problem``.
     """
+    return lambda make: BASELINES.add(f"{name}@{problem}", Baseline(name, problem, make))
 
-    def register(make: Callable[[Grid], Solver]) -> Baseline:
-        found = Baseline(name, problem, make)
-        return BASELINES.add(name, found)
 
-    return register
+def baselines_of(problem: str, taken: Collection[str]) -> dict[str, Baseline]:
+    """What files and packages add to a problem, whose own methods are ``taken``."""
+    found = {each.name: each for each in BASELINES.added().values() if each.problem == problem}
+    for name in found:
+        if name in taken:
+            raise ValueError(f"baseline {name!r} is already a method of {problem}: give it another name")
+    return found

@@ -1,5 +1,6 @@
 """Benchmarks of error against cost: what is asked for, what a problem says of its own, and what is run."""
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -66,7 +67,9 @@ class Sweep:
         """The schemes that were asked for, of the known ones."""
         unknown = [name for name in self.schemes if name not in known]
         if unknown:
-            raise ValueError(f"unknown scheme {unknown[0]!r}; valid: {', '.join(known)}")
+            near = difflib.get_close_matches(unknown[0], known, 1)
+            guess = f", did you mean {near[0]}?" if near else ";"
+            raise ValueError(f"unknown scheme {unknown[0]!r}{guess} valid: {', '.join(known)}")
         return tuple(name for name in known if not self.schemes or name in self.schemes)
 
 
@@ -136,6 +139,8 @@ class Front:
         ``numbers(scheme, n)``: the Courant numbers of a scheme on a grid (default: those of the sweep).
     baselines
         Whether the problem's baselines are methods too, with the coarse step.
+    added
+        Names of the baselines that files and packages add.
     """
 
     schemes: Mapping[str, Callable[[int], Solver]]
@@ -149,6 +154,7 @@ class Front:
     in_points: bool = False
     numbers: Callable[[str, int], tuple[float, ...]] | None = None
     baselines: bool = True
+    added: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -146,11 +146,13 @@ def joined(
         kept = {name: getattr(m, attribute) for name, m in methods.items() if getattr(m, attribute) is not None}
         if kept:
             data |= _pictures(variable, kept, axis, along, len(frames))
+    uncorrected = [name for name, m in methods.items() if m.role is Role.UNCORRECTED]
+    base = uncorrected[0] if len(uncorrected) == 1 else ""
     coords: dict[str, Any] = {
         "method": ("method", names),
         "case": ("case", np.arange(cases)),
         "role": ("method", [str(m.role) for m in methods.values()]),
-        "corrects": ("method", [m.corrects for m in methods.values()]),
+        "corrects": ("method", [m.corrects or (base if m.role.learned else "") for m in methods.values()]),
     }
     for fact in dict.fromkeys(fact for m in methods.values() for fact in m.facts):
         if fact in coords or fact in data or fact in _TAKEN:

@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -48,6 +48,7 @@ class Registry(Generic[T]):
     def __init__(self, what: str, kind: type[T]) -> None:
         self.what, self.kind = what, kind
         self._entries: dict[str, T] = {}
+        self._modules: dict[str, ModuleType] = {}
         self._made: dict[int, tuple[object, T]] = {}
 
     @property
@@ -63,6 +64,11 @@ class Registry(Generic[T]):
         """
         if not name or name.startswith("-") or any(c in name for c in "/\\:=. \t\n"):
             raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
+        module = sys.modules.get(home_of(entry))
+        if module is not None and "__sha256__" in vars(module):  # a file, which is run once
+            if name in self._entries and self._modules.get(name) is module:
+                raise ValueError(f"{module.__file__} has two {self.what}s called {name}")
+            self._modules[name] = module
         self._entries[name] = entry
         if of is not None:
             self._made[id(of)] = (of, entry)
@@ -85,6 +91,10 @@ class Registry(Generic[T]):
     def all(self) -> dict[str, T]:
         """Every entry, imported."""
         return {name: self.find(name) for name in self.names()}
+
+    def added(self) -> dict[str, T]:
+        """Entries from outside the package, imported."""
+        return {name: entry for name, entry in self.all().items() if not is_own(entry)}
 
     def find(self, text: str) -> T:
         """The entry of a name, a file or an object in a module."""
@@ -165,15 +175,41 @@ def load_file(path: str | Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        frames, place = error.__traceback__, ""
-        while frames is not None:
-            if frames.tb_frame.f_code.co_filename == str(file):
-                place = f", line {frames.tb_lineno}"
-            frames = frames.tb_next
+        place = _line_in(str(file), error)
         raise ValueError(f"cannot import {path}{place}: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(folder)
     return module
+
+
+def check_unchanged(path: str, sha256: str, what: str) -> None:
+    """Refuse a file with another content than when it was recorded."""
+    file = Path(path)
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        how = "has changed since" if file.is_file() else "is gone"
+        raise ValueError(
+            f"{what} came from {path}, which {how}: restore it, or name the file, as in closura evaluate FILE.py or "
+            "--plugin FILE.py"
+        )
+
+
+PLUGINS: dict[str, Source] = {}
+"""The files that a command was told to bring in, as it named them."""
+
+
+def load_plugins(files: Sequence[str]) -> None:
+    """Import the files that a command names beside its problem."""
+    PLUGINS.clear()
+    for file in files:
+        try:
+            PLUGINS[file] = Source(str(load_file(file).__file__), load_file(file).__dict__["__sha256__"])
+        except (ValueError, OSError) as error:
+            raise ValueError(f"--plugin: {error}") from error
+
+
+def plugin_words(files: Iterable[str]) -> list[str]:
+    """What brings files in, on the command line."""
+    return [word for file in files for word in ("--plugin", file)]
 
 
 def home_of(entry: object) -> str:
@@ -192,6 +228,28 @@ def home_of(entry: object) -> str:
         if isinstance(value, FunctionType):
             return value.__module__
     return type(entry).__module__
+
+
+def is_own(entry: object) -> bool:
+    """Whether an entry belongs to the package."""
+    return home_of(entry).startswith("closura.")
+
+
+def place_in(entry: object, error: BaseException | None = None) -> str:
+    """The file of an entry from outside the package and the line in it where an error arose, in brackets."""
+    source = source_of(entry)
+    if source is None:
+        return ""
+    return f" ({Path(source.path).name}{_line_in(source.path, error)})"
+
+
+def _line_in(file: str, error: BaseException | None) -> str:
+    frames, line = error.__traceback__ if error else None, ""
+    while frames is not None:
+        if frames.tb_frame.f_code.co_filename == file:
+            line = f", line {frames.tb_lineno}"
+        frames = frames.tb_next
+    return line
 
 
 def source_of(entry: object) -> Source | None:

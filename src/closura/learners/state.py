@@ -132,7 +132,7 @@ class Learner(eqx.Module):
         """Make ``updates`` updates on the device in one compiled loop; metrics are means over them."""
         arrays, static = eqx.partition(state, eqx.is_array)
 
-        def one(arrays: Any) -> tuple[Any, Metrics]:
+        def one(arrays: Any) -> tuple[Any, Any]:  # checked below
             following, metrics = self.update(problem, eqx.combine(arrays, static), stage)
             return eqx.partition(following, eqx.is_array)[0], metrics
 
@@ -140,10 +140,25 @@ class Learner(eqx.Module):
             arrays, metrics = one(carry[0])
             return arrays, jax.tree.map(jnp.add, carry[1], metrics)
 
-        shapes = jax.eval_shape(one, arrays)[1]
+        following, shapes = jax.eval_shape(one, arrays)
+        self._check(arrays, following, shapes)
         zero = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         arrays, metrics = jax.lax.fori_loop(0, updates, again, (arrays, zero))
         return eqx.combine(arrays, static), jax.tree.map(lambda x: x / updates.astype(x.dtype), metrics)
+
+    def _check(self, arrays: Any, following: Any, metrics: dict[str, Any]) -> None:
+        """Refuse updates that cannot be repeated, and metrics that are no scalars."""
+        before, after = (
+            {jax.tree_util.keystr(path): (x.shape, x.dtype.name) for path, x in jax.tree.leaves_with_path(state)}
+            for state in (arrays, following)
+        )
+        changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+        if changed:
+            what = f"{before.get(changed[0], 'nothing')} becomes {after.get(changed[0], 'nothing')}"
+            raise ValueError(f"{type(self).__name__}.update must keep all shapes of its state: {changed[0]} {what}")
+        for name, value in metrics.items():
+            if value.shape:
+                raise ValueError(f"{type(self).__name__}.update: metric {name} must be a scalar; got {value.shape}")
 
 
 def choose(mask: Bool[Array, " batch"], fresh: PyTree[Array], running: PyTree[Array]) -> PyTree[Array]:
@@ -173,11 +188,15 @@ def next_state(
     optimiser: PyTree[Array],
     carry: PyTree[Array],
     *,
-    decay: float,
     transitions: int | Float[Array, ""],
     key: Key[Scalar, ""],
+    decay: float = 0.0,
 ) -> LearnerState:
-    """The state after an update with so many transitions; ``decay`` is that of the average."""
+    """The state after an update: its new parts, with one more of ``updates`` and so many more ``transitions``.
+
+    ``carry`` is what the learner takes on, ``key`` the random key of the next update, and ``decay`` that of the moving
+    average of the weights (0: the weights themselves).
+    """
     average = move_average(state.average, closure, decay)
     total = state.transitions + transitions
     return LearnerState(closure, average, optimiser, carry, jax.random.key_data(key), state.updates + 1, total)
@@ -230,6 +249,9 @@ def learner(name: str, *, settings: type[Settings] = NoSettings, sources: Sequen
     """
 
     def register(kind: Kind) -> Kind:
+        missing = sorted(kind.__abstractmethods__)
+        if missing:
+            raise ValueError(f"learner {name}: {kind.__name__} lacks {', '.join(missing)} (see closura.Learner)")
         LEARNERS.add(name, LearnerKind(name, kind, settings, tuple(sources)), kind)
         return kind
 

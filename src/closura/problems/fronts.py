@@ -15,7 +15,6 @@ from closura.core.front import Front, Sweep, Trusted
 from closura.core.method import StepRule
 from closura.core.problem import Problem as Described
 from closura.core.solver import Solver
-from closura.grids import Grid
 from closura.problems.advection_front import advection_front
 from closura.problems.burgers_front import burgers_front
 from closura.problems.kolmogorov.front import flow_front
@@ -51,8 +50,7 @@ def described_front(described: Described, problem: Problem, configuration: Any, 
     name, fine = d.reference
 
     def on(method: str, n: int) -> Solver:
-        shape = tuple(max(1, round(size * n / points)) for size in d.grid.shape)
-        return d.solver(method, Grid(shape, d.grid.extent, d.grid.boundary))
+        return d.solver(method, d.grid.with_points(n))
 
     known = (d.uncorrected, *d.baselines)
     unlimited = [m for m in sweep.chosen(known) if not 0 < d.solver(m, d.grid).courant_limit < float("inf")]

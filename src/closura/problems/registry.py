@@ -1,11 +1,12 @@
 """Problems of settings: what they build, and what they share."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from closura.core.definition import BASELINES, ProblemDefinition, definition_of
 from closura.core.definition import PROBLEMS as PROBLEMS
+from closura.core.definition import ProblemDefinition, baselines_of, definition_of
 from closura.core.problem import Problem as Described
 from closura.problems.from_solvers import from_solvers
 from closura.problems.problem import Problem
@@ -35,11 +36,11 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
     """
     definition = definition_of(configuration)
     found: Problem | Described = definition(configuration, split, data_dir=data_dir)
-    return (
-        from_solvers(definition.name, _completed(definition.name, found), split)
-        if isinstance(found, Described)
-        else found
-    )
+    if isinstance(found, Described):
+        return from_solvers(definition.name, _completed(definition.name, found), split)
+    further = baselines_of(definition.name, (*found.names, *found.baselines, *found.finer))
+    made = {name: baseline(found.grid) for name, baseline in further.items()}
+    return replace(found, baselines={**found.baselines, **made}) if made else found
 
 
 def described_by_solvers(configuration: Any, split: str = "test") -> Described | None:
@@ -51,8 +52,7 @@ def described_by_solvers(configuration: Any, split: str = "test") -> Described |
 
 def _completed(name: str, found: Described) -> Described:
     """With the baselines that were added to the problem by plug-ins."""
-    further = {each.name: each.make for each in BASELINES.loaded().values() if each.problem == name}
-    return found.with_baselines(further) if further else found
+    return found.with_baselines(baselines_of(name, (found.uncorrected, *found.baselines)))
 
 
 def as_evaluated(configuration: Any) -> Any:

@@ -1,13 +1,11 @@
 """The settings of a training, written beside every result, and their presets; each problem has its own tables."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from closura.closures import CLOSURES, check_place
-from closura.core.registry import load_file, source_of
+from closura.core.registry import check_unchanged, load_file, source_of
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
@@ -188,14 +186,8 @@ def _load_files(values: Mapping[str, Any]) -> None:
         if isinstance(name, str) and name not in registry and ":" not in name
     ]
     for path, sha256 in values.get("files", ()) if missing else ():
-        file = Path(path)
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
-            how = "has changed since" if file.is_file() else "is gone"
-            raise ValueError(
-                f"{' and '.join(missing)} of this run came from {path}, which {how}: restore it, or name the file "
-                "first, as in closura evaluate FILE.py"
-            )
-        load_file(file)
+        check_unchanged(path, sha256, f"{' and '.join(missing)} of this run")
+        load_file(path)
 
 
 def differences(a: Any, b: Any, prefix: str = "") -> list[str]:

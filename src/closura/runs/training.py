@@ -114,7 +114,10 @@ class TrainingTask(Task):
             key = jax.random.fold_in(self.renew_key, update)
             state = self.learner.renew(self.problem, state, fresh, key=key)
         stage, _ = self.learner.stage_of(update)
+        due = int(state.updates) + until - update
         state, metrics = self.learner.advance(self.problem, state, jnp.asarray(until - update, jnp.int32), stage)
+        if int(state.updates) != due:
+            raise ValueError(f"{type(self.learner).__name__}.update must give a state with one more of its updates")
         return state, {"transitions": float(state.transitions), **_row(metrics)}, until
 
     def next_event(self, update: int) -> int:

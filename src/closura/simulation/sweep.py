@@ -1,5 +1,6 @@
 """The benchmark of a problem: its methods on several grids at several time steps, and closures at the coarse one."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,7 @@ from jaxtyping import Key, Scalar
 
 from closura.core import Method, Metric, Role, StepRule
 from closura.core.case import Case
+from closura.core.definition import Baseline, baselines_of
 from closura.core.front import Benchmark, Front, Outcome, Sweep, Trusted, named
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
@@ -43,7 +45,8 @@ def sweep_schemes(front: Front, sweep: Sweep) -> Iterator[tuple[str, Method]]:
                 for name, each in front.references.items()
                 if (each.family, each.solver.grid.shape[0]) == (family, n)
             )
-            numbers = front.numbers(family, n) if front.numbers else sweep.steps(solver.courant_limit)
+            given = None if family in front.added else front.numbers
+            numbers = given(family, n) if given else sweep.steps(solver.courant_limit)
             for courant in numbers:
                 rule = StepRule(courant=courant)
                 yield (
@@ -87,9 +90,23 @@ def _burnt_in(solver: Solver, cases: Case, dt: float, steps: int) -> Case:
 
     def one(case: Case) -> Case:
         state, parameters = solver.init(case)
-        return Case(solver.march(state, parameters, dt, steps), parameters, case.group)
+        burnt_in = solver.march(state, parameters, dt, steps) if steps else state
+        return Case(burnt_in, parameters, case.group)
 
     return jax.lax.map(one, cases)
+
+
+def _with_baselines(front: Front, problem: Problem) -> Front:
+    """With the baselines that files and packages add, on all grids where their steps have a limit."""
+    added = {name: each for name, each in baselines_of(problem.name, ()).items() if name not in front.schemes}
+
+    def on(baseline: Baseline, n: int) -> Solver:
+        return baseline(problem.grid.with_points(n))
+
+    limited = {
+        name: partial(on, each) for name, each in added.items() if 0 < each(problem.grid).courant_limit < math.inf
+    }
+    return replace(front, schemes={**front.schemes, **limited}, added=frozenset(added))
 
 
 def _once(name: str, run: Callable[[], Outcome]) -> Callable[[], Outcome]:
@@ -129,7 +146,7 @@ def problem_benchmark(
     key: Key[Scalar, ""],
 ) -> Benchmark:
     """The benchmark of a problem whose errors are taken on its coarse grid."""
-    front = make(problem, configuration, sweep)
+    front = _with_baselines(make(problem, configuration, sweep), problem)
     looks = front.looks or front.times
     view: Grid | View = problem.grid if front.in_points else AsStateOf(problem.coarse)
     cases = held_out_cases(problem, simulations, key=key)
@@ -151,6 +168,9 @@ def problem_benchmark(
             schedule(method.step, [time - method.burn_in * (method.step.dt or 0) for time in looks])
 
     def begun(method: Method) -> Case:
+        if method.family in front.added and front.baselines:  # from a state of the problem's own solver on its grid
+            like = next(iter(front.schemes.values()))(method.solver.grid.shape[0])
+            return _burnt_in(like, cases, problem.time_step, 0)
         return _burnt_in(problem.coarse, cases, problem.time_step, method.burn_in) if method.burn_in else cases
 
     def usual(method: Method) -> Outcome:
