@@ -85,7 +85,7 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
 
     path = save_sampler(tmp_path / "closure.safetensors", closure, metadata={"cutoff": 3})
     loaded, metadata = load_sampler(path)
-    assert type(loaded) is type(closure) is SAMPLERS.find(name).sampler
+    assert type(loaded) is type(closure) is SAMPLERS.find(name).module
     assert SAMPLERS.find(name).settings is type(SETTINGS[name])
     assert metadata == {"cutoff": 3}
     assert loaded.facts() == closure.facts()

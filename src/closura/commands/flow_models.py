@@ -21,7 +21,6 @@ from closura.commands.results import Outputs
 from closura.core import Results
 from closura.offline.ensembles import check_closure
 from closura.offline.fitted import Fitted, FittedModel, load_fitted_model
-from closura.offline.frames import read_frames
 from closura.offline.held_out import check_fits, choose_windows, leaks
 from closura.offline.model_reference import ModelComparison, choose_starts
 from closura.offline.model_scoring import LYAPUNOV, climate_frames, score_models
@@ -156,5 +155,5 @@ def _training_frames(model: FittedModel) -> np.ndarray | None:
         numbers = np.arange(segment["start"], min(segment["stop"], data.frames), segment["step"])
         count = min(len(numbers), max(1, CLIMATE // len(segments)))
         chosen = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
-        frames.append(read_frames(data, trajectory, np.unique(chosen)))
+        frames.append(data.read_some(trajectory, np.unique(chosen)))
     return np.concatenate(frames) if frames else None

@@ -12,7 +12,7 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from closura.offline.sampler import SAMPLERS, ConditionalSampler, Frames, Members, check_question, kind_of, sampler
+from closura.offline.sampler import SAMPLERS, ConditionalSampler, Frames, Members, check_question, sampler
 
 FACTORS = (0.25, 4.0)
 """Bounds of the factor."""
@@ -52,11 +52,11 @@ class Calibrated(ConditionalSampler):
         return self.inner.state()
 
     def facts(self) -> dict[str, Any]:
-        return {"inner": kind_of(self.inner).name, "factor": self.factor, "facts": self.inner.facts()}
+        return {"inner": SAMPLERS.of(self.inner).name, "factor": self.factor, "facts": self.inner.facts()}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "Calibrated":
-        inner = SAMPLERS.find(facts["inner"]).sampler.from_state(arrays, facts["facts"])
+        inner = SAMPLERS.find(facts["inner"]).module.from_state(arrays, facts["facts"])
         return cls(inner, float(facts["factor"]))
 
 

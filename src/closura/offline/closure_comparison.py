@@ -8,7 +8,6 @@ import numpy as np
 
 from closura.metrics.ensembles import LEVELS, FlowStatistics
 from closura.offline.filters import Filter
-from closura.offline.frames import read_frames
 from closura.offline.held_out import TimeWindow
 from closura.offline.traces import Trace
 from closura.trajectories import FlowData
@@ -75,7 +74,7 @@ class ClosureComparison:
         size = max(1, BYTES // (2 * self.data.points**2 * 4 * self.members))
         for first in range(0, len(part.frames), size):
             numbers = part.frames[first : first + size]
-            yield numbers, read_frames(self.data, part.trajectory, numbers)
+            yield numbers, self.data.read_some(part.trajectory, numbers)
 
     def statistics(self, energies: tuple[float, float]) -> FlowStatistics:
         """For fields of the first trajectory, with a range of the histogram of kinetic energy."""

@@ -124,8 +124,9 @@ class FitData:
             own = wanted[(wanted >= first) & (wanted < first + len(segment))] - first
             first += len(segment)
             numbers = segment.start + segment.step * own
-            parts.extend(_read(self.flow, segment.trajectory, numbers))
-        return np.stack(parts)
+            if numbers.size:
+                parts.append(self.flow.read_some(segment.trajectory, numbers).astype(np.float32, copy=False))
+        return np.concatenate(parts)
 
     def pairs(
         self, segments: Sequence[Segment], most: int
@@ -309,14 +310,3 @@ def filter_of(flow: FlowData, train: Sequence[Segment], c: FilterSettings) -> Fi
     probe = FitData(flow, Split(tuple(train), (), ()), SpectralCutoff(flow.points / 2))
     power = mode_power(probe.frames(train, POWER_FRAMES))
     return SpectralCutoff(cutoff_by_energy(power, c.energy, c.rule))
-
-
-def _read(flow: FlowData, trajectory: int, numbers: np.ndarray) -> list[np.ndarray]:
-    """Single frames, chunk by chunk, so that one is in memory at a time."""
-    out: list[np.ndarray] = []
-    step = flow.chunk_frames
-    for chunk in np.unique(numbers // step):
-        first = int(chunk) * step
-        frames = flow.read(trajectory, first, min(first + step, flow.frames)).astype(np.float32, copy=False)
-        out.extend(frames[n - first].copy() for n in numbers[numbers // step == chunk])
-    return out

@@ -2,25 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from closura.offline.filters import Filter, from_plain
-from closura.offline.rom import ReducedOrderModel, load_model
-from closura.offline.sampler import ConditionalSampler, load_sampler
+from closura.offline.rom import MODELS, ReducedOrderModel
+from closura.offline.sampler import SAMPLERS, ConditionalSampler, load_sampler
+from closura.offline.stored import FittedKinds
 from closura.trajectories import FlowData, open_flow
 from closura.trajectories.split import holds_frames
 
 WEIGHTS = "weights.safetensors"
 CLIMATOLOGY = "climatology.safetensors"
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,35 +130,29 @@ class FittedModel(Fitted):
 
 def load_fitted_closure(name: str, path: str | Path) -> FittedClosure:
     """Read a closure: a run folder, or a file of weights."""
-    weights = weights_of(path)
-    closure, metadata = _read(weights, load_sampler)
-    return FittedClosure(name, weights, metadata, _climatology(weights), training_seconds(weights), closure)
+    closure, facts = _load(path, SAMPLERS)
+    return FittedClosure(name, closure=closure, **facts)
 
 
 def load_fitted_model(name: str, path: str | Path) -> FittedModel:
     """Read a reduced-order model: a run folder, or its file of weights."""
-    weights = weights_of(path)
-    model, metadata = _read(weights, load_model)
-    missing = [key for key in ("filter", "interval", "points", "forcing") if key not in metadata]
+    model, facts = _load(path, MODELS)
+    missing = [key for key in ("filter", "interval", "points", "forcing") if key not in facts["metadata"]]
     if missing:
         raise ValueError(
-            f"{weights} does not say its {', '.join(missing)}: give a run that closura train kolmogorov-rom made"
+            f"{facts['path']} does not say its {', '.join(missing)}: give a run that closura train kolmogorov-rom made"
         )
-    return FittedModel(name, weights, metadata, _climatology(weights), training_seconds(weights), model)
+    return FittedModel(name, model=model, **facts)
 
 
-def _read(weights: Path, load: Callable[[Path], T]) -> T:
-    try:
-        return load(weights)
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{weights} does not have the settings that this closura expects ({error}): fit it again"
-        ) from error
-
-
-def _climatology(weights: Path) -> ConditionalSampler | None:
+def _load(path: str | Path, kinds: FittedKinds) -> tuple[Any, dict[str, Any]]:
+    """What was fitted, and what is known of it."""
+    weights = weights_of(path)
+    module, metadata = kinds.load(weights)
     file = weights.parent / CLIMATOLOGY
-    return load_sampler(file)[0] if weights.name == WEIGHTS and file.is_file() else None
+    climatology = load_sampler(file)[0] if weights.name == WEIGHTS and file.is_file() else None
+    known = {"metadata": metadata, "climatology": climatology, "training_seconds": training_seconds(weights)}
+    return module, {"path": weights, **known}
 
 
 def weights_of(path: str | Path) -> Path:

@@ -23,16 +23,6 @@ def spread_frames(window: TimeWindow, count: int | None, every: int | None) -> n
     return available[((np.arange(wanted) + 0.5) * len(available) / wanted).astype(int)]
 
 
-def read_frames(data: FlowData, trajectory: int, numbers: np.ndarray) -> np.ndarray:
-    """Single frames of a trajectory, float32 or float64 as they are kept; each chunk is read once."""
-    step, parts = data.chunk_frames, []
-    for chunk in np.unique(numbers // step):
-        own = numbers[numbers // step == chunk]
-        low, high = int(own.min()), int(own.max()) + 1
-        parts.append(data.read(trajectory, low, high)[own - low])
-    return np.concatenate(parts)
-
-
 def energy_range(data: FlowData, trajectories: Sequence[int]) -> tuple[float, float]:
     """A range for histograms that holds the kinetic energy at all points, with room to spare."""
     largest = max(

@@ -51,7 +51,7 @@ class LearnedSettings(StoredSettings, abc.ABC):
 
     def initial(self, grid: WorkingGrid, *, key: PRNGKeyArray) -> Any:
         """The untrained sampler."""
-        kind: Any = next(kind.sampler for kind in SAMPLERS.loaded().values() if kind.settings is type(self))
+        kind: Any = next(kind.module for kind in SAMPLERS.loaded().values() if kind.settings is type(self))
         return kind.make(grid, self.of_network(), key=key)
 
     @abstractmethod
@@ -193,7 +193,7 @@ class LearnedSampler(ConditionalSampler):
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "LearnedSampler":
-        kind: Any = next(kind.settings for kind in SAMPLERS.loaded().values() if kind.sampler is cls)
+        kind: Any = next(kind.settings for kind in SAMPLERS.loaded().values() if kind.module is cls)
         settings = kind.from_facts({name: value for name, value in facts.items() if name != "grid"})
         grid = kind.GRID.from_plain(facts["grid"])
         return with_arrays(eqx.filter_eval_shape(cls.make, grid, settings, key=jax.random.key(0)), arrays)

@@ -8,7 +8,7 @@ import numpy as np
 from closura.metrics.ensembles import FlowStatistics, Histogram, SlicedHistograms, kinetic_energy, reference_bar
 from closura.offline.ensembles import frames_per_step, start_span
 from closura.offline.fitted import FittedClosure, FittedModel
-from closura.offline.frames import energy_range, read_frames
+from closura.offline.frames import energy_range
 from closura.offline.held_out import TimeWindow
 from closura.offline.traces import Trace
 from closura.offline.variables import REFERENCE, Kept
@@ -113,7 +113,7 @@ class ModelReference:
                 for space in statistics
             }
             for begin in range(0, len(numbers), 64):
-                frames = read_frames(data, i, numbers[begin : begin + 64])
+                frames = data.read_some(i, numbers[begin : begin + 64])
                 for space, fields in (("full", frames), ("filtered", model.filter(frames))):
                     energy = kinetic_energy(fields)
                     own[space].add(energy)
@@ -135,7 +135,7 @@ class ModelReference:
         """True frames of the steps after a start, as many as are evaluated."""
         begin = first + self.span - 1 + self.every
         numbers = begin + self.every * np.arange(self.horizon if count is None else count)
-        full = read_frames(self.comparison.data, window.trajectory, numbers)
+        full = self.comparison.data.read_some(window.trajectory, numbers)
         return self.model.filter(full) if filtered else full
 
     def kept(self) -> dict[tuple[str, str], Kept]:

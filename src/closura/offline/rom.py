@@ -1,10 +1,7 @@
 """What a reduced-order model is: a stochastic map from the last filtered frames to those that follow."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 import equinox as eqx
 import jax
@@ -12,16 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray, PyTree
 
-from closura.core.registry import Registry
-from closura.offline.stored import arrays_of, in_blocks, read_stored, rebuilt, write_stored
-
-FORMAT = "closura reduced model"
+from closura.offline.stored import FittedKinds, FittedModule, in_blocks
 
 STEPS_PER_CALL = 100
 """Steps of all members that are made in one compiled call: bounds memory."""
 
 
-class ReducedOrderModel(eqx.Module):
+class ReducedOrderModel(FittedModule):
     """Steps the filtered flow in a latent space.
 
     A carry is whatever a member takes from one step to the next; its shapes never change, so that members and steps
@@ -45,43 +39,11 @@ class ReducedOrderModel(eqx.Module):
     def decode(self, latent: Float[Array, " latent"]) -> Float[Array, "2 x y"]:
         """The filtered frame of a latent vector."""
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All fitted arrays by name."""
-        return arrays_of(self)
 
-    @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """Everything else that :meth:`from_state` needs, as JSON knows it."""
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "ReducedOrderModel":
-        """Rebuild from :meth:`state` and :meth:`facts`."""
-
-
-@dataclass(frozen=True)
-class ModelKind:
-    """A registered reduced-order model: its name, its class, and the class of the settings that fit it."""
-
-    name: str
-    model: type[ReducedOrderModel]
-    settings: type[Any]
-
-
-MODELS: Registry[ModelKind] = Registry("reduced_model", ModelKind)
+MODELS = FittedKinds("reduced_model", "closura reduced model")
 """Reduced-order models by name."""
 
-AnyModel = TypeVar("AnyModel", bound=type[ReducedOrderModel])
-
-
-def reduced_model(name: str, *, settings: type[Any]) -> Callable[[AnyModel], AnyModel]:
-    """Register a class of reduced-order models by a name, with the class of its settings."""
-
-    def register(kind: AnyModel) -> AnyModel:
-        MODELS.add(name, ModelKind(name, kind, settings), kind)
-        return kind
-
-    return register
+reduced_model, save_model, load_model = MODELS.register, MODELS.save, MODELS.load
 
 
 def rollout(
@@ -156,18 +118,3 @@ def _march(
 @eqx.filter_jit
 def _decode(model: ReducedOrderModel, latents: Float[Array, "frame latent"]) -> Float[Array, "frame 2 x y"]:
     return jax.vmap(model.decode)(latents)
-
-
-def save_model(path: str | Path, model: ReducedOrderModel, *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a fitted model to one safetensors file, replacing it atomically."""
-    names = [name for name, kind in MODELS.loaded().items() if kind.model is type(model)]
-    if not names:
-        raise ValueError(f"{type(model).__name__} is not registered: no name to find it by on loading")
-    return write_stored(path, FORMAT, names[0], model.state(), model.facts(), metadata)
-
-
-def load_model(path: str | Path) -> tuple[ReducedOrderModel, dict[str, Any]]:
-    """Read a fitted model and its metadata."""
-    name, arrays, facts, metadata = read_stored(path, FORMAT)
-    kind = MODELS.find(name).model
-    return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

@@ -6,28 +6,20 @@ executed on loading.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.arrays import check_finite_frames, check_unmasked
-from closura.core.registry import Registry
 from closura.offline.filters import Filter
-from closura.offline.stored import arrays_of, read_stored, rebuilt, write_stored
-
-FORMAT = "closura reconstruction"
-"""What files call it, since the first version."""
+from closura.offline.stored import FittedKinds, FittedModule
 
 Frames = Float[Array | np.ndarray, "time component x y"]
 Members = Float[Array | np.ndarray, "member time component x y"]
 
 
-class ConditionalSampler(eqx.Module):
+class ConditionalSampler(FittedModule):
     """A distribution over full frames for every filtered frame.
 
     Frames are ``(time, component, x, y)``, NumPy or JAX, and answers have the dtype of the question. Frames may be
@@ -56,19 +48,6 @@ class ConditionalSampler(eqx.Module):
             If the frames do not have the shape that was fitted.
         """
 
-    def state(self) -> dict[str, np.ndarray]:
-        """All fitted arrays by name."""
-        return arrays_of(self)
-
-    def facts(self) -> dict[str, Any]:
-        """Everything else that :meth:`from_state` needs, as JSON knows it."""
-        return {}
-
-    @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "ConditionalSampler":
-        """Rebuild from :meth:`state` and :meth:`facts`."""
-        return cls(**arrays, **facts)
-
 
 class SamplerSettings(Protocol):
     """Settings of a closure, and how it is fitted."""
@@ -90,37 +69,10 @@ class SamplerSettings(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class SamplerKind:
-    """A registered sampler: its name, its class, and the class of the settings that fit it (None: it is not fitted)."""
-
-    name: str
-    sampler: type[ConditionalSampler]
-    settings: type[Any] | None = None
-
-
-SAMPLERS: Registry[SamplerKind] = Registry("sampler", SamplerKind)
+SAMPLERS = FittedKinds("sampler", "closura reconstruction")  # what files call it, since the first version
 """Conditional samplers by name."""
 
-AnySampler = TypeVar("AnySampler", bound=type[ConditionalSampler])
-
-
-def sampler(name: str, *, settings: type[Any] | None = None) -> Callable[[AnySampler], AnySampler]:
-    """Register a class of conditional samplers by a name, with the class of its settings."""
-
-    def register(kind: AnySampler) -> AnySampler:
-        SAMPLERS.add(name, SamplerKind(name, kind, settings), kind)
-        return kind
-
-    return register
-
-
-def kind_of(sampler: ConditionalSampler) -> SamplerKind:
-    """What a sampler's class is registered as."""
-    for kind in SAMPLERS.loaded().values():
-        if kind.sampler is type(sampler):
-            return kind
-    raise ValueError(f"{type(sampler).__name__} is not registered: no name to find it by on loading")
+sampler, save_sampler, load_sampler = SAMPLERS.register, SAMPLERS.save, SAMPLERS.load
 
 
 def check_pairs(filtered: Frames, full: Frames, least: int = 1) -> None:
@@ -141,23 +93,3 @@ def check_question(filtered: Frames, shape: tuple[int, ...], members: int = 1) -
         raise ValueError(f"expected frames (time, {', '.join(map(str, shape))}), as fitted; got {filtered.shape}")
     if members < 1:
         raise ValueError(f"expected at least one member; got {members}")
-
-
-def save_sampler(path: str | Path, sampler: ConditionalSampler, *, metadata: Mapping[str, Any] | None = None) -> Path:
-    """Write a fitted sampler to one safetensors file, by custom ``*.safetensors``, replacing it atomically.
-
-    ``metadata`` is anything that JSON knows, or arrays.
-
-    Raises
-    ------
-    ValueError
-        If its class is not registered.
-    """
-    return write_stored(path, FORMAT, kind_of(sampler).name, sampler.state(), sampler.facts(), metadata)
-
-
-def load_sampler(path: str | Path) -> tuple[ConditionalSampler, dict[str, Any]]:
-    """Read a fitted sampler and its metadata."""
-    name, arrays, facts, metadata = read_stored(path, FORMAT)
-    kind = SAMPLERS.find(name).sampler
-    return rebuilt(path, lambda: kind.from_state(arrays, facts)), metadata

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from closura.core.registry import Registry
 from closura.io.files import write_atomically
 from closura.io.tensor_files import facts_of, packed, read_arrays, read_header_text, version_of
 from closura.plain import to_json
@@ -23,7 +24,7 @@ OF_METADATA = "metadata."
 """How the names of such arrays begin."""
 
 Module = TypeVar("Module", bound=eqx.Module)
-Stored = TypeVar("Stored")
+ModuleClass = TypeVar("ModuleClass", bound="type[FittedModule]")
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,83 @@ def read_stored(path: str | Path, kind: str) -> tuple[str, dict[str, np.ndarray]
     return header["name"], arrays, facts_of(header, "facts", path), metadata
 
 
-def rebuilt(path: str | Path, build: Callable[[], Stored]) -> Stored:
-    """What ``build`` makes of a file's arrays and facts."""
-    try:
-        return build()
-    except Exception as error:  # a damaged header can ask for anything
-        raise ValueError(f"{path} does not hold what its header says: {type(error).__name__}: {error}") from error
+class FittedModule(eqx.Module):
+    """What was fitted, as files keep it: named arrays, and facts that JSON knows."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All fitted arrays by name."""
+        return arrays_of(self)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything else that :meth:`from_state` needs, as JSON knows it."""
+        return {}
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Any:
+        """Rebuild from :meth:`state` and :meth:`facts`."""
+        return cls(**arrays, **facts)
+
+
+@dataclass(frozen=True)
+class FittedKind:
+    """A class of fitted modules by its name, and the class of the settings that fit it (None: it is not fitted)."""
+
+    name: str
+    module: type[FittedModule]
+    settings: type[Any] | None = None
+
+
+class FittedKinds(Registry[FittedKind]):
+    """Classes of fitted modules by name, and their files, which begin by saying ``file_format``."""
+
+    def __init__(self, what: str, file_format: str) -> None:
+        super().__init__(what, FittedKind)
+        self.file_format = file_format
+
+    def register(self, name: str, *, settings: type[Any] | None = None) -> Callable[[ModuleClass], ModuleClass]:
+        """Register a class by a name, with the class of its settings."""
+
+        def register(module: ModuleClass) -> ModuleClass:
+            self.add(name, FittedKind(name, module, settings), module)
+            return module
+
+        return register
+
+    def of(self, module: FittedModule) -> FittedKind:
+        """What a module's class is registered as."""
+        for kind in self.loaded().values():
+            if kind.module is type(module):
+                return kind
+        raise ValueError(f"{type(module).__name__} is not registered: no name to find it by on loading")
+
+    def save(self, path: str | Path, module: FittedModule, *, metadata: Mapping[str, Any] | None = None) -> Path:
+        """Write a fitted module to one safetensors file, by custom ``*.safetensors``, replacing it atomically.
+
+        ``metadata`` is anything that JSON knows, or arrays.
+
+        Raises
+        ------
+        ValueError
+            If its class is not registered.
+        """
+        return write_stored(path, self.file_format, self.of(module).name, module.state(), module.facts(), metadata)
+
+    def load(self, path: str | Path) -> tuple[Any, dict[str, Any]]:
+        """Read a fitted module and its metadata.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, holds something else, is of a later format, or of a class that is not registered.
+        FileNotFoundError
+            If there is no such file.
+        """
+        name, arrays, facts, metadata = read_stored(path, self.file_format)
+        kind = self.find(name)
+        try:
+            return kind.module.from_state(arrays, facts), metadata
+        except Exception as error:  # a damaged header can ask for anything
+            raise ValueError(f"{path} does not hold what its header says: {type(error).__name__}: {error}") from error
 
 
 def in_blocks(function: Callable[[np.ndarray], Array], count: int, size: int) -> np.ndarray:

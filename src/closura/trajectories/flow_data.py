@@ -1,5 +1,6 @@
 """Reading data sets of flows: opened lazily, checked before anything is computed from them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -141,14 +142,10 @@ class FlowData:
         self, trajectory: int, numbers: Int[np.ndarray, " chosen"], points: int
     ) -> Float[np.ndarray, "chosen 32"]:
         """Samples of some frames (see ``identity.sample``), read chunk by chunk, one in memory at a time; kept."""
-        key, step = (trajectory, points, numbers.tobytes()), self.chunk_frames
+        key = (trajectory, points, numbers.tobytes())
         if key not in self._sampled:
-            parts = [np.empty((0, NUMBERS), np.float32)]
-            for chunk in np.unique(numbers // step):
-                own = numbers[numbers // step == chunk]
-                low, high = int(own.min()), int(own.max()) + 1
-                parts.append(sample(self._raw(trajectory, low, high)[own - low], points))
-            self._sampled[key] = np.concatenate(parts)
+            parts = [sample(self._raw(trajectory, low, high)[own], points) for low, high, own in self._chunks(numbers)]
+            self._sampled[key] = np.concatenate([np.empty((0, NUMBERS), np.float32), *parts])
         return self._sampled[key]
 
     @cached_property
@@ -174,8 +171,15 @@ class FlowData:
 
     def _some(self, trajectory: int, count: int) -> np.ndarray:
         """Frames that are spread over a trajectory."""
-        numbers = spread(self.frames, count).tolist()
-        return np.concatenate([self._raw(trajectory, n, n + 1) for n in numbers])
+        numbers = spread(self.frames, count)
+        return np.concatenate([self._raw(trajectory, low, high)[own] for low, high, own in self._chunks(numbers)])
+
+    def _chunks(self, numbers: Int[np.ndarray, " chosen"]) -> Iterator[tuple[int, int, np.ndarray]]:
+        """For each chunk that holds some of the frames: the first of them, the end, and where they are in between."""
+        for chunk in np.unique(numbers // self.chunk_frames):
+            own = numbers[numbers // self.chunk_frames == chunk]
+            low = int(own.min())
+            yield low, int(own.max()) + 1, own - low
 
     @property
     def description(self) -> FlowDescription:
@@ -219,6 +223,10 @@ class FlowData:
                 f"{self.path} is not finite in trajectory {trajectory}, frame {first}, time {self.times[first]:g}"
             )
         return frames
+
+    def read_some(self, trajectory: int, numbers: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "chosen 2 x y"]:
+        """Single frames of a trajectory, in rising order, as :meth:`read` gives them; each chunk is read once."""
+        return np.concatenate([self.read(trajectory, low, high)[own] for low, high, own in self._chunks(numbers)])
 
     def dataset(self) -> xr.Dataset:
         """The store as an xarray data set whose arrays are read when they are used; close it afterwards."""
