@@ -12,16 +12,15 @@ import pytest
 from closura.core import Results
 from closura.io.locks import FolderInUse, locked
 from closura.offline.baselines import Climatology, Persistence
-from closura.offline.closure_comparison import ClosureComparison
 from closura.offline.closure_scoring import score_closures
+from closura.offline.comparisons import ClosureComparison, ModelComparison, choose_starts, spread_frames
 from closura.offline.ensembles import _write, close, write_rollout
 from closura.offline.filters import SpectralCutoff
 from closura.offline.fitted import load_fitted_closure, load_fitted_model
-from closura.offline.frames import spread_frames
 from closura.offline.gaussian_process import GaussianProcessSampler, GaussianProcessSettings
 from closura.offline.held_out import TimeWindow, choose_windows, common_filter
 from closura.offline.long_runs import fates
-from closura.offline.model_reference import ModelComparison, choose_starts, reference_trajectories
+from closura.offline.model_reference import reference_trajectories
 from closura.offline.model_scoring import score_models
 from closura.offline.numbers import closure_entry, study_of
 from closura.offline.rom import ReducedOrderModel, reduced_model, save_model

@@ -17,11 +17,10 @@ from closura.commands.flow_inputs import (
 from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
 from closura.core import Results
-from closura.offline.closure_comparison import ClosureComparison, Scoring
 from closura.offline.closure_scoring import score_closures
+from closura.offline.comparisons import ClosureComparison, Scoring, spread_frames
 from closura.offline.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
 from closura.offline.fitted import load_fitted_closure
-from closura.offline.frames import spread_frames
 from closura.offline.held_out import check_fits, choose_windows, common_filter, leaks, other_reynolds
 from closura.settings import Count, Natural, Positive, Seed, Settings
 

@@ -19,10 +19,10 @@ from closura.commands.flow_inputs import (
 from closura.commands.options import Repeated, parse
 from closura.commands.results import Outputs
 from closura.core import Results
+from closura.offline.comparisons import ModelComparison, choose_starts
 from closura.offline.ensembles import check_closure
 from closura.offline.fitted import Fitted, FittedModel, load_fitted_model
 from closura.offline.held_out import check_fits, choose_windows, leaks
-from closura.offline.model_reference import ModelComparison, choose_starts
 from closura.offline.model_scoring import LYAPUNOV, climate_frames, score_models
 from closura.settings import Count, Natural, NotNegative, Seed, Settings
 from closura.trajectories import open_flow

@@ -6,6 +6,7 @@ CRPS is the absolute error and whose intervals are empty.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from time import perf_counter
 from typing import Any
@@ -14,14 +15,13 @@ import jax
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
-from closura.metrics.ensembles import EnsembleScores, FlowSummary, Scores
-from closura.metrics.ensembles.published import PublishedScores, PublishedScoring, ensemble_mean_and_std
+from closura.metrics.ensembles import EnsembleScores, FlowSummary
+from closura.metrics.ensembles.published import PublishedScoring, ensemble_mean_and_std
 from closura.offline.baselines import NoClosure, Persistence
-from closura.offline.closure_comparison import DIAGRAM_LEVELS, PARTS, ClosureComparison, Part
+from closura.offline.comparisons import PARTS, SOURCE, ClosureComparison, Part, energy_range
 from closura.offline.fitted import FittedClosure
-from closura.offline.frames import energy_range
+from closura.offline.forecasts import DIAGRAM_LEVELS
 from closura.offline.sampler import ConditionalSampler
-from closura.offline.sources import SOURCE
 from closura.offline.variables import REFERENCE, Kept, field_variables, padded, score_variables
 from closura.plain import to_json
 from closura.seeds import key_of
@@ -37,28 +37,30 @@ PUBLISHED_WORDS = (
     "with fair scores."
 )
 
-# Metrics are functions of the scores of a part.
-_FAIR = (
-    Metric("relative_l2", attrgetter("relative_l2"), "relative L2 error", percent=True),
-    Metric("relative_l1", attrgetter("relative_l1"), "relative L1 error", percent=True),
-    Metric("crps", attrgetter("crps"), "CRPS", "velocity"),
-    Metric(
-        "coverage_90",
-        lambda scores: scores.coverage[scores.levels.index(0.9)],
-        "coverage at 90 %",
-        percent=True,
-        better="",
+_METRICS = {
+    "fair": (
+        Metric("relative_l2", attrgetter("relative_l2"), "relative L2 error", percent=True),
+        Metric("relative_l1", attrgetter("relative_l1"), "relative L1 error", percent=True),
+        Metric("crps", attrgetter("crps"), "CRPS", "velocity"),
+        Metric(
+            "coverage_90",
+            lambda scores: scores.coverage[scores.levels.index(0.9)],
+            "coverage at 90 %",
+            percent=True,
+            better="",
+        ),
     ),
-)
-_PUBLISHED = (
-    Metric(
-        "published_relative_l2", lambda scores: scores.relative_l2_percent / 100, "published L2 error", percent=True
+    "published": (
+        Metric(
+            "published_relative_l2", lambda scores: scores.relative_l2_percent / 100, "published L2 error", percent=True
+        ),
+        Metric(
+            "published_relative_l1", lambda scores: scores.relative_l1_percent / 100, "published L1 error", percent=True
+        ),
+        Metric("published_crps", attrgetter("crps"), "published CRPS (normal)", "velocity"),
     ),
-    Metric(
-        "published_relative_l1", lambda scores: scores.relative_l1_percent / 100, "published L1 error", percent=True
-    ),
-    Metric("published_crps", attrgetter("crps"), "published CRPS (normal)", "velocity"),
-)
+}
+"""By scoring; functions of the scores of a part."""
 
 
 def score_closures(
@@ -95,48 +97,48 @@ def score_closures(
     c, data = comparison, comparison.data
     energies = energy_range(data, [window.trajectory for window in c.windows])
     none = NoClosure((2, data.points, data.points))
-    plan: dict[str, tuple[Role, ConditionalSampler | None, int]] = {"none": (Role.UNCORRECTED, none, 1)}
-    plan["persistence"] = (Role.NAIVE, None, 1)
+    rows = {"none": _Row(c, Role.UNCORRECTED, none, 1, energies)}
+    rows["persistence"] = _Row(c, Role.NAIVE, None, 1, energies)
     told, climate = list(notes), next((each for each in closures if each.climatology is not None), None)
     if climate is None:
         told.append("No run keeps a climatology of its training frames: that row is missing.")
     else:
-        plan["climatology"] = (Role.NAIVE, climate.climatology, c.members)
+        rows["climatology"] = _Row(c, Role.NAIVE, climate.climatology, c.members, energies)
         if len(closures) > 1:
             told.append(f"The climatology is that of {climate.name}'s training frames.")
-    plan |= {each.name: (Role.CLOSURE, each.closure, c.members) for each in closures}
-    training = {each.name: {"training_seconds": each.training_seconds} for each in closures}
-    rows = {name: _Row(c, sampler, energies) for name, (_, sampler, _) in plan.items()}
-    for name, (_, sampler, members) in plan.items():
-        rows[name].draw(sampler, members, lambda done, name=name: report(name, done, c.total))  # type: ignore[misc]
-    kept = {(name, "full"): Kept(row.statistics, row.trace.result()) for name, row in rows.items()}
-    kept |= _reference(c, energies)
+    rows |= {each.name: _Row(c, Role.CLOSURE, each.closure, c.members, energies) for each in closures}
+    for name, row in rows.items():
+        row.draw(partial(report, name))
+    training = {each.name: each.training_seconds for each in closures if each.training_seconds is not None}
     methods = {
-        name: rows[name].method(role, {k: v for k, v in training.get(name, {}).items() if v is not None})
-        for name, (role, _, _) in plan.items()
+        name: row.method({"training_seconds": training[name]} if name in training else {}) for name, row in rows.items()
     }
-    error = _metrics(c)[0].name
+    metrics = _METRICS[c.scoring]
+    error = metrics[0].name
     methods[REFERENCE] = MethodResult(Role.REFERENCE, {error: np.zeros(len(c.parts))})
-    several = len(c.windows) > 3
-    unit = "trajectories" if several else f"blocks of time (up to {PARTS} of each trajectory)"
+    names = tuple(methods)
+    kept = {(name, "full"): Kept(row.flow_summary, row.trace.result()) for name, row in rows.items()}
+    by_part = {
+        "frames_left_out": {name: row.left_out for name, row in rows.items()},
+        **{
+            f"finite_{metric.name}": {name: [part[metric.name] for part in row.parts] for name, row in rows.items()}
+            for metric in metrics
+        },
+    }
     first = c.frames[0]
     return Results.build(
         PROBLEM,
         methods,
-        _metrics(c),
+        metrics,
         error=error,
         groups=[part.name for part in c.parts],
         variables={
-            **score_variables({name: rows[name].scores if name in rows else None for name in methods}),
-            **_published_variables(rows, tuple(methods)),
-            **field_variables(kept, tuple(methods), data.times[first]),
-            "frames_left_out": (("method", "case"), [rows[n].left_out if n in rows else _none(c) for n in methods]),
+            **(score_variables({name: row.scores("fields") for name, row in rows.items()}, names) if c.fair else {}),
+            **({} if c.fair else _published_variables(rows, names)),
+            **field_variables(kept | _reference(c, energies), names, data.times[first]),
             **{
-                f"finite_{metric.name}": (
-                    ("method", "case"),
-                    [[each[metric.name] for each in rows[n].parts] if n in rows else _none(c) for n in methods],
-                )
-                for metric in _metrics(c)
+                key: (("method", "case"), padded({(name,): each for name, each in found.items()}, names))
+                for key, found in by_part.items()
             },
         },
         description={"split": _split(c)},
@@ -148,16 +150,8 @@ def score_closures(
         sources=SOURCE,
         title=_title(c),
         example_time=float(data.times[first[len(first) // 2]]),
-        study=to_json(_study(c, unit, told)),
+        study=to_json(_study(c, told)),
     )
-
-
-def _none(comparison: ClosureComparison) -> list[float]:
-    return [float("nan")] * len(comparison.parts)
-
-
-def _metrics(comparison: ClosureComparison) -> tuple[Metric, ...]:
-    return _FAIR if comparison.scoring == "fair" else _PUBLISHED
 
 
 def _reference(c: ClosureComparison, energies: tuple[float, float]) -> dict[tuple[str, str], Kept]:
@@ -175,146 +169,144 @@ def _reference(c: ClosureComparison, energies: tuple[float, float]) -> dict[tupl
 
 
 class _Row:
-    """One method's samples, summed up; those that are not finite are counted, and their frames left out of scores."""
+    """One method's samples, summed up; those that are not finite are counted, and their frames left out of scores.
 
-    def __init__(self, c: ClosureComparison, sampler: ConditionalSampler | None, energies: tuple[float, float]) -> None:
-        self.c, self.fair = c, c.scoring == "fair"
-        self.whitened = None if self.fair else getattr(getattr(sampler, "inner", sampler), "whitened", None)
+    Without a sampler the first full frame of each window is held.
+    """
+
+    def __init__(
+        self,
+        c: ClosureComparison,
+        role: Role,
+        sampler: ConditionalSampler | None,
+        members: int,
+        energies: tuple[float, float],
+    ) -> None:
+        self.c, self.role, self.sampler, self.members = c, role, sampler, members
+        self.whitened = None if c.fair else getattr(getattr(sampler, "inner", sampler), "whitened", None)
         self.flow, self.trace = c.statistics(energies), c.trace
-        self.total = EnsembleScores(levels=DIAGRAM_LEVELS)
-        self.published = {target: PublishedScoring() for target in TARGETS}
+        self.total: dict[str, Any] = {target: self._scoring() for target in TARGETS}
         self.parts: list[dict[str, float]] = []
         self.left_out: list[float] = []
-        self.samples = self.diverged = self.scored = 0
+        self.samples = self.diverged = 0
         self.seconds = 0.0
+        self.scored: set[str] = set()
 
-    def draw(self, sampler: ConditionalSampler | None, members: int, report: Callable[[int], None]) -> None:
-        """Draw and score all samples; without a sampler the first full frame of each window is held."""
-        c, done, warm = self.c, 0, False
+    def _scoring(self) -> Any:
+        return EnsembleScores(levels=DIAGRAM_LEVELS) if self.c.fair else PublishedScoring()
+
+    def draw(self, report: Callable[[int, int], None]) -> None:
+        """Draw and score all samples."""
+        c, done, metrics = self.c, 0, _METRICS[self.c.scoring]
         held: dict[int, Persistence] = {}
         for part in c.parts:
-            if sampler is None and part.window not in held:
+            if self.sampler is None and part.window not in held:
                 begin = c.windows[part.window].frames.start
                 held[part.window] = Persistence(c.data.read(part.trajectory, begin, begin + 1)[0])
-            asked = sampler if sampler is not None else held[part.window]
+            asked = held[part.window] if self.sampler is None else self.sampler
             self.flow.reynolds = float(c.data.reynolds[part.trajectory])
             self.left_out.append(0)
-            own: Any = EnsembleScores(levels=DIAGRAM_LEVELS) if self.fair else PublishedScoring()
-            counted = self.scored
+            own, counted = self._scoring(), 0
             for numbers, full in c.blocks(part):
                 filtered = c.filter(full)
                 key = jax.random.fold_in(jax.random.fold_in(key_of(c.seed), part.trajectory), int(numbers[0]))
-                if not warm:
-                    asked.sample(filtered[:1], members, key=key)
-                    warm = True
+                if not done:  # compiled here
+                    asked.sample(filtered[:1], self.members, key=key)
                 begun = perf_counter()
-                drawn = np.asarray(asked.sample(filtered, members, key=key))
+                drawn = np.asarray(asked.sample(filtered, self.members, key=key))
                 self.seconds += perf_counter() - begun
-                self._add(own, part, numbers, filtered, full, drawn)
+                counted += self._add(own, part, numbers, filtered, full, drawn)
                 done += len(numbers)
-                report(done)
-            self._close(own, self.scored > counted)
+                report(done, c.total)
+            self.parts.append({metric.name: metric.of(own.result()) if counted else float("nan") for metric in metrics})
+            if counted:
+                self._take("fields", own)
+
+    def _take(self, target: str, own: Any) -> None:
+        self.total[target].merge(own)
+        self.scored.add(target)
 
     def _add(
         self, own: Any, part: Part, numbers: np.ndarray, filtered: np.ndarray, full: np.ndarray, drawn: np.ndarray
-    ) -> None:
-        """Take samples ``(member, time, component, x, y)`` of some frames."""
+    ) -> int:
+        """Take samples ``(member, time, component, x, y)`` of some frames; how many of these are scored."""
         finite = np.isfinite(drawn).all(axis=(2, 3, 4))
         good = finite.all(axis=0)
         self.samples += finite.size
         self.diverged += int((~finite).sum())
         self.left_out[-1] += int((~good).sum())
-        self.scored += int(good.sum())
         if part.window == 0:
             self.trace.add(numbers, drawn)
         if finite.any():
             self.flow.add(drawn[finite])
-        if not good.any():
-            return
-        if self.fair:
-            own.add(drawn[:, good], full[good])
-            return
-        own.add(*ensemble_mean_and_std(drawn[:, good]), full[good])
-        if self.whitened is not None:
-            true, mean, std = self.whitened(filtered[good], full[good])
-            self.published["whitened"].add(mean, std, true)
+        if good.any():
+            seen, full, drawn = filtered[good], full[good], drawn[:, good]
+            own.add(*((drawn,) if self.c.fair else ensemble_mean_and_std(drawn)), full)
+            if self.whitened is not None:
+                true, mean, std = self.whitened(seen, full)
+                self.total["whitened"].add(mean, std, true)
+                self.scored.add("whitened")
+        return int(good.sum())
 
-    def _close(self, own: Any, scored: bool) -> None:
-        """Scores of a part whose frames are all there."""
-        metrics = _metrics(self.c)
-        if not scored:
-            self.parts.append({metric.name: float("nan") for metric in metrics})
-            return
-        total: Any = self.total if self.fair else self.published["fields"]
-        total.merge(own)
-        self.parts.append({metric.name: metric.of(own.result()) for metric in metrics})
+    def scores(self, target: str) -> Any:
+        """Over all frames whose samples are finite, of fields or whitened coefficients; None where there are none."""
+        return self.total[target].result() if target in self.scored else None
 
     @property
-    def scores(self) -> Scores | None:
-        """Fair ones over all frames whose samples are finite."""
-        return self.total.result() if self.fair and self.scored else None
-
-    def published_scores(self, target: str) -> PublishedScores | None:
-        """Published ones of fields or whitened coefficients."""
-        there = self.scored and not self.fair and (target == "fields" or self.whitened is not None)
-        return self.published[target].result() if there else None
-
-    @property
-    def statistics(self) -> FlowSummary | None:
-        """Of all finite samples."""
+    def flow_summary(self) -> FlowSummary | None:
+        """Statistics of all finite samples."""
         return self.flow.result() if self.samples > self.diverged else None
 
-    def method(self, role: Role, facts: Mapping[str, Any]) -> MethodResult:
+    def method(self, facts: Mapping[str, Any]) -> MethodResult:
         """All of it; the scores of parts that lost frames are not finite."""
         lost = np.asarray(self.left_out) > 0
-        names = [metric.name for metric in _metrics(self.c)]
-        values = {name: np.where(lost, np.nan, [part[name] for part in self.parts]) for name in names}
+        values = {
+            metric.name: np.where(lost, np.nan, [part[metric.name] for part in self.parts])
+            for metric in _METRICS[self.c.scoring]
+        }
         seconds = self.seconds / self.c.total
         own = {"samples": self.samples, "diverged_samples": self.diverged, "seconds_per_frame": seconds, **facts}
-        return MethodResult(role, values, milliseconds_per_step=1000 * seconds, facts=own)
+        return MethodResult(self.role, values, milliseconds_per_step=1000 * seconds, facts=own)
 
 
 def _published_variables(rows: Mapping[str, _Row], methods: Sequence[str]) -> dict[str, Any]:
-    """Published scores over all frames, ``published_NAME (method, target, ...)``."""
+    """Published scores over all frames, ``total_published_NAME (method, target, ...)``."""
     found = {
         (name, target): scores
         for name, row in rows.items()
         for target in TARGETS
-        if (scores := row.published_scores(target)) is not None
+        if (scores := row.scores(target)) is not None
     }
     if not found:
         return {}
     widths = list(next(iter(found.values())).mpiw)
     variables: dict[str, Any] = {"target": ("target", list(TARGETS)), "deviations": ("deviations", widths)}
-    for key in ("relative_l1_percent", "relative_l2_percent", "crps"):
-        values = padded({at: getattr(scores, key) for at, scores in found.items()}, methods, TARGETS)
-        variables[f"total_published_{key}"] = (("method", "target"), values)
-    for key in ("picp_percent", "mpiw"):
-        values = padded({at: [getattr(s, key)[q] for q in widths] for at, s in found.items()}, methods, TARGETS)
-        variables[f"total_published_{key}"] = (("method", "target", "deviations"), values)
+    for key in ("relative_l1_percent", "relative_l2_percent", "crps", "picp_percent", "mpiw"):
+        values: dict[tuple[str, ...], Any] = {at: getattr(scores, key) for at, scores in found.items()}
+        if key in ("picp_percent", "mpiw"):
+            values = {at: [each[q] for q in widths] for at, each in values.items()}
+        axes = ("method", "target", *(("deviations",) if key in ("picp_percent", "mpiw") else ()))
+        variables[f"total_published_{key}"] = (axes, padded(values, methods, TARGETS))
     return variables
 
 
 def _split(c: ClosureComparison) -> str:
-    parts = "trajectories" if len(c.windows) > 3 else "blocks of their time"
+    parts = "trajectories" if c.several else "blocks of their time"
     text = (
         f"{c.total} frames, held-out trajectories: {len(c.windows)}; parts are {parts}; {c.members} members. none: the "
         "filtered field; persistence: the first full frame of each window, held; climatology: training frames at "
         "random. CRPS: fair, of a method without spread its absolute error."
     )
-    return f"{text} {PUBLISHED_WORDS}" if c.scoring == "published" else text
+    return text if c.fair else f"{text} {PUBLISHED_WORDS}"
 
 
 def _title(c: ClosureComparison) -> str:
-    reynolds = sorted({float(c.data.reynolds[window.trajectory]) for window in c.windows})
     trajectories = ", ".join(str(window.trajectory) for window in c.windows[:6])
-    return (
-        f"Kolmogorov flow, Re {', '.join(f'{r:g}' for r in reynolds)}, trajectory {trajectories}"
-        f"{', …' if len(c.windows) > 6 else ''}, {c.total} frames, {c.members} members"
-    )
+    more = ", …" if len(c.windows) > 6 else ""
+    return f"{c.flow_words}, trajectory {trajectories}{more}, {c.total} frames, {c.members} members"
 
 
-def _study(c: ClosureComparison, unit: str, notes: Sequence[str]) -> dict[str, Any]:
+def _study(c: ClosureComparison, notes: Sequence[str]) -> dict[str, Any]:
     """What was compared, as JSON has it."""
     return {
         "scoring": c.scoring,
@@ -322,9 +314,7 @@ def _study(c: ClosureComparison, unit: str, notes: Sequence[str]) -> dict[str, A
         "filter": c.filter.plain(),
         "trajectories": [
             {
-                "trajectory": window.trajectory,
-                "simulation": c.data.identities[window.trajectory],
-                "reynolds": float(c.data.reynolds[window.trajectory]),
+                **c.simulation(window),
                 "frames": len(frames),
                 "first_frame": int(frames[0]),
                 "last_frame": int(frames[-1]),
@@ -334,6 +324,6 @@ def _study(c: ClosureComparison, unit: str, notes: Sequence[str]) -> dict[str, A
         "frames": c.total,
         "members": c.members,
         "seed": c.seed,
-        "spread_over": unit,
+        "spread_over": "trajectories" if c.several else f"blocks of time (up to {PARTS} of each trajectory)",
         "notes": list(notes),
     }

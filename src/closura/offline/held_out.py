@@ -22,14 +22,19 @@ def common_filter(closures: Sequence[FittedClosure], points: int, asked: Filter 
     if not known:
         raise ValueError("no closure says which filter it was fitted with: give --filter.kind and its cut-off or width")
     first = next(iter(known))
-    shape = (points, points)
     for name, found in known.items():
-        if not np.allclose(found.transfer(shape), known[first].transfer(shape), rtol=0, atol=1e-9):
+        if not same_transfer(found, known[first], points):
             raise ValueError(
                 f"filters differ: {first} has {_words(known[first].plain())}, {name} has {_words(found.plain())}; "
                 "evaluate closures of one filter together"
             )
     return known[first]
+
+
+def same_transfer(first: Filter, second: Filter, points: int) -> bool:
+    """Whether two filters do the same on a grid of so many points per side."""
+    one, other = (each.transfer((points, points)) for each in (first, second))
+    return np.allclose(one, other, rtol=0, atol=1e-9)
 
 
 def check_fits(name: str, metadata: Mapping[str, Any], data: FlowData) -> None:

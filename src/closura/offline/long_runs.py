@@ -1,7 +1,8 @@
 """What long runs of a model look like: distances of distributions in slices, and members that are lost."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -33,74 +34,44 @@ class Distances:
     references: np.ndarray
 
 
-class MemberSlices:
-    """Histograms of one member's slices; frames that are not finite are left out of theirs."""
-
-    def __init__(self, energies: tuple[float, float], length: int, count: int) -> None:
-        self.length = length
-        self.slices = [Histogram(*energies) for _ in range(count)]
-
-    def add(self, steps: np.ndarray, energy: np.ndarray) -> None:
-        """Energies ``(time, x, y)`` of some steps."""
-        for index in np.unique(steps // self.length):
-            if index < len(self.slices):
-                self.slices[int(index)].add(energy[steps // self.length == index])
+def histograms(energies: tuple[float, float], *shape: int) -> np.ndarray:
+    """An array of empty histograms."""
+    found = np.empty(shape, object)
+    for place in np.ndindex(shape):
+        found[place] = Histogram(*energies)
+    return found
 
 
-def gather(frames: np.ndarray, steps: np.ndarray, slices: Sequence[MemberSlices], flow: FlowStatistics) -> bool:
-    """Take finite frames into slices and statistics; whether there were any."""
+def gather(frames: np.ndarray, steps: np.ndarray, slices: Any, length: int, flow: FlowStatistics) -> bool:
+    """Take finite frames into histograms ``(member, slice)`` and statistics; whether there were any.
+
+    Slices are of ``length`` steps; steps beyond the last one do not count.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         energy = 0.5 * np.square(frames.astype(np.float64)).sum(axis=2)
     good = np.isfinite(energy).all(axis=(2, 3))
-    for member in range(len(frames)):
-        if good[member].any():
-            slices[member].add(steps[good[member]], energy[member, good[member]])
+    for member, index in np.ndindex(len(frames), slices.shape[1]):
+        own = good[member] & (steps // length == index)
+        if own.any():
+            slices[member, index].add(energy[member, own])
     if good.any():
         flow.add(frames[good])
     return bool(good.any())
 
 
-class Slices:
-    """Distances of one kind of field to a reference, start by start.
+def distances(slices: np.ndarray, reference: Histogram, bar: float | None, references: np.ndarray) -> Distances:
+    """Of histograms ``(start, member, slice)`` to a reference."""
 
-    Parameters
-    ----------
-    energies
-        Range of the histograms.
-    """
+    def distance(histogram: Histogram) -> float:
+        return histogram.distance(reference) if histogram.count else float("nan")
 
-    def __init__(self, energies: tuple[float, float]) -> None:
-        self.energies = energies
-        self._pooled: list[list[Histogram]] = []
-        self._single: list[list[list[Histogram]]] = []
+    def together(members: np.ndarray) -> Histogram:
+        first = members[0]
+        return reduce(Histogram.merge, members, Histogram(first.lower, first.upper, first.bins))
 
-    def add(self, members: Sequence[MemberSlices]) -> None:
-        """All members of a start."""
-        slices = [member.slices for member in members]
-        self._single.append(slices)
-        pooled = []
-        for index in range(len(slices[0])):
-            pool = Histogram(*self.energies)
-            for own in slices:
-                pool.merge(own[index])
-            pooled.append(pool)
-        self._pooled.append(pooled)
-
-    def distances(self, reference: Histogram, bar: float | None, references: np.ndarray) -> Distances:
-        """Of all starts to a reference."""
-
-        def distance(histogram: Histogram) -> float:
-            return histogram.distance(reference) if histogram.count else float("nan")
-
-        members, slices = len(self._single[0]), len(self._pooled[0])
-        pooled = [[distance(h) for h in start] for start in self._pooled]
-        single = [[[distance(h) for h in member] for member in start] for start in self._single]
-        return Distances(
-            np.array(pooled, np.float64).reshape(-1, slices),
-            np.array(single, np.float64).reshape(-1, members, slices),
-            bar,
-            references,
-        )
+    pooled = [[distance(together(start[:, index])) for index in range(slices.shape[2])] for start in slices]
+    single = np.vectorize(distance, otypes=[np.float64])(slices)
+    return Distances(np.array(pooled, np.float64).reshape(-1, slices.shape[2]), single, bar, references)
 
 
 def fates(energy: np.ndarray, length: int, true_mean: float) -> dict[str, int]:

@@ -1,90 +1,20 @@
 """What reduced-order models are compared with: frames after each start, statistics, slices and their bars."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from closura.metrics.ensembles import FlowStatistics, Histogram, SlicedHistograms, kinetic_energy, reference_bar
+from closura.offline.comparisons import ModelComparison, energy_range
 from closura.offline.ensembles import frames_per_step, start_span
-from closura.offline.fitted import FittedClosure, FittedModel
-from closura.offline.frames import energy_range
+from closura.offline.fitted import FittedModel
 from closura.offline.held_out import TimeWindow
 from closura.offline.traces import Trace
-from closura.offline.variables import REFERENCE, Kept
+from closura.offline.variables import REFERENCE, SPACES, Kept
 from closura.trajectories import FlowData
 
 STATISTICS_EVERY = 5
 """Steps between the frames that long statistics are taken of: neighbours are all but copies."""
-
-
-@dataclass(frozen=True, eq=False)
-class ModelComparison:
-    """What is evaluated, and from where.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    windows
-        Held-out frames.
-    starts
-        First frames of the starting windows, one tuple per window.
-    steps, members
-        Of each run.
-    slice_steps
-        Steps of a slice of the long run, no more than ``steps``.
-    closure
-        Closes the runs, if given.
-    lyapunov
-        Leading exponent per unit of time, or None.
-    seed
-        Of all noise.
-    """
-
-    data: FlowData
-    windows: tuple[TimeWindow, ...]
-    starts: tuple[tuple[int, ...], ...]
-    steps: int = 1600
-    members: int = 20
-    slice_steps: int = 200
-    closure: FittedClosure | None = None
-    lyapunov: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.slice_steps <= self.steps:
-            raise ValueError(
-                f"slices of {self.slice_steps} steps do not fit into runs of {self.steps} steps: give --slice "
-                f"(slice_steps) of at most {self.steps}, or more --steps"
-            )
-
-    @property
-    def pairs(self) -> list[tuple[TimeWindow, int]]:
-        """All starts: window and first frame."""
-        return [(s, first) for s, firsts in zip(self.windows, self.starts, strict=True) for first in firsts]
-
-
-def choose_starts(
-    models: Sequence[FittedModel], data: FlowData, windows: Sequence[TimeWindow], count: int, steps: int
-) -> tuple[tuple[int, ...], ...]:
-    """First frames of the starting windows: spread over the first half of each window, one alone at its start."""
-    if count < 1 or steps < 1:
-        raise ValueError(f"need at least one start and one step; got {count} and {steps}")
-    span = max(start_span(model, data) for model in models)
-    every = frames_per_step(models[0], data)
-    chosen = []
-    for window in windows:
-        room = len(window.frames) - span - every
-        if room < 0:
-            raise ValueError(
-                f"trajectory {window.trajectory} has {len(window.frames)} evaluated frames; a window of {span} frames "
-                f"and a step of {every} do not fit"
-            )
-        last = room // 2 if count > 1 else 0
-        firsts = np.unique(np.linspace(0, last, count).astype(int)) + window.frames.start
-        chosen.append(tuple(int(f) for f in firsts))
-    return tuple(chosen)
 
 
 class ModelReference:
@@ -94,35 +24,29 @@ class ModelReference:
         data = comparison.data
         self.comparison, self.model, self.every = comparison, model, frames_per_step(model, data)
         self.span = start_span(widest, data)
-        available = [
-            (window.frames.stop - 1 - (first + self.span - 1)) // self.every for window, first in comparison.pairs
-        ]
-        self.horizon = min(comparison.steps, *available)
+        self.horizon = min(comparison.steps, *(self._steps_after(*pair) for pair in comparison.pairs))
         self.leads = self.model.step * np.arange(1, self.horizon + 1)
-        evaluated = [s.trajectory for s in comparison.windows]
+        evaluated = [window.trajectory for window in comparison.windows]
         chosen, self.reference_words = reference_trajectories(data, evaluated)
         self.range = energy_range(data, chosen)
-        statistics = {space: FlowStatistics(1.0, energy_range=self.range) for space in ("full", "filtered")}
-        slices: dict[str, list[SlicedHistograms]] = {space: [] for space in statistics}
-        self.pools = {space: Histogram(*self.range) for space in statistics}
+        statistics = {space: FlowStatistics(1.0, energy_range=self.range) for space in SPACES}
+        slices: dict[str, list[SlicedHistograms]] = {space: [] for space in SPACES}
+        self.pools = {space: Histogram(*self.range) for space in SPACES}
         numbers = np.arange(0, data.frames, self.every * STATISTICS_EVERY)
         low, high = self.range
         for i in chosen:
-            own = {
-                space: SlicedHistograms(max(1, comparison.slice_steps // STATISTICS_EVERY), lower=low, upper=high)
-                for space in statistics
-            }
+            for of_all in slices.values():
+                length = max(1, comparison.slice_steps // STATISTICS_EVERY)
+                of_all.append(SlicedHistograms(length, lower=low, upper=high))
             for begin in range(0, len(numbers), 64):
                 frames = data.read_some(i, numbers[begin : begin + 64])
                 for space, fields in (("full", frames), ("filtered", model.filter(frames))):
                     energy = kinetic_energy(fields)
-                    own[space].add(energy)
+                    slices[space][-1].add(energy)
                     self.pools[space].add(energy)
                     if i in evaluated:
                         statistics[space].reynolds = float(data.reynolds[i])
                         statistics[space].add(fields)
-            for space, sliced in own.items():
-                slices[space].append(sliced)
         self.flows = {space: each.result() for space, each in statistics.items()}
         self.bars: dict[str, tuple[float | None, np.ndarray]] = {}
         for space, of_all in slices.items():
@@ -130,6 +54,10 @@ class ModelReference:
                 self.bars[space] = reference_bar(of_all)
             except ValueError:  # too few or too short trajectories
                 self.bars[space] = (None, np.zeros(0))
+
+    def _steps_after(self, window: TimeWindow, first: int) -> int:
+        """Steps after a start that the data have."""
+        return (window.frames.stop - 1 - (first + self.span - 1)) // self.every
 
     def frames(self, window: TimeWindow, first: int, *, filtered: bool = True, count: int | None = None) -> np.ndarray:
         """True frames of the steps after a start, as many as are evaluated."""
@@ -141,7 +69,7 @@ class ModelReference:
     def kept(self) -> dict[tuple[str, str], Kept]:
         """Statistics, and what figures show of the first start."""
         window, first = self.comparison.pairs[0]
-        most = min((window.frames.stop - 1 - (first + self.span - 1)) // self.every, self.comparison.steps)
+        most = min(self._steps_after(window, first), self.comparison.steps)
         full = self.frames(window, first, filtered=False, count=most)
         found = {}
         for space, fields in (("filtered", self.model.filter(full)), ("full", full)):

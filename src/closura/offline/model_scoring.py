@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
+from closura.offline.comparisons import SOURCE, ModelComparison
 from closura.offline.ensembles import check_start
 from closura.offline.fitted import FittedClosure, FittedModel
-from closura.offline.model_reference import ModelComparison, ModelReference
-from closura.offline.model_runs import ModelRow, ModelRuns, naive_forecast
-from closura.offline.sources import SOURCE
+from closura.offline.forecasts import SERIES
+from closura.offline.held_out import same_transfer
+from closura.offline.model_reference import ModelReference
+from closura.offline.model_runs import KINDS, ModelRow, ModelRuns, naive_forecast
 from closura.offline.variables import REFERENCE, field_variables, padded, score_variables
 from closura.plain import to_json
 from closura.trajectories import FlowData
@@ -32,9 +34,6 @@ PROBLEM = "kolmogorov-rom"
 
 LYAPUNOV = {34.0: 0.068}
 """Leading Lyapunov exponent per unit of time, by Reynolds number, forcing 4: 0.068 +- 0.004 from twin runs."""
-
-KINDS = ("filtered", "unclosed", "closed")
-"""Whose distances: filtered fields to the filtered flow, and before and after the closure to the full one."""
 
 
 def score_models(
@@ -75,9 +74,9 @@ def score_models(
         for window, first in comparison.pairs:
             told += [n for n in check_start(model, comparison.data, [window.trajectory], first) if n not in told]
     reference = ModelReference(comparison, models[0], max(models, key=lambda each: each.model.window))
-    rows = {"persistence": ModelRow(Role.NAIVE, naive_forecast(comparison, reference, None))}
+    rows = {"persistence": naive_forecast(comparison, reference, None)}
     if climate is not None:
-        rows["climatology"] = ModelRow(Role.NAIVE, naive_forecast(comparison, reference, models[0].filter(climate)))
+        rows["climatology"] = naive_forecast(comparison, reference, models[0].filter(climate))
     else:
         told.append("No training frames were found: the climatology row is missing.")
     for model in models:
@@ -93,9 +92,10 @@ def _results(
     provenance: Mapping[str, Any] | None,
 ) -> Results:
     step, leads = reference.model.step, reference.leads
-    methods = {name: _method(row, step) for name, row in rows.items()}
-    starts = len(comparison.pairs)
-    methods[REFERENCE] = MethodResult(Role.REFERENCE, {"relative_l2": np.zeros((starts, len(leads) + 1))})
+    methods = {name: _method(row) for name, row in rows.items()}
+    methods[REFERENCE] = MethodResult(
+        Role.REFERENCE, {"relative_l2": np.zeros((len(comparison.pairs), len(leads) + 1))}
+    )
     names = tuple(methods)
     kept = {(name, space): each for name, row in rows.items() for space, each in row.kept.items()} | reference.kept()
     limit = float(leads[-1])
@@ -106,30 +106,25 @@ def _results(
             "valid_time", attrgetter("time"), "valid prediction time", "time", better="higher", series=True, limit=limit
         ),
     )
-    forecasts = {name: row.forecast for name, row in rows.items()}
-    series: dict[str, dict[str, Any]] = {
-        **{each: {n: _from_start(getattr(f, each)) for n, f in forecasts.items()} for each in ("skill", "spread")},
-        "valid_time_censored": {n: [h.censored for h in f.horizons] for n, f in forecasts.items()},
-        "member_valid_time": {n: _by_start([h.time for h in f.member_horizons], starts) for n, f in forecasts.items()},
-        "member_valid_time_censored": {
-            n: _by_start([h.censored for h in f.member_horizons], starts) for n, f in forecasts.items()
-        },
-    }
+    measured = {metric.name for metric in metrics}
     trajectories = [f"trajectory {window.trajectory}" for window, _ in comparison.pairs]
-    several = len(comparison.windows) > 1
     return Results.build(
         PROBLEM,
         methods,
         metrics,
         error="relative_l2",
         times=np.concatenate([[0.0], leads]),
-        groups=trajectories if several else (),
+        groups=trajectories if len(comparison.windows) > 1 else (),
         variables={
             **{
-                key: (("method", "case", *_FURTHER.get(key, ())), padded({(n,): v for n, v in values.items()}, names))
-                for key, values in series.items()
+                key: (
+                    ("method", "case", *(("time",) if key in SERIES else ("run",) if "member" in key else ())),
+                    padded({(name,): row.forecast[key] for name, row in rows.items()}, names),
+                )
+                for key in rows["persistence"].forecast
+                if key not in measured
             },
-            **score_variables({name: forecasts[name].total if name in forecasts else None for name in names}),
+            **score_variables({name: row.total for name, row in rows.items()}, names),
             **field_variables(kept, names, step * np.arange(1, comparison.steps + 1)),
             **_distances(rows, names),
         },
@@ -138,52 +133,31 @@ def _results(
         time_step=step,
         lyapunov_exponent=comparison.lyapunov,
         sources=SOURCE,
-        title=_title(comparison),
+        title=f"{comparison.flow_words}, {len(comparison.pairs)} starts, {comparison.members} members",
         example_time=float(leads[reference.example]),
         study=to_json(_study(comparison, reference, notes)),
     )
 
 
-def _method(row: ModelRow, step: float) -> MethodResult:
-    f = row.forecast
-    values = {
-        "relative_l2": _from_start(f.relative_l2), "crps": _from_start(f.crps),
-        "valid_time": np.asarray([horizon.time for horizon in f.horizons]),
-    }  # fmt: skip
+def _method(row: ModelRow) -> MethodResult:
+    values = {name: row.forecast[name] for name in ("relative_l2", "crps", "valid_time")}
     seconds = row.facts.get("seconds_per_step", np.nan)
     return MethodResult(row.role, values, milliseconds_per_step=1000 * seconds, facts=row.facts)
-
-
-_FURTHER = {
-    "skill": ("time",),
-    "spread": ("time",),
-    "member_valid_time": ("run",),
-    "member_valid_time_censored": ("run",),
-}
-"""Axes of variables beside method and case."""
-
-
-def _by_start(values: Sequence[Any], starts: int) -> np.ndarray:
-    return np.reshape(np.asarray(values, np.float64), (starts, -1))
-
-
-def _from_start(values: np.ndarray) -> np.ndarray:
-    """With the start, at which nothing is wrong."""
-    return np.pad(values, ((0, 0), (1, 0)))
 
 
 def _distances(rows: Mapping[str, ModelRow], names: Sequence[str]) -> dict[str, Any]:
     found = {(name, kind): each for name, row in rows.items() for kind, each in row.distances.items()}
     bars = {kind: next((each for at, each in found.items() if at[1] == kind), None) for kind in KINDS}
+    kinds = tuple(KINDS)
     return {
-        "kind": ("kind", list(KINDS)),
+        "kind": ("kind", list(kinds)),
         "distance_pooled": (
             ("method", "kind", "case", "slice"),
-            padded({at: d.pooled for at, d in found.items()}, names, KINDS),
+            padded({at: d.pooled for at, d in found.items()}, names, kinds),
         ),
         "distance_single": (
             ("method", "kind", "case", "run", "slice"),
-            padded({at: d.single for at, d in found.items()}, names, KINDS),
+            padded({at: d.single for at, d in found.items()}, names, kinds),
         ),
         "distance_bar": ("kind", [np.nan if d is None or d.bar is None else d.bar for d in bars.values()]),
         "distance_bar_from": ("kind", [0 if d is None else d.references.size for d in bars.values()]),
@@ -191,9 +165,9 @@ def _distances(rows: Mapping[str, ModelRow], names: Sequence[str]) -> dict[str, 
 
 
 def _check_common(models: Sequence[FittedModel], data: FlowData) -> None:
-    first, shape = models[0], (data.points, data.points)
+    first = models[0]
     for model in models[1:]:
-        if not np.allclose(model.filter.transfer(shape), first.filter.transfer(shape), rtol=0, atol=1e-9):
+        if not same_transfer(model.filter, first.filter, data.points):
             raise ValueError(f"{first.name} and {model.name} have other filters: give models of one filter")
         if abs(model.step - first.step) > 1e-9 * first.step:
             raise ValueError(
@@ -211,25 +185,12 @@ def _split(c: ModelComparison, end: float) -> str:
     return text if c.lyapunov is None else f"{text} Leading Lyapunov exponent: {c.lyapunov:g} per unit of time."
 
 
-def _title(c: ModelComparison) -> str:
-    reynolds = sorted({float(c.data.reynolds[window.trajectory]) for window in c.windows})
-    return f"Kolmogorov flow, Re {', '.join(f'{r:g}' for r in reynolds)}, {len(c.pairs)} starts, {c.members} members"
-
-
 def _study(c: ModelComparison, reference: ModelReference, notes: Sequence[str]) -> dict[str, Any]:
     """What was compared, as JSON has it."""
     return {
         "data": str(c.data.path),
         "filter": reference.model.filter.plain(),
-        "starts": [
-            {
-                "trajectory": window.trajectory,
-                "simulation": c.data.identities[window.trajectory],
-                "reynolds": float(c.data.reynolds[window.trajectory]),
-                "first_frame": first,
-            }
-            for window, first in c.pairs
-        ],
+        "starts": [{**c.simulation(window), "first_frame": first} for window, first in c.pairs],
         "members": c.members,
         "steps": c.steps,
         "step": reference.model.step,

@@ -8,7 +8,7 @@ import numpy as np
 from closura.core import Results, Role
 from closura.metrics.ensembles import LEVELS
 from closura.offline.closure_scoring import TARGETS
-from closura.offline.model_scoring import KINDS
+from closura.offline.model_runs import KINDS
 from closura.offline.variables import (
     REFERENCE,
     flow_numbers,

@@ -9,7 +9,7 @@ from closura.core import Results
 from closura.metrics.ensembles import LEVELS
 from closura.offline.closure_scoring import PROBLEM as CLOSURES
 from closura.offline.closure_scoring import PUBLISHED_WORDS
-from closura.offline.model_scoring import KINDS
+from closura.offline.model_runs import KINDS
 from closura.offline.model_scoring import PROBLEM as MODELS
 from closura.offline.numbers import BAR_WORDS, closure_entry, distance_numbers, lead_time_numbers, model_entry, study_of
 from closura.offline.variables import (

@@ -21,6 +21,7 @@ _LISTS = {
     "component_l1": "scored_component", "component_l2": "scored_component", "coverage": "level", "width": "level",
     "histogram": "rank",
 }  # fmt: skip
+"""Numbers and lists of :class:`Scores`, and the axis of each list."""
 
 
 class Kept(NamedTuple):
@@ -41,21 +42,15 @@ def padded(values: Mapping[tuple[str, ...], Any], *along: Sequence[str]) -> np.n
     return found
 
 
-def score_variables(scores: Mapping[str, Scores | None]) -> dict[str, Any]:
+def score_variables(scores: Mapping[str, Scores | None], methods: Sequence[str]) -> dict[str, Any]:
     """Scores over everything, ``total_NAME (method, ...)``; NaN for methods without."""
-    known = [each for each in scores.values() if each is not None]
+    known = {(name,): each for name, each in scores.items() if each is not None}
     if not known:
         return {}
-    found: dict[str, Any] = {"level": ("level", list(known[0].levels))}
-    for name in _NUMBERS:
-        values = [np.nan if each is None else float(getattr(each, name)) for each in scores.values()]
-        found[f"total_{name}"] = ("method", values)
-    for name, axis in _LISTS.items():
-        rows = np.full((len(scores), max(len(getattr(each, name)) for each in known)), np.nan)
-        for row, each in zip(rows, scores.values(), strict=True):
-            if each is not None:
-                row[: len(getattr(each, name))] = getattr(each, name)
-        found[f"total_{name}"] = (("method", axis), rows)
+    found: dict[str, Any] = {"level": ("level", list(next(iter(known.values())).levels))}
+    for name in (*_NUMBERS, *_LISTS):
+        values = padded({at: getattr(each, name) for at, each in known.items()}, methods)
+        found[f"total_{name}"] = (("method", _LISTS[name]) if name in _LISTS else "method", values)
     return found
 
 
