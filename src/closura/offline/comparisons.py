@@ -57,24 +57,10 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class ClosureComparison(Comparison):
-    """On which frames closures are compared, and how.
+    """On which frames closures are compared.
 
-    Parameters
-    ----------
-    data
-        The data set.
-    filter
-        Makes the filtered frames.
-    windows
-        Held-out frames.
-    frames
-        Numbers of the scored frames within each window, absolute; one array per window.
-    members
-        Size of the ensembles.
-    seed
-        Of the samples.
-    scoring
-        "fair", or "published": the notebooks' formulas.
+    ``frames`` are the numbers of the scored frames within each window, absolute. With the scoring "published" the
+    formulas of the notebooks are taken.
     """
 
     data: FlowData
@@ -142,26 +128,10 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class ModelComparison(Comparison):
-    """What reduced-order models are compared on, and from where.
+    """What reduced-order models are compared on: runs of ``steps`` from held-out frames.
 
-    Parameters
-    ----------
-    data
-        The data set.
-    windows
-        Held-out frames.
-    starts
-        First frames of the starting windows, one tuple per window.
-    steps, members
-        Of each run.
-    slice_steps
-        Steps of a slice of the long run, no more than ``steps``.
-    closure
-        Closes the runs, if given.
-    lyapunov
-        Leading exponent per unit of time, or None.
-    seed
-        Of all noise.
+    ``starts`` are the first frames of what models start from, by window; a ``closure`` closes the runs. ``slice_steps``
+    of a long run make a slice, and ``lyapunov`` is the leading exponent per unit of time.
     """
 
     data: FlowData

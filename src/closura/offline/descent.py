@@ -96,15 +96,7 @@ class DescentState(eqx.Module):
 
 
 class Descent(eqx.Module):
-    """Adam on a loss.
-
-    Parameters
-    ----------
-    configuration
-        The settings.
-    loss
-        ``loss(module, batch, key=key) -> (scalar, metrics)``, traceable; a batch is any tree of arrays.
-    """
+    """Adam on ``loss(module, batch, key=key) -> (scalar, metrics)``, traceable; a batch is any tree of arrays."""
 
     configuration: DescentConfiguration = eqx.field(static=True)
     loss: Loss

@@ -30,17 +30,8 @@ from closura.offline.symmetries import Symmetry
 class SpectralEncoding(eqx.Module):
     """Between frames of the velocity, ``(2, x, y)``, and latent vectors, ``(latent,)``.
 
-    Parameters
-    ----------
-    points
-        Points per side of the frames.
-    cutoff
-        Waves with ``0 < |k| <= cutoff`` are kept: those of the filter.
-    forcing
-        Wavenumber of the forcing, for the symmetries.
-    size
-        Root mean square of the vorticity's modes, by mode, over training frames and symmetries, ``(pair,)``; an array
-        without gradient.
+    Waves with ``0 < |k| <= cutoff`` are kept: those of the filter. ``size`` is the root mean square of the vorticity's
+    modes over training frames and symmetries, ``(pair,)``, an array without gradient.
     """
 
     points: int = eqx.field(static=True)

@@ -34,18 +34,8 @@ INTERVAL_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Rollout:
-    """What was written.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    members, starts, steps
-        Its size.
-    diverged
-        Trajectories of it that are not finite, with the first such frame.
-    notes
-        What has to be said.
+    """What was written: a data set, trajectories of it that are not finite with the first such frame, what has to be
+    said.
     """
 
     data: FlowData
@@ -157,36 +147,19 @@ def write_rollout(
     overwrite: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Rollout:
-    """Run an ensemble and write it as a data set of flows.
+    """Run an ensemble and write it as a data set of flows, which appears when all is done.
 
-    Parameters
-    ----------
-    model
-        A reduced-order model.
-    data
-        Where it starts.
-    path
-        The zarr folder to write; it appears when all is done.
-    trajectories, first_frame
-        The windows that it starts from: frames from ``first_frame`` on, one step apart. The first frame that is
-        written lies one step after the last of them.
-    steps, members
-        Frames per trajectory, and runs per start.
-    closure
-        Gives every member one sample per frame.
-    seed
-        Decides all noise.
-    overwrite
-        Replace a data set of flows that is there.
-    report
-        Told the frames that are done, and their number.
+    Runs start from frames of the trajectories from ``first_frame`` on, one step apart; the first frame that is written
+    lies one step after the last of them. A closure gives every member one sample per frame. ``report`` is told the
+    frames that are done, and their number.
 
     Raises
     ------
     FileExistsError
         If something is there.
     ValueError
-        If the start does not fit the model, or the closure does not, or ``path`` is the data set that runs start from.
+        If the start does not fit the model, or the closure does not, or ``path`` is the data set that runs start
+        from.
     FolderInUse
         If another process is writing the data set.
     Interrupted

@@ -130,19 +130,12 @@ def from_plain(plain: Mapping[str, Any]) -> Filter:
 
 
 def cutoff_by_energy(power: ModePower, fraction: float = 0.9, rule: Rule = "crossing") -> float:
-    """The cut-off wavenumber that keeps a fraction of the energy, from the modes' power over training frames.
+    """The cut-off wavenumber that keeps a fraction of the energy, from the modes' power over training frames alone.
 
-    Parameters
-    ----------
-    power
-        Of training frames only.
-    fraction
-        Between 0 and 1.
-    rule
-        ``"crossing"``: the smallest integer whose disc ``|k| <= cutoff`` holds the fraction of the energy of all
-        components together. ``"published"``: for every component, the centre of the first of ``points - 1`` equal
-        shells up to the corner of the spectrum where its fraction is reached; the larger of the two. The centre cuts
-        within that shell, so that less than the fraction may remain.
+    ``"crossing"``: the smallest integer whose disc ``|k| <= cutoff`` holds the fraction of the energy of all components
+    together. ``"published"``: for every component, the centre of the first of ``points - 1`` equal shells up to the
+    corner of the spectrum where its fraction is reached; the larger of the two. The centre cuts within that shell, so
+    that less than the fraction may remain.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"expected a fraction of the energy between 0 and 1; got {fraction}")

@@ -26,18 +26,8 @@ CLIMATOLOGY = "climatology.safetensors"
 class Fitted:
     """What was fitted to frames of flows, and knows which.
 
-    Parameters
-    ----------
-    name
-        Its row in tables.
-    path
-        The file of weights.
-    metadata
-        What its file says: filter, forcing, interval, points, and frames by simulation; empty for a bare file.
-    climatology
-        Climatology of its training frames, where the run keeps one.
-    training_seconds
-        Wall time of the fit, where the run says.
+    ``metadata`` is what the file of weights says: filter, forcing, interval, points, and frames by simulation; nothing
+    for a bare file. A run may keep a climatology of its training frames, and say the wall time of the fit.
     """
 
     name: str

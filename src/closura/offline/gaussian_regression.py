@@ -97,20 +97,7 @@ def maximise(
 class SharedGaussianProcess:
     """Independent outputs ``y_j = f_j(x) + noise`` with one kernel of unit variance, conditioned on targets.
 
-    Predictions are in units of each output's own variance: multiply covariances by it.
-
-    Parameters
-    ----------
-    inputs
-        ``(point, input)``, float64.
-    targets
-        ``(point, output)``, float64.
-    kernel
-        Name of the kernel.
-    length
-        Its length.
-    noise
-        Variance of the noise over that of the process.
+    Predictions and the variance ``noise`` are in units of each output's own variance: multiply covariances by it.
     """
 
     inputs: Float[np.ndarray, "point input"]
@@ -190,18 +177,8 @@ def fit_shared(
 
     .. math:: -\tfrac{n}{2} \sum_j \log s_j^2 - \tfrac{q}{2} \log |C| + const, \quad s_j^2 = y_j^T C^{-1} y_j / n.
 
-    Parameters
-    ----------
-    inputs, targets
-        Training points.
-    kernel
-        Name of the kernel.
-    evidence_points
-        Points, evenly spaced among all, that the marginal likelihood is computed with.
-    evidence_outputs
-        The first outputs, that it is computed with: unpredictable ones would ask for noise in all.
-    least_noise
-        Lower bound of the noise: keeps the covariance well conditioned.
+    It is computed with some points, evenly spaced among all, and the first outputs: unpredictable ones would ask for
+    noise in all. ``least_noise`` keeps the covariance well conditioned.
     """
     chosen = np.linspace(0, len(inputs) - 1, min(evidence_points, len(inputs))).round().astype(int)
     some = np.asarray(inputs[chosen], np.float64)

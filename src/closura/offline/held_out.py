@@ -94,16 +94,8 @@ def choose_windows(
 ) -> tuple[TimeWindow, ...]:
     """Which frames of which trajectories are evaluated.
 
-    Parameters
-    ----------
-    fitted
-        Closures or models.
-    data
-        The data set.
-    trajectories
-        By name; default: those with frames that nothing fitted has seen, whole ones where there are any.
-    allow_leak
-        Judge trajectories that were asked for although they were seen.
+    By default trajectories with frames that nothing fitted has seen, whole ones where there are any. With
+    ``allow_leak`` those that are named are evaluated although they were seen.
     """
     free = {i: unseen_frames(fitted, data, i) for i in range(data.trajectories)}
     if trajectories is None:

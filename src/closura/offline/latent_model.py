@@ -235,20 +235,10 @@ class LatentModelSettings(StoredSettings):
 class LatentModel(ReducedOrderModel):
     """Steps a window of latent vectors.
 
-    Parameters
-    ----------
-    encoding
-        Between frames and latent vectors.
-    change
-        Root mean square of the change of each latent number in one step, over training data.
-    limit
-        Largest size of each latent number: a run that leaves the flow altogether is held where it can come back.
-    energies
-        Smallest and largest kinetic energy of the filtered field, for the same reason.
-    settings
-        Sizes; the transformer's inner networks are twice as wide as its tokens.
-    key
-        Random key.
+    ``change`` is the root mean square of the change of each latent number in one step, over training data. A run that
+    leaves the flow altogether is held where it can come back: within ``limit``, the largest size of each latent number,
+    and ``energies``, the smallest and largest kinetic energy of the filtered field. The transformer's inner networks
+    are twice as wide as its tokens.
     """
 
     encoding: SpectralEncoding

@@ -16,16 +16,9 @@ ENERGY_BOUNDS = (1 / 3, 3.0)
 class Distances:
     """Wasserstein-1 distances of the energy at points to the reference's, in slices; units of energy.
 
-    Parameters
-    ----------
-    pooled
-        All members of a start together, ``(start, slice)``; NaN where none was finite.
-    single
-        Each member by itself, ``(start, member, slice)``.
-    bar
-        What 95 % of slices of true trajectories stay below; None if the data have too few.
-    references
-        The distances that the bar was found from.
+    ``pooled (start, slice)`` are of all members together, NaN where none was finite; ``single (start, member, slice)``
+    of each by itself. ``bar`` is what 95 % of ``references``, slices of true trajectories, stay below; None if there
+    are too few.
     """
 
     pooled: np.ndarray

@@ -42,19 +42,10 @@ Method = Literal["auto", "snapshots", "randomised"]
 class POD(eqx.Module):
     """An orthonormal basis of fields, and the mean field that is taken off before projecting (zero if none is).
 
-    Fields are vectors of all their numbers: ``sum(mode_i * mode_j) = 1`` where ``i = j``, else 0. The squared size of
-    a coefficient is that of its part of the field, summed over points.
-
-    Parameters
-    ----------
-    mean
-        ``(component, x, y)``.
-    modes
-        ``(mode, component, x, y)``, of falling energy; the number of largest size of each is positive.
-    energies
-        Mean over the frames of the squared coefficients, ``(mode,)``.
-    total
-        The same of the whole field, after the mean is taken off: ``sum(energies) <= total``, a scalar array.
+    Fields are vectors of all their numbers: ``sum(mode_i * mode_j) = 1`` where ``i = j``, else 0. The squared size of a
+    coefficient is that of its part of the field, summed over points. Modes are of falling energy, and the number of
+    largest size of each is positive. ``energies`` are means over the frames of the squared coefficients, ``total`` is
+    that of the whole field after the mean is taken off.
     """
 
     mean: Float[Array | np.ndarray, "component x y"]

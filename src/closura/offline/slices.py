@@ -37,17 +37,7 @@ from closura.offline.symmetries import Symmetry, shift_along_x
 
 @dataclass(frozen=True)
 class Placement:
-    """Which symmetry moves each frame to its representative: turns first, then slides, then the shift.
-
-    Parameters
-    ----------
-    distances
-        Shift along x of each frame, ``(time,)``.
-    slides, turns
-        Of each frame, ``(time,)``.
-    forcing
-        Wavenumber of the forcing.
-    """
+    """Which symmetry moves each frame to its representative: turns first, then slides, then a shift along x."""
 
     distances: Float[np.ndarray, " time"]
     slides: Int[np.ndarray, " time"]
@@ -79,14 +69,7 @@ class Placement:
 
 
 def place(filtered: Float[np.ndarray, "time 2 x y"], forcing: int) -> Placement:
-    """The placement of frames, from their filtered fields alone.
-
-    Parameters
-    ----------
-    filtered
-        Filtered frames.
-    forcing
-        Wavenumber of the forcing, at least 1.
+    """The placement of frames, from their filtered fields alone; ``forcing``, its wavenumber, is at least 1.
 
     Raises
     ------

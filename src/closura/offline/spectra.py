@@ -25,14 +25,7 @@ def radii(points: tuple[int, int]) -> Float[np.ndarray, "x half"]:
 class ModePower:
     """Time-mean squared amplitude of every mode, whose sum with ``weights_of_modes`` is the mean square of the field.
 
-    Parameters
-    ----------
-    sums
-        Sum over frames of ``|transform|^2 / points^2``, ``(component, x, y//2+1)``, float64, without those weights.
-    frames
-        Number of frames in the sum.
-    points
-        Grid points along x and y.
+    ``sums`` over ``frames`` are of ``|transform|^2 / points^2``, float64, without those weights.
     """
 
     sums: Float[np.ndarray, "component x half"]

@@ -55,14 +55,9 @@ def arrays_of(module: eqx.Module) -> dict[str, np.ndarray]:
 
 
 def with_arrays(blank: Module, arrays: Mapping[str, np.ndarray]) -> Module:
-    """A module with the arrays that :func:`arrays_of` gave.
+    """A module with the arrays that :func:`arrays_of` gave, all of them.
 
-    Parameters
-    ----------
-    blank
-        A module of the same shapes, or the shapes alone (``eqx.filter_eval_shape``), for which nothing is computed.
-    arrays
-        All its weights.
+    ``blank`` has the same shapes, or is the shapes alone (``eqx.filter_eval_shape``), for which nothing is computed.
     """
     weights, rest = eqx.partition(blank, _is_weight)
     leaves, structure = jax.tree_util.tree_flatten_with_path(weights)

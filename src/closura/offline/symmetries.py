@@ -36,16 +36,8 @@ Whole = int | Int[Array, ""]
 class Symmetry(eqx.Module):
     """The element ``T_shift S^slides R^turns`` of the group; calling it moves frames.
 
-    Parameters
-    ----------
-    shift
-        Whole grid points along x.
-    slides
-        How often to shift by ``pi / forcing`` along y and mirror x; counts modulo ``2 * forcing``.
-    turns
-        Half turns, modulo 2.
-    forcing
-        Wavenumber of the forcing.
+    Shifts are whole grid points along x. A slide goes by ``pi / forcing`` along y and mirrors x, and counts modulo ``2
+    * forcing``; half turns count modulo 2.
     """
 
     shift: Whole = 0
@@ -91,18 +83,9 @@ class Symmetry(eqx.Module):
 
 
 def random_symmetry(key: PRNGKeyArray, points: int, *, forcing: int = 4) -> Symmetry:
-    """An element with every whole shift, slide and turn equally likely; traceable.
+    """An element with every whole shift of ``points``, slide and turn equally likely; traceable.
 
     Move a pair of filtered and full frames, or a window, by one element: draw one, call it on each.
-
-    Parameters
-    ----------
-    key
-        Random key.
-    points
-        Grid points along x.
-    forcing
-        Wavenumber of the forcing (default 4).
     """
     shift, slides, turns = jax.random.split(key, 3)
     return Symmetry(
@@ -116,13 +99,8 @@ def random_symmetry(key: PRNGKeyArray, points: int, *, forcing: int = 4) -> Symm
 def shift_along_x(frames: AnyFrames, distance: float | Float[Array, ""] | Float[np.ndarray, " *frames"]) -> AnyFrames:
     """``T_s`` for any distance, by the Fourier series: ``f(x - distance, y)``, the box being ``2 pi`` wide.
 
-    Parameters
-    ----------
-    frames
-        ``(..., component, x, y)``.
-    distance
-        One number for all frames, or one per frame, ``(...)``. A mode at the Nyquist wavenumber is a cosine, whose
-        shifted self the grid sees only in part; on resolved fields it is empty.
+    Frames are ``(..., component, x, y)``, the distance is one number for all or one per frame, ``(...)``. A mode at the
+    Nyquist wavenumber is a cosine, whose shifted self the grid sees only in part; on resolved fields it is empty.
     """
     xp: Any = np if isinstance(frames, np.ndarray) else jnp
     points = frames.shape[-2]

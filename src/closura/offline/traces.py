@@ -4,14 +4,9 @@ import numpy as np
 
 
 class Trace:
-    """Members of one method in one space.
+    """Members of one method in one space; the frame of number ``example`` is kept whole.
 
-    Parameters
-    ----------
-    example
-        Number of the frame that is kept whole.
-    length
-        Frames of the whole series, of which some may be left out (NaN); by default those that are taken.
+    The series are of the frames that are taken, or of ``length`` frames, of which some may be left out (NaN).
     """
 
     def __init__(self, example: int, length: int | None = None) -> None:

@@ -73,14 +73,8 @@ def field_variables(
     """Statistics ``flow_NAME (method, space, ...)`` beside those of the reference in the same space, spectra, and
     pictures.
 
-    Parameters
-    ----------
-    kept
-        By method and space; the reference in both.
-    methods
-        All names, in the order of the results.
-    times
-        Of the moments in which one point and the energy along x are kept.
+    ``kept`` is by method and space, of the reference in both; ``times`` are those at which one point and the energy
+    along x are kept.
     """
     references = {space: kept[REFERENCE, space].flow for space in SPACES}
     energies = references["full"].energies if references["full"] is not None else None

@@ -26,20 +26,11 @@ Work = Float[Array, "component X Y"]
 
 
 class WorkingGrid(eqx.Module):
-    """The way between frames of the data and channels of a network.
+    """The way between frames of the data, on ``points`` per side, and channels of a network, on ``working_points``.
 
-    Parameters
-    ----------
-    filter
-        The filter that made the filtered frames; None where it is not known.
-    points, working_points
-        Points per side of the data and of the network.
-    forcing
-        Wavenumber of the forcing, whose phase the network is shown; 0: none.
-    solenoidal
-        Whether residuals are free of divergence.
-    filtered_size, residual_size
-        Root mean squares over training frames, in units of velocity.
+    ``filter`` made the filtered frames; None where it is not known. A network is shown the phase of a forcing
+    (``forcing`` is its wavenumber; 0: none). Residuals that are ``solenoidal`` are free of divergence. Sizes are root
+    mean squares over training frames, in units of velocity.
     """
 
     filter: Filter | None
@@ -127,18 +118,10 @@ def prepare(
     filtering: Filter | None = None,
     working_points: int = 0,
 ) -> WorkingGrid:
-    """The working grid that training frames ask for.
+    """The working grid that training frames ask for, of which a few hundred pairs that stand for all are enough.
 
-    Parameters
-    ----------
-    filtered, full
-        Pairs of frames, of training only; a few hundred that stand for all are enough.
-    forcing
-        Wavenumber of the forcing; 0: none.
-    filtering
-        The filter, where it is known: what it leaves unchanged is then taken out of answers.
-    working_points
-        Points per side; 0 takes the fewest, a multiple of eight, beyond which :data:`LOST_ENERGY` of the energy lies.
+    What a known filter leaves unchanged is taken out of answers. ``working_points`` are per side; 0 takes the fewest, a
+    multiple of eight, beyond which :data:`LOST_ENERGY` of the energy lies.
     """
     points = full.shape[-1]
     modes = np.fft.rfft2(full.astype(np.float64))

@@ -42,13 +42,6 @@ FORMULA: tuple[str, ...] = ("rarefaction", "accelshock", "accelshock-random", "t
 def published_reference(condition: InitialCondition, x: Points, t: float) -> Float64[np.ndarray, "1 point"]:
     """The published reference at points and one time: wrong next to shocks where it is implicit.
 
-    Parameters
-    ----------
-    condition
-        One of those that have a published reference, found by name.
-    x, t
-        As in :func:`closura.problems.laws.entropy.entropy_solution`.
-
     Raises
     ------
     ValueError

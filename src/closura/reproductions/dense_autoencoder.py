@@ -60,22 +60,11 @@ class DenseLayers(eqx.Module):
 
 
 class DenseAutoencoder(DenseLayers):
-    """Between frames and latents.
+    """Between frames of ``points`` per side and latents (their number is the published num_obs).
 
-    Parameters
-    ----------
-    points
-        Points per side of the frames.
-    working_points
-        Points per side of what the layers see; fewer lose nothing where the frames' waves are resolved by them.
-    widths
-        Units of the encoder's hidden layers; the decoder mirrors them.
-    latent
-        Length of a latent vector (published name: num_obs).
-    variant
-        "big", or "deep" with one more layer on either side of the latents.
-    key
-        Random key; weights begin uniform in +- 1 / sqrt(inputs), PyTorch's default.
+    Layers work on ``working_points`` per side; fewer lose nothing where these resolve the frames' waves. ``widths`` are
+    the units of the encoder's hidden layers, which the decoder mirrors; "deep" has one more layer on either side of the
+    latents. Weights begin uniform in +- 1 / sqrt(inputs), PyTorch's default.
     """
 
     points: int = eqx.field(static=True)

@@ -11,20 +11,10 @@ from closura.trajectories.windows import Windows
 
 
 class PaddedWindows(Windows):
-    """Windows of frames up to each frame of a segment and after it; frames before the segment are zero.
+    """Windows of ``past`` frames up to each frame of a segment and ``future`` after it; those before the segment are
+    zero.
 
     As published: a window for every frame i that has ``future`` frames after it, T - future in a segment of T.
-
-    Parameters
-    ----------
-    data
-        The data set.
-    segments
-        Windows lie within one segment each, and take its step.
-    past
-        Frames up to, and with, frame i.
-    future
-        Frames after it.
     """
 
     def __init__(self, data: FlowData, segments: Sequence[Segment], past: int, future: int) -> None:

@@ -103,18 +103,9 @@ class PublishedGaussianProcessSettings(Settings):
 class PublishedGaussianProcessSampler(ConditionalSampler):
     """A fitted closure of the published kind: coefficients of the full field, in a few modes.
 
-    Parameters
-    ----------
-    inputs, outputs
-        Bases of the filtered and the full field.
-    shift, scale
-        Training mean and standard deviation of the coefficients: row 0 of inputs, row 1 of outputs, ``(2, mode)``.
-    points, targets
-        Standardised training coefficients, ``(frame, mode)``.
-    variances, lengths
-        C and l of each output, ``(mode,)``.
-    alpha
-        On the diagonal.
+    ``shift`` and ``scale`` are mean and standard deviation of training coefficients: row 0 of inputs, row 1 of outputs.
+    ``points`` and ``targets`` are standardised training coefficients, ``variances`` and ``lengths`` C and l of each
+    output.
     """
 
     inputs: POD

@@ -188,17 +188,8 @@ class PublishedModelSettings(StoredSettings):
     ) -> tuple[Float[Array, ""], Metrics]:
         """The published loss; every term is a mean over all elements, and a metric of its own.
 
-        Parameters
-        ----------
-        model
-            The model.
-        windows
-            ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames after them,
-            on the autoencoder's working grid.
-        reynolds
-            Reynolds number of each window.
-        key
-            Random key of the noise of the latents.
+        Windows hold ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames
+        after them, on the autoencoder's working grid.
         """
         coder = model.autoencoder
         mean, logarithm = jax.vmap(jax.vmap(coder.encode))(windows)
@@ -229,18 +220,9 @@ class PublishedModelSettings(StoredSettings):
 
 @reduced_model("vae", settings=PublishedModelSettings)
 class PublishedModel(ReducedOrderModel):
-    """Autoencoder and transformer.
+    """Autoencoder and transformer, which sees all of a window but the newest; ``warm``: it starts from several frames.
 
-    Parameters
-    ----------
-    autoencoder
-        Between frames and latents.
-    transformer
-        Steps latents.
-    settings
-        Window (``past``, of which the transformer sees all but the newest), ``path`` and ``warm`` start.
-    reynolds
-        Reynolds number of the flow that is stepped; only the conditioned transformer reads it.
+    Only the conditioned transformer reads the Reynolds number of the flow that is stepped.
     """
 
     autoencoder: DenseAutoencoder

@@ -29,22 +29,11 @@ REYNOLDS_UNIT = 100.0
 
 
 class PublishedTransformer(eqx.Module):
-    """A window of latent vectors to one latent vector.
+    """A window of latent vectors to one latent vector, whose length is the transformer's width (published:
+    hidden_dim).
 
-    Parameters
-    ----------
-    latent
-        Length of latent vectors, and the transformer's width (published names: num_obs, hidden_dim).
-    blocks
-        Blocks (nattblocks).
-    heads
-        Heads of the attention (nheads), whose scores are divided by ``sqrt(latent / heads)``.
-    causal
-        Tokens see earlier ones and themselves only (published: not).
-    conditioned
-        Tokens take from the Reynolds number, and not from each other.
-    key
-        Random key.
+    Published names of blocks and heads: nattblocks, nheads. With ``causal`` (published: not) tokens see earlier ones
+    and themselves only; ``conditioned`` ones take from the Reynolds number, and not from each other.
     """
 
     embed: eqx.nn.Linear | None
@@ -71,15 +60,7 @@ class PublishedTransformer(eqx.Module):
     def __call__(
         self, tokens: Float[Array, "token latent"], reynolds: Float[Array, ""] | None = None
     ) -> Float[Array, " latent"]:
-        """The latent vector two steps after the last token.
-
-        Parameters
-        ----------
-        tokens
-            Latent vectors, one step apart, the oldest first.
-        reynolds
-            Reynolds number, which only the conditioned variant reads.
-        """
+        """The latent vector two steps after the last of the tokens, which are one step apart, the oldest first."""
         context = None
         if self.embed is not None:
             if reynolds is None:

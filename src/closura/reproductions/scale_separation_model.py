@@ -31,15 +31,8 @@ LIMIT = 0.5
 
 @dataclass(frozen=True)
 class TrajectoryScores:
-    """A row of the published table; pairs of (u, v).
-
-    Parameters
-    ----------
-    l1, l2
-        Relative errors, as fractions.
-    wasserstein
-        Wasserstein-1 distance between the values of prediction and reference, all points and times together, in units
-        of velocity.
+    """A row of the published table, pairs of (u, v): relative errors as fractions, and the Wasserstein-1 distance
+    between the values of prediction and reference, all points and times together, in units of velocity.
     """
 
     l1: tuple[float, float]
@@ -48,16 +41,9 @@ class TrajectoryScores:
 
 
 def trajectory_scores(prediction: Values, reference: Values, *, shift: int = 0, steps: int = STEPS) -> TrajectoryScores:
-    """A row of the published table: the first ``steps`` frames of a run.
+    """A row of the published table: at most the first ``steps`` frames ``(time, component=2, x, y)`` of a run.
 
-    Parameters
-    ----------
-    prediction, reference
-        ``(time, component=2, x, y)``.
-    shift
-        Compare with the reference so many frames later; the last ``shift`` of the frames have then no partner.
-    steps
-        Frames that are compared at most.
+    They are compared with the reference ``shift`` frames later; the last of them have then no partner.
 
     Raises
     ------
@@ -87,18 +73,8 @@ def headline_scores(
 ) -> PublishedScores:
     """The published headline: errors of a run without noise, coverage by the spread of an ensemble around it.
 
-    The centre is the run without noise, not the mean of the members, though the publication calls it that.
-
-    Parameters
-    ----------
-    run
-        The run without noise, ``(time, component=2, x, y)``.
-    members
-        Runs with noise (published: 10), ``(member, time, component=2, x, y)``; their standard deviation is taken.
-    reference
-        As the run.
-    shift, steps
-        As in :func:`trajectory_scores`.
+    The centre is the run ``(time, component=2, x, y)``, not the mean of the members ``(member, time, ...)`` with noise
+    (published: 10), though the publication calls it that. Shift and steps as in :func:`trajectory_scores`.
 
     Raises
     ------
@@ -120,14 +96,7 @@ def prediction_limit(
 ) -> Horizon:
     """The published prediction limit: the first time with an error above 0.5, relative to the reference up to then.
 
-    Parameters
-    ----------
-    prediction, reference
-        ``(time, component, x, y)``, of which the first frame is one step after the start.
-    time_step
-        Time between frames.
-    lyapunov_exponent
-        Leading exponent per time unit, to give the time in Lyapunov times as well.
+    The first frame of ``(time, component, x, y)`` is one ``time_step`` after the start.
     """
     error = prediction_limit_error(prediction, reference)
     return valid_prediction_time(

@@ -52,22 +52,8 @@ OF_THE_STORE = ("complete", "created", "closura_version", "command", "identities
 class FlowData:
     """A data set of flows; made by :func:`open_flow`. Frames are read when they are asked for.
 
-    Parameters
-    ----------
-    path
-        The zarr folder, or the NetCDF file.
-    reynolds
-        Reynolds number of each trajectory, ``(trajectory,)``.
-    forcing
-        Wavenumber of the forcing.
-    times
-        Time of each frame, ``(time,)``, float64.
-    attributes
-        Attributes of the store.
-    interval
-        Time between frames.
-    seeds
-        Seed of each trajectory, -1 where unknown.
+    ``reynolds`` and ``seeds`` (-1 where unknown) are of each trajectory, ``forcing`` is the wavenumber of the forcing,
+    ``interval`` the time between frames.
     """
 
     path: Path

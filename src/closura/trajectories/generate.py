@@ -106,16 +106,9 @@ def _programs(
 
 
 class Simulation:
-    """The trajectories of a configuration at one moment.
+    """The trajectories of a configuration at one moment: spectra ``(trajectory, 2, grid, grid/2 + 1)``, complex128.
 
     Use it within ``jax.enable_x64(True)``, and close it.
-
-    Parameters
-    ----------
-    configuration
-        Which trajectories, and how.
-    spectra
-        Where they stand, ``(trajectory, 2, grid, grid/2 + 1)``, complex128.
     """
 
     def __init__(
@@ -188,16 +181,8 @@ class FlowDiverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class GenerationProgress:
-    """Where a generation stands.
-
-    Parameters
-    ----------
-    step, steps
-        Time steps taken of each trajectory, of how many.
-    frames
-        Frames made of each trajectory.
-    resumed
-        Steps that an earlier call took.
+    """Where a generation stands: time steps taken of each trajectory, of how many; frames made; steps of an earlier
+    call.
     """
 
     step: int

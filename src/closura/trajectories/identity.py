@@ -73,15 +73,7 @@ def same_simulation(
 
     Flows that begin with one field, or at rest, and then part are different ones: of the frames that both have at the
     same time since a common one, more than half must agree, or more than half of all. Frames at rest say nothing.
-
-    Parameters
-    ----------
-    times
-        Of the frames in question.
-    samples, known
-        :func:`sample` of the frames in question and of known ones, for one grid.
-    interval
-        Time between known frames.
+    Samples are those of :func:`sample` for one grid; known frames are ``interval`` apart.
     """
     columns = np.isfinite(samples).any(axis=0) & np.isfinite(known).any(axis=0)
     if np.count_nonzero(columns) < LEAST:
@@ -158,18 +150,10 @@ def _agree(ours: Float[np.ndarray, "time n"], theirs: Float[np.ndarray, "time n"
 
 @dataclass(frozen=True, eq=False)
 class Names:
-    """Names of simulations that a store keeps.
+    """Names of simulations that a store keeps: of each trajectory (None where it has none), and all that are in it.
 
-    Parameters
-    ----------
-    own
-        The name of each trajectory, None where it has none.
-    every
-        All names that are in the store, whichever trajectories they belong to.
-    checks
-        ``(trajectory, time)``: checksums that tie frames to names (``frame_checks``), or None if there are none.
-    sure
-        Whether the names go where the trajectories go.
+    ``checks (trajectory, time)`` tie frames to names (``frame_checks``); None if there are none. Names are ``sure`` if
+    they go where the trajectories go.
     """
 
     own: tuple[str | None, ...]

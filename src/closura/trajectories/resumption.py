@@ -23,17 +23,7 @@ STATE = "generation.state"
 
 @dataclass(frozen=True, eq=False)
 class GenerationState:
-    """Spectra of all trajectories after a number of steps, and how many frames are in the store.
-
-    Parameters
-    ----------
-    step
-        Time steps taken.
-    frames
-        Frames written.
-    spectra
-        ``(trajectory, 2, grid, grid/2 + 1)``.
-    """
+    """Spectra of all trajectories after a number of time steps, and how many frames are in the store."""
 
     step: int
     frames: int
@@ -88,13 +78,6 @@ def resumable(path: Path, configuration: GenerationConfiguration, *, overwrite: 
 
     With ``overwrite`` an unfinished generation of the same settings still goes on: the result is the same. Nothing is
     changed here; see :func:`put_in_place`.
-
-    Raises
-    ------
-    FileExistsError
-        If something is there that must not be replaced, a symbolic link among it.
-    ValueError
-        If an unfinished generation has other settings.
     """
     refuse_link(path)
     if not path.exists():

@@ -21,17 +21,10 @@ UNITS = {"time": SECONDS, "position": LENGTHS, "velocity": SPEEDS}
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An open file of flows: what it says of itself, and how to read it.
+    """An open file of flows: what it says of itself, and ``read(trajectory, start, stop, step)``: ``(time, 2, x, y)``.
 
-    Parameters
-    ----------
-    trajectories, frames, points
-        Sizes.
-    read
-        ``read(trajectory, start, stop, step)`` gives frames ``(time, 2, x, y)``.
-    interval, reynolds, forcing
-        Facts by the place in the file that says them; a number for each trajectory. Several places may disagree, and
-        there may be none.
+    Facts are by the place in the file that says them, a number for each trajectory. Several places may disagree, and
+    there may be none.
     """
 
     trajectories: int
@@ -46,12 +39,8 @@ class Source:
 class Stored:
     """An array of numbers in an HDF5 file.
 
-    Parameters
-    ----------
-    path, file, name
-        Where it is.
-    kind
-        What it holds, which decides the units it may have: "time", "position", "velocity", or "" for plain numbers.
+    ``kind`` is what it holds, which decides the units it may have: "time", "position", "velocity", or "" for plain
+    numbers.
     """
 
     def __init__(self, path: Path, file: Any, name: str, kind: str = "") -> None:

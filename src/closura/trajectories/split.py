@@ -17,22 +17,7 @@ from closura.trajectories.identity import enough, same_simulation, spread
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames ``start, start + step, ..`` below ``stop`` of one trajectory.
-
-    Parameters
-    ----------
-    trajectory
-        Which trajectory.
-    start, stop
-        First frame, and the end, which is not part of it.
-    step
-        Every how manieth frame.
-
-    Raises
-    ------
-    ValueError
-        If it would be empty.
-    """
+    """Frames ``start, start + step, ..`` below ``stop`` of one trajectory; ValueError if there are none."""
 
     trajectory: int
     start: int
@@ -95,16 +80,8 @@ def by_time(
 ) -> Split:
     """Cut every trajectory into a first part for training, a middle for validation, and an end for the test.
 
-    Parameters
-    ----------
-    data
-        The data set.
-    shares
-        Of the frames, gaps not counted; they add up to 1. The second may be 0.
-    gap
-        Frames that are left out between the parts.
-    step
-        Every how manieth frame.
+    ``shares`` are of the frames, gaps not counted, and add up to 1; the second may be 0. ``gap`` frames are left out
+    between the parts; of the rest every ``step``-th is taken.
 
     Raises
     ------
@@ -144,21 +121,13 @@ def interleaved(data: FlowData) -> Split:
 
 
 def check_split(train: Sequence[Segment], test: Sequence[Segment], *, gap: int = 0, allow_leak: bool = False) -> None:
-    """Refuse test frames among, or too near to, training frames of the same trajectory.
-
-    Parameters
-    ----------
-    train, test
-        Segments of one data set; see :func:`shared_trajectories` for two.
-    gap
-        How many frames must lie between them at least.
-    allow_leak
-        Say nothing: for repeating published scores.
+    """Refuse test frames among, or nearer than ``gap`` frames to, training frames of the same trajectory of one data
+    set.
 
     Raises
     ------
     ValueError
-        Says which segments, and how they leak.
+        Says which segments, and how they leak, unless ``allow_leak``.
     """
     if allow_leak:
         return

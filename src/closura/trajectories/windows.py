@@ -17,20 +17,10 @@ from closura.trajectories.split import Segment
 
 
 class Windows:
-    """All windows of a length within some segments.
+    """All windows of ``length`` frames within some segments, each in one of them and by its step, ``stride`` frames
+    apart.
 
-    Parameters
-    ----------
-    data
-        The data set.
-    segments
-        Windows lie within one segment each, and take its step.
-    length
-        Frames per window.
-    stride
-        Frames, of the segment, from the start of one window to that of the next.
-    cache_bytes
-        Bytes of decoded chunks that are kept (default 256 MiB); at least one chunk is.
+    Of decoded chunks ``cache_bytes`` are kept, at least one chunk.
 
     Raises
     ------
@@ -109,14 +99,7 @@ class Windows:
     def batches(self, size: int, *, seed: int, first: int = 0) -> Iterator[Float[np.ndarray, "size length 2 x y"]]:
         """Batches for ever, float32: every window once per epoch, in an order that the seed decides.
 
-        Parameters
-        ----------
-        size
-            Windows per batch.
-        seed
-            Decides the order.
-        first
-            Begin with this batch; what came before is not read.
+        Those before ``first`` are not read.
 
         Raises
         ------
