@@ -5,7 +5,6 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from closura.trajectories import (
     schema,
     shared_trajectories,
 )
-from closura.trajectories.statistics import energy_and_dissipation, moments_of_trajectories
+from closura.trajectories.statistics import Moments, energy_and_dissipation, moments_of_trajectories
 
 POINTS, FRAMES, TRAJECTORIES = 8, 40, 4
 CHUNK = 5
@@ -296,7 +295,7 @@ def test_moments(store: Path) -> None:
             found = (moments.mean, moments.std, moments.maximum, moments.minimum)
             # Sums of squares lose digits beside a mean of 30 times the deviation.
             np.testing.assert_allclose(found, expected, rtol=1e-11)
-    whole = reduce(add, [each[0] for each in every])
+    whole = reduce(Moments.join, [each[0] for each in every])
     np.testing.assert_allclose((whole.mean, whole.std), (values.mean(), values.std()), rtol=1e-11)
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import add
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,7 +127,7 @@ def run_show(arguments: Sequence[str]) -> None:
 
 def _say_what_there_is(data: FlowData, seconds: str) -> None:
     with console.status("reading it back"):
-        _, u, v = (reduce(add, each) for each in zip(*moments_of_trajectories(data), strict=True))
+        _, u, v = (reduce(Moments.join, each) for each in zip(*moments_of_trajectories(data), strict=True))
 
     def words(name: str, m: Moments) -> str:
         return f"{name}: mean {_short(m.mean)} std {_short(m.std)} max {_short(max(m.maximum, -m.minimum))}"

@@ -1,6 +1,6 @@
 """``closura data filter``: the large scales of a data set of flows, trajectory by trajectory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,7 +103,7 @@ def run_filter(arguments: Sequence[str]) -> Filtered:
     with console.status("filtering") as status, new_flow(o.out, described, overwrite=o.overwrite) as writer:
         for trajectory in range(data.trajectories):
             status.update(f"filtering: trajectory {trajectory + 1} of {data.trajectories}")
-            for start, full in _blocks(data, trajectory):
+            for start, full in data.chunks(trajectory):
                 filtered = chosen(full)
                 writer.write(trajectory, start, filtered)
                 power = power.add(full)
@@ -152,15 +152,9 @@ def _filter_of(data: FlowData, o: FilterOptions) -> Filter:
             raise ValueError(f"no frame up to time {o.choose_until:g}; the first is at {data.times[0]:g}")
     power = ModePower.empty((2, data.points, data.points))
     for trajectory in o.choose_from or range(data.trajectories):
-        for _, full in _blocks(data, trajectory, stop):
+        for _, full in data.chunks(trajectory, stop):
             power = power.add(full)
     return SpectralCutoff(cutoff_by_energy(power, 0.9 if o.energy is None else o.energy, o.rule))
-
-
-def _blocks(data: FlowData, trajectory: int, stop: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    stop = data.frames if stop is None else stop
-    for start in range(0, stop, data.chunk_frames):
-        yield start, data.read(trajectory, start, min(start + data.chunk_frames, stop))
 
 
 def _say(found: Filtered) -> None:

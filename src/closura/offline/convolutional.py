@@ -30,8 +30,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.numerics.fourier import wavenumbers
-from closura.offline.descent import DescentConfiguration, Metrics
-from closura.offline.learned_sampler import LearnedSampler, LearnedSettings
+from closura.offline.descent import DescentConfiguration, LossAndMetrics
+from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.network import DilatedNetwork
 from closura.offline.sampler import sampler
 from closura.offline.working_grid import WorkingGrid
@@ -74,13 +74,8 @@ class ConvolutionalSettings(LearnedSettings):
             raise ValueError(f"random channels need at least two members; got noise {self.noise}, {self.members}")
 
     def loss(
-        self,
-        closure: "ConvolutionalSampler",
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+        self, closure: "ConvolutionalSampler", filtered: Filtered, residuals: Residuals, *, key: Array
+    ) -> LossAndMetrics:
         """Score of points and modes, or the mean squared error without noise."""
         members = self.members if self.noise else 1
         keys = jax.random.split(key, (filtered.shape[0] * members,))

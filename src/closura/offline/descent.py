@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
 
 Metrics = dict[str, Float[Array, ""]]
-Loss = Callable[..., tuple[Float[Array, ""], Metrics]]
+LossAndMetrics = tuple[Float[Array, ""], Metrics]
+Loss = Callable[..., LossAndMetrics]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.offline.coloured_noise import ColouredNoise, Work
-from closura.offline.descent import Metrics
-from closura.offline.learned_sampler import LearnedSampler, LearnedSettings
+from closura.offline.descent import LossAndMetrics
+from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.network import DilatedNetwork
 from closura.offline.working_grid import WorkingGrid
 from closura.settings import Count, Share
@@ -134,13 +134,8 @@ class RefinedSettings(LearnedSettings):
         """Random moments of the process."""
 
     def loss(
-        self,
-        closure: "RefinedSampler",
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+        self, closure: "RefinedSampler", filtered: Filtered, residuals: Residuals, *, key: Array
+    ) -> LossAndMetrics:
         """Square error of the network's answers at some moments of the process, and the loss of the first guess."""
         grid, refiner = closure.grid, closure.refiner
         times, draws = jax.random.split(key)

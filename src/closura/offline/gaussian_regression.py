@@ -20,12 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from scipy.optimize import minimize
 from tinygp import GaussianProcess, kernels
 
 KernelName = Literal["rbf", "matern52", "matern32"]
 KERNELS: tuple[KernelName, ...] = get_args(KernelName)
-_STEPS = 60
-_HALVINGS = 12
 _TOLERANCE = 1e-9
 """Of the value, relative: a step that gains less ends the search."""
 
@@ -48,49 +47,23 @@ def maximise(
     highest: np.ndarray,
     data: tuple[np.ndarray, ...] = (),
 ) -> tuple[Float[np.ndarray, " parameter"], float]:
-    """Parameters within bounds where a function of a few positive ones is largest, and its value, by BFGS.
+    """Positive parameters within bounds where a function is largest, and its value, by L-BFGS-B in their logarithms.
 
-    The search is in ``t``, with ``log parameter = log lowest + (log highest - log lowest) sigmoid(t)``: bounds are
-    never left, and a maximum on a bound is approached. Few evaluations matter here, each of which factorises a large
-    matrix; a search inside compiled code takes longer to compile than this one to run.
-
-    ``value_and_slope(parameters, *data)`` gives the value and its gradient; ``lowest < start < highest``.
+    ``value_and_slope(parameters, *data)`` gives the value and its gradient.
     """
-    low, width = np.log(lowest), np.log(highest) - np.log(lowest)
-
-    def parameters(t: np.ndarray) -> np.ndarray:
-        return np.exp(low + width / (1.0 + np.exp(-t)))
-
-    def loss(t: np.ndarray) -> tuple[float, np.ndarray]:
-        at, share = parameters(t), 1.0 / (1.0 + np.exp(-t))
-        value, slope = value_and_slope(jnp.asarray(at), *map(jnp.asarray, data))
-        return -float(value), -np.asarray(slope) * at * width * share * (1.0 - share)
-
     with jax.enable_x64(True):
-        share = (np.log(start) - low) / width
-        t = np.log(share) - np.log1p(-share)
-        value, slope = loss(t)
-        curvature = np.eye(len(t)) / max(float(np.linalg.norm(slope)), 1e-12)
-        for _ in range(_STEPS):
-            step = -curvature @ slope
-            # No step so long that a parameter runs from one bound to the other, and its slope is lost.
-            step *= min(1.0, 2.0 / float(np.max(np.abs(step)) or 1.0))
-            for _ in range(_HALVINGS):
-                following, onward = loss(t + step)
-                if following <= value + 1e-4 * float(step @ slope):
-                    break
-                step = 0.4 * step
-            else:
-                break
-            gain, change = value - following, onward - slope
-            t, value, slope = t + step, following, onward
-            bend = float(step @ change)
-            if bend > 0:
-                turn = np.eye(len(t)) - np.outer(step, change) / bend
-                curvature = turn @ curvature @ turn.T + np.outer(step, step) / bend
-            if gain < _TOLERANCE * max(1.0, abs(value)):
-                break
-        return parameters(t), -value
+        given = tuple(map(jnp.asarray, data))
+
+        def loss(logarithms: np.ndarray) -> tuple[float, np.ndarray]:
+            parameters = np.exp(logarithms)
+            value, slope = value_and_slope(jnp.asarray(parameters), *given)
+            return -float(value), -np.asarray(slope) * parameters
+
+        found = minimize(
+            loss, np.log(start), jac=True, method="L-BFGS-B", bounds=np.log(np.stack([lowest, highest], axis=1)),
+            options={"ftol": _TOLERANCE, "gtol": 1e-8},
+        )  # fmt: skip
+    return np.exp(found.x), -float(found.fun)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from closura.offline.convolutional import ensemble_score
 from closura.offline.data import FitData, Training, frames_apart
 from closura.offline.denoiser import Denoiser, denoising_error
-from closura.offline.descent import Descent, DescentConfiguration, Metrics
+from closura.offline.descent import Descent, DescentConfiguration, LossAndMetrics
 from closura.offline.encoding import SpectralEncoding, random_move
 from closura.offline.filters import SpectralCutoff
 from closura.offline.rom import ReducedOrderModel, reduced_model
@@ -203,7 +203,7 @@ class LatentModelSettings(StoredSettings):
 
     def loss(
         self, model: "LatentModel", windows: Float[Array, "batch time latent"], turns: Array, *, key: PRNGKeyArray
-    ) -> tuple[Float[Array, ""], Metrics]:
+    ) -> LossAndMetrics:
         """Mean score over the steps after each window, in units of the usual change in one step."""
         moves, noise = jax.random.split(key)
         batch, horizon = windows.shape[0], windows.shape[1] - model.window

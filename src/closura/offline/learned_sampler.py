@@ -11,16 +11,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray, Scalar
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from closura.offline.data import QUICK_VALIDATION, FitData, Training
-from closura.offline.descent import Descent, DescentConfiguration, Metrics
+from closura.offline.descent import Descent, DescentConfiguration, LossAndMetrics
 from closura.offline.filters import Filter
 from closura.offline.sampler import SAMPLERS, ConditionalSampler, Frames, Members, check_pairs, check_question
 from closura.offline.stored import StoredSettings, in_blocks, with_arrays
 from closura.offline.symmetries import random_symmetry
 from closura.offline.working_grid import WorkingGrid, prepare
 from closura.settings import Natural
+
+Filtered = Float[Array, "batch 2 x y"]
+Residuals = Float[Array, "batch 2 X Y"]
 
 FIELDS_PER_CALL = 64
 """Fields that are drawn in one compiled call: bounds memory, and is enough to be efficient."""
@@ -55,14 +58,7 @@ class LearnedSettings(StoredSettings, abc.ABC):
         return kind.make(grid, self.of_network(), key=key)
 
     @abstractmethod
-    def loss(
-        self,
-        closure: Any,
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+    def loss(self, closure: Any, filtered: Filtered, residuals: Residuals, *, key: Array) -> LossAndMetrics:
         """What training makes small, for filtered frames and residuals on the working grid in units of their size."""
 
     def descent_on(self, grid: WorkingGrid) -> Descent:
@@ -71,9 +67,7 @@ class LearnedSettings(StoredSettings, abc.ABC):
         A random symmetry of the flow, where asked for, is part of the compiled update.
         """
 
-        def loss(
-            closure: LearnedSampler, pairs: Float[Array, "batch 2 2 x y"], *, key: Key[Scalar, ""]
-        ) -> tuple[Float[Array, ""], Metrics]:
+        def loss(closure: LearnedSampler, pairs: Float[Array, "batch 2 2 x y"], *, key: Array) -> LossAndMetrics:
             moves, draws = jax.random.split(key)
             if self.symmetries and grid.forcing:
                 keys = jax.random.split(moves, pairs.shape[0])
@@ -124,7 +118,7 @@ class LearnedSettings(StoredSettings, abc.ABC):
         forcing: int = 4,
         filtering: Filter | None = None,
     ) -> "LearnedSampler":
-        """Fit to pairs in memory, without a run folder; see :class:`~closura.offline.sampler.SamplerSettings`.
+        """Fit to pairs in memory, without a run folder; see :mod:`~closura.offline.sampler`.
 
         Raises
         ------

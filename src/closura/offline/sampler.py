@@ -1,18 +1,17 @@
 """Conditional samplers: from filtered frames to a distribution over full frames, fitted offline.
 
-*Settings* are a frozen dataclass whose ``fit`` makes a *sampler* from pairs of frames. Both are found by one name in
-:data:`SAMPLERS`. A sampler is stored as one safetensors file: named arrays, and plain facts in its header. Nothing is
-executed on loading.
+*Settings* are a frozen dataclass whose ``fit(filtered, full, *, key, forcing=4, filtering=None)`` makes a *sampler*
+from pairs of training frames in order of time, one trajectory after the other. ``forcing`` is the wavenumber of the
+flow's forcing, for samplers that use its symmetries (0: none), and ``filtering`` the filter, where it is known. Both
+are found by one name in :data:`SAMPLERS`.
 """
 
 from abc import abstractmethod
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.arrays import check_finite_frames, check_unmasked
-from closura.offline.filters import Filter
 from closura.offline.stored import FittedKinds, FittedModule
 
 Frames = Float[Array | np.ndarray, "time component x y"]
@@ -47,26 +46,6 @@ class ConditionalSampler(FittedModule):
         ValueError
             If the frames do not have the shape that was fitted.
         """
-
-
-class SamplerSettings(Protocol):
-    """Settings of a closure, and how it is fitted."""
-
-    def fit(
-        self,
-        filtered: Frames,
-        full: Frames,
-        *,
-        key: PRNGKeyArray,
-        forcing: int = 4,
-        filtering: Filter | None = None,
-    ) -> ConditionalSampler:
-        """Fit to pairs of training frames in order of time, one trajectory after the other.
-
-        ``forcing`` is the wavenumber of the flow's forcing, for samplers that use its symmetries (0: none), and
-        ``filtering`` the filter, where it is known.
-        """
-        ...
 
 
 SAMPLERS = FittedKinds("sampler", "closura reconstruction")  # what files call it, since the first version

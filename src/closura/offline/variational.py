@@ -26,8 +26,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.offline.coloured_noise import ColouredNoise, degrees_of_freedom
-from closura.offline.descent import Metrics
-from closura.offline.learned_sampler import LearnedSampler, LearnedSettings
+from closura.offline.descent import LossAndMetrics
+from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.network import DilatedNetwork
 from closura.offline.sampler import sampler
 from closura.offline.working_grid import WorkingGrid
@@ -68,13 +68,8 @@ class VariationalSettings(LearnedSettings):
     OF_NETWORK: ClassVar[tuple[str, ...]] = ("channels", "layers", "encoder_layers", "latent", "latent_points")
 
     def loss(
-        self,
-        closure: "VariationalSampler",
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+        self, closure: "VariationalSampler", filtered: Filtered, residuals: Residuals, *, key: Array
+    ) -> LossAndMetrics:
         """Minus the bound on the logarithm of the likelihood, per degree of freedom of the residual.
 
         The sizes of the noise learn from it as it stands; for the networks it is multiplied by the noise's variance, so

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.offline.data import FitData, Training
-from closura.offline.descent import Descent, DescentConfiguration, Metrics
+from closura.offline.descent import Descent, DescentConfiguration, LossAndMetrics
 from closura.offline.rom import ReducedOrderModel, reduced_model
 from closura.offline.stored import StoredSettings, with_arrays
 from closura.reproductions.dense_autoencoder import DenseAutoencoder, Variant
@@ -185,7 +185,7 @@ class PublishedModelSettings(StoredSettings):
         reynolds: Float[Array, " batch"],
         *,
         key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+    ) -> LossAndMetrics:
         """The published loss; every term is a mean over all elements, and a metric of its own.
 
         Windows hold ``past`` filtered frames n - S + 1 .. n, zero where there was none yet, and ``horizon`` frames

@@ -25,10 +25,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from closura.offline.descent import DescentConfiguration, Metrics
+from closura.offline.descent import DescentConfiguration, LossAndMetrics
 from closura.offline.diffusion_process import DiffusionProcess, SamplingScheme
 from closura.offline.filters import Filter, from_plain
-from closura.offline.learned_sampler import LearnedSampler, LearnedSettings
+from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.sampler import Frames, sampler
 from closura.offline.working_grid import WorkingGrid, prepare
 from closura.reproductions.dense_autoencoder import DenseLayers
@@ -141,13 +141,8 @@ class PublishedVariationalSettings(FullFieldSettings):
     OF_NETWORK: ClassVar[tuple[str, ...]] = ("widths", "latent")
 
     def loss(
-        self,
-        closure: "PublishedVariationalSampler",
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+        self, closure: "PublishedVariationalSampler", filtered: Filtered, residuals: Residuals, *, key: Array
+    ) -> LossAndMetrics:
         """Mean squared error of the full frame, in units of velocity, and the weighted divergence."""
         full = closure.grid.full(filtered, residuals)
         keys = jax.random.split(key, filtered.shape[0])
@@ -215,13 +210,8 @@ class PublishedDiffusionSettings(FullFieldSettings):
         return DiffusionProcess(self.noise_steps, "linear", "noise")
 
     def loss(
-        self,
-        closure: "PublishedDiffusionSampler",
-        filtered: Float[Array, "batch 2 x y"],
-        residuals: Float[Array, "batch 2 X Y"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], Metrics]:
+        self, closure: "PublishedDiffusionSampler", filtered: Filtered, residuals: Residuals, *, key: Array
+    ) -> LossAndMetrics:
         """Mean squared error of the noise [Ho2020, eq. 14]."""
         full = closure.grid.full(filtered, residuals)
         times, draws = jax.random.split(key)

@@ -210,6 +210,12 @@ class FlowData:
             )
         return frames
 
+    def chunks(self, trajectory: int, stop: int | None = None) -> Iterator[tuple[int, Float[np.ndarray, "time 2 x y"]]]:
+        """A trajectory, or its frames up to ``stop``, chunk by chunk: the number of the first frame, and frames."""
+        stop = self.frames if stop is None else stop
+        for start in range(0, stop, self.chunk_frames):
+            yield start, self.read(trajectory, start, min(start + self.chunk_frames, stop))
+
     def read_some(self, trajectory: int, numbers: Int[np.ndarray, " chosen"]) -> Float[np.ndarray, "chosen 2 x y"]:
         """Single frames of a trajectory, in rising order, as :meth:`read` gives them; each chunk is read once."""
         return np.concatenate([self.read(trajectory, low, high)[own] for low, high, own in self._chunks(numbers)])
