@@ -35,8 +35,7 @@ from closura.numerics import courant_number
 from closura.numerics._checks import check_floating
 from closura.offline import SpectralCutoff, fit_pod, mode_power
 from closura.offline.sampler import check_pairs
-from closura.reproductions.scale_separation_model import trajectory_scores
-from closura.reproductions.scale_separation_scores import trajectory_table_errors
+from closura.reproductions.scale_separation_scores import trajectory_scores, trajectory_table_errors
 from closura.trajectories import FlowDescription, new_flow, open_flow
 
 RNG = np.random.default_rng(0)
