@@ -14,7 +14,7 @@ from closura.io.locks import FolderInUse, locked
 from closura.offline.baselines import Climatology, Persistence
 from closura.offline.closure_scoring import score_closures
 from closura.offline.comparisons import ClosureComparison, ModelComparison, choose_starts, spread_frames
-from closura.offline.ensembles import _write, close, write_rollout
+from closura.offline.ensembles import close, write_rollout
 from closura.offline.filters import SpectralCutoff
 from closura.offline.fitted import load_fitted_closure, load_fitted_model
 from closura.offline.gaussian_process import GaussianProcessSampler, GaussianProcessSettings
@@ -525,7 +525,7 @@ def test_frames_that_the_precision_does_not_hold_are_kept_as_lost(world, tmp_pat
     frames = np.ones((6, 2, POINTS, POINTS))
     frames[4] = 1e39
     with new_flow(tmp_path / "r.zarr", one) as writer:
-        assert _write(writer, 0, 0, frames) == 4
+        assert writer.write_all(0, 0, frames) == 4
     data = open_flow(tmp_path / "r.zarr")
     np.testing.assert_array_equal(data.read(0, 0, 4), frames[:4])
     with pytest.raises(ValueError, match="not finite in trajectory 0, frame 4"):

@@ -115,7 +115,6 @@ def test_members_suit_the_question_and_the_flow_and_are_the_same_from_a_file(nam
         (lambda: closure_of("vae", points=18), "does not divide into 4"),
         (lambda: closure_of("diffusion-published", points=24), "multiple of 16"),
         (lambda: UNet(width=2, key=jax.random.key(0))(jnp.zeros((4, 24, 24), jnp.float32)), "multiples of 16"),
-        (lambda: closure_of("diffusion").with_sampler("ddim", 0), "sampling_steps must be positive"),
     ],
 )
 def test_bad_settings_are_refused(make, message):

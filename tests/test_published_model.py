@@ -15,14 +15,15 @@ from closura.offline.data import FilterSettings, SplitSettings
 from closura.offline.descent import DescentConfiguration
 from closura.offline.rom import load_model, rollout, save_model
 from closura.reproductions.dense_autoencoder import DenseAutoencoder
-from closura.reproductions.padded_windows import PaddedWindows, steps_of
 from closura.reproductions.published_model import (
     EPOCH,
+    PaddedWindows,
     PublishedModel,
     PublishedModelSettings,
     divergence,
     mean_energy,
     published_descent,
+    steps_of,
 )
 from closura.reproductions.published_transformer import PublishedTransformer
 from closura.reproductions.scale_separation_scores import (

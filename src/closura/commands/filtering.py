@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from closura.commands.console import console
 from closura.commands.options import Positional, argument, parse
 from closura.commands.results import Outputs
-from closura.offline.filters import FILTERS, Filter, Rule, SpectralCutoff, cutoff_by_energy
-from closura.offline.spectra import ModePower
+from closura.offline.filters import FILTERS, Filter, ModePower, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reporting.style import figure_settings, new_figure, plain_log_axis, save_figure
 from closura.settings import Natural, Positive, Settings
 from closura.trajectories import FlowData, new_flow, open_flow

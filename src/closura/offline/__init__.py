@@ -7,8 +7,10 @@ from closura.offline.filters import FILTERS as FILTERS
 from closura.offline.filters import BoxFilter as BoxFilter
 from closura.offline.filters import Filter as Filter
 from closura.offline.filters import GaussianFilter as GaussianFilter
+from closura.offline.filters import ModePower as ModePower
 from closura.offline.filters import SpectralCutoff as SpectralCutoff
 from closura.offline.filters import cutoff_by_energy as cutoff_by_energy
+from closura.offline.filters import mode_power as mode_power
 from closura.offline.flow_matching import FlowMatchingSettings as FlowMatchingSettings
 from closura.offline.gaussian_process import GaussianProcessSettings as GaussianProcessSettings
 from closura.offline.latent_model import LatentModelSettings as LatentModelSettings
@@ -22,8 +24,6 @@ from closura.offline.sampler import ConditionalSampler as ConditionalSampler
 from closura.offline.sampler import load_sampler as load_sampler
 from closura.offline.sampler import save_sampler as save_sampler
 from closura.offline.slices import place as place
-from closura.offline.spectra import ModePower as ModePower
-from closura.offline.spectra import mode_power as mode_power
 from closura.offline.symmetries import Symmetry as Symmetry
 from closura.offline.symmetries import random_symmetry as random_symmetry
 from closura.offline.variational import VariationalSettings as VariationalSettings

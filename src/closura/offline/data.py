@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from closura.offline.descent import Descent
-from closura.offline.filters import FILTERS, Filter, SpectralCutoff, cutoff_by_energy
-from closura.offline.spectra import mode_power
+from closura.offline.filters import FILTERS, Filter, Rule, SpectralCutoff, cutoff_by_energy, mode_power
 from closura.settings import Natural, NotNegative, Positive, Range, Settings, Share
 from closura.trajectories.flow_data import FlowData, open_flow
 from closura.trajectories.identity import NUMBERS
@@ -28,7 +27,6 @@ from closura.trajectories.windows import Windows
 
 SplitBy = Literal["trajectory", "time", "interleaved"]
 FilterName = Literal["spectral", "gaussian", "box"]
-FilterRule = Literal["published", "crossing"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class FilterSettings(Settings):
     kind: FilterName = "spectral"
     cutoff: NotNegative = 0.0
     energy: Annotated[float, Range(0, 1, above=True, below=True)] = 0.9
-    rule: FilterRule = "published"
+    rule: Rule = "published"
     width: Positive = 1.5
 
 
@@ -229,8 +227,7 @@ def split_of(flow: FlowData, c: SplitSettings) -> Split:
         absent = [i for i in c.only if not 0 <= i < flow.trajectories]
         if absent:
             raise ValueError(f"{flow.path} has trajectories 0 to {flow.trajectories - 1}; --split.only names {absent}")
-        chosen = (tuple(s for s in part if s.trajectory in c.only) for part in parts_of(parts))
-        parts = Split(*chosen)
+        parts = Split(*(tuple(s for s in part if s.trajectory in c.only) for part in parts))
         if not parts.train:
             raise ValueError(f"no trajectory of --split.only {c.only} is left for training")
     if not c.allow_leak:
@@ -256,11 +253,6 @@ def _check_simulations(flow: FlowData, split: Split) -> None:
                     f"trajectories {known.trajectory} and {held} of {flow.path} {what}, one for training and one held "
                     "out: use others, or allow it by name (split.allow-leak)"
                 )
-
-
-def parts_of(split: Split) -> tuple[tuple[Segment, ...], ...]:
-    """Training, validation and test segments."""
-    return split.train, split.validation, split.test
 
 
 def check_same_simulations(stored: Mapping[str, Any], flow: FlowData) -> None:

@@ -12,7 +12,7 @@ A network learns to remove noise from the residual; sampling starts from noise a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax
@@ -98,7 +98,3 @@ class DiffusionSampler(RefinedSampler):
         """How noisy a field is after a step of noising: 0 not at all, pi/2 entirely."""
         data_part, noise_part = self.settings.process.parts(step)
         return jnp.arctan2(noise_part, data_part)
-
-    def with_sampler(self, sampler: SamplingScheme, steps: int = 10) -> "DiffusionSampler":
-        """The same closure, sampled otherwise: "ddim" in a number of steps, or "ancestral" in all."""
-        return replace(self, settings=replace(self.settings, sampler=sampler, sampling_steps=steps))

@@ -3,15 +3,6 @@ r"""Latent vectors of filtered fields by their modes: exact, linear, and every s
 A filtered field without divergence and mean consists of the vorticity's modes inside the cut-off: a real and an
 imaginary part for every pair k, -k. In units of their size over training data these parts are the latent vector z. A
 shift by s along x turns each pair by the angle -k_x s; the flow's discrete symmetries exchange pairs and change signs.
-
-.. code-block:: bibtex
-
-    @article{Budanur2015,
-      title = {Reduction of {SO(2)} symmetry for spatially extended dynamical systems},
-      author = {Budanur, Nazmi Burak and Cvitanovi{\'c}, Predrag and Davidchack, Ruslan L. and Siminos, Evangelos},
-      journal = {Physical Review Letters}, volume = {114}, pages = {084102}, year = {2015},
-      doi = {10.1103/PhysRevLett.114.084102}
-    }
 """
 
 from collections.abc import Mapping, Sequence
@@ -140,7 +131,7 @@ class SpectralEncoding(eqx.Module):
     def place(self, latent: Float[Array, " latent"]) -> Float[Array, ""]:
         """Where along x the flow stands: the shift that makes the largest wave with k_x = 1 real and positive.
 
-        Undoing it takes the continuous symmetry out of whatever is learned (the "method of slices") [Budanur2015].
+        Undoing it takes the continuous symmetry out of whatever is learned: the method of slices (:mod:`closura.offline.slices`).
         """
         k = self.pairs(self.points, self.cutoff)
         energy = np.where(k[:, 0] == 1, np.asarray(self.size) / np.hypot(k[:, 0], k[:, 1]), -1.0)

@@ -23,7 +23,7 @@ from closura.offline.fitted import FittedClosure, FittedModel, digest
 from closura.offline.held_out import check_fits, common_filter, other_reynolds
 from closura.offline.rom import rollout
 from closura.seeds import check_seed, key_of
-from closura.trajectories import FlowData, FlowDescription, FlowWriter, new_flow, open_flow
+from closura.trajectories import FlowData, FlowDescription, new_flow, open_flow
 from closura.trajectories.store import check_free
 
 GROUP = 50
@@ -192,7 +192,7 @@ def write_rollout(
                     frames = close(closure, frames, key=jax.random.fold_in(jax.random.fold_in(key, first), step))
                 for member, own in enumerate(frames):
                     place = number * members + first + member
-                    lost = _write(writer, place, step, own)
+                    lost = writer.write_all(place, step, own)
                     if lost is not None:
                         diverged.setdefault(place, lost)
                 done += frames.shape[0] * frames.shape[1]
@@ -205,20 +205,6 @@ def check_closure(model: FittedModel, closure: FittedClosure, data: FlowData) ->
     """Refuse a closure of another grid, forcing or filter than the model's."""
     check_fits(closure.name, closure.metadata, data)
     common_filter([closure], data.points, model.filter)
-
-
-def _write(writer: FlowWriter, place: int, step: int, frames: np.ndarray) -> int | None:
-    """Write frames; those that are not finite are kept too. Returns the first of these."""
-    good = writer.fits(frames)
-    if good.all():
-        writer.write(place, step, frames)
-        return None
-    lost = int(np.argmin(good))
-    if lost:
-        writer.write(place, step, frames[:lost])
-    # The writer refuses what is not finite, rightly for simulations; here it is a finding.
-    writer.write_lost(place, step + lost, frames[lost:])
-    return step + lost
 
 
 def _description(

@@ -20,7 +20,7 @@ are short: where the misses are Gaussian already, nothing needs to move.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import jax
@@ -68,10 +68,6 @@ class FlowMatchingSampler(RefinedSampler):
 
     def noised(self, missed: Work, noise: Work, moment: Float[Array, ""]) -> tuple[Work, Work, Float[Array, ""]]:
         return (1 - moment) * noise + moment * missed, missed - noise, angle_at(moment)
-
-    def with_sampler(self, method: Method, steps: int) -> "FlowMatchingSampler":
-        """The same closure, integrated otherwise."""
-        return replace(self, settings=replace(self.settings, method=method, sampling_steps=steps))
 
 
 def angle_at(time: Float[Array, ""]) -> Float[Array, ""]:

@@ -4,17 +4,9 @@
 
 z are latent vectors of the spectral encoding, f answers in units of the usual change in one step. Members that start
 from the same window and are stepped with their own noise are scored together by the fair ranked probability score
-[Ferro2014], at every step of a horizon: noise is used as far as the window does not decide what follows, and long runs
+(see ``convolutional``), at every step of a horizon: noise is used as far as the window does not decide what follows, and long runs
 keep their variance because the score punishes a missing spread as it punishes errors. What still piles up over
 thousands of steps is taken out by moving runs a little towards the flow (``denoiser``).
-
-.. code-block:: bibtex
-
-    @article{Ferro2014,
-      title = {Fair scores for ensemble forecasts}, author = {Ferro, Christopher A. T.},
-      journal = {Quarterly Journal of the Royal Meteorological Society}, volume = {140}, pages = {1917--1923},
-      year = {2014}, doi = {10.1002/qj.2270}
-    }
 """
 
 import itertools

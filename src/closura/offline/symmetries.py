@@ -62,18 +62,6 @@ class Symmetry(eqx.Module):
         signs = xp.stack([xp.asarray(mirror * turn), xp.asarray(turn)]).astype(frames.dtype)
         return signs[:, None, None] * xp.take(xp.take(frames, from_x, axis=-2), from_y, axis=-1)
 
-    def then(self, later: "Symmetry") -> "Symmetry":
-        """The one element that does this and then the later one."""
-        if later.forcing != self.forcing:
-            raise ValueError(f"symmetries of different forcings: {self.forcing} and {later.forcing}")
-        mirror, turn = 1 - 2 * (later.slides % 2), 1 - 2 * (later.turns % 2)
-        return Symmetry(
-            later.shift + mirror * turn * self.shift,
-            (later.slides + turn * self.slides) % (2 * self.forcing),
-            (later.turns + self.turns) % 2,
-            forcing=self.forcing,
-        )
-
     def inverse(self) -> "Symmetry":
         """The element that undoes this one."""
         mirror, turn = 1 - 2 * (self.slides % 2), 1 - 2 * (self.turns % 2)

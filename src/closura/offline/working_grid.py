@@ -6,7 +6,7 @@ waves that the filter leaves unchanged, and divergence where the data have none.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -104,10 +104,10 @@ class WorkingGrid(eqx.Module):
         known = None if self.filter is None else self.filter.plain()
         return {"filter": known, **{name: getattr(self, name) for name in own}}
 
-    @staticmethod
-    def from_plain(plain: Mapping[str, Any]) -> "WorkingGrid":
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
         """Of a description that :meth:`plain` gave."""
-        return WorkingGrid(**{**plain, "filter": None if plain["filter"] is None else from_plain(plain["filter"])})
+        return cls(**{**plain, "filter": None if plain["filter"] is None else from_plain(plain["filter"])})
 
 
 def prepare(

@@ -1,4 +1,4 @@
-r"""The published Gaussian-process closure, as its notebook computes it [Zighed2025], and its scoring.
+r"""The published Gaussian-process closure, as its notebook computes it (arXiv 2510.24583), and its scoring.
 
 1. POD (no mean taken off) of the filtered and, separately, of the full frames of one trajectory; three modes each.
    **The bases are those of all frames, the last 15 %, which are evaluated, among them.**
@@ -11,14 +11,6 @@ r"""The published Gaussian-process closure, as its notebook computes it [Zighed2
 The published scores compare *standardised* coefficients times the basis, of prediction and reference alike
 (:func:`whitened`): no physical units, and without all that three modes leave out. Which reference makes which number is
 in the documentation; ``bases="training"`` with ``training=1`` is the recipe without the leak.
-
-.. code-block:: bibtex
-
-    @misc{Zighed2025,
-      title = {Leveraging Scale Separation and Stochastic Closure for Data-Driven Prediction of Chaotic Dynamics},
-      author = {Zighed, Isma{\"e}l and Thome, Nicolas and Gallinari, Patrick and Sayadi, Taraneh}, year = {2025},
-      eprint = {2510.24583}, archiveprefix = {arXiv}
-    }
 """
 
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ window of encodings per step and member, and is another recursion than the first
 Source as :mod:`closura.reproductions.dense_autoencoder`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
@@ -22,14 +22,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from closura.offline.data import FitData, Training
+from closura.offline.data import FitData, Training, frames_apart
 from closura.offline.descent import Descent, DescentConfiguration, LossAndMetrics
 from closura.offline.rom import ReducedOrderModel, reduced_model
 from closura.offline.stored import StoredSettings, with_arrays
 from closura.reproductions.dense_autoencoder import DenseAutoencoder, Variant
-from closura.reproductions.padded_windows import PaddedWindows, steps_of
 from closura.reproductions.published_transformer import PublishedTransformer
 from closura.settings import Count, Natural, NotNegative
+from closura.trajectories import FlowData, Segment, Windows
 
 Path = Literal["mean", "ensemble"]
 Latents = Float[Array, "time latent"]
@@ -54,6 +54,41 @@ def published_descent(epochs: int = EPOCHS) -> DescentConfiguration:
         clip=0.0,
         average=0.0,
     )
+
+
+class PaddedWindows(Windows):
+    """Windows of ``past`` frames up to each frame of a segment and ``future`` after it; those before the segment are
+    zero.
+
+    As published: a window for every frame i that has ``future`` frames after it, T - future in a segment of T.
+    """
+
+    def __init__(self, data: FlowData, segments: Sequence[Segment], past: int, future: int) -> None:
+        # Counted as windows of frame i and those after it; only the reading knows of those before.
+        super().__init__(data, segments, future + 1)
+        self.past, self.length = past, past + future
+
+    def frames_of(self, window: int) -> tuple[int, range]:
+        """Trajectory and frames of a window, those that there are: the last of ``length``."""
+        trajectory, frames = super().frames_of(window)
+        segment = self.segments[int(np.searchsorted(self._ends, window, side="right"))]
+        now = (frames.start - segment.start) // segment.step
+        return trajectory, segment.frames[max(0, now - self.past + 1) : now - self.past + 1 + self.length]
+
+    def _fill(self, out: np.ndarray, window: int) -> None:
+        missing = self.length - len(self.frames_of(window)[1])
+        out[:missing] = 0
+        super()._fill(out[missing:], window)
+
+
+def steps_of(segments: Sequence[Segment], every_frames: int) -> list[Segment]:
+    """Segments whose frames are a step of the model apart, with all frames in one of them."""
+    apart = frames_apart(every_frames, segments)
+    return [
+        Segment(s.trajectory, s.start + shift * s.step, s.stop, every_frames)
+        for s in segments
+        for shift in range(min(apart, len(s)))
+    ]
 
 
 @dataclass(frozen=True)

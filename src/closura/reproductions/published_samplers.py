@@ -16,8 +16,7 @@ The defaults of the settings are the published ones.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
@@ -27,7 +26,7 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from closura.offline.descent import DescentConfiguration, LossAndMetrics
 from closura.offline.diffusion_process import DiffusionProcess, SamplingScheme
-from closura.offline.filters import Filter, from_plain
+from closura.offline.filters import Filter
 from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.sampler import Frames, sampler
 from closura.offline.working_grid import WorkingGrid, prepare
@@ -58,10 +57,6 @@ class FullFieldGrid(WorkingGrid):
 
     def _clean(self, modes: Complex[Array, "component kx ky"]) -> Complex[Array, "component kx ky"]:
         return modes
-
-    @staticmethod
-    def from_plain(plain: Mapping[str, Any]) -> "FullFieldGrid":
-        return FullFieldGrid(**{**plain, "filter": None if plain["filter"] is None else from_plain(plain["filter"])})
 
     def full(
         self, filtered: Float[Array, "*batch 2 x y"], residual: Float[Array, "*batch 2 x y"]
@@ -248,7 +243,3 @@ class PublishedDiffusionSampler(FullFieldSampler):
         if self.settings.sampler == "ddim":
             return process.ddim(answer, noise(first), self.settings.sampling_steps)
         return process.ancestral(answer, noise(first), noise, further)
-
-    def with_sampler(self, sampler: SamplingScheme, steps: int = 20) -> "PublishedDiffusionSampler":
-        """The same closure, sampled otherwise: "ddim" in a number of steps, or "ancestral" in all."""
-        return replace(self, settings=replace(self.settings, sampler=sampler, sampling_steps=steps))

@@ -7,6 +7,7 @@ trajectory, or a later time with a gap of several Lyapunov times (14.7 each ther
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -41,8 +42,7 @@ class Segment:
         return len(self.frames)
 
 
-@dataclass(frozen=True)
-class Split:
+class Split(NamedTuple):
     """Segments for training, for choosing between models, and for the final validation."""
 
     train: tuple[Segment, ...]

@@ -10,7 +10,7 @@ from typing import Any
 import numcodecs
 import numpy as np
 import zarr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from closura import __version__
 from closura.arrays import Values, real_numbers
@@ -136,22 +136,21 @@ class FlowWriter:
             self._check_finite(trajectory, start, values, f"has {name} that is not finite")
         self._put(trajectory, start, kept, energy, dissipation)
 
-    def write_lost(self, trajectory: int, start: int, velocity: Values) -> None:
-        """Write frames of which values are not finite, where that is a finding, as they are; they have no energy.
-
-        Raises
-        ------
-        ValueError
-            If the frames do not fit, or a value is not real or masked.
+    def write_all(self, trajectory: int, start: int, velocity: Values) -> int | None:
+        """Write frames of which values may not be finite, where that is a finding: the first such frame, if there is
+        one, and all after it have no energy. Returns its number.
         """
-        velocity = real_numbers(velocity, "velocity", finite=False)
-        self._check_place(trajectory, start, velocity)
+        good = np.isfinite(self._kept(velocity)).all(axis=(1, 2, 3))
+        lost = len(good) if good.all() else int(np.argmin(good))
+        if lost:
+            self.write(trajectory, start, velocity[:lost])
+        if lost == len(good):
+            return None
+        velocity = real_numbers(velocity[lost:], "velocity", finite=False)
+        self._check_place(trajectory, start + lost, velocity)
         missing = np.full(len(velocity), np.nan)
-        self._put(trajectory, start, self._kept(velocity), missing, missing)
-
-    def fits(self, velocity: Float[np.ndarray, "time 2 x y"]) -> Bool[np.ndarray, " time"]:
-        """Which frames are finite in the precision of the store."""
-        return np.isfinite(self._kept(velocity)).all(axis=(1, 2, 3))
+        self._put(trajectory, start + lost, self._kept(velocity), missing, missing)
+        return start + lost
 
     def _kept(self, velocity: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
