@@ -131,7 +131,7 @@ class SpectralEncoding(eqx.Module):
     def place(self, latent: Float[Array, " latent"]) -> Float[Array, ""]:
         """Where along x the flow stands: the shift that makes the largest wave with k_x = 1 real and positive.
 
-        Undoing it takes the continuous symmetry out of whatever is learned: the method of slices (:mod:`closura.offline.slices`).
+        Undoing it takes the continuous symmetry out of whatever is learned: the method of slices (``slices``).
         """
         k = self.pairs(self.points, self.cutoff)
         energy = np.where(k[:, 0] == 1, np.asarray(self.size) / np.hypot(k[:, 0], k[:, 1]), -1.0)

@@ -4,9 +4,9 @@
 
 z are latent vectors of the spectral encoding, f answers in units of the usual change in one step. Members that start
 from the same window and are stepped with their own noise are scored together by the fair ranked probability score
-(see ``convolutional``), at every step of a horizon: noise is used as far as the window does not decide what follows, and long runs
-keep their variance because the score punishes a missing spread as it punishes errors. What still piles up over
-thousands of steps is taken out by moving runs a little towards the flow (``denoiser``).
+(see ``convolutional``), at every step of a horizon: noise is used as far as the window does not decide what follows,
+and long runs keep their variance because the score punishes a missing spread as it punishes errors. What still piles
+up over thousands of steps is taken out by moving runs a little towards the flow (``denoiser``).
 """
 
 import itertools
