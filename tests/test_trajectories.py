@@ -402,7 +402,7 @@ def test_batches_go_on_without_reading_what_came_before(store: Path) -> None:
     fresh = Windows(data, windows.segments, 3)
     np.testing.assert_array_equal(next(fresh.batches(2, seed=1, first=10)), eleventh)
     # Two windows of three frames touch at most two chunks each.
-    assert fresh.chunks_read <= 4
+    assert fresh.chunk.cache_info().misses <= 4
 
 
 def test_memory_is_bounded_by_the_cache(tmp_path: Path) -> None:
@@ -425,25 +425,25 @@ def test_memory_is_bounded_by_the_cache(tmp_path: Path) -> None:
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(60):
         next(stream)
-        assert windows.cached_bytes <= limit
+        assert windows.chunk.cache_info().currsize * d.chunk_frames * d.frame_bytes <= limit
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     laid_out = len(windows) * 16 * d.frame_bytes
     # The cache, two batches, a chunk with its compressed bytes and masks: far from what windows would take.
     assert peak < 6 * limit < laid_out / 30
-    assert windows.chunks_read > 60
+    assert windows.chunk.cache_info().misses > 60
     # Everything is read once if there is room.
     roomy = Windows(data, windows.segments, 16)
     stream = roomy.batches(64, seed=0)
     for _ in range(40):
         next(stream)
-    assert roomy.chunks_read == 2 * frames // 16
+    assert roomy.chunk.cache_info().misses == 2 * frames // 16
 
 
 def test_a_single_chunk_above_the_limit_still_works(store: Path) -> None:
     windows = Windows(open_flow(store), [Segment(0, 0, 40)], 12, cache_bytes=1)
     np.testing.assert_array_equal(windows[3][:, 0, 0, 0], np.arange(3.0, 15.0))
-    assert windows.cached_bytes == CHUNK * description().frame_bytes
+    assert windows.chunk.cache_info().currsize == 1
 
 
 def test_the_store_reads_as_plain_xarray(store: Path) -> None:

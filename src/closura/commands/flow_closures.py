@@ -19,7 +19,7 @@ from closura.commands.results import Outputs
 from closura.core import Results
 from closura.offline.closure_scoring import score_closures
 from closura.offline.comparisons import ClosureComparison, Scoring, spread_frames
-from closura.offline.filters import BoxFilter, Filter, GaussianFilter, SpectralCutoff
+from closura.offline.filters import FILTERS, Filter
 from closura.offline.fitted import load_fitted_closure
 from closura.offline.held_out import check_fits, choose_windows, common_filter, leaks, other_reynolds
 from closura.settings import Count, Natural, Positive, Seed, Settings
@@ -65,9 +65,7 @@ class FilterOptions(Settings):
         needed = "cutoff" if kind == "spectral" else "width"
         if number is None or other is not None:
             raise ValueError(f"a {kind} filter takes --filter.{needed}, and nothing else")
-        if kind == "spectral":
-            return SpectralCutoff(number)
-        return GaussianFilter(number) if kind == "gaussian" else BoxFilter(number)
+        return FILTERS[kind](number)
 
 
 @dataclass(frozen=True)

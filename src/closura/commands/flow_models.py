@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from closura.commands.console import work_bar
 from closura.commands.flow_inputs import (
     deliver,
@@ -21,15 +19,10 @@ from closura.commands.results import Outputs
 from closura.core import Results
 from closura.offline.comparisons import ModelComparison, choose_starts
 from closura.offline.ensembles import check_closure
-from closura.offline.fitted import Fitted, FittedModel, load_fitted_model
+from closura.offline.fitted import Fitted, load_fitted_model
 from closura.offline.held_out import check_fits, choose_windows, leaks
 from closura.offline.model_scoring import LYAPUNOV, climate_frames, score_models
 from closura.settings import Count, Natural, NotNegative, Seed, Settings
-from closura.trajectories import open_flow
-
-CLIMATE = 200
-"""Training frames of the climatology row."""
-
 
 MODEL_WORDS = (
     "Reduced-order models step the filtered flow; ensembles of them are compared as forecasts, and, run for long, by "
@@ -133,27 +126,8 @@ def run_evaluate_model(arguments: Sequence[str]) -> Results:
     )
     with work_bar("running", "steps") as report:
         results = score_models(
-            comparison, models, climate=climate_frames(models[0], closure, _training_frames),
+            comparison, models, climate=climate_frames(models[0], closure),
             notes=leak_note(leaks(fitted, data, windows)), provenance=settings_of("kolmogorov-rom", arguments),
             report=report,
         )  # fmt: skip
     return deliver(outputs, results, "Reduced-order models of Kolmogorov flow", MODEL_WORDS)
-
-
-def _training_frames(model: FittedModel) -> np.ndarray | None:
-    """Some full training frames of a model, if its data are still where they were."""
-    try:
-        data = open_flow(str(model.metadata.get("data", "")))
-    except (OSError, ValueError):
-        return None
-    segments = list(model.metadata.get("train", ()))
-    frames = []
-    for segment in segments:
-        trajectory = int(segment["trajectory"])
-        if trajectory >= data.trajectories or not data.is_called(trajectory, segment["simulation"]):
-            return None
-        numbers = np.arange(segment["start"], min(segment["stop"], data.frames), segment["step"])
-        count = min(len(numbers), max(1, CLIMATE // len(segments)))
-        chosen = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
-        frames.append(data.read_some(trajectory, np.unique(chosen)))
-    return np.concatenate(frames) if frames else None

@@ -1,8 +1,8 @@
 """What any closure must beat: nothing, the last field that was known, and the climate."""
 
-from collections.abc import Mapping
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -14,7 +14,7 @@ from closura.offline.sampler import ConditionalSampler, Frames, Members, check_p
 class NoClosure(ConditionalSampler):
     """The filtered field itself: every member is it, and nothing is uncertain."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = eqx.field(converter=tuple)
 
     def sample(self, filtered: Frames, members: int, *, key: PRNGKeyArray) -> Members:
         check_question(filtered, self.shape, members)
@@ -26,10 +26,6 @@ class NoClosure(ConditionalSampler):
 
     def facts(self) -> dict[str, Any]:
         return {"shape": list(self.shape)}
-
-    @classmethod
-    def from_state(cls, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> "NoClosure":
-        return cls(tuple(facts["shape"]))
 
 
 @sampler("persistence")

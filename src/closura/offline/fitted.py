@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,15 +52,22 @@ class Fitted:
         numbers = [np.arange(s["start"], s["stop"], s["step"]) for s in self.segments]
         if "seen" in self.metadata:
             return np.split(self.metadata["seen"], np.cumsum([len(each) for each in numbers])[:-1])
+        flow = self.data_of(self.segments)
+        if flow is None or any(s["stop"] > flow.frames for s in self.segments):
+            return None
+        return [flow.samples(s["trajectory"], n, flow.points) for s, n in zip(self.segments, numbers, strict=True)]
+
+    def data_of(self, segments: Sequence[Mapping[str, Any]]) -> FlowData | None:
+        """The data that it was fitted to, if they are where they were and segments are of the same simulations."""
         try:
             flow = open_flow(str(self.metadata.get("data", "")))
         except (OSError, ValueError):
             return None
-        for s in self.segments:
-            inside = s["trajectory"] < flow.trajectories and s["stop"] <= flow.frames
-            if not inside or not flow.is_called(s["trajectory"], str(s.get("simulation"))):
-                return None
-        return [flow.samples(s["trajectory"], n, flow.points) for s, n in zip(self.segments, numbers, strict=True)]
+        known = (
+            s["trajectory"] < flow.trajectories and flow.is_called(s["trajectory"], str(s.get("simulation")))
+            for s in segments
+        )
+        return flow if all(known) else None
 
     def seen(self, data: FlowData, trajectory: int) -> list[Mapping[str, Any]]:
         """Segments that training or validation have seen and that a trajectory holds: by its name, or by its frames.

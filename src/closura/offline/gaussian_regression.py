@@ -33,11 +33,10 @@ def kernel_of(name: KernelName, length: float | Array) -> kernels.Kernel:
     """An isotropic kernel of unit variance."""
     if name == "rbf":
         return kernels.ExpSquared(scale=length)
-    if name == "matern52":
-        return kernels.Matern52(scale=length, distance=kernels.distance.L2Distance())
-    if name == "matern32":
-        return kernels.Matern32(scale=length, distance=kernels.distance.L2Distance())
-    raise ValueError(f"unknown kernel {name!r}; valid: {', '.join(KERNELS)}")
+    known = {"matern52": kernels.Matern52, "matern32": kernels.Matern32}
+    if name not in known:
+        raise ValueError(f"unknown kernel {name!r}; valid: {', '.join(KERNELS)}")
+    return known[name](scale=length, distance=kernels.distance.L2Distance())
 
 
 def maximise(

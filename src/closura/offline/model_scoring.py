@@ -32,6 +32,9 @@ from closura.trajectories import FlowData
 
 PROBLEM = "kolmogorov-rom"
 
+CLIMATE = 200
+"""Training frames of the climatology row."""
+
 LYAPUNOV = {34.0: 0.068}
 """Leading Lyapunov exponent per unit of time, by Reynolds number, forcing 4: 0.068 +- 0.004 from twin runs."""
 
@@ -204,13 +207,26 @@ def _study(c: ModelComparison, reference: ModelReference, notes: Sequence[str]) 
     }
 
 
-def climate_frames(
-    model: FittedModel, closure: FittedClosure | None, read: Callable[[FittedModel], np.ndarray | None]
-) -> np.ndarray | None:
+def climate_frames(model: FittedModel, closure: FittedClosure | None) -> np.ndarray | None:
     """Full training frames for the climatology: those that the run keeps, of its data if they are there, or others."""
     found = getattr(model.climatology, "frames", None)
     if found is None:
-        found = read(model)
+        found = _training_frames(model)
     if found is None and closure is not None:
         found = getattr(closure.climatology, "frames", None)
     return None if found is None else np.asarray(found)
+
+
+def _training_frames(model: FittedModel) -> np.ndarray | None:
+    """Some full training frames of a model, if its data are still where they were."""
+    segments = list(model.metadata.get("train", ()))
+    data = model.data_of(segments)
+    if data is None or not segments:
+        return None
+    frames = []
+    for segment in segments:
+        numbers = np.arange(segment["start"], min(segment["stop"], data.frames), segment["step"])
+        count = min(len(numbers), max(1, CLIMATE // len(segments)))
+        chosen = numbers[np.linspace(0, len(numbers) - 1, count).astype(int)]
+        frames.append(data.read_some(int(segment["trajectory"]), np.unique(chosen)))
+    return np.concatenate(frames)

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -81,19 +80,20 @@ def convert(
         facts = [
             _facts(name, source, reynolds, forcing, interval) for name, source in zip(sources, opened, strict=True)
         ]
-        if len({(each.forcing, each.interval) for each in facts}) > 1:
+        if len({each[1:] for each in facts}) > 1:
             raise ValueError("the files differ in forcing or in the time between frames: convert them apart")
-        members = [(source, i, fact.reynolds[i]) for source, fact in zip(opened, facts, strict=True)
-                   for i in range(source.trajectories)]  # fmt: skip
+        _, forcing, interval = facts[0]
+        members = [(source, i, own) for source, (found, *_) in zip(opened, facts, strict=True)
+                   for i, own in enumerate(found)]  # fmt: skip
         for name, source in zip(sources, opened, strict=True):
             for i in range(source.trajectories):
                 check_order(f"{name}, trajectory {i}", source.read(i, 0, 1, 1)[0])
-        identities = tuple(_name(source, i, own, facts[0].forcing, stride) for source, i, own in members)
+        identities = tuple(_name(source, i, own, forcing, stride) for source, i, own in members)
         description = FlowDescription(
             points=first.points,
             frames=-(-first.frames // stride),
-            interval=facts[0].interval * stride,
-            forcing=facts[0].forcing,
+            interval=interval * stride,
+            forcing=forcing,
             reynolds=tuple(each for _, _, each in members),
             identities=identities,
             precision=precision,
@@ -121,18 +121,10 @@ def _name(source: Source, trajectory: int, reynolds: float, forcing: int, stride
     return name_of_frames(reynolds, forcing, frames)
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What a file and the options say together."""
-
-    reynolds: Sequence[float]
-    forcing: int
-    interval: float
-
-
 def _facts(
     name: str | Path, source: Source, reynolds: float | None, forcing: int | None, interval: float | None
-) -> _Facts:
+) -> tuple[Sequence[float], int, float]:
+    """What a file and the options say together: Reynolds number of each trajectory, forcing, interval."""
     found = _fact(name, "Reynolds number", "--reynolds", source.reynolds, reynolds, positive=True)
     waves = _fact(name, "wavenumber of the forcing", "--forcing", source.forcing, forcing)[0]
     # The grid must resolve the forcing: sin(n y) with n = N / 2 is zero on N points.
@@ -141,11 +133,8 @@ def _facts(
             f"{name} has {source.points} points per side: the wavenumber of the forcing must be a whole number from 0 "
             f"(without forcing) to {(source.points - 1) // 2}; got {waves:g}"
         )
-    return _Facts(
-        reynolds=found if len(found) > 1 else tuple(found) * source.trajectories,
-        forcing=round(waves),
-        interval=_fact(name, "time between frames", "--interval", source.interval, interval, positive=True)[0],
-    )
+    own = _fact(name, "time between frames", "--interval", source.interval, interval, positive=True)[0]
+    return found if len(found) > 1 else tuple(found) * source.trajectories, round(waves), own
 
 
 def _fact(

@@ -4,7 +4,6 @@ Nothing is laid out in memory: a window is a pair of numbers until its batch is 
 chunks and one batch, however many windows there are.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -51,18 +50,12 @@ class Windows:
         if not len(self):
             longest = max((len(segment) for segment in self.segments), default=0)
             raise ValueError(f"no window of {length} frames fits: the longest of {len(counts)} segments has {longest}")
-        self._cache: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
-        self._cache_bytes, self._held = cache_bytes, 0
-        self.chunks_read = 0
+        chunk_bytes = 2 * data.points**2 * 4 * data.chunk_frames
+        self.chunk = lru_cache(max(1, cache_bytes // chunk_bytes))(self._chunk)
 
     def __len__(self) -> int:
         """How many windows."""
         return int(self._ends[-1]) if len(self._ends) else 0
-
-    @property
-    def cached_bytes(self) -> int:
-        """Bytes of decoded chunks that are held now."""
-        return self._held
 
     def frames_of(self, window: int) -> tuple[int, range]:
         """Trajectory and frames of a window.
@@ -127,23 +120,13 @@ class Windows:
         numbers = np.arange(frames.start, frames.stop, frames.step)
         for each in np.unique(numbers // chunk):
             here = numbers // chunk == each
-            out[here] = self._chunk(trajectory, int(each))[numbers[here] - each * chunk]
+            out[here] = self.chunk(trajectory, int(each))[numbers[here] - each * chunk]
 
     def _chunk(self, trajectory: int, number: int) -> np.ndarray:
-        key = (trajectory, number)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-        step = self.data.chunk_frames
-        frames = self.data.read(trajectory, number * step, min((number + 1) * step, self.data.frames))
-        frames = frames.astype(np.float32, copy=False)
-        self.chunks_read += 1
-        # Room is made first: never more than the limit at once, but for a single chunk above it.
-        while self._cache and self._held + frames.nbytes > self._cache_bytes:
-            self._held -= self._cache.popitem(last=False)[1].nbytes
-        self._cache[key] = frames
-        self._held += frames.nbytes
-        return frames
+        """Frames of a chunk, decoded; those used last are kept."""
+        first = number * self.data.chunk_frames
+        frames = self.data.read(trajectory, first, min(first + self.data.chunk_frames, self.data.frames))
+        return frames.astype(np.float32, copy=False)
 
 
 @lru_cache(maxsize=1)
