@@ -14,7 +14,7 @@ from closura.offline.closure_scoring import PROBLEM as CLOSURES
 from closura.offline.forecasts import THRESHOLD
 from closura.offline.model_scoring import PROBLEM as MODELS
 from closura.offline.numbers import distances, spread_skill, study_of
-from closura.offline.variables import REFERENCE, kept_array, resolving_shell, scores_of, shown_methods
+from closura.offline.variables import REFERENCE, array_of, kept_array, resolving_shell, scores_of, shown_methods
 from closura.reporting.figure import SECTIONS, figure
 from closura.reporting.figures.fields import draw_picture
 from closura.reporting.scales import ROUNDING, colour_map, size_of
@@ -50,6 +50,12 @@ def _style(results: Results, name: str, space: str) -> MethodStyle:
     return MethodStyle(CLOSED, own.line, "s", 1.8) if closed else own
 
 
+def _line(results: Results, name: str, space: str = "filtered") -> dict[str, Any]:
+    """How the line of a method is drawn."""
+    style = _style(results, name, space)
+    return {"color": style.colour, "ls": style.line, "lw": style.width}
+
+
 @figure(
     "lead_time", problems=(MODELS,), needs=("skill", "spread"), order=-1,
     caption="Forecasts against lead time; bands: standard deviation over starts.",
@@ -60,14 +66,13 @@ def lead_time(results: Results, figure: Figure) -> None:
     error, crps, ratio = figure.subplots(1, 3)
     leads = results.times[1:]
     for name in results.compared:
-        style = styles_of(results)[name]
-        line: dict[str, Any] = {"color": style.colour, "ls": style.line, "lw": style.width}
+        line = _line(results, name)
         for axes, key in ((error, "relative_l2"), (crps, "crps")):
             values = results.of(key, name)[:, 1:]
             mean, std = values.mean(axis=0), values.std(axis=0)
             axes.plot(leads, mean, label=name, **line)
             if len(values) > 1:
-                axes.fill_between(leads, mean - std, mean + std, color=style.colour, alpha=0.13, lw=0)
+                axes.fill_between(leads, mean - std, mean + std, color=line["color"], alpha=0.13, lw=0)
         if name != "persistence":
             ratio.plot(leads, spread_skill(*(results.of(key, name)[:, 1:] for key in ("skill", "spread"))), **line)
     error.axhline(THRESHOLD, color="#666666", lw=0.8, ls=":")
@@ -94,8 +99,7 @@ def lead_time(results: Results, figure: Figure) -> None:
 def series(results: Results, figure: Figure) -> None:
     """The velocity v at one point over time: the reference, and medians and bands of methods."""
     names, times = results.closures[:SHOWN], results.data["moment"].values
-    reference = kept_array(results, "at_point", REFERENCE, _space(results))
-    assert reference is not None
+    reference = array_of(results, "at_point", REFERENCE, _space(results))
     known = int(np.isfinite(reference[0]).sum())
     shown = min(len(times), max(2, round(1.25 * known)))
     figure.set_size_inches(8.7, 2.2 * len(names) + 0.9)
@@ -135,30 +139,24 @@ def _pictured(results: Results) -> list[str]:
 def samples(results: Results, figure: Figure) -> None:
     """Both velocities of one frame: filtered reference, member, mean, its error, spread, closed member, reference."""
     names, space = _pictured(results), _space(results)
-    low, reference = (kept_array(results, "example", REFERENCE, each) for each in ("filtered", "full"))
+    low, reference = (array_of(results, "example", REFERENCE, each) for each in ("filtered", "full"))
     wanted = reference if space == "full" else low
-    assert low is not None
-    assert reference is not None
-    assert wanted is not None
-    own = {n: [kept_array(results, v, n, space) for v in ("example", "example_mean", "example_std")] for n in names}
-    closed = {n: kept_array(results, "example", n, "full") if space == "filtered" else None for n in names}
-    several = any(each is not None for each in closed.values())
+    several = space == "filtered" and any(kept_array(results, "example", n, "full") is not None for n in names)
     titles = ["filtered reference", "one member", "mean", "|mean − reference|", "standard deviation"]
     titles += ["member, closed", "reference"] if several else ["reference"]
     figure.set_size_inches(1.85 * len(titles) + 0.7, 1.75 * 2 * len(names) + 0.9)
     grid = figure.subplots(2 * len(names), len(titles), squeeze=False)
     for number, name in enumerate(names):
-        member, mean, std = own[name]
-        assert member is not None
-        assert mean is not None
-        assert std is not None
+        member, mean, std = (
+            array_of(results, each, name, space) for each in ("example", "example_mean", "example_std")
+        )
         error = np.abs(mean - wanted)
         spread = _positive(std, error, size=size_of(reference))
         for c in range(2):
             scale = _symmetric(reference[c])
             pictures = [(low, scale), (member, scale), (mean, scale), (error, spread), (std, spread)]
             if several:
-                pictures.append((closed[name] if closed[name] is not None else np.full_like(reference, np.nan), scale))
+                pictures.append((array_of(results, "example", name, "full"), scale))
             pictures.append((reference, scale))
             row = grid[2 * number + c]
             images = []
@@ -228,8 +226,7 @@ def energies(results: Results, figure: Figure) -> None:
     lines = [(density, dict(look)) for density, look in _references(results, "flow_energy_density")]
     for name, label, space, density in shown_methods(results, "flow_energy_density"):
         if name in _random(results) and density.any():  # all may lie beyond the range
-            style = _style(results, name, space)
-            lines.append((density, {"color": style.colour, "ls": style.line, "lw": style.width, "label": label}))
+            lines.append((density, {**_line(results, name, space), "label": label}))
     ends = [np.searchsorted(np.cumsum(density) / density.sum(), 0.9999) for density, _ in lines]
     last = min(int(max(ends)), len(centres) - 1)
     # Some sixty bins to there, of equal numbers of those that are kept.
@@ -249,9 +246,7 @@ def energies(results: Results, figure: Figure) -> None:
 
 def _references(results: Results, variable: str) -> Sequence[tuple[np.ndarray, dict[str, Any]]]:
     """The reference's and the filtered reference's array, and how they are drawn."""
-    full, low = (kept_array(results, variable, REFERENCE, space) for space in ("full", "filtered"))
-    assert full is not None
-    assert low is not None
+    full, low = (array_of(results, variable, REFERENCE, space) for space in ("full", "filtered"))
     return ((full, _REFERENCE), (low, _FILTERED))
 
 
@@ -269,9 +264,8 @@ def flow_spectra(results: Results, figure: Figure) -> None:
     lines = [(low, dashed)]
     for name, label, space, spectrum in shown_methods(results, "flow_spectrum"):
         if name in _random(results):
-            style = _style(results, name, space)
-            line = {"color": style.colour, "ls": style.line, "lw": style.width, "marker": style.marker, "ms": 3.5}
-            lines.append((spectrum, {**line, "label": label}))
+            look = {"marker": _style(results, name, space).marker, "ms": 3.5, "label": label}
+            lines.append((spectrum, {**_line(results, name, space), **look}))
     for spectrum, line in lines:
         there = every[spectrum[every] > floor * 1e-2]
         left.plot(there, spectrum[there], **line)

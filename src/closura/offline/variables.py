@@ -160,11 +160,16 @@ def _selected(results: Results, name: str, space: str) -> Any:
     return lambda key: np.asarray(own[f"flow_{key}"].values, np.float64)
 
 
+def array_of(results: Results, variable: str, name: str, space: str) -> np.ndarray:
+    """An array of a method in a space; NaN where it has none."""
+    return np.asarray(results.data[variable].sel({"method": name, "space": space}).values, np.float64)
+
+
 def kept_array(results: Results, variable: str, name: str, space: str) -> np.ndarray | None:
     """An array of a method in a space; None where it has none."""
     if variable not in results.data:
         return None
-    found = np.asarray(results.data[variable].sel({"method": name, "space": space}).values, np.float64)
+    found = array_of(results, variable, name, space)
     return None if np.isnan(found).all() else found
 
 
