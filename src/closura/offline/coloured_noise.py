@@ -69,6 +69,11 @@ class ColouredNoise(eqx.Module):
         power = jnp.sum(jnp.square(jnp.abs(jnp.fft.rfft2(error))), axis=0)
         return jnp.sum(power * jnp.asarray(degrees, jnp.float32) * jnp.exp(-2 * flatness * self.logarithms(grid)))
 
+    def weighed(self, grid: WorkingGrid, error: Work, flatness: float) -> Float[Array, ""]:
+        """:meth:`square`, times the noise's own size to the same power; no gradient passes to the sizes."""
+        fixed: ColouredNoise = jax.lax.stop_gradient(self)
+        return fixed.square(grid, error, flatness) * fixed.overall(grid) ** (2 * flatness)
+
 
 def modes_of(grid: WorkingGrid) -> tuple[np.ndarray, np.ndarray]:
     """Shell of every mode of the half spectrum, and its share of the degrees of freedom of admissible residuals."""

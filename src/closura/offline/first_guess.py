@@ -6,7 +6,6 @@ what the first guess misses.
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -47,10 +46,8 @@ class FirstGuess(eqx.Module):
         """Square error of the mean, modes weighed by ``flatness``, and the surprise that sizes are learned from."""
         if self.network is None:
             return jnp.zeros((), jnp.float32)
-        fixed: Any = jax.lax.stop_gradient(self.colour)
         error = residual - mean
-        weighed = fixed.square(grid, error, flatness) * fixed.overall(grid) ** (2 * flatness)
-        return weighed + self.colour.surprise(grid, jax.lax.stop_gradient(error))
+        return self.colour.weighed(grid, error, flatness) + self.colour.surprise(grid, jax.lax.stop_gradient(error))
 
 
 class Refiner(eqx.Module):
@@ -87,15 +84,6 @@ class Refiner(eqx.Module):
         """Noise of the colour and size of what is missed; no gradient passes to the guess."""
         colour = self.guess.colour
         return jax.lax.stop_gradient(colour.noise(grid, key=key) / colour.overall(grid))
-
-    def square(self, grid: WorkingGrid, error: Work, flatness: float) -> Float[Array, ""]:
-        """Mean square of an error of an answer, modes weighed by ``flatness``."""
-        colour = jax.lax.stop_gradient(self.guess.colour)
-        return colour.square(grid, error, flatness) * colour.overall(grid) ** (2 * flatness)
-
-    def close(self, grid: WorkingGrid, mean: Work, missed: Work) -> Work:
-        """The residual."""
-        return mean + self.guess.colour.overall(grid) * missed
 
 
 def angles_of(angle: Float[Array, ""]) -> Float[Array, " feature"]:
@@ -147,7 +135,7 @@ class RefinedSettings(LearnedSettings):
             x, target, angle = closure.noised(missed, noise, moment)
             answer = refiner(grid, seen, jax.lax.stop_gradient(mean), x, angle)
             first = refiner.guess.loss(grid, mean, residual, self.flatness)
-            return first, refiner.square(grid, answer - target, self.flatness)
+            return first, refiner.guess.colour.weighed(grid, answer - target, self.flatness)
 
         moments = self.moments(filtered.shape[0], key=times)
         keys = jax.random.split(draws, filtered.shape[0])
@@ -176,4 +164,4 @@ class RefinedSampler(LearnedSampler):
     def draw(self, filtered: Float[Array, "2 x y"], *, key: PRNGKeyArray) -> Float[Array, "2 X Y"]:
         seen = self.grid.inputs(filtered)
         mean = self.refiner.guess.mean(self.grid, seen)
-        return self.refiner.close(self.grid, mean, self.missed(seen, mean, key=key))
+        return mean + self.refiner.guess.colour.overall(self.grid) * self.missed(seen, mean, key=key)
