@@ -19,11 +19,11 @@ from closura.offline.filters import SpectralCutoff
 from closura.offline.fitted import load_fitted_closure, load_fitted_model
 from closura.offline.gaussian_process import GaussianProcessSampler, GaussianProcessSettings
 from closura.offline.held_out import TimeWindow, choose_windows, common_filter
-from closura.offline.long_runs import fates
 from closura.offline.model_reference import reference_trajectories
 from closura.offline.model_scoring import score_models
 from closura.offline.numbers import closure_entry, study_of
 from closura.offline.rom import ReducedOrderModel, reduced_model, save_model
+from closura.offline.run_scores import fates
 from closura.offline.sampler import load_sampler, save_sampler
 from closura.offline.variables import scores_of
 from closura.plain import plain

@@ -20,7 +20,7 @@ from closura.metrics.ensembles.published import PublishedScoring, ensemble_mean_
 from closura.offline.baselines import NoClosure, Persistence
 from closura.offline.comparisons import PARTS, SOURCE, ClosureComparison, Part, energy_range
 from closura.offline.fitted import FittedClosure
-from closura.offline.forecasts import DIAGRAM_LEVELS
+from closura.offline.run_scores import DIAGRAM_LEVELS
 from closura.offline.sampler import ConditionalSampler
 from closura.offline.variables import REFERENCE, Kept, field_variables, padded, score_variables
 from closura.plain import to_json

@@ -31,8 +31,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.numerics.fourier import wavenumbers
 from closura.offline.descent import DescentConfiguration, LossAndMetrics
-from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
-from closura.offline.network import DilatedNetwork
+from closura.offline.learned_sampler import DilatedNetwork, Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.sampler import sampler
 from closura.offline.working_grid import WorkingGrid
 from closura.settings import Count, Natural, NotNegative, Share

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from closura.core import Results, Role
 from closura.offline.closure_scoring import PROBLEM as CLOSURES
-from closura.offline.forecasts import THRESHOLD
 from closura.offline.model_scoring import PROBLEM as MODELS
 from closura.offline.numbers import distances, spread_skill, study_of
+from closura.offline.run_scores import THRESHOLD
 from closura.offline.variables import REFERENCE, array_of, kept_array, resolving_shell, scores_of, shown_methods
 from closura.reporting.figure import SECTIONS, figure
 from closura.reporting.figures.fields import draw_picture

@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.offline.coloured_noise import ColouredNoise, Work
 from closura.offline.descent import LossAndMetrics
-from closura.offline.learned_sampler import Filtered, LearnedSampler, LearnedSettings, Residuals
-from closura.offline.network import DilatedNetwork
+from closura.offline.learned_sampler import DilatedNetwork, Filtered, LearnedSampler, LearnedSettings, Residuals
 from closura.offline.working_grid import WorkingGrid
 from closura.settings import Count, Share
 

@@ -14,11 +14,10 @@ from closura.metrics.ensembles import FlowStatistics, Scores
 from closura.offline.comparisons import ModelComparison
 from closura.offline.ensembles import GROUP, close, runs, start_frames, start_key, start_span
 from closura.offline.fitted import FittedModel
-from closura.offline.forecasts import Forecasts
 from closura.offline.held_out import TimeWindow
-from closura.offline.long_runs import Distances, distances, fates, gather, histograms
 from closura.offline.model_reference import STATISTICS_EVERY, ModelReference
 from closura.offline.rom import rollout
+from closura.offline.run_scores import Distances, Forecasts, distances, fates, gather, histograms
 from closura.offline.traces import Trace, mean_energy
 from closura.offline.variables import Kept
 

@@ -22,10 +22,10 @@ from closura.core import MethodResult, Metric, Results, Role
 from closura.offline.comparisons import SOURCE, ModelComparison
 from closura.offline.ensembles import check_start
 from closura.offline.fitted import FittedClosure, FittedModel
-from closura.offline.forecasts import SERIES
 from closura.offline.held_out import same_transfer
 from closura.offline.model_reference import ModelReference
 from closura.offline.model_runs import KINDS, ModelRow, ModelRuns, naive_forecast
+from closura.offline.run_scores import SERIES
 from closura.offline.variables import REFERENCE, field_variables, padded, score_variables
 from closura.plain import to_json
 from closura.trajectories import FlowData
