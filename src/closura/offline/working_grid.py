@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
-from closura.numerics.fourier import coarsen, divergence_free, refine, resolved, wavenumbers, weights_of_modes
+from closura.numerics.fourier import (
+    divergence_free,
+    refine,
+    resolved,
+    restrict_spectrally,
+    wavenumbers,
+    weights_of_modes,
+)
 from closura.offline.filters import Filter, from_plain
 
 LOST_ENERGY = 2e-6
@@ -84,11 +91,7 @@ class WorkingGrid(eqx.Module):
 
     def to_work(self, field: Float[Array, "component x y"]) -> Work:
         """A field on the working grid: the waves that it resolves."""
-        n = self.working_points
-        if n == self.points:
-            return field
-        modes = coarsen(jnp.fft.rfft2(field), n) * jnp.asarray(resolved(n), field.dtype)
-        return jnp.fft.irfft2(modes, s=(n, n))
+        return field if self.working_points == self.points else restrict_spectrally(field, self.working_points)
 
     def _to_data(self, modes: Complex[Array, "component kx ky"]) -> Float[Array, "component x y"]:
         n = self.points
