@@ -74,25 +74,8 @@ def score_closures(
     """Draw and score samples of all closures; cases are parts of the frames.
 
     Metrics are of each part; ``total_NAME`` over all frames, ``flow_NAME`` of all finite samples
-    (:mod:`closura.offline.variables`).
-
-    Parameters
-    ----------
-    comparison
-        Data and frames.
-    closures
-        The first one with a climatology gives that row.
-    notes
-        What has to be said beside the numbers.
-    provenance
-        For the record.
-    report
-        Told the method's name, the frames that are done and their number.
-
-    Raises
-    ------
-    ValueError
-        If the data cannot be read or a closure does not take their frames.
+    (:mod:`closura.offline.variables`). The first closure with a climatology gives that row. ``notes`` have to be said
+    beside the numbers; ``report`` is told the method's name, the frames that are done and their number.
     """
     c, data = comparison, comparison.data
     energies = energy_range(data, [window.trajectory for window in c.windows])

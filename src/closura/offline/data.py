@@ -193,13 +193,7 @@ def frames_apart(every_frames: int, segments: Sequence[Segment]) -> int:
 
 
 def fit_data(path: str, filtering: FilterSettings, split: SplitSettings) -> FitData:
-    """Open a data set, split it, and find its filter from training frames.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the data cannot be used (see ``open_flow``), the split leaks or leaves nothing, or no path was given.
-    """
+    """Open a data set, split it, and find its filter from training frames."""
     if not path:
         raise ValueError("which data? give --data FILE.zarr; make one with: closura data generate kolmogorov --help")
     flow = open_flow(path)

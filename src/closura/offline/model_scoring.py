@@ -48,28 +48,12 @@ def score_models(
     provenance: Mapping[str, Any] | None = None,
     report: Callable[[str, int, int], None] = lambda name, done, total: None,
 ) -> Results:
-    """Run and score all models; cases are starts, and times are lead times.
+    """Run and score all models, which share filter and step; cases are starts, and times are lead times.
 
-    Beside the metrics: ``total_NAME`` over all leads, ``flow_NAME`` of the long run
-    (:mod:`closura.offline.variables`), ``distance_pooled`` and ``distance_single`` by slice.
-
-    Parameters
-    ----------
-    comparison
-        Data, starts and sizes.
-    models
-        With one filter, step and grid.
-    climate
-        Full training frames ``(frame, component, x, y)`` for the climatology row; None leaves it out.
-    notes, provenance
-        What has to be said, and the record.
-    report
-        Told the method's name, the steps that are done and their number.
-
-    Raises
-    ------
-    ValueError
-        If models do not share filter and step, or the data do not fit them.
+    Beside the metrics: ``total_NAME`` over all leads, ``flow_NAME`` of the long run (:mod:`closura.offline.variables`),
+    ``distance_pooled`` and ``distance_single`` by slice. ``climate`` are full training frames ``(frame, component, x,
+    y)`` for the climatology row; None leaves it out. ``notes`` have to be said beside the numbers; ``report`` is told
+    the method's name, the steps that are done and their number.
     """
     _check_common(models, comparison.data)
     told = list(notes)

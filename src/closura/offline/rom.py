@@ -55,13 +55,7 @@ def rollout(
     key: PRNGKeyArray,
     block: int = STEPS_PER_CALL,
 ) -> Iterator[Float[np.ndarray, "member time 2 x y"]]:
-    """An ensemble of runs from one start, filtered frames one step of the model apart: a block of steps at a time.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many frames as the model's window, or a number is not positive.
-    """
+    """An ensemble of runs from one start, filtered frames one step of the model apart: a block of steps at a time."""
     if start.shape[0] != model.window:
         raise ValueError(f"this model starts from {model.window} frames; got {start.shape[0]}")
     if min(steps, members, block) < 1:

@@ -40,11 +40,6 @@ class ConditionalSampler(FittedModule):
         """Mean and standard deviation at every point and time, both ``(time, component, x, y)``.
 
         They are those of :meth:`sample`'s distribution: with everything that a member may differ by.
-
-        Raises
-        ------
-        ValueError
-            If the frames do not have the shape that was fitted.
         """
 
 

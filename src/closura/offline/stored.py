@@ -177,24 +177,15 @@ class FittedKinds(Registry[FittedKind]):
     def save(self, path: str | Path, module: FittedModule, *, metadata: Mapping[str, Any] | None = None) -> Path:
         """Write a fitted module to one safetensors file, by custom ``*.safetensors``, replacing it atomically.
 
-        ``metadata`` is anything that JSON knows, or arrays.
-
-        Raises
-        ------
-        ValueError
-            If its class is not registered.
+        ``metadata`` is anything that JSON knows, or arrays. ValueError if the module's class is not registered.
         """
         return write_stored(path, self.file_format, self.of(module).name, module.state(), module.facts(), metadata)
 
     def load(self, path: str | Path) -> tuple[Any, dict[str, Any]]:
         """Read a fitted module and its metadata.
 
-        Raises
-        ------
-        ValueError
-            If the file is damaged, holds something else, is of a later format, or of a class that is not registered.
-        FileNotFoundError
-            If there is no such file.
+        ValueError if the file is damaged, holds something else, is of a later format, or of a class that is not
+        registered.
         """
         name, arrays, facts, metadata = read_stored(path, self.file_format)
         kind = self.find(name)

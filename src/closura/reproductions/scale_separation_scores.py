@@ -136,7 +136,6 @@ def trajectory_table_errors(prediction: Values, reference: Values) -> dict[str, 
     """Errors of the reduced-order model's table of eight trajectories: each component by itself, as fractions.
 
     ``l1 = mean|y - p| / (mean|y| + 1e-8)``, ``l2 = ||y - p|| / (||y|| + 1e-8)`` for ``(time, component, *grid)``.
-    Its third column is :func:`closura.metrics.ensembles.wasserstein` of each component's values.
     """
     predicted, actual = _frames(prediction, reference)
     axes = (0, *range(2, actual.ndim))

@@ -41,13 +41,7 @@ class FlowWriter:
 
     @classmethod
     def create(cls, path: str | Path, description: FlowDescription) -> "FlowWriter":
-        """Make a store of missing frames, marked as not complete.
-
-        Raises
-        ------
-        FileExistsError
-            If something is there.
-        """
+        """Make a store of missing frames, marked as not complete, where nothing is."""
         path, d = Path(path), description
         if path.exists() or path.is_symlink():
             raise FileExistsError(f"{path} exists; choose another name, or overwrite it (overwrite=True, --overwrite)")
@@ -91,12 +85,8 @@ class FlowWriter:
 
     @classmethod
     def reopen(cls, path: str | Path, description: FlowDescription, frames: int) -> "FlowWriter":
-        """Go on filling a store that was made with the same description and holds ``frames`` frames of each trajectory.
-
-        Raises
-        ------
-        ValueError
-            If it does not hold them.
+        """Go on filling a store that was made with the same description and holds ``frames`` frames of each
+        trajectory.
         """
         try:
             writer = cls(Path(path), description, zarr.open_group(path, mode="r+", use_consolidated=False))
@@ -217,13 +207,7 @@ class FlowWriter:
         self._group.attrs.update(attributes)
 
     def finish(self, *, without: str | None = None) -> None:
-        """Mark the store as complete; then remove a file that was needed until here.
-
-        Raises
-        ------
-        ValueError
-            If a frame was not written.
-        """
+        """Mark the store as complete, all frames being written; then remove a file that was needed until here."""
         lacking = np.argwhere(~self._written)
         if len(lacking):
             trajectory, frame = lacking[0]

@@ -58,13 +58,7 @@ class Windows:
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def frames_of(self, window: int) -> tuple[int, range]:
-        """Trajectory and frames of a window.
-
-        Raises
-        ------
-        ValueError
-            If there is no such window.
-        """
+        """Trajectory and frames of a window."""
         if not 0 <= window < len(self):
             raise ValueError(f"there are windows 0 to {len(self) - 1}; got {window}")
         number = int(np.searchsorted(self._ends, window, side="right"))
