@@ -6,7 +6,7 @@ waves that the filter leaves unchanged, and divergence where the data have none.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -108,7 +108,7 @@ class WorkingGrid(eqx.Module):
         return {"filter": known, **{name: getattr(self, name) for name in own}}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+    def from_plain(cls, plain: Mapping[str, Any]) -> Any:
         """Of a description that :meth:`plain` gave."""
         return cls(**{**plain, "filter": None if plain["filter"] is None else from_plain(plain["filter"])})
 
