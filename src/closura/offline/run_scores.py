@@ -45,23 +45,20 @@ class Forecasts:
 
     def add(self, members: np.ndarray, reference: np.ndarray) -> None:
         """Members ``(member, time, ...)`` of the open start's next leads; NaN where a member is not finite."""
-        good = np.isfinite(members).all(axis=(0, 2, 3, 4))
+        alive = np.isfinite(members).all(axis=(2, 3, 4))
+        good = alive.all(axis=0)
         series: dict[str, np.ndarray] = {name: np.full(len(reference), np.nan) for name in SERIES}
-        member_l2 = np.full((len(members), len(reference)), np.nan)
         if good.any():
             scores = EnsembleScores(levels=DIAGRAM_LEVELS)
             scores.add(members[:, good], reference[good])
             found = scores.series()
             for name, values in series.items():
                 values[good] = found[name]
-            member_l2[:, good] = relative_l2_series(members[:, good], reference[good])
             self._total.merge(scores)
             self._scored = True
-        for i in np.flatnonzero(~good):
-            alive = np.isfinite(members[:, i]).all(axis=(1, 2, 3))
-            if alive.any():
-                member_l2[alive, i] = relative_l2_series(members[alive, i : i + 1], reference[i : i + 1])[:, 0]
-        for name, values in {**series, "member_l2": member_l2}.items():
+        errors = relative_l2_series(np.where(alive[..., None, None, None], members, 0), reference)
+        series["member_l2"] = np.where(alive, errors, np.nan)
+        for name, values in series.items():
             self._starts[-1][name].append(values)
 
     @property
