@@ -425,7 +425,7 @@ def test_memory_is_bounded_by_the_cache(tmp_path: Path) -> None:
     before = tracemalloc.get_traced_memory()[0]
     for _ in range(60):
         next(stream)
-        assert windows.chunk.cache_info().currsize * d.chunk_frames * d.frame_bytes <= limit
+        assert windows.chunk.cache_info().currsize * data.chunk_frames * d.frame_bytes <= limit
     peak = tracemalloc.get_traced_memory()[1] - before
     tracemalloc.stop()
     laid_out = len(windows) * 16 * d.frame_bytes
