@@ -62,7 +62,7 @@ def maximise(
             loss, np.log(start), jac=True, method="L-BFGS-B", bounds=np.log(np.stack([lowest, highest], axis=1)),
             options={"ftol": _TOLERANCE, "gtol": 1e-8},
         )  # fmt: skip
-    return np.exp(found.x), -float(found.fun)
+    return np.clip(np.exp(found.x), lowest, highest), -float(found.fun)
 
 
 @dataclass(frozen=True)
