@@ -282,6 +282,6 @@ def test_frames_are_real_and_not_masked(tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
                 writer.write(0, 0, wrong, *beside)
             with pytest.raises(ValueError, match=r"velocity: .*(masked|real numbers)"):
-                writer.write_lost(0, 0, wrong)
+                writer.write_all(0, 0, wrong)
         writer.write(0, 0, frames.tolist())
     np.testing.assert_array_equal(open_flow(tmp_path / "a.zarr").read(0), frames)

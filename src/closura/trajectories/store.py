@@ -130,13 +130,14 @@ class FlowWriter:
         """Write frames of which values may not be finite, where that is a finding: the first such frame, if there is
         one, and all after it have no energy. Returns its number.
         """
+        velocity = real_numbers(velocity, "velocity", finite=False)
         good = np.isfinite(self._kept(velocity)).all(axis=(1, 2, 3))
         lost = len(good) if good.all() else int(np.argmin(good))
         if lost:
             self.write(trajectory, start, velocity[:lost])
         if lost == len(good):
             return None
-        velocity = real_numbers(velocity[lost:], "velocity", finite=False)
+        velocity = velocity[lost:]
         self._check_place(trajectory, start + lost, velocity)
         missing = np.full(len(velocity), np.nan)
         self._put(trajectory, start + lost, self._kept(velocity), missing, missing)
