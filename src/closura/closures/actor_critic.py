@@ -6,6 +6,7 @@ Every cell (or interface) acts by itself, and all share one network (Closure-RL,
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -17,6 +18,7 @@ from closura.closures._checks import check_observation, count_parameters
 from closura.closures._members import apply_by_member
 from closura.closures.dense import Dense, Perceptron
 from closura.closures.networks import Convolution, ConvolutionNetwork
+from closura.closures.program import Pass, Program, layer_of
 from closura.core import ClosureSpec
 
 SMALLEST_STD = 1e-6
@@ -120,6 +122,21 @@ class ActorCritic(eqx.Module):
     def __call__(self, observation: Float[Array, "c *grid"]) -> Float[Array, "a *grid"]:
         """The mean action, which is how a trained policy acts as a closure."""
         return self.closure(observation)
+
+    def program(self) -> Program:
+        """What it computes, for exports: the closure's answer, and the spread of the actions."""
+        answer: Program = self.closure.program()
+        count = len(self.spec.action)
+        if self.spread is not None:
+            offsets, layer = layer_of(self.spread)
+            return replace(answer, spread=(Pass(offsets, (layer,)),))
+        if self.spec.where == "interfaces":
+            return answer  # such policies act by their mean
+        layers = [*self.critic.backbone.convolutions(), layer_of(self.critic.head)]
+        *first, last = chained(layers, "observation")
+        end = last.layers[-1]
+        end = replace(end, weight=end.weight[:, :count], bias=end.bias[:count])
+        return replace(answer, spread=(*first, replace(last, layers=(*last.layers[:-1], end))))
 
     def describe(self) -> dict[str, Any]:
         """What the closure says of itself; all parameters are counted."""

@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.closures._checks import check_observation, count_parameters
 from closura.closures.dense import Perceptron
+from closura.closures.program import Pass, Program, Stencil, perceptron_layers
 from closura.closures.speed import SMALLEST_SPEED
 from closura.core import ClosureSpec
 
@@ -74,6 +75,13 @@ class AlignedClosure(eqx.Module):
         check_observation(observation, self.spec)
         # Not member by member as larger networks: with gathers instead of convolutions that is slower (measured).
         return _act(self, observation)
+
+    def program(self) -> Program:
+        """What it computes, for exports."""
+        box = _box(max(self.radius, self.look)).T.astype(np.int64)
+        around = Pass(box, perceptron_layers(self.network), "aligned")
+        stencil = Stencil(box[: _taps(self.radius)], WEIGHT_SCALE / self.spec.unit, aligned=True)
+        return Program(self.spec, (around,), stencil, look=self.look)
 
     def describe(self) -> dict[str, Any]:
         """Number of parameters, sizes of the layers and receptive field."""
@@ -165,6 +173,11 @@ def _turned(radius: int) -> tuple[np.ndarray, np.ndarray]:
         for tap, offset in enumerate(there[turn]):
             tap_of[turn, number[tuple(offset)]] = tap
     return there, tap_of
+
+
+def turned_offsets(radius: int) -> np.ndarray:
+    """For each turn the offsets of all neighbours in the order that it gives, ``(8, tap, 2)``."""
+    return _turned(radius)[0]
 
 
 def _box(radius: int) -> np.ndarray:

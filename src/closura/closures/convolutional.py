@@ -13,6 +13,7 @@ from closura.closures._checks import channels_last, check_observation, count_par
 from closura.closures._members import apply_by_member
 from closura.closures.actor_critic import SMALLEST_STD
 from closura.closures.networks import Convolution, ConvolutionStack
+from closura.closures.program import Program, chained, layer_of
 from closura.core import ClosureSpec
 
 
@@ -90,6 +91,12 @@ class ConvolutionalClosure(BackboneClosure):
         if self.scaled:
             action = action * jnp.asarray(self.spec.scale, observation.dtype)
         return jnp.moveaxis(action, -1, 0)
+
+    def program(self) -> Program:
+        """What it computes, for exports."""
+        layers = [*self.backbone.convolutions(), layer_of(self.head)]
+        factor = self.spec.scale if self.scaled else 1.0
+        return Program(self.spec, chained(layers, "observation"), factor=factor)
 
     def exploring(
         self, initial_std: float | None, *, key: PRNGKeyArray

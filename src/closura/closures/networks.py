@@ -7,10 +7,12 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from closura.closures import dense
 from closura.closures.convolution import convolve
+from closura.closures.program import Layer, layer_of
 from closura.grids import Boundary
 
 Activation = Literal["relu", "gelu", "silu", "tanh", "glu", "bilinear"]
@@ -127,6 +129,10 @@ class ConvolutionStack(eqx.Module):
             )
         )
         self.activation = activation
+
+    def convolutions(self) -> list[tuple[Int[np.ndarray, "tap axis"], Layer]]:
+        """The layers with the offsets of the cells that they see, for exports."""
+        return [layer_of(layer, self.activation) for layer in self.layers]
 
     @property
     def receptive_field(self) -> list[int]:

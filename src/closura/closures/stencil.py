@@ -26,6 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.closures.convolutional import BackboneClosure
 from closura.closures.networks import Convolution, ConvolutionStack
+from closura.closures.program import Layer, Program, Stencil, chained, layer_of, offsets_of
 from closura.closures.speed import local_speed, relative_to_speed
 from closura.core import ClosureSpec
 from closura.grids import Boundary
@@ -177,6 +178,18 @@ class StencilClosure(BackboneClosure):
         self, features: Float[Array, "*grid width"], observation: Float[Array, "c *grid"]
     ) -> Float[Array, "a *grid"]:
         return self.head(features, observation)
+
+    def program(self) -> Program:
+        """What it computes, for exports."""
+        by_speed, mix = self.head.by_speed, self.head.mix
+        offsets, mixed = layer_of(mix)
+        constant = mixed.bias if by_speed else None
+        if by_speed:
+            mixed = Layer(mixed.weight, np.zeros_like(mixed.bias))
+        layers = [*self.backbone.convolutions(), (offsets, mixed)]
+        box = offsets_of((2 * self.head.radius + 1,) * self.spec.dimensions)
+        stencil = Stencil(box, WEIGHT_SCALE / self.spec.unit, by_speed, constant)
+        return Program(self.spec, chained(layers, "relative" if by_speed else "observation"), stencil)
 
     def seen(self, features: int) -> int:
         # The action sees the features of its own cell and the field under its stencil.

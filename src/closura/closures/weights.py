@@ -33,10 +33,12 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from closura.closures._checks import check_observation, count_parameters
 from closura.closures.dense import Perceptron
+from closura.closures.program import Pass, Program, perceptron_layers
 from closura.closures.registry import closure
 from closura.core import ClosureSpec
 from closura.numerics.weno import global_smoothness, smoothness
@@ -172,6 +174,11 @@ class WeightsClosure(eqx.Module):
         if largest := self.settings.largest:
             y = largest * jnp.tanh(y / largest)
         return y.T
+
+    def program(self) -> Program:
+        """What it computes, for exports."""
+        inputs = Pass(np.zeros((1, 1), np.int64), perceptron_layers(self.network), "observation")
+        return Program(self.spec, (inputs,), weights=self.settings)
 
     def describe(self) -> dict[str, Any]:
         """Number of parameters, form and sizes."""

@@ -73,7 +73,7 @@ def _smoothness(stencil: Stencil) -> tuple[Weights, tuple[Array, Weights]]:
     steps = stencil[1:] - stencil[:-1]
     betas = []
     for k, form in enumerate(smoothness_forms(r)):
-        by_steps = _in_differences(form)
+        by_steps = in_differences(form)
         beta = jnp.zeros_like(stencil[0])
         for i in range(r - 1):
             beta = beta + by_steps[i][i] * steps[k + i] * steps[k + i]
@@ -90,7 +90,7 @@ def _smoothness_back(kept: tuple[Array, Weights], slope: Weights) -> tuple[Stenc
     r, slope = raw.shape[0], jnp.where(raw > 0, 2 * slope, 0)
     by_step: list[Array] = [jnp.zeros_like(steps[0]) for _ in range(2 * r - 2)]
     for k, form in enumerate(smoothness_forms(r)):
-        by_steps = _in_differences(form)
+        by_steps = in_differences(form)
         for i in range(r - 1):
             change = sum((by_steps[i][j] * steps[k + j] for j in range(r - 1)), start=jnp.zeros_like(steps[0]))
             by_step[k + i] = by_step[k + i] + slope[k] * change
@@ -99,6 +99,11 @@ def _smoothness_back(kept: tuple[Array, Weights], slope: Weights) -> tuple[Stenc
 
 
 smoothness.defvjp(_smoothness, _smoothness_back)
+
+
+def tau_weights(r: int) -> tuple[float, ...]:
+    """The combination of the indicators that ``tau`` is the size of."""
+    return tuple(map(float, _TAU[r]))
 
 
 def global_smoothness(beta: Weights) -> Float[Array, "*place"]:
@@ -181,7 +186,7 @@ def _normalised(a: Weights) -> Weights:
     return a / jnp.sum(a, axis=0)
 
 
-def _in_differences(form: Float64[np.ndarray, "r r"]) -> list[list[float]]:
+def in_differences(form: Float64[np.ndarray, "r r"]) -> list[list[float]]:
     """A quadratic form that vanishes on constants, written in the differences of neighbours."""
     # s_j = s_0 + sum_{i<j} d_i, so the coefficient of d_i d_l is the sum of the form over j > i, m > l.
     r = form.shape[0]

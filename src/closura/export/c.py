@@ -1,0 +1,77 @@
+"""Closures as C99: one header and one source file with the weights inside, nothing but libm behind them."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from closura.closures.program import Program
+from closura.export.tables import number, tables
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), undefined=jinja2.StrictUndefined, trim_blocks=True,
+        keep_trailing_newline=True, variable_start_string="@{", variable_end_string="}@",
+        block_start_string="/*%", block_end_string="%*/", comment_start_string="/*#", comment_end_string="#*/",
+    )  # fmt: skip
+
+
+def identifier(name: str) -> str:
+    """A name that C and Fortran take, made of another one.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left of it.
+    """
+    found = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
+    if not found or not found[0].isalpha():
+        found = f"closure_{found}".rstrip("_")
+    return found[:40]
+
+
+def hash_of(program: Program) -> str:
+    """SHA-256 over all weights, as the exports and their cards name it."""
+    digest = hashlib.sha256()
+    for each in (*program.passes, *program.spread):
+        for layer in each.layers:
+            digest.update(np.ascontiguousarray(layer.weight).tobytes() + np.ascontiguousarray(layer.bias).tobytes())
+    return digest.hexdigest()
+
+
+def sources(program: Program, name: str, *, card: Mapping[str, Any]) -> dict[str, str]:
+    """The files of an export by their names.
+
+    Parameters
+    ----------
+    program
+        What the closure computes.
+    name
+        Prefix of all names in C, an identifier.
+    card
+        ``title``, ``about``, ``made_for``, ``channels`` and ``actions`` (names with their units), ``how_to_apply``, and
+        ``range``: lowest and highest value of each observed channel, or None.
+    """
+    spec = program.spec
+    known = card.get("range")
+    values: dict[str, Any] = {
+        **tables(program), "name": name, "prefix": name.upper(), "hash": hash_of(program),
+        "title": card["title"], "about": card["about"], "made_for": card["made_for"],
+        "observation_lines": [f"{i}: {text}" for i, text in enumerate(card["channels"])],
+        "action_lines": [f"{i}: {text}" for i, text in enumerate(card["actions"])],
+        "how_to_apply": card["how_to_apply"], "observed": len(spec.observation), "answered": len(spec.action),
+        "has_range": int(known is not None), "example": card["grid"],
+        "lowest": "" if known is None else ", ".join(number(low) for low, _ in known),
+        "highest": "" if known is None else ", ".join(number(high) for _, high in known),
+    }  # fmt: skip
+    files = {f"{name}.h": "closure.h", f"{name}.c": "closure.c"}
+    return {file: _environment().get_template(template).render(values) for file, template in files.items()}
