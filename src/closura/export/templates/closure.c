@@ -51,7 +51,9 @@ static const pass PASSES[] = {
 };
 enum { PASS_COUNT = @{ passes | length }@, FIELDS = @{ fields | length }@, WIDEST = @{ widest }@, ANSWER = -1, SPREAD = @{ spread_field }@ };
 static const int CHANNELS[FIELDS] = {/*% for f in fields %*/@{ f.channels }@/*% if not loop.last %*/, /*% endif %*//*% endfor %*/};
+/*% if stencil %*/
 static const int ACTS_ON[ANSWERED] = {/*% for i in acts_on %*/@{ i }@/*% if not loop.last %*/, /*% endif %*//*% endfor %*/};
+/*% endif %*/
 #define BOUND @{ bound }@
 /*% if has_range %*/
 static const double LOWEST[OBSERVED] = {@{ lowest }@};
@@ -139,7 +141,9 @@ static real *network(const pass *p, int count, real *in, real *other) {
   return in;
 }
 
+/*% if noise %*/
 static real softplus(real x) { return (x > 0 ? x : 0) + (real)log1p(exp(-fabs((double)x))); }
+/*% endif %*/
 
 static double loaded(const void *array, ptrdiff_t place, int single) {
   return single ? (double)((const float *)array)[place] : ((const double *)array)[place];
@@ -317,6 +321,7 @@ static void guided(const double *cell, real *in, real *other, double *logits) {
 }
 /*% endif %*/
 
+/*% if not guided %*/
 /* What the last pass says of one cell: actions in the units of the simulation, not yet clipped. */
 static void answer(const @{ name }@_closure *h, const real *out, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k, double *action) {
   const field *f = &h->fields[0];
@@ -386,6 +391,7 @@ static void gather(const @{ name }@_closure *h, const pass *p, ptrdiff_t i, ptrd
   }
 }
 
+/*% endif %*/
 static void run(@{ name }@_closure *h, const pass *p, const void *const *noise, void *const *action, int single) {
   const int last = p->into == ANSWER, rows = p->aligned ? ANSWERED : 1, block = BLOCK / rows ? BLOCK / rows : 1;
   ptrdiff_t begin[3] = {0, 0, 0}, end[3] = {h->n[0], h->n[1], h->n[2]};
@@ -428,18 +434,26 @@ static void run(@{ name }@_closure *h, const pass *p, const void *const *noise, 
       if (!last) {
         const field *f = &h->fields[p->into];
         real *to = f->data + at(f, i, j, k);
-        if (p->into == SPREAD)
+/*% if noise %*/
+        if (p->into == SPREAD) {
           for (int a = 0; a < ANSWERED; a++) to[a] = softplus(row[a]) + (real)1e-6;
-        else memcpy(to, row, (size_t)CHANNELS[p->into] * sizeof(real));
+          continue;
+        }
+/*% endif %*/
+        memcpy(to, row, (size_t)CHANNELS[p->into] * sizeof(real));
         continue;
       }
       double found[ANSWERED];
       answer(h, row, i, j, k, found);
       const ptrdiff_t place = i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2];
-      if (noise && SPREAD >= 0) {
-        const field *f = &h->fields[SPREAD < 0 ? 0 : SPREAD];
+/*% if noise %*/
+      if (noise) {
+        const field *f = &h->fields[SPREAD];
         for (int a = 0; a < ANSWERED; a++) found[a] += (double)f->data[at(f, i, j, k) + a] * loaded(noise[a], place, single);
       }
+/*% else %*/
+      (void)noise;
+/*% endif %*/
       /* A guard leaves cells outside of the range alone, or those that are not finite. */
       int zero = 0;
       if (h->guard != @{ prefix }@_GUARD_OFF && h->outside[(i * h->n[1] + j) * h->n[2] + k])
