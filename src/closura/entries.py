@@ -49,6 +49,8 @@ ENTRIES: dict[str, dict[str, str]] = {
         "data": "closura.commands.downloads:run_data",
         "models": "closura.commands.downloads:run_models",
         "benchmark": "closura.commands.benchmark:run_benchmark_command",
+        "export": "closura.commands.exports:run_export",
+        "verify": "closura.commands.exports:run_verify",
         "list": "closura.commands.listing:run_list",
     },
     "closura.actions": {

@@ -18,7 +18,7 @@ from closura.closures._checks import check_observation, count_parameters
 from closura.closures._members import apply_by_member
 from closura.closures.dense import Dense, Perceptron
 from closura.closures.networks import Convolution, ConvolutionNetwork
-from closura.closures.program import Pass, Program, layer_of
+from closura.closures.program import Pass, Program, chained, layer_of
 from closura.core import ClosureSpec
 
 SMALLEST_STD = 1e-6
@@ -129,7 +129,11 @@ class ActorCritic(eqx.Module):
         count = len(self.spec.action)
         if self.spread is not None:
             offsets, layer = layer_of(self.spread)
-            return replace(answer, spread=(Pass(offsets, (layer,)),))
+            *before, last = answer.passes
+            if len(last.layers) > 1:  # features are kept before the head, for both
+                features = replace(last, layers=last.layers[:-1])
+                before, last = [*before, features], Pass(0 * offsets[:1], last.layers[-1:])
+            return replace(answer, passes=(*before, last), spread=(Pass(offsets, (layer,)),))
         if self.spec.where == "interfaces":
             return answer  # such policies act by their mean
         layers = [*self.critic.backbone.convolutions(), layer_of(self.critic.head)]

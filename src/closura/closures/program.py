@@ -1,7 +1,7 @@
-"""A closure as a short program of dense layers on gathered neighbourhoods: what exports to other languages are made of.
+"""A closure as a short program of dense layers on gathered neighbourhoods: what exports are made of.
 
-A program is a list of passes. A pass gathers, for every cell, values of the cells at fixed offsets and takes them through
-dense layers; its result is the features that the next pass gathers from, and the last one answers. Every closure of the
+A program is a list of passes. A pass gathers, for every cell, values of the cells at fixed offsets and takes them
+through dense layers; its result is the features that the next pass gathers from, and the last one answers. Every closure of the
 package has a method ``program()``; a closure of your own can be exported if it has one too.
 """
 
@@ -129,5 +129,5 @@ def layer_of(module: Any, activation: str = "none") -> tuple[Int[np.ndarray, "ta
 
 def perceptron_layers(network: Any) -> tuple[Layer, ...]:
     """The layers of a perceptron; the last one is linear."""
-    last = len(network.layers) - 1
-    return tuple(layer_of(each, "none" if i == last else network.activation)[1] for i, each in enumerate(network.layers))
+    *hidden, last = network.layers
+    return (*(layer_of(each, network.activation)[1] for each in hidden), layer_of(last)[1])

@@ -11,8 +11,11 @@ import jinja2
 import numpy as np
 
 from closura.closures.program import Program
-from closura.export.tables import number, tables
+from closura.export.tables import array, number, tables
+from closura.grids import BOUNDARIES
 
+TOLERANCE = 1e-5
+"""Of exports against JAX, relative to the largest action: both compute in float32, in other orders."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -48,7 +51,14 @@ def hash_of(program: Program) -> str:
     return digest.hexdigest()
 
 
-def sources(program: Program, name: str, *, card: Mapping[str, Any]) -> dict[str, str]:
+def sources(
+    program: Program,
+    name: str,
+    *,
+    card: Mapping[str, Any],
+    vectors: tuple[np.ndarray, np.ndarray] | None = None,
+    fortran: bool = False,
+) -> dict[str, str]:
     """The files of an export by their names.
 
     Parameters
@@ -58,13 +68,17 @@ def sources(program: Program, name: str, *, card: Mapping[str, Any]) -> dict[str
     name
         Prefix of all names in C, an identifier.
     card
-        ``title``, ``about``, ``made_for``, ``channels`` and ``actions`` (names with their units), ``how_to_apply``, and
-        ``range``: lowest and highest value of each observed channel, or None.
+        ``title``, ``about``, ``made_for``, ``channels`` and ``actions`` (names with their units), ``how_to_apply``,
+        ``grid``, and ``range``: lowest and highest value of each observed channel, or None.
+    vectors
+        An observation and its action, for the self-test.
+    fortran
+        Add a module of Fortran 2008.
     """
     spec = program.spec
     known = card.get("range")
     values: dict[str, Any] = {
-        **tables(program), "name": name, "prefix": name.upper(), "hash": hash_of(program),
+        **tables(program), "name": name, "prefix": name.upper(), "hash": hash_of(program), "fortran": fortran,
         "title": card["title"], "about": card["about"], "made_for": card["made_for"],
         "observation_lines": [f"{i}: {text}" for i, text in enumerate(card["channels"])],
         "action_lines": [f"{i}: {text}" for i, text in enumerate(card["actions"])],
@@ -74,4 +88,17 @@ def sources(program: Program, name: str, *, card: Mapping[str, Any]) -> dict[str
         "highest": "" if known is None else ", ".join(number(high) for _, high in known),
     }  # fmt: skip
     files = {f"{name}.h": "closure.h", f"{name}.c": "closure.c"}
+    if fortran:
+        files[f"{name}_module.f90"] = "closure_module.f90"
+    if vectors is not None:
+        observation, action = vectors
+        values |= {
+            "test_arrays": [
+                array("OBSERVATION", "double", observation.reshape(len(observation), -1).astype(np.float64)),
+                array("ACTION", "double", action.reshape(len(action), -1).astype(np.float64)),
+            ],
+            "test_shape": observation.shape[1:], "test_cells": observation[0].size, "tolerance": TOLERANCE,
+            "test_boundary": BOUNDARIES.index(spec.boundary[0]),
+        }  # fmt: skip
+        files |= {f"{name}_test.c": "self_test.c", "Makefile": "Makefile"}
     return {file: _environment().get_template(template).render(values) for file, template in files.items()}

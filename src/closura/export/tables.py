@@ -87,7 +87,9 @@ def tables(program: Program) -> dict[str, Any]:
     place.append((source.get(last.source, features), -1))
     passes.append((last, -1))
 
-    arrays, layers, rows = [], [], []
+    arrays: list[CArray] = []
+    layers: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     widest = 1
     kind = np.float64 if any(la.weight.dtype == np.float64 for p, _ in passes for la in p.layers) else np.float32
     for n, ((each, _), (from_, into)) in enumerate(zip(passes, place, strict=True)):
@@ -188,9 +190,9 @@ def _radius(each: Pass) -> int:
 def _tiled(layer: Layer, kind: type) -> tuple[np.ndarray, np.ndarray]:
     """Weights by tiles of outputs, and the bias, both filled up with zeros."""
     tiles = -(-layer.bias.size // TILE)
-    weight = np.zeros((layer.weight.shape[0], tiles * TILE), kind)
+    weight: np.ndarray = np.zeros((layer.weight.shape[0], tiles * TILE), kind)
     weight[:, : layer.bias.size] = layer.weight
-    bias = np.zeros(tiles * TILE, kind)
+    bias: np.ndarray = np.zeros(tiles * TILE, kind)
     bias[: layer.bias.size] = layer.bias
     return weight.reshape(-1, tiles, TILE).transpose(1, 0, 2).reshape(-1), bias
 
