@@ -130,7 +130,7 @@ class ConvolutionStack(eqx.Module):
         )
         self.activation = activation
 
-    def convolutions(self) -> list[tuple[Int[np.ndarray, "tap axis"], Layer]]:
+    def convolutions(self) -> list[tuple[Int[np.ndarray, "_ _"], Layer]]:
         """The layers with the offsets of the cells that they see, for exports."""
         return [layer_of(layer, self.activation) for layer in self.layers]
 

@@ -1,8 +1,8 @@
 """A closure as a short program of dense layers on gathered neighbourhoods: what exports are made of.
 
 A program is a list of passes. A pass gathers, for every cell, values of the cells at fixed offsets and takes them
-through dense layers; its result is the features that the next pass gathers from, and the last one answers. Every closure of the
-package has a method ``program()``; a closure of your own can be exported if it has one too.
+through dense layers; its result is the features that the next pass gathers from, and the last one answers. Every closure
+of the package has a method ``program()``; a closure of your own can be exported if it has one too.
 """
 
 import itertools
@@ -20,10 +20,10 @@ GATED = ("glu", "bilinear")
 
 @dataclass(frozen=True)
 class Layer:
-    """``activation(x W + b)``; gated activations multiply the first half of the outputs with the second."""
+    """``activation(x W + b)``, W ``(inputs, outputs)``; gated activations multiply one half of the outputs with the other."""
 
-    weight: Float[np.ndarray, "inputs outputs"]
-    bias: Float[np.ndarray, " outputs"]
+    weight: Float[np.ndarray, "_ _"]
+    bias: Float[np.ndarray, " _"]
     activation: str = "none"
 
     @property
@@ -48,7 +48,7 @@ class Pass:
         the neighbourhood turned along them (:mod:`closura.closures.aligned`).
     """
 
-    offsets: Int[np.ndarray, "tap axis"]
+    offsets: Int[np.ndarray, "_ _"]
     layers: tuple[Layer, ...]
     source: Literal["observation", "relative", "features", "aligned"] = "features"
 
@@ -61,10 +61,10 @@ class Stencil:
     part ``constant``, which an observed diffusivity multiplies), or the cell's own speed where ``aligned`` is.
     """
 
-    offsets: Int[np.ndarray, "tap axis"]
+    offsets: Int[np.ndarray, "_ _"]
     factor: float
     by_speed: bool = False
-    constant: Float[np.ndarray, " outputs"] | None = None
+    constant: Float[np.ndarray, " _"] | None = None
     aligned: bool = False
 
 
@@ -100,13 +100,13 @@ class Program:
     weights: Any = None
 
 
-def offsets_of(sizes: Sequence[int], dilation: int = 1) -> Int[np.ndarray, "tap axis"]:
+def offsets_of(sizes: Sequence[int], dilation: int = 1) -> Int[np.ndarray, "_ _"]:
     """Offsets of a box of cells around one, the last axis fastest."""
     steps = [dilation * np.arange(-(size // 2), size // 2 + 1) for size in sizes]
     return np.array(list(itertools.product(*steps)), np.int64)
 
 
-def chained(layers: Sequence[tuple[Int[np.ndarray, "tap axis"], Layer]], source: Any) -> tuple[Pass, ...]:
+def chained(layers: Sequence[tuple[Int[np.ndarray, "_ _"], Layer]], source: Any) -> tuple[Pass, ...]:
     """Passes of layers with their offsets: layers that see one cell join the pass before."""
     passes: list[Pass] = []
     for offsets, layer in layers:
@@ -117,7 +117,7 @@ def chained(layers: Sequence[tuple[Int[np.ndarray, "tap axis"], Layer]], source:
     return tuple(passes)
 
 
-def layer_of(module: Any, activation: str = "none") -> tuple[Int[np.ndarray, "tap axis"], Layer]:
+def layer_of(module: Any, activation: str = "none") -> tuple[Int[np.ndarray, "_ _"], Layer]:
     """A convolution or a dense layer, with the offsets of the cells that it sees."""
     bias = np.asarray(module.bias)
     if hasattr(module, "kernel"):

@@ -74,8 +74,23 @@ def export(
     path = shipped(closure_path)
     file = path / "weights.safetensors" if path.is_dir() else path
     header = read_header(file)
+    with jax.enable_x64(needs_double(header) or bool(jax.config.read("jax_enable_x64"))):
+        return _export(
+            file, header, Path(out), identifier(name or (path.name if path.is_dir() else path.stem)), to, simulations
+        )
+
+
+def needs_double(header: dict[str, Any]) -> bool:
+    """Whether a closure was trained in double precision, as those at interfaces are."""
+    configuration = header["metadata"].get("configuration")
+    settings = configuration.get("problem", {}) if isinstance(configuration, dict) else {}
+    return header["decision"].get("agents") == "interfaces" or settings.get("precision") == "float64"
+
+
+def _export(
+    file: Path, header: dict[str, Any], folder: Path, name: str, to: Sequence[str], simulations: int
+) -> dict[str, Any]:
     closure = load_weights(file)
-    name = identifier(name or (path.name if path.is_dir() else path.stem))
     if not hasattr(closure.closure if isinstance(closure, ActorCritic) else closure, "program"):
         raise ExportError(
             f"{type(closure).__name__} cannot be exported to {', '.join(to)}: it has no method program() "
@@ -90,7 +105,6 @@ def export(
     if vectors is None:
         vectors = _drawn(closure)
     card = _card(name, header, closure, problem, known) | {"hash": hash_of(program), "targets": list(to)}
-    folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str | bytes] = {}
     if "c" in to or "fortran" in to:

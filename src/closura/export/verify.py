@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from closura.export.c import TOLERANCE, hash_of
-from closura.export.package import ExportError, read_card
+from closura.export.package import ExportError, needs_double, read_card
 from closura.grids import BOUNDARIES
-from closura.io.weights import load_weights
+from closura.io.weights import load_weights, read_header
 
 FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
 
@@ -45,7 +45,17 @@ def verify(folder: str | Path, *, compiler: str = "", flags: Sequence[str] = ())
     """
     folder = Path(folder)
     card = read_card(folder)
-    closure = load_weights(folder / f"{card['name']}.safetensors")
+    weights = folder / f"{card['name']}.safetensors"
+    with jax.enable_x64(needs_double(read_header(weights)) or bool(jax.config.read("jax_enable_x64"))):
+        found = _verify(folder, card, load_weights(weights), compiler, flags)
+    wrong = {name: value for name, value in found.items() if not value <= TOLERANCE}
+    if wrong:
+        shown = ", ".join(f"{name} {value:.1e}" for name, value in wrong.items())
+        raise ExportError(f"{folder} differs from JAX by more than {TOLERANCE:g}: {shown}")
+    return found
+
+
+def _verify(folder: Path, card: dict[str, Any], closure: Any, compiler: str, flags: Sequence[str]) -> dict[str, float]:
     if hash_of(closure.program()) != card["hash"]:
         raise ExportError(f"the weights in {folder} are not those of its card")
     found: dict[str, float] = {}
@@ -55,10 +65,6 @@ def verify(folder: str | Path, *, compiler: str = "", flags: Sequence[str] = ())
         exported = jax.export.deserialize(bytearray((folder / f"{card['name']}.stablehlo").read_bytes()))
         seen = observation_for(closure, tuple(card["grid"]))
         found["stablehlo"] = _difference(np.asarray(exported.call(jnp.asarray(seen, jnp.float32))), closure, seen)
-    wrong = {name: value for name, value in found.items() if not value <= TOLERANCE}
-    if wrong:
-        shown = ", ".join(f"{name} {value:.1e}" for name, value in wrong.items())
-        raise ExportError(f"{folder} differs from JAX by more than {TOLERANCE:g}: {shown}")
     return found
 
 
@@ -75,7 +81,7 @@ def observation_for(closure: Any, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _difference(action: np.ndarray, closure: Any, seen: np.ndarray) -> float:
-    kind = jnp.float64 if closure.spec.where == "interfaces" and jax.config.read("jax_enable_x64") else jnp.float32
+    kind = jnp.float64 if closure.spec.where == "interfaces" else jnp.float32
     limited = closure.spec.limit(closure)
     wanted = np.asarray(limited(jnp.asarray(seen, kind)), np.float64)
     return float(np.abs(action - wanted).max() / max(np.abs(wanted).max(), 1e-300))

@@ -1,0 +1,251 @@
+"""Closures as C and Fortran: compiled, run on grids of several shapes and boundaries, compared with JAX."""
+
+import ctypes
+import json
+import re
+import shutil
+import subprocess
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from closura.cli import main
+from closura.closures import build
+from closura.core import ClosureSpec
+from closura.export.c import TOLERANCE, sources
+from closura.export.package import ExportError, export, read_card
+from closura.export.verify import Compiled, verify
+from closura.io.closures import SHIPPED
+from closura.io.weights import save_weights
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+POINTER = ctypes.POINTER(ctypes.c_double)
+KINDS = {"periodic": 0, "outflow": 1, "halo": 2}
+
+
+def spec_of(axes, boundary="periodic"):
+    return ClosureSpec(
+        ("q", "u", "v", "w")[: axes + 1], ("f", "g"), (boundary,) * axes, acts_on=(0, 1), bound=5.0, scale=0.3,
+        unit=0.5, velocity=tuple(range(1, axes + 1)),
+    )  # fmt: skip
+
+
+def drawn(name, spec, *, explores=False, seed=0, **options):
+    """A closure with random weights: an untrained one answers zero."""
+    closure = build(name, spec, options=options, explores=explores, key=jax.random.key(seed))
+    leaves, tree = jax.tree.flatten(eqx.filter(closure, eqx.is_inexact_array))
+    rng = np.random.default_rng(seed)
+    leaves = [jnp.asarray(0.3 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves]
+    return eqx.combine(jax.tree.unflatten(tree, leaves), closure)
+
+
+def compiled(closure, folder, *, name="c", flags=("-O1",), known=None):
+    spec = closure.spec
+    card = {
+        "title": "t", "about": "a", "made_for": "m", "channels": spec.observation, "actions": spec.action,
+        "how_to_apply": "h", "grid": [8] * spec.dimensions, "range": known,
+    }  # fmt: skip
+    for file, text in sources(closure.program(), name, card=card).items():
+        (folder / file).write_text(text)
+    run = [COMPILER, "-std=c99", *flags, "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC"]
+    done = subprocess.run([*run, "-o", f"{name}.so", f"{name}.c", "-lm"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return ctypes.CDLL(str(folder / f"{name}.so")), int(
+        re.search(r"_HALO (\d+)", (folder / f"{name}.h").read_text())[1]
+    )
+
+
+def grid_of(n, low, high, stride=None):
+    class Grid(ctypes.Structure):
+        _fields_ = (
+            ("n", ctypes.c_size_t * len(n)), ("low", ctypes.c_int * len(n)), ("high", ctypes.c_int * len(n)),
+            ("stride", ctypes.c_ssize_t * len(n)), ("out_stride", ctypes.c_ssize_t * len(n)),
+        )  # fmt: skip
+
+    grid = Grid()
+    grid.n[:], grid.low[:], grid.high[:] = n, low, high
+    if stride is not None:
+        grid.stride[:] = stride
+    return grid
+
+
+def pointers(arrays, skip=()):
+    return (POINTER * len(arrays))(*(each[skip].ctypes.data_as(POINTER) for each in arrays))
+
+
+def run(library, seen, boundary, *, ghosts=0, noise=None, guard=0, name="c"):
+    """Status, action, cells outside of the range; ``seen`` may have ghost cells along all axes."""
+    axes = seen.ndim - 1
+    n = [size - 2 * ghosts for size in seen.shape[1:]]
+    kinds = [KINDS[boundary]] * axes
+    grid = grid_of(n, kinds, kinds, [stride // 8 for stride in seen.strides[1:]])
+    handle, action = ctypes.c_void_p(), np.zeros((2, *n))
+    assert getattr(library, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid)) == 0
+    assert getattr(library, f"{name}_guard")(handle, guard) == 0
+    there = pointers(seen, (slice(ghosts, None),) * axes)
+    if noise is None:
+        status = getattr(library, f"{name}_apply")(handle, there, pointers(action))
+    else:
+        status = getattr(library, f"{name}_apply_noise")(handle, there, pointers(noise), pointers(action))
+    outside = getattr(library, f"{name}_outside")(handle)
+    getattr(library, f"{name}_free")(handle)
+    return status, action, outside
+
+
+def near(found, wanted):
+    wanted = np.clip(np.asarray(wanted), -5, 5)
+    return np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
+
+
+CASES = (
+    ("periodic", 1, {"output": "action", "activation": "glu", "wide_layers": 2}, False),
+    ("outflow", 1, {"by_speed": True}, True),
+    ("periodic", 2, {"activation": "gelu", "wide_layers": 2}, True),
+    ("periodic", 2, {"view": "flow", "radius": 3}, False),
+    ("periodic", 2, {"view": "flow", "look": 0}, True),
+    ("outflow", 2, {"output": "action", "activation": "silu", "wide_layers": 3}, True),
+    ("periodic", 2, {"by_speed": True, "activation": "bilinear"}, False),
+    ("periodic", 3, {"by_speed": True, "activation": "tanh"}, False),
+)
+
+
+@pytest.mark.parametrize(("boundary", "axes", "options", "explores"), CASES)
+def test_c_answers_as_jax_does(boundary, axes, options, explores, tmp_path):
+    closure = drawn("compact", spec_of(axes, boundary), explores=explores, channels=9, layers=3, **options)
+    library, halo = compiled(closure, tmp_path)
+    rng = np.random.default_rng(1)
+    for n in {1: [(33,), (3,)], 2: [(12, 9), (5, 3)], 3: [(5, 7, 6)]}[axes]:  # smaller than the halo too
+        seen = rng.normal(size=(axes + 1, *n))
+        wanted = closure(jnp.asarray(seen, jnp.float32))
+        status, found, _ = run(library, seen, boundary)
+        assert (status, near(found, wanted)) == (0, True)
+        if boundary == "periodic":  # ghost cells that hold what a neighbouring process would send
+            around = np.stack([np.pad(each, halo, mode="wrap") for each in seen])
+            status, found, _ = run(library, around, "halo", ghosts=halo)
+            assert (status, near(found, wanted)) == (0, True)
+        if explores:
+            noise = rng.normal(size=(2, *n))
+            normal = closure.distribution(jnp.asarray(seen, jnp.float32))
+            _, found, _ = run(library, seen, boundary, noise=noise)
+            assert near(found, normal.mean + normal.std * noise)
+
+
+def test_published_network_and_strided_arrays(tmp_path):
+    closure = build("ircnn", spec_of(2), key=jax.random.key(3))
+    closure = eqx.tree_at(lambda c: c.head.kernel, closure, jnp.full_like(closure.head.kernel, 0.01))
+    library, _ = compiled(closure, tmp_path)
+    seen = np.random.default_rng(2).normal(size=(9, 11, 3))  # channels last: strides that are not contiguous
+    status, found, _ = run(library, np.moveaxis(seen, -1, 0), "periodic")
+    assert (status, near(found, closure(jnp.asarray(np.moveaxis(seen, -1, 0), jnp.float32)))) == (0, True)
+
+
+def test_what_is_wrong_is_a_status_and_guards_count(tmp_path):
+    closure = drawn("compact", spec_of(2), channels=4, layers=2)
+    library, _ = compiled(closure, tmp_path, known=[[-2.0, 2.0]] * 3, flags=("-O1", "-fsanitize=undefined"))
+    handle, seen = ctypes.c_void_p(), np.full((3, 6, 5), 0.5)
+    for grid in (grid_of((0, 5), (0, 0), (0, 0)), grid_of((6, 5), (0, 0), (1, 0)), grid_of((6, 5), (0, 0), (0, 7))):
+        assert library.c_init(ctypes.byref(handle), ctypes.byref(grid)) == 2
+        assert not handle
+    assert library.c_init(None, ctypes.byref(grid_of((6, 5), (0, 0), (0, 0)))) == 1
+    assert library.c_init(ctypes.byref(handle), None) == 1
+    assert library.c_apply(None, pointers(seen), pointers(seen[:2])) == 1
+    seen[0] += np.random.default_rng(0).normal(size=(6, 5)) / 10
+    _, plain, _ = run(library, seen, "periodic")
+    seen[0, 2, 3], seen[1, 0, 0] = np.nan, 1e30
+    status, found, outside = run(library, seen, "periodic")
+    assert (status, outside, np.abs(found).max()) == (4, 0, 0.0)
+    status, found, outside = run(library, seen, "periodic", guard=2)
+    assert (status, outside) == (0, 2)
+    assert np.all(found[:, [2, 0], [3, 0]] == 0)
+    assert np.abs(plain).max() > 0
+    assert np.isfinite(found).all()
+    status, found, outside = run(library, seen, "periodic", guard=1)
+    assert (status, outside) == (0, 2)
+    assert np.isfinite(found).all()
+
+
+def test_a_guard_needs_a_range(tmp_path):
+    library, _ = compiled(drawn("compact", spec_of(1), channels=4, layers=1), tmp_path)
+    handle = ctypes.c_void_p()
+    assert library.c_init(ctypes.byref(handle), ctypes.byref(grid_of((6,), (0,), (0,)))) == 0
+    assert library.c_guard(handle, 1) == 5
+    library.c_free(handle)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_closures_of_the_package_are_exported_and_verified(name, tmp_path):
+    card = export(name, tmp_path, to=("c", "fortran"), simulations=0)
+    assert (card["range"], card["licence"]) == (None, "MIT")
+    assert max(verify(tmp_path, flags=("-O1",)).values()) <= TOLERANCE
+    assert set(card["files"]) == {each.name for each in tmp_path.iterdir()}
+
+
+def test_the_command_line_and_the_self_test(tmp_path, capsys):
+    out = tmp_path / "out"
+    main(["export", "burgers", "--out", str(out), "--simulations", "1", "--to", "c", "stablehlo"])
+    card = read_card(out)
+    low, high = np.transpose(card["range"])
+    assert np.all(low < high)
+    capsys.readouterr()
+    main(["verify", str(out)])
+    assert "stablehlo: largest difference" in capsys.readouterr().out
+    done = subprocess.run(["make", "sanitize", "CFLAGS=-O1"], cwd=out, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    weights = out / "burgers.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    with pytest.raises(ExportError, match="not those of its card"):
+        verify(out)
+
+
+@pytest.mark.skipif(shutil.which("gfortran") is None, reason="no gfortran")
+def test_the_fortran_module(tmp_path):
+    closure = drawn("compact", spec_of(2), channels=4, layers=2)
+    save_weights(
+        tmp_path / "mine.safetensors", closure,
+        architecture={"closure": "compact", "options": {"channels": 4, "layers": 2}},
+    )  # fmt: skip
+    export(tmp_path / "mine.safetensors", tmp_path, to=("fortran",), name="mine")
+    seen = np.random.default_rng(5).normal(size=(3, 7, 6))
+    (tmp_path / "main.f90").write_text(
+        """program run
+  use mine_module
+  use, intrinsic :: iso_c_binding, only: c_double
+  implicit none
+  type(mine_type) :: closure
+  real(c_double) :: seen(7, 6, 3), action(7, 6, 2)
+  integer :: status
+  read (*, *) seen
+  call closure%init([7, 6], status)
+  if (status /= mine_ok) error stop 1
+  call closure%apply(seen, action, status)
+  if (status /= mine_ok) error stop 2
+  write (*, '(es24.16)') action
+end program run
+"""
+    )
+    build_ = "make FFLAGS='-O1 -Wall' CFLAGS=-O1 && gfortran -o run main.f90 mine_module.o mine.o -lm"
+    done = subprocess.run(build_, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # The first index is x: Fortran's order of memory, channel after channel.
+    text = " ".join(repr(float(value)) for channel in seen for value in channel.T.ravel())
+    done = subprocess.run([tmp_path / "run"], input=text, capture_output=True, text=True, check=True)
+    found = np.array(done.stdout.split(), float).reshape(2, 6, 7).transpose(0, 2, 1)
+    assert near(found, closure(jnp.asarray(seen, jnp.float32)))
+
+
+def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
+    with pytest.raises(ExportError, match="unknown target rust; valid: c, fortran, stablehlo"):
+        export("burgers", tmp_path, to=("rust",))
+    with pytest.raises(FileNotFoundError, match="holds no export"):
+        verify(tmp_path)
+    (tmp_path / "x.json").write_text(json.dumps({"format": "closura export"}))
+    with pytest.raises(ExportError, match="has no name, hash"):
+        read_card(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", str(tmp_path / "nothing")])
+    assert "nothing" in capsys.readouterr().err
+    assert Compiled.__doc__
