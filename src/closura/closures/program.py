@@ -20,7 +20,7 @@ GATED = ("glu", "bilinear")
 
 @dataclass(frozen=True)
 class Layer:
-    """``activation(x W + b)``, W ``(inputs, outputs)``; gated activations multiply one half of the outputs with the other."""
+    """``activation(x W + b)``, W ``(inputs, outputs)``; gated ones multiply the outputs' halves."""
 
     weight: Float[np.ndarray, "_ _"]
     bias: Float[np.ndarray, " _"]

@@ -256,4 +256,7 @@ def _stablehlo(closure: Any, grid: Sequence[int]) -> bytes:
     limited = closure.spec.limit(closure)
     with plain_convolutions():
         exported = jax.export.export(jax.jit(lambda seen: limited(seen)))(shape)
-    return bytes(exported.serialize())
+    try:
+        return bytes(exported.serialize())
+    except ImportError as error:
+        raise ExportError("stablehlo needs flatbuffers: pip install 'closura[export]'") from error

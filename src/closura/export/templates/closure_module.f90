@@ -19,7 +19,7 @@ module @{ name }@_module
   type, bind(c) :: grid_type
     integer(c_size_t) :: n(@{ axes }@)
     integer(c_int) :: low(@{ axes }@), high(@{ axes }@)
-    integer(c_ptrdiff_t) :: stride(@{ axes }@), out_stride(@{ axes }@)
+    integer(c_intptr_t) :: stride(@{ axes }@), out_stride(@{ axes }@)
   end type grid_type
 
   type, public :: @{ name }@_type
