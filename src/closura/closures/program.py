@@ -1,8 +1,8 @@
 """A closure as a short program of dense layers on gathered neighbourhoods: what exports are made of.
 
 A program is a list of passes. A pass gathers, for every cell, values of the cells at fixed offsets and takes them
-through dense layers; its result is the features that the next pass gathers from, and the last one answers. Every closure
-of the package has a method ``program()``; a closure of your own can be exported if it has one too.
+through dense layers; its result is the features that the next pass gathers from, and the last one answers. Every
+closure of the package has a method ``program()``; a closure of your own can be exported if it has one too.
 """
 
 import itertools
