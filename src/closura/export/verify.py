@@ -103,11 +103,11 @@ def _verify_c(
     folder: Path, card: dict[str, Any], closure: Any, compiler: str, flags: Sequence[str]
 ) -> dict[str, float]:
     spec = closure.spec
-    sizes: list[tuple[int, ...]] = {1: [(33,), (5,)], 2: [(24, 17), (5, 3)], 3: [(7, 9, 8), (3, 5, 2)]}[spec.dimensions]
+    sizes: dict[int, list[tuple[int, ...]]] = {1: [(33,), (5,)], 2: [(24, 17), (5, 3)], 3: [(7, 9, 8), (3, 5, 2)]}
     with tempfile.TemporaryDirectory() as place:
         library = Compiled(_compiled(folder, card["name"], compiler, flags, Path(place)), card)
         found = {}
-        for shape in sizes:
+        for shape in sizes[spec.dimensions]:
             seen = observation_for(closure, shape)
             found[f"c {'x'.join(map(str, shape))}"] = _difference(library(seen), closure, seen)
     return found
