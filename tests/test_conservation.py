@@ -224,7 +224,7 @@ def test_what_an_action_adds(form: str, action: str) -> None:
     def play(initial: InitialState, key: jax.Array) -> tuple[jax.Array, ...]:
         def step(state: jax.Array, key: jax.Array) -> tuple[jax.Array, tuple[jax.Array, ...]]:
             def sample(observation: jax.Array) -> jax.Array:
-                return policy.distribution(observation).sample(key)
+                return policy.evaluate(observation)[0].sample(key)
 
             following, acted = problem.step(state, initial.parameters, sample)
             return following, (jnp.sum(acted) - jnp.sum(state), jnp.sum(following), jnp.max(jnp.abs(acted)))

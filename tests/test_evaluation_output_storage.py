@@ -31,7 +31,7 @@ def make(axes: int = 2, dtype: type = np.float32, **changes: object) -> xr.Datas
     fields["CGS"][2, 3:] = np.inf
     parts = {
         "methods": fields,
-        "truth": rng.standard_normal(shape).astype(dtype),
+        "reference": rng.standard_normal(shape).astype(dtype),
         "steps": np.asarray([0, 5, 10, 400]),
         "time_step": 0.25,
         "extent": (2.0, 1.0, 3.0)[:axes],
@@ -239,7 +239,7 @@ def test_copies_by_xarray(options: dict, tmp_path) -> None:
         load_simulations(tmp_path / "cut.zarr")
     with pytest.raises(ValueError, match=r"order\.zarr: .* is not what was written"):
         load_simulations(tmp_path / "order.zarr")
-    with pytest.raises(ValueError, match=r"less\.zarr lacks reference"):
+    with pytest.raises(ValueError, match=r"less\.zarr lacks truth"):
         load_simulations(tmp_path / "less.zarr")
 
 
