@@ -1,6 +1,6 @@
-"""A baseline, a metric, a figure and a learner for the wave of wave.py: one decorated object each."""
+"""A baseline, a metric, a figure, a table and a learner for the wave of wave.py: one decorated object each."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -47,6 +47,13 @@ def heights(results, figure):
         axes.plot(results.times, values, label=name)
     axes.set(xlabel="time", ylabel="error of the largest value (%)")
     axes.legend()
+
+
+@closura.table("worst", needs=("error",), order=40)
+def worst(results):
+    """The largest error at the end."""
+    rows = [(name, [f"{100 * results.last(name).max():.3g}"]) for name in results.compared]
+    return [closura.Table("Worst simulation", ["method", "error (%)"], rows)]
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,5 @@ class OneStep(closura.Learner):
         value, gradient = jax.value_and_grad(loss)(weights)
         steps, optimiser = self.optimiser().update(gradient, state.optimiser)
         weights = optax.apply_updates(weights, steps)
-        following = replace(
-            state, closure=eqx.combine(weights, rest), average=weights, optimiser=optimiser,
-            key_data=jax.random.key_data(key), updates=state.updates + 1,
-            transitions=state.transitions + self.configuration.batch,
-        )  # fmt: skip
-        return following, {"loss": value}
+        closure, count = eqx.combine(weights, rest), self.configuration.batch
+        return closura.next_state(state, closure, optimiser, None, transitions=count, key=key), {"loss": value}

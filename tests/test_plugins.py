@@ -28,7 +28,8 @@ from closura.core.registry import load_plugins
 from closura.learners import LEARNERS, Learner, LearnerState, learner
 from closura.plain import to_toml
 from closura.problems import build_problem
-from closura.reporting.figure import FIGURES
+from closura.reporting.figure import FIGURES, figures_of
+from closura.reporting.table import TABLES
 from closura.runs import RunFolder
 from closura.runs.configuration import problem_preset, train_preset
 from closura.runs.training import TrainingTask
@@ -42,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("wave.py", "wave_extras.py"):
         shutil.copy(EXAMPLES / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    for registry in (PROBLEMS, METRICS, FIGURES, BASELINES, LEARNERS):
+    for registry in (PROBLEMS, METRICS, FIGURES, TABLES, BASELINES, LEARNERS):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     return tmp_path
 
@@ -87,14 +88,39 @@ def test_benchmark_on_other_grids_and_steps(folder: Path) -> None:
     assert (folder / "out" / "front-reference.png").exists()
 
 
-def test_a_second_file_adds_a_baseline_a_metric_and_a_figure(folder: Path) -> None:
-    main(
-        ["evaluate", "wave.py", "--plugin", "wave_extras.py", "--simulations", "2", "--steps", "6", "--no-timing"]
-        + ["--out", "out", "--json", "numbers.json"]
-    )
+FAULTY = """
+import closura
+@closura.metric("vector")
+def vector(field, reference):
+    return abs(field - reference)
+@closura.metric("raises")
+def raises(field, reference):
+    return undefined
+@closura.figure("misspelt", needs=("hight_error",), caption="Nothing.")
+def misspelt(results, figure):
+    pass
+"""
+
+
+def test_a_second_file_adds_a_baseline_a_metric_and_a_figure(folder: Path, capsys) -> None:
+    (folder / "faulty.py").write_text(FAULTY)
+    with pytest.raises(SystemExit) as left:  # what fails costs nothing else
+        main(
+            ["evaluate", "wave.py", "--plugin", "wave_extras.py", "--simulations", "2", "--steps", "6", "--no-timing"]
+            + ["--plugin", "faulty.py", "--out", "out", "--json", "numbers.json"]
+        )
+    assert left.value.code == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "metric vector (ValueError: expected a scalar; got shape (1, 32) (faulty.py))" in said
+    assert "metric raises (NameError: name 'undefined' is not defined (faulty.py, line 8))" in said
+    assert "misspelt (ValueError: needs hight_error, which the results lack: did you mean height_error?)" in said
     found = Results.open("out")
+    assert not {"vector", "raises"} & set(found.metrics)
+    failures: dict[str, str] = {}
+    assert [kind.name for kind in figures_of(found, failures, FIGURES.added())] == ["heights"]
     assert found.baselines == ("upwind5", "lax-wendroff")
     assert (folder / "out" / "figures" / "heights.png").exists()
+    assert "Worst simulation" in (folder / "out" / "report.html").read_text()
     numbers = json.loads(Path("numbers.json").read_text())["methods"]["lax-wendroff"]["height_error"]
     assert numbers["mean"] == pytest.approx(found.of("height_error", "lax-wendroff")[:, -1].mean())
     # Second order: between the first and the fifth.

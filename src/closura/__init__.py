@@ -38,6 +38,7 @@ _PLACES = {
     "metric": "core.metric",
     "problem": "core.definition",
     "table": "reporting.table",
+    "Table": "reporting.table",
     # comparisons
     "Method": "core.method",
     "Results": "core.results",
@@ -51,6 +52,7 @@ _PLACES = {
     "Learner": "learners.state",
     "build_problem": "problems.registry",
     "load_closure": "io.closures",
+    "next_state": "learners.state",
     "train": "runs.training",
 }
 
@@ -77,9 +79,11 @@ if _TYPE_CHECKING:
     from closura.io.closures import load_closure as load_closure
     from closura.learners.state import Learner as Learner
     from closura.learners.state import learner as learner
+    from closura.learners.state import next_state as next_state
     from closura.problems.registry import build_problem as build_problem
     from closura.reporting.figure import figure as figure
     from closura.reporting.publish import publish as publish
+    from closura.reporting.table import Table as Table
     from closura.reporting.table import table as table
     from closura.runs.training import train as train
     from closura.settings import Count as Count

@@ -15,6 +15,7 @@ from closura.commands.problems import EVALUATIONS, FITS, check_baselines, named_
 from closura.commands.results import Outputs, command_line
 from closura.core.metric import METRICS
 from closura.io.files import own_file
+from closura.parts import NotAllWritten
 from closura.problems import PROBLEMS, build_problem, family
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables
@@ -125,7 +126,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             frames=51,
             threshold=options.threshold,
             own=own,
-            metrics=[metric for metric in METRICS.loaded().values() if not metric.series],
+            metrics=METRICS.added().values(),
             save=(lambda *found: fields.append(found)) if options.save else None,
             timing=options.timing,
             description=described,
@@ -142,6 +143,8 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         partial(print_tables, result, console=console),
         configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
+    if result.unmeasured:
+        raise NotAllWritten(result.unmeasured, {})
     return result
 
 

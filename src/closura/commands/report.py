@@ -15,14 +15,14 @@ from closura.commands.evaluation import evaluation_key
 from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_error
 from closura.commands.options import Group, Positional, argument, parse_groups, use_precision
 from closura.commands.results import Outputs, command_line
-from closura.core import Results
+from closura.core import METRICS, Results
 from closura.core.registry import plugin_words
 from closura.core.results_file import FILE
 from closura.io.closures import load_closure
 from closura.io.files import own_file
 from closura.parts import Parts
 from closura.problems import PROBLEMS, as_evaluated, build_problem
-from closura.reporting.figure import write_figures
+from closura.reporting.figure import FIGURES, write_figures
 from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.picture import small
 from closura.reporting.publish import shading, trained_steps
@@ -127,8 +127,10 @@ def run_report(arguments: Sequence[str]) -> Path:
                 draw = partial(write_figures, evaluations[heading], folder, options=shading(agreed))
                 figures[heading] = parts.include(draw)
         for name, folder in ready.items():
-            evaluations[name] = open_results(folder)
-            figures[name] = kept_figures(folder / "figures", parts)
+            evaluations[name] = results = open_results(folder)
+            new = partial(write_figures, results, Path(scratch) / f"of {name}", known=FIGURES.added())
+            figures[name] = kept_figures(folder / "figures", parts) | parts.include(new)
+        parts.failures |= {what: why for each in evaluations.values() for what, why in each.unmeasured.items()}
         trainings = {name: training_of_run(run, name, Path(scratch), parts) for name, run in runs.items()}
         write = partial(
             write_report,
@@ -179,6 +181,7 @@ def evaluate_runs(runs: Mapping[str, _Run], options: ReportOptions, command: str
         frames=options.frames,
         threshold=options.threshold,
         own=own,
+        metrics=METRICS.added().values(),
         timing=options.timing,
         description={"preset": physics_of(settings), "seed": str(options.seed)},
         configuration={

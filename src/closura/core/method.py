@@ -13,14 +13,15 @@ class Role(StrEnum):
     """The part that a method has in a comparison; said when it is made, never guessed from its name.
 
     ``UNCORRECTED`` is the coarse solver that closures correct, without one; ``BASELINE`` a classical method on the same
-    grid, ``FINE_BASELINE`` one on a finer (or, in a sweep, another) grid; ``REFERENCE`` is what errors are measured
-    against; ``CLOSURE`` a solver with a learned closure; ``NAIVE`` a forecast that solves nothing, such as the initial
-    state held (persistence): it is shown, and no verdict is against it.
+    grid, ``FINE_BASELINE`` one on a finer, ``COARSE_BASELINE`` one on a coarser grid; ``REFERENCE`` is what errors are
+    measured against; ``CLOSURE`` a solver with a learned closure; ``NAIVE`` a forecast that solves nothing, such as the
+    initial state held (persistence): it is shown, and no verdict is against it.
     """
 
     UNCORRECTED = "uncorrected"
     BASELINE = "baseline"
     FINE_BASELINE = "fine baseline"
+    COARSE_BASELINE = "coarser baseline"
     REFERENCE = "reference"
     CLOSURE = "closure"
     NAIVE = "naive forecast"

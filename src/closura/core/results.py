@@ -171,6 +171,12 @@ class Results:
         }
 
     @property
+    def unmeasured(self) -> dict[str, str]:
+        """Metrics of plug-ins that failed, with the reasons."""
+        found: dict[str, str] = json.loads(self.attribute("unmeasured", "{}"))
+        return {f"metric {name}": why for name, why in found.items()}
+
+    @property
     def error(self) -> Metric:
         """The metric that counts."""
         return self.metrics[str(self.data.attrs["error"])]

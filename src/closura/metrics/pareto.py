@@ -151,7 +151,9 @@ class Fronts:
 
 def best_on_coarse_grid(results: Results) -> str:
     """The classical method with the smallest error on the coarse grid, of those of a sweep."""
-    classical = results.named(Role.UNCORRECTED, Role.BASELINE) or results.named(Role.FINE_BASELINE)
+    classical = results.named(Role.UNCORRECTED, Role.BASELINE) or results.named(
+        Role.FINE_BASELINE, Role.COARSE_BASELINE
+    )
     last = {name: results.errors(name)[:, -1] for name in classical or results.methods}
     return min(last, key=lambda name: aggregate(last[name], results.error.aggregate))
 

@@ -1,5 +1,6 @@
 """The registry of figures, and writing all that suit some results."""
 
+import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from closura.core import Registry, Results
+from closura.core.registry import is_own
 from closura.io.files import write_atomically
 from closura.metrics.pareto import COST
 from closura.parts import Parts, reason
@@ -105,17 +107,35 @@ def figure(
     return register
 
 
-def figures_of(results: Results, failures: dict[str, str] | None = None) -> list[FigureKind]:
-    """The figures that suit results, in the order of a page; kinds that cannot say so are put into ``failures``."""
+def figures_of(
+    results: Results, failures: dict[str, str] | None = None, known: Mapping[str, FigureKind] | None = None
+) -> list[FigureKind]:
+    """The figures that suit results, in the order of a page, of the ``known`` ones (default: all).
+
+    Kinds that cannot say so, and those of plug-ins whose ``needs`` are misspelt, are put into ``failures``; of
+    ``known`` ones all that lack something.
+    """
     suiting = []
-    for kind in FIGURES.all().values():
+    for kind in (FIGURES.all() if known is None else known).values():
         try:
             if kind.suits(results):
                 suiting.append(kind)
+            elif not is_own(kind) and not results.is_sweep:
+                _check_needs(kind, results, strictly=known is not None)
         except Exception as error:  # of a plug-in: it costs no other figure
             (failures if failures is not None else {})[kind.name] = reason(error)
     place = {section: number for number, section in enumerate(SECTIONS)}
     return sorted(suiting, key=lambda kind: (place.get(kind.section, len(place)), kind.section, kind.order, kind.name))
+
+
+def _check_needs(kind: FigureKind, results: Results, *, strictly: bool) -> None:
+    """Refuse a figure that needs what results do not have, or at least what they have by a similar name."""
+    for need in kind.needs:
+        if need in results.data:
+            continue
+        near = difflib.get_close_matches(need, list(map(str, results.data)), 1, 0.8)
+        if near or strictly:
+            raise ValueError(f"needs {need}, which the results lack{f': did you mean {near[0]}?' if near else ''}")
 
 
 def write_figures(
@@ -124,6 +144,7 @@ def write_figures(
     *,
     suffix: str = ".png",
     options: Mapping[str, Mapping[str, Any]] | None = None,
+    known: Mapping[str, FigureKind] | None = None,
 ) -> dict[str, Path]:
     """Write every figure that suits the results.
 
@@ -137,6 +158,8 @@ def write_figures(
         Ending, and so the format, of the figures: ``.png``, ``.pdf``, ``.svg`` (animations are GIFs).
     options
         Further arguments of figures by their names.
+    known
+        The figures to choose from (default: all).
 
     Returns
     -------
@@ -149,7 +172,7 @@ def write_figures(
         At the end, if some could not be drawn or written; the others are.
     """
     folder, parts = Path(folder), Parts()
-    for kind in figures_of(results, parts.failures):
+    for kind in figures_of(results, parts.failures, known):
         try:
             variants = kind.variants(results)
         except Exception as error:

@@ -66,11 +66,11 @@ def publish(
     NotAllWritten
         At the end, if something could not be written; all else is, and the report says so.
     """
-    folder = Path(folder)
+    folder, parts = Path(folder), Parts()
+    parts.failures |= results.unmeasured
     check_folder(folder)
     seen = trained_steps((training or {}).get("configuration", {}))
     table, csv, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
-    parts = Parts()
     parts.write("table.json", table, partial(write_json, results))
     parts.write("table.csv", csv, partial(write_csv, results))
     parts.write("breakdown.csv", folder / "breakdown.csv", partial(write_breakdown_csv, results))

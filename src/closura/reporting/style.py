@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
@@ -43,6 +43,7 @@ _COLOURS = {
     Role.CLOSURE: ("#0077BB", "#33BBEE", "#224488", "#6699CC", "#004466"),
     Role.BASELINE: ("#EE7733", "#882299", "#555555", "#BB77CC", "#8A8A8A", "#552266", "#333333"),
     Role.FINE_BASELINE: ("#8A8A8A", "#333333", "#AAAAAA", "#555555"),
+    Role.COARSE_BASELINE: ("#AAAAAA", "#555555"),
     Role.NAIVE: ("#000000", "#8A8A8A"),
 }
 _DASHED, _DOT_DASHED = (0, (6.0, 2.0)), (0, (5.0, 1.5, 1.0, 1.5))
@@ -177,6 +178,7 @@ def figure_title(results: Results, what: str) -> str:
 def step_axis(axes: Axes, results: Results) -> None:
     """Coarse steps below, the physical time that belongs to them above."""
     axes.set_xlim(0, results.steps)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.set_xlabel(f"coarse step (Δt = {results.time_step:.4g})")
     time = axes.secondary_xaxis("top", functions=steps_and_time(results))
     time.set_xlabel("time t", fontsize=9)

@@ -100,4 +100,5 @@ def in_words(problem: Problem, validation: Validation, value: float) -> str:
     """A validation error as a person reads it: a reward, a share in percent, or the error as it is."""
     if isinstance(validation, RewardedSimulations):
         return f"reward {-value:.4g}"
-    return f"error {100 * value:.3g} %" if problem.percent else f"error {value:.4g}"
+    middle = {"mean": "", "median": " (median)", "geometric": " (geometric mean)"}[problem.aggregate]
+    return f"error {100 * value:.3g} %{middle}" if problem.percent else f"error {value:.4g}{middle}"

@@ -155,7 +155,7 @@ def _result(
 ) -> MethodResult:
     role = method.role
     if role is Role.BASELINE and _points(method) != benchmark.coarse:
-        role = Role.FINE_BASELINE
+        role = Role.FINE_BASELINE if _points(method) > benchmark.coarse else Role.COARSE_BASELINE
     return MethodResult(
         role,
         values,

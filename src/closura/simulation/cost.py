@@ -85,26 +85,30 @@ def _case(advance: Callable[[Any, Any], Any], state: Any, context: Any, members:
 def time_steps(
     works: Mapping[str, Callable[[int], Work]],
     *,
-    batch: int,
+    batch: int | None,
     repetitions: int,
     seconds: float = 0.03,
     clock: Clock = "wall",
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, StepTimes]:
-    """Time ``works[key](members)`` in turns: a loop of about ``seconds`` each, alone and with ``batch`` members."""
+    """Time ``works[key](members)`` in turns: a loop of about ``seconds`` each, alone and with ``batch`` members.
+
+    Without ``batch`` simulations are timed alone, and the batched time is the same.
+    """
     if clock not in CLOCKS:
         raise ValueError(f"unknown clock {clock!r}; valid: {', '.join(CLOCKS)}")
     if clock == "processor" and jax.default_backend() != "cpu":
         raise ValueError(f"processor time says nothing of a {jax.default_backend()}: take --clock wall")
-    if batch < 1 or repetitions < 1:
+    if (batch is not None and batch < 1) or repetitions < 1:
         raise ValueError(f"--batch and --repetitions must be at least 1; got {batch} and {repetitions}")
     cases: dict[tuple[str, str], _Case] = {}
     for key, make in works.items():
         report(f"compiling {key}")
-        made = make(batch)
+        made = make(batch or 1)
         first = jax.tree.map(lambda x: x[0], (made.states, made.contexts))
         cases[key, "single"] = _case(made.advance, first[0], first[1], 1, seconds)
-        cases[key, "batched"] = _case(_Together(made.advance), made.states, made.contexts, batch, seconds)
+        if batch is not None:
+            cases[key, "batched"] = _case(_Together(made.advance), made.states, made.contexts, batch, seconds)
     found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
     for repetition in range(repetitions):
         report(f"timing, turn {repetition + 1} of {repetitions}")
@@ -113,7 +117,16 @@ def time_steps(
             jax.block_until_ready(case.call())
             found[which].append(1e3 * (CLOCKS[clock]() - begun) / case.steps)
     quartiles = {case: StepTime(*(float(q) for q in np.percentile(each, (25, 50, 75)))) for case, each in found.items()}
-    return {key: StepTimes(quartiles[key, "single"], quartiles[key, "batched"]) for key in works}
+    kinds = ("single", "single" if batch is None else "batched")
+    return {key: StepTimes(*(quartiles[key, kind] for kind in kinds)) for key in works}
+
+
+def milliseconds_per_step(
+    works: Mapping[str, Callable[[int], Work]], report: Callable[[str], None] = lambda _: None
+) -> dict[str, float]:
+    """Medians of a step of one simulation, for comparisons that are not about cost."""
+    times = time_steps(works, batch=None, repetitions=5, seconds=0.01, report=report)
+    return {key: each.single.median for key, each in times.items()}
 
 
 class _Step(eqx.Module):

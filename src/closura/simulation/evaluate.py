@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,13 +12,15 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.core import Case, Method, MethodResult, Metric, Results, Role, StepRule
+from closura.core.front import Work
+from closura.core.registry import place_in
 from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
 from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
 from closura.simulation.march import Marched
-from closura.simulation.simulate import StoredFields, milliseconds_per_step, simulate
+from closura.simulation.simulate import StoredFields, simulate
 
 
 class _FromStore(Solver):
@@ -168,7 +171,12 @@ def evaluate(
         limited = own_problem.spec.limit(closure)
         methods[name] = method(Role.CLOSURE, own_problem.coarse, limited, bases.get(name, ""))
     all_fields: dict[str, np.ndarray] = {}
-    costs = {**fine, **({} if hasattr(problem.begin, "at") else {reference_name: problem})}
+    # What stored fields cost is what it costs to simulate them, where that was done.
+    works: dict[str, Callable[[int], Work] | None] = {
+        name: partial(_reference_work, each, first, key) for name, each in {**fine, reference_name: problem}.items()
+    }
+    if hasattr(problem.begin, "at"):
+        works[reference_name] = None
 
     def further(name: str, run: Marched, result: MethodResult) -> MethodResult:
         if name == reference_name:
@@ -177,9 +185,6 @@ def evaluate(
         elif save is not None:
             all_fields[name] = np.asarray(run.fields)
         solver, closure = methods[name].solver, methods[name].closure
-        if timing and isinstance(solver, StoredFields):  # what it costs to simulate them, where that was done
-            cost = _reference_cost(costs[name], first, key) if name in costs else np.nan
-            result = replace(result, milliseconds_per_step=cost)
         if isinstance(solver, _FromStore) and closure is not None and solver.solver.calls_per_step == 1:
             seen = jnp.asarray(run.fields[:keep, frame_steps])
             answers = _answers(solver, closure, store[:keep].parameters, seen)
@@ -200,6 +205,7 @@ def evaluate(
         fields=min(keep, store.slots),
         frames=frame_steps,
         timing=timing,
+        works=works,
         progress=report,
         further=further,
         components=problem.components,
@@ -210,18 +216,27 @@ def evaluate(
         time_step=problem.time_step,
         threshold=problem.threshold if threshold is None else threshold,
         origin=problem.origin,
-        quantity=problem.quantities[0].name if problem.quantities else "mass",
+        quantity=problem.quantities[0].name if problem.quantities else None,
     )
     if save is not None:
         save(store, {name: all_fields[name] for name in (*classical, *closures, *finer)})
     return results
 
 
-def _reference_cost(problem: Problem, first: ReferenceStore, key: Key[Scalar, ""]) -> float:
-    """Milliseconds of a coarse step of the reference of a problem."""
-    dt = problem.dt_of(first.parameters)
-    advance = eqx.Partial(problem.reference.advance, state=first.state, parameters=first.parameters, dt=dt)
-    return milliseconds_per_step(advance, problem.begin(key=key).reference)
+class _ReferenceStep(eqx.Module):
+    """What advances a reference by a coarse step."""
+
+    problem: Problem
+
+    def __call__(self, reference: PyTree[Array], context: tuple[State, Parameters]) -> PyTree[Array]:
+        return self.problem.reference.advance(reference, *context, self.problem.dt_of(context[1]))
+
+
+def _reference_work(problem: Problem, first: ReferenceStore, key: Key[Scalar, ""], members: int) -> Work:
+    """A coarse step of the reference of a problem."""
+    one = problem.begin(key=key).reference, (first.state, first.parameters)
+    states, contexts = jax.tree.map(lambda x: jnp.stack([x] * members), one)
+    return Work(_ReferenceStep(problem), states, contexts)
 
 
 def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
@@ -233,9 +248,10 @@ def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
         found.append(Metric(CONSERVATION, _change(problem.quantities[0]), title, percent=True, run=True))
     for metric in further:
         if metric.name in (other.name for other in found):
-            raise ValueError(f"two metrics are called {metric.name}")
-        if metric.series:
-            raise ValueError(f"metric {metric.name} is one of whole simulations, which evaluations here do not keep")
+            raise ValueError(
+                f"evaluations have a metric {metric.name} of their own: give that of a plug-in another name"
+                f"{place_in(metric)}"
+            )
         found.append(metric)
     return found
 

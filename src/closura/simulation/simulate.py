@@ -1,24 +1,29 @@
 """Methods x cases x times x metrics: the one driver of comparisons."""
 
-import time
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float64, Int, PyTree
+from jaxtyping import Array, Bool, Float, Float64, Int
 
 from closura.closures import count_parameters
-from closura.core import MethodResult, Results
+from closura.core import METRICS, MethodResult, Results
 from closura.core.case import Case
+from closura.core.front import Work
 from closura.core.method import Method, Role, StepRule
 from closura.core.metric import Metric
+from closura.core.registry import place_in
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
+from closura.parts import reason
+from closura.simulation.cost import milliseconds_per_step, work
 from closura.simulation.march import Marched, Schedule, View, march, schedule
 
 PARTS = 4
@@ -39,6 +44,7 @@ def simulate(
     fields: int = 0,
     frames: Sequence[int] | np.ndarray | None = None,
     timing: bool = False,
+    works: Mapping[str, Callable[[int], Work] | None] | None = None,
     batch: int | None = None,
     progress: Callable[[str], None] = lambda name: None,
     further: Callable[[str, Marched, MethodResult], MethodResult] = lambda name, run, result: result,
@@ -68,8 +74,8 @@ def simulate(
         Names of the groups that ``case.group`` means.
     fields, frames
         Of how many simulations fields are kept, and at which times (indices; default: all).
-    timing
-        Measure the wall time of each method's step.
+    timing, works
+        Measure the wall time of each method's step, or of other work in its place (None: nothing), by its name.
     batch
         Simulations that are handed to the device at once (default: 8, and one on a CPU, where a batch of fields leaves
         the cache; small fields are faster together).
@@ -108,6 +114,7 @@ def simulate(
             "can be measured by it; choose shorter steps or other settings"
         )
     found: dict[str, MethodResult] = {}
+    unmeasured: dict[str, str] = {}
     failures: dict[str, tuple[np.ndarray, ...]] = {}
     moments = np.asarray([0.0, *times])
     frames = np.arange(len(moments)) if frames is None else np.asarray(frames)
@@ -115,10 +122,15 @@ def simulate(
         if name != reference:
             progress(name)
         done = true if name == reference else run(method, times, grid, cases, batch=batch)
-        result = _result(method, done, true, measured, moments, cases, timing=timing)
+        result = _result(method, done, true, measured, moments, cases, unmeasured)
         kept = np.asarray(done.fields[:fields, frames], np.float32) if fields else None
         found[name] = further(name, done, replace(result, fields=kept))
         failures[name] = _failure(method, done)
+    if timing:
+        all_works = {**{name: partial(work, method, cases) for name, method in methods.items()}, **(works or {})}
+        costs = milliseconds_per_step({name: each for name, each in all_works.items() if each}, progress)
+        for name, cost in costs.items():
+            found[name] = replace(found[name], milliseconds_per_step=cost)
     names: Sequence[str] = ()
     if groups and cases.group is not None:
         names = tuple(groups[int(i)] for i in np.asarray(cases.group))
@@ -132,6 +144,7 @@ def simulate(
         groups=names,
         frames=frames if fields else (),
         variables={**_failures(methods, failures), **about.pop("variables", {})},
+        unmeasured=json.dumps(unmeasured) if unmeasured else None,
         **about,
     )
 
@@ -191,18 +204,19 @@ def _result(
     metrics: Iterable[Metric],
     times: np.ndarray,
     cases: Case,
-    *,
-    timing: bool,
+    unmeasured: dict[str, str],
 ) -> MethodResult:
     values = {}
     for metric in metrics:
-        if metric.run:
-            values[metric.name] = measured_runs(metric, run, true, cases)
-        elif metric.series:
-            pairs = zip(run.fields, true.fields, strict=True)
-            values[metric.name] = np.asarray([metric.of(own, other, times) for own, other in pairs], np.float64)
-        else:
-            values[metric.name] = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
+        if metric.name in unmeasured:
+            continue
+        try:
+            values[metric.name] = _values(metric, run, true, times, cases)
+        except Exception as error:
+            if METRICS.loaded().get(metric.name) is not metric:
+                raise
+            # One of a plug-in costs no other.
+            unmeasured[metric.name] = f"{reason(error)}{place_in(metric, error)}"
     failed = np.asarray(run.failed)
     over_time = any(np.ndim(array) > 1 for array in values.values())
     closure: Any = method.closure
@@ -210,42 +224,24 @@ def _result(
         method.role,
         values,
         diverged_at=np.where(failed.any(axis=1), failed.argmax(axis=1), -1) if over_time else None,
-        milliseconds_per_step=step_cost(method, cases) if timing else float("nan"),
         parameters=None if closure is None else count_parameters(closure) if isinstance(closure, eqx.Module) else 0,
         corrects=method.corrects,
         facts={**({"note": method.note} if method.note else {}), **method.facts},
     )
 
 
-def milliseconds_per_step(advance: Callable[[Any], Any], state: PyTree[Array], *, steps: int = 20) -> float:
-    """Median wall time of one step inside a compiled loop, in milliseconds, over five repetitions.
-
-    ``advance`` is a module or an ``eqx.Partial`` of a module's method, so that its arrays are arguments of the program.
-    """
-
-    @eqx.filter_jit
-    def run(advance: Callable[[Any], Any], state: PyTree[Array]) -> PyTree[Array]:
-        return jax.lax.scan(lambda s, _: (advance(s), None), state, None, length=steps)[0]
-
-    jax.block_until_ready(run(advance, state))
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        jax.block_until_ready(run(advance, state))
-        seconds.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(seconds)) / steps
-
-
-def step_cost(method: Method, cases: Case) -> float:
-    """Milliseconds of one step of a method from the first of cases."""
-    state, parameters = method.solver.init(jax.tree.map(lambda x: x[0], cases))
-    dt: Any = method.step.dt
-    if dt is None:
-        # A hundredth of a usual step: the cost is the same, and the state stays close to the initial one.
-        rate = method.solver.rate(state, parameters)
-        dt = jnp.where(rate > 0, 0.01 * (method.step.courant or 0) / jnp.where(rate > 0, rate, 1), 0)
-    advance = eqx.Partial(method.solver.step, parameters=parameters, dt=dt, closure=method.closure)
-    return milliseconds_per_step(advance, state)
+def _values(metric: Metric, run: Marched, true: Marched, times: np.ndarray, cases: Case) -> np.ndarray:
+    """A metric of all cases ``(case, *time)``."""
+    if metric.run:
+        return measured_runs(metric, run, true, cases)
+    if metric.series:
+        pairs = zip(run.fields, true.fields, strict=True)
+        found = np.asarray([metric.of(own, other, times) for own, other in pairs], np.float64)
+    else:
+        found = np.asarray(_measure(metric.of, run.fields, true.fields), np.float64)
+    if found.ndim != 2 - metric.series:
+        raise ValueError(f"expected a scalar; got shape {found.shape[2 - metric.series :]}")
+    return found
 
 
 def measured_runs(metric: Metric, run: Marched, true: Marched, cases: Case) -> Float64[np.ndarray, "case *time"]:

@@ -7,6 +7,7 @@ relative error; chaos ends every answer.) And has what it simulates afterwards t
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -34,7 +35,8 @@ from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, statis
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
 from closura.problems.stored import simulate_reference
-from closura.simulation.simulate import run, step_cost
+from closura.simulation.cost import milliseconds_per_step, work
+from closura.simulation.simulate import run
 from closura.simulation.sweep import held_out_cases
 
 PERSISTENCE = "persistence"
@@ -184,7 +186,8 @@ def evaluate_flow(
     def cost(method: Method) -> float:
         """Milliseconds per coarse step."""
         assert method.step.dt is not None
-        return step_cost(method, cases) * round(dt / method.step.dt) if timing else np.nan
+        found = milliseconds_per_step({"": partial(work, method, cases)})[""] if timing else np.nan
+        return found * round(dt / method.step.dt)
 
     def score(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
         values, diverged_at = measure.series(states)
