@@ -26,7 +26,8 @@ class RunOptions:
     ----------
     preset
         Settings that belong together: "paper" is what produced the published weights, "default" learns best
-        per unit of time, "quick" takes minutes. Other options change single settings.
+        per unit of time, "quick" takes minutes (a tenth of the learner's updates where the problem has no such
+        preset). Other options change single settings.
     run
         The run's folder (default: runs/PROBLEM-LEARNER-CLOSURE-DATA-seedS).
     resume
