@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_results import method, metric, read_csv, results
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from closura.core import MethodResult, Metric, Results, Role
@@ -17,6 +18,7 @@ from closura.metrics.comparison import improvement_on, paired_difference, worse_
 from closura.metrics.statistics import spread
 from closura.plain import plain
 from closura.reporting.figure import FIGURES, figure, figures_of
+from closura.reporting.figures.profiles import profiles
 from closura.reporting.findings import best_baseline, findings
 from closura.reporting.numbers import CONSERVATION, summary
 from closura.reporting.publish import publish
@@ -478,3 +480,21 @@ def test_metrics_need_names_of_variables() -> None:
     with pytest.raises(ValueError, match="the name of a metric is that of a variable"):
         Metric("peak error", lambda field, reference: 0.0)
     assert Metric("peak_error", lambda field, reference: 0.0).title == "peak error"
+
+
+def test_rounding_makes_no_closure_worse() -> None:
+    found = build({"a": method(Role.UNCORRECTED, ERRORS), "b": method(Role.CLOSURE, ERRORS * (1 + 2e-6))})
+    assert worse_than_corrected(found, "b")["simulations"] == 0
+    found = build({"a": method(Role.UNCORRECTED, ERRORS), "b": method(Role.CLOSURE, ERRORS * 1.001)})
+    assert worse_than_corrected(found, "b")["simulations"] == 3
+
+
+def test_profiles_stand_at_the_points_of_the_grid() -> None:
+    kept = np.zeros((1, 2, 1, 8), np.float32)
+    methods = {"a": method(Role.UNCORRECTED, ERRORS, fields=kept)}
+    for length, first, last in ((22.0, 0.0, 22.0 * 7 / 8), (None, 1 / 16, 15 / 16)):  # points, and middles of cells
+        found = build(methods, frames=np.asarray([0, STEPS]), **({"length": length} if length else {}))
+        drawn = Figure()
+        profiles.draw(found, drawn)
+        points = drawn.axes[0].lines[0].get_xdata()
+        assert (points[0], points[-1]) == pytest.approx((first, last))

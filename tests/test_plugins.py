@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from closura.cli import main
-from closura.closures import build
+from closura.closures import CLOSURES, build
 from closura.commands.closures import command_tables
 from closura.commands.configuration import expanded
 from closura.commands.evaluation import EvaluateOptions
@@ -40,10 +40,10 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with the two files of the documentation; what they register is forgotten afterwards."""
-    for name in ("wave.py", "wave_extras.py"):
+    for name in ("wave.py", "wave_extras.py", "formula.py"):
         shutil.copy(EXAMPLES / name, tmp_path)
     monkeypatch.chdir(tmp_path)
-    for registry in (PROBLEMS, METRICS, FIGURES, TABLES, BASELINES, LEARNERS):
+    for registry in (PROBLEMS, CLOSURES, METRICS, FIGURES, TABLES, BASELINES, LEARNERS):
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     return tmp_path
 
@@ -55,8 +55,20 @@ def test_the_wave_has_at_most_sixty_lines_of_code() -> None:
 
 def test_the_documentation_prints_these_files() -> None:
     page = (EXAMPLES.parent / "docs" / "plugins.md").read_text()
-    for name in ("wave.py", "wave_extras.py"):
+    for name in ("wave.py", "wave_extras.py", "formula.py"):
         assert f"```python\n{(EXAMPLES / name).read_text()}```" in page
+
+
+def test_the_problem_from_python(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+    page = (EXAMPLES.parent / "docs" / "plugins.md").read_text().partition("## From Python")[2]
+    code = (
+        page.split("```python")[1].split("closure = ")[0].replace("simulations=20, steps=50", "simulations=2, steps=4")
+    )
+    names: dict[str, Any] = {}
+    exec(code, names)  # as printed, but for fewer simulations
+    assert names["results"].errors("upwind5").shape == (2, 5)
+    del sys.modules["wave"]
 
 
 def test_evaluate_with_options_and_errors_as_built_in_problems_have(folder: Path, capsys) -> None:
@@ -136,6 +148,10 @@ def test_a_second_file_adds_a_baseline_a_metric_and_a_figure(folder: Path, capsy
         (["evaluate", "wave.py:other"], "wave.py has no problem 'other': it has wave"),
         (["evaluate", "wave.py", "--plugin", "missing.py"], "--plugin: there is no file missing.py"),
         (["evaluate", "wave.py", "--plugin"], "--plugin needs a Python file"),
+        (["train", "wave.py", "--preset", "paper"], "nothing was published of wave"),
+        (["train", "wave.py", "--closure", "formula"], "or a FILE.py, or what --plugin FILE.py adds"),
+        (["train", "wave.py", "--cell", "3"], "all options: closura train wave.py --help"),
+        (["list"], "which list? closura list KIND"),
         (["evaluate", "broken.py"], "cannot import broken.py, line 2: NameError"),
         (["evaluate", "shapes.py"], "problem shapes: its reference on the coarse grid must be like its initial state"),
     ],
@@ -309,3 +325,18 @@ def test_mistakes_of_learners(folder: Path) -> None:
     task.learner = SimpleNamespace(stage_of=lambda update: (0, 4), advance=lambda *_: (state, {}))
     with pytest.raises(ValueError, match="must give a state with one more of its updates"):
         task.advance(state, 0, 4)
+
+
+def test_a_closure_of_a_second_file(folder: Path, capsys) -> None:
+    short = [*TRAIN[:-4], "--log-every", "20"]
+    words = ["train", "wave.py", "--closure", "formula.py", "--formula.order", "2", *short, "--learning.horizons", "4"]
+    main([*words, "--learning.fractions", "1", "--run", "runs/formula"])
+    status = json.loads(Path("runs/formula/status.json").read_text())
+    assert status["best"] < status["uncorrected"]
+    capsys.readouterr()
+    forget_wave()
+    with pytest.raises(SystemExit):  # nothing in a file of weights is executed
+        main(["interpret", "runs/formula/weights.safetensors", "--simulations", "4", "--step", "3"])
+    assert "name its file: --problem" in capsys.readouterr().err
+    main(["interpret", "runs/formula/weights.safetensors", "--problem", "wave.py", "--simulations", "4", "--step", "3"])
+    assert "found: A =" in capsys.readouterr().out

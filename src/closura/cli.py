@@ -40,7 +40,8 @@ PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, wit
 figures, tables, baselines, closures and learners that a file defines. --config FILE.toml takes options from a file,
 such as the configuration.toml of a run; those on the command line win.
 
-Each command explains its options with --help.
+Each command explains its options with --help. With CLOSURA_TRACEBACK=1 in the environment errors come with their
+traceback.
 
 Exit status: 0, or 1 (a training diverged), 2 (input that cannot be used), 3 (a training ended worse than no closure, or
 no validation of it was finite), 4 (some results, such as one figure, could not be written; all others are), 130
@@ -137,6 +138,7 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], p
     from jax.errors import JaxRuntimeError
 
     from closura.commands.console import errors, fail
+    from closura.core.mistakes import in_a_line, place_of
     from closura.core.registry import load_plugins
     from closura.interruption import leaving_promptly
     from closura.parts import NotAllWritten, reason
@@ -153,12 +155,18 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], p
     except (Interrupted, KeyboardInterrupt) as error:
         fail(str(error) or "interrupted", 130)
     except (ValueError, OSError, RunError, CheckpointError, MissingExtraError) as error:
-        fail(reason(error) if isinstance(error, OSError) else str(error))
+        if os.environ.get("CLOSURA_TRACEBACK"):
+            raise
+        fail(reason(error) if isinstance(error, OSError) else in_a_line(error))
     except (MemoryError, JaxRuntimeError) as error:
         if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         said = " ".join(str(error).split()) or "no more can be had"
         fail(f"not enough memory ({said}): take a smaller grid, fewer simulations or smaller batches")
+    except Exception as error:
+        if os.environ.get("CLOSURA_TRACEBACK") or not place_of(error):
+            raise
+        fail(in_a_line(error))  # in a user's own code
     else:
         if getattr(result, "verdict", ""):
             sys.exit(3)

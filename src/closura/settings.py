@@ -3,6 +3,7 @@
 A range is part of a setting's type, ``learning_rate: Positive``; command line, files and Python meet the same check.
 """
 
+import inspect
 import sys
 from collections.abc import Container
 from dataclasses import dataclass, fields, is_dataclass
@@ -73,6 +74,15 @@ class Settings:
         _check(type(self), {f.name: getattr(self, f.name) for f in fields(self)})
 
 
+def check_kind(kind: Any, whose: str) -> None:
+    """Refuse what is no class of settings."""
+    settings = isinstance(kind, type) and issubclass(kind, Settings)
+    if not settings or (inspect.get_annotations(kind) and "__dataclass_fields__" not in vars(kind)):
+        got = getattr(kind, "__name__", repr(kind))
+        missing = "@dataclass(frozen=True)" if settings else "closura.Settings as its base"
+        raise ValueError(f"{whose}: settings are a frozen dataclass, a closura.Settings; {got} lacks {missing}")
+
+
 @dataclass(frozen=True)
 class NoSettings(Settings):
     """What has no settings."""
@@ -82,7 +92,7 @@ def build_settings(kind: type[Any], values: Any) -> Any:
     """A dataclass of settings from plain values, as JSON holds them; nested ones too, and lists become tuples."""
     if not isinstance(values, dict):
         raise ValueError(f"settings of {kind.__name__} must be an object of names and values; got {values!r}")
-    hints = _hints(kind)
+    hints = hints_of(kind)
     known = {f.name for f in fields(kind)}
     values = {todays_name(name, known): value for name, value in values.items()}
     unknown = [name for name in values if name not in known]
@@ -115,15 +125,18 @@ def as_tuples(value: Any) -> Any:
 _HINTS: dict[type[Any], dict[str, Any]] = {}
 
 
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def hints_of(kind: type[Any]) -> dict[str, Any]:
     """Types with their ranges; finding them takes longer than all checks."""
     if kind not in _HINTS:
-        _HINTS[kind] = get_type_hints(kind, include_extras=True)
+        try:
+            _HINTS[kind] = get_type_hints(kind, include_extras=True)
+        except NameError as error:
+            raise ValueError(f"types of the settings {kind.__name__}: {error}") from error
     return _HINTS[kind]
 
 
 def _check(kind: type[Any], values: dict[str, Any]) -> None:
-    hints = _hints(kind)
+    hints = hints_of(kind)
     for name, value in values.items():
         if not _fits(hints[name], value):
             each = _each(hints[name])

@@ -1,16 +1,19 @@
 """Closures by name, wherever they come from, and how they are built."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
+import equinox as eqx
 import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from closura.closures.actor_critic import ActorCritic
 from closura.core import ClosureSpec, Registry
+from closura.core.mistakes import in_words
 from closura.core.specification import Place
-from closura.settings import NoSettings, Settings
+from closura.settings import NoSettings, Settings, check_kind
 
 Make = TypeVar("Make", bound=Callable[..., Any])
 AnyClosure = Callable[[Array], Array]
@@ -71,9 +74,22 @@ def closure(
 
     The name is also that of its group of options on the command line (``--linear.radius``); see :class:`ClosureKind`
     for the rest.
+
+    Raises
+    ------
+    ValueError
+        If it acts nowhere, has no class of settings, or cannot be called so.
     """
+    if where not in get_args(Place):
+        raise ValueError(f"closure {name!r}: where must be one of {', '.join(get_args(Place))}; got {where!r}")
+    check_kind(settings, f"closure {name!r}")
 
     def register(make: Make) -> Make:
+        try:
+            inspect.signature(make).bind(None, key=None, **dict.fromkeys(f.name for f in fields(settings)))
+        except TypeError as error:
+            wanted = ", ".join(["spec, *, key", *(f.name for f in fields(settings))])
+            raise ValueError(f"closure {name!r} must be made as {make.__name__}({wanted}): {error}") from error
         CLOSURES.add(name, ClosureKind(name, make, where, settings, zero_start, tuple(sources)), make)
         return make
 
@@ -129,6 +145,11 @@ def build(
         raise ValueError("initial_std is the spread of a policy: a deterministic closure has none")
     settings = kind.settings(**(options or {}))
     made = kind.make(spec, key=key, **{name: getattr(settings, name) for name in valid})
+    if not jax.tree.leaves(eqx.filter(made, eqx.is_inexact_array)):
+        raise ValueError(
+            f"closure {name!r} has no trainable arrays; got {in_words(made)}: subclass equinox.Module, and "
+            "keep weights as JAX arrays of floating point in its fields"
+        )
     if not explores:
         return made
     return ActorCritic(spec, made, initial_std=initial_std, key=jax.random.split(key)[1])

@@ -1,5 +1,6 @@
 """``closura benchmark``: error against cost, of classical methods on all grids and steps and of closures."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
@@ -203,7 +204,7 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
         arguments[1:] if arguments and not arguments[0].startswith("-") else arguments,
         Group(BenchmarkOptions),
         *settings,
-        prog=f"closura benchmark {name}",
+        prog=f"closura benchmark {shlex.quote(arguments[0] if arguments and is_place(arguments[0]) else name)}",
         description="Error against cost: classical methods on all grids and steps, and closures.",
     )
     return options, problem[0] if problem else None

@@ -1,11 +1,13 @@
 """Closures that commands are given: their names, how they were trained, what they correct, and how that is called."""
 
+import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from closura.closures import AnyClosure
+from closura.commands.console import console
 from closura.commands.options import given
 from closura.core.definition import definition_of
 from closura.core.registry import PLUGINS
@@ -120,7 +122,8 @@ def own_settings(path: Path, configuration: Any, given: Collection[str], *, comm
         return None
     kinds = type(configuration), type(trained.problem)
     if not issubclass(*kinds) and not issubclass(*reversed(kinds)):
-        raise ValueError(f"{path} was trained on {trained.name}: closura {command} {trained.name} evaluates it")
+        place = shlex.quote(definition_of(trained.problem).place)
+        raise ValueError(f"{path} was trained on {trained.name}: closura {command} {place} evaluates it")
     settings = as_trained(configuration, trained.problem, keep=given)
     return None if settings == configuration else settings
 
@@ -167,6 +170,10 @@ def load_closures(
     own: dict[str, Problem] = {}
     for name, path in named_closures(texts).items():
         settings = own_settings(path, configuration, given, command=command)
+        trained = trained_settings(path)
+        cells = None if trained is None else getattr(trained.problem, "cells", None)
+        if cells is not None and cells != (here := getattr(configuration, "cells", cells)):
+            console.print(f"note: {name} was trained on {cells} cells, and runs on {here}", soft_wrap=True)
         if settings is not None:
             own[name] = own_problem(settings)
         closures[name] = load_closure(path, own.get(name, problem).spec)

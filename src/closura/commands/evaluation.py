@@ -1,5 +1,6 @@
 """``closura evaluate``: methods side by side from the same held-out initial conditions."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -182,7 +183,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
         arguments if found is None else arguments[1:],
         Group(EvaluateOptions),
         Group(default),
-        prog=f"closura evaluate {arguments[0] if found else 'PROBLEM'}",
+        prog=f"closura evaluate {shlex.quote(arguments[0]) if found else 'PROBLEM'}",
         description="Methods side by side from the same held-out initial conditions.",
     )
     fixed = ("simulations", "steps", "seed", "preset", "data_dir")

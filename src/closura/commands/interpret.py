@@ -11,10 +11,12 @@ from closura.commands.closures import command_tables, named_closure, trained_set
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, given, parse_groups, use_precision
+from closura.commands.problems import is_place
 from closura.commands.results import Outputs, command_line
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.io.closures import load_closure
 from closura.io.files import check_folder, write_atomically
+from closura.io.weights import read_header
 from closura.parts import Parts
 from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, build_problem
@@ -169,16 +171,20 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
     path = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     known = given(arguments[1:], "--preset", "--problem")
     preset: Physics | None = known["--preset"] if known["--preset"] in ("paper", "default") else None
-    name: Any = known["--problem"] if (known["--problem"] or "") in PROBLEMS else PROBLEMS.names()[0]
+    place = known["--problem"] or ""
+    asked = PROBLEMS.find(place).name if is_place(place) or place in PROBLEMS else None
+    name: Any = asked or PROBLEMS.names()[0]
     training = trained_settings(path) if path else None
     if training is not None:
         settings = training.problem
-        if known["--problem"] not in (None, training.name):
-            raise ValueError(f"{path} was trained on {training.name}; leave out --problem {known['--problem']}")
+        if place and asked != training.name:
+            raise ValueError(f"{path} was trained on {training.name}; leave out --problem {place}")
         name = training.name
         if preset == "paper":
             settings = PROBLEMS.find(name).published(settings)
     else:
+        if asked is None:
+            _check_known(path)
         published = Path(path).suffix in (".npz", ".pt")
         settings = problem_preset(name, preset or ("paper" if published else "default"))
     if PROBLEMS.find(name).where == "interfaces":
@@ -195,3 +201,14 @@ def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, An
         description="A closure's action beside the optimal one, and as an equation.",
     )
     return path, options, settings
+
+
+def _check_known(path: str) -> None:
+    """Refuse weights that were trained on a problem of a file: nothing that they name is executed unasked."""
+    if Path(path).suffix != ".safetensors" or not Path(path).exists():
+        return
+    configuration = read_header(path)["metadata"].get("configuration")
+    name = configuration.get("name") if isinstance(configuration, dict) else None
+    if isinstance(name, str) and name not in PROBLEMS:
+        files = [file[0] for file in configuration.get("files", ())] or ["FILE.py"]
+        raise ValueError(f"{path} was trained on {name}; name its file: --problem {shlex.quote(files[0])}")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from closura.closures import CLOSURES
 from closura.commands.console import console
-from closura.commands.options import Positional, parse
+from closura.commands.options import HELP, Positional, parse
 from closura.core.definition import BASELINES, PROBLEMS
 from closura.core.metric import METRICS
 from closura.io.published import PUBLISHED
@@ -37,6 +37,8 @@ class ListOptions:
 
 def run_list(arguments: Sequence[str]) -> dict[str, str]:
     """Print names and lines."""
+    if not any(not word.startswith("-") for word in arguments) and not HELP & set(arguments):
+        raise ValueError(f"which list? closura list KIND, with KIND one of {', '.join(LISTS)}")
     options = parse(ListOptions, arguments, prog="closura list", description="What there is, by name.")
     found = LISTS[options.kind]()
     if options.json:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from itertools import groupby, takewhile
 from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import jax
 from rich.console import Console
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from closura.commands.words import is_union, metavar, read, wanted
-from closura.settings import EARLIER
+from closura.settings import EARLIER, hints_of
 
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]
@@ -120,7 +120,10 @@ class _Option:
 
     def read(self, words: Sequence[str]) -> Any:
         if self.choices:
-            return read(Literal[self.choices], words)
+            try:
+                return read(Literal[self.choices], words)
+            except ValueError as error:
+                raise ValueError(f"{error}, or a FILE.py, or what --plugin FILE.py adds") from None
         return read(self.hint, words)
 
     @property
@@ -210,7 +213,7 @@ def given(arguments: Sequence[str], *names: str) -> dict[str, Any]:
 def _options(number: int, group: Group, path: tuple[str, ...] = ()) -> list[_Option]:
     plain = isinstance(group.values, type)
     kind = group.values if plain else type(group.values)
-    hints, about = get_type_hints(kind, include_extras=True), documented(kind)
+    hints, about = hints_of(kind), documented(kind)
     found = []
     for f in fields(kind):
         if group.only and f.name not in group.only:

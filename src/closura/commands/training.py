@@ -105,9 +105,11 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
         found = named_problem(arguments, "train", others=FITS)
         default = train_preset(preset, problem="" if found is None else found.name, learner=learner, closure=closure)
+    place = family(default.name).where
+    typed = arguments[0] if arguments and is_place(arguments[0]) else default.name
     choices = {
         "learner": list(dict.fromkeys([*LEARNERS.names(), default.learner])),
-        "closure": list(dict.fromkeys([*CLOSURES.names(), default.closure])),
+        "closure": list(dict.fromkeys([*(n for n in CLOSURES if CLOSURES.find(n).where == place), default.closure])),
     }
     network = Group(default.network, CLOSURES.find(default.closure).group)
     options, chosen, problem, network, learning, reference, validation = parse_groups(
@@ -119,7 +121,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         Group(default.learning, "learning"),
         Group(default.reference, "reference"),
         Group(default.validation, "validation"),
-        prog=f"closura train {default.name}",
+        prog=f"closura train {shlex.quote(typed)}",
         description="Learn a closure.",
     )
     return options, replace(
@@ -155,5 +157,5 @@ def _check_resumed(arguments: Sequence[str], known: dict[str, Any], stored: Trai
         if asked[what] in valid and asked[what] != has:
             raise ValueError(
                 f"{folder} is a run with {what} {has}; it cannot be resumed with {asked[what]}. Resume it as: closura "
-                f"train {stored.name} --run {shlex.quote(str(folder))} --resume"
+                f"train {shlex.quote(family(stored.name).place)} --run {shlex.quote(str(folder))} --resume"
             )

@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.core.registry import Registry
+from closura.core.registry import Registry, source_of
 from closura.core.solver import Solver
 from closura.grids import Grid
-from closura.settings import NoSettings, as_tuples
+from closura.settings import NoSettings, as_tuples, check_kind
 
 Split = Literal["train", "validation", "test"]
 GROUPS = ("physics", "correction", "baselines")
@@ -54,7 +54,7 @@ class ProblemDefinition:
     sources
         BibTeX of the publications behind it.
     about
-        What it is, in a line.
+        What it is, in a line (default: the first line of the function's docstring).
     """
 
     name: str
@@ -83,8 +83,17 @@ class ProblemDefinition:
             If they are refused.
         """
         if not isinstance(settings, self.settings):
-            raise TypeError(f"{self.name} takes {self.settings.__name__}; got {type(settings).__name__}")
+            raise TypeError(
+                f"{self.name} takes {self.settings.__name__}, which its attribute `settings` is; got "
+                f"{type(settings).__name__}"
+            )
         return self.function(settings, split, data_dir=data_dir)
+
+    @property
+    def place(self) -> str:
+        """What names it on the command line: its name, or the file that it is in."""
+        source = source_of(self)
+        return self.name if source is None else f"{source.path}:{self.name}"
 
     def preset(self, name: str) -> Mapping[str, Any]:
         """The tables of a preset; empty where the problem has none of that name."""
@@ -201,9 +210,12 @@ def problem(
     Raises
     ------
     ValueError
-        If two groups have a setting of one name.
+        If two groups have a setting of one name, or something else than a class of settings is given; of the decorated
+        function, if it takes other arguments.
     """
     groups = (physics, correction, baselines)
+    for group in groups:
+        check_kind(group, f"problem {name!r}")
     names = [f.name for group in groups for f in fields(group)]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
@@ -212,11 +224,17 @@ def problem(
     def register(function: Callable[..., Any]) -> ProblemDefinition:
         joined = settings or _joined(function.__name__, groups)
         takes = inspect.signature(function).parameters
+        try:
+            inspect.signature(function).bind(None, None, **({"data_dir": None} if "data_dir" in takes else {}))
+        except TypeError as error:
+            wanted = f"{function.__name__}(physics, split)"
+            raise ValueError(f"problem {name!r}: define {wanted}; got ({', '.join(takes)})") from error
         build = function if "data_dir" in takes else lambda s, split, data_dir=None: function(s, split)
         folder = Path(sys.modules[function.__module__].__file__ or "").parent
         files = [presets] if isinstance(presets, str) else presets
         tables = files if isinstance(files, Mapping) else [folder / file for file in files]
-        found = ProblemDefinition(name, build, *groups, joined, tables, **about)
+        first = next(iter((inspect.getdoc(function) or "").splitlines()), "")
+        found = ProblemDefinition(name, build, *groups, joined, tables, **{"about": first, **about})
         object.__setattr__(found, "__module__", function.__module__)
         return PROBLEMS.add(name, found)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from closura.core.case import CaseSampler
 from closura.core.metric import Metric
+from closura.core.mistakes import in_words
 from closura.core.solver import Solver
 from closura.core.specification import ClosureSpec
 from closura.grids import Grid
@@ -72,7 +73,7 @@ class Problem:
     Raises
     ------
     ValueError
-        If a method has two roles, or a number is not usable.
+        If a method has two roles, or a part is of the wrong kind.
     """
 
     cases: CaseSampler
@@ -94,10 +95,24 @@ class Problem:
     description: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        number = isinstance(self.dt, SupportsFloat) and float(self.dt) > 0
+        methods = isinstance(self.baselines, tuple) and all(isinstance(name, str) for name in self.baselines)
+        reference = isinstance(self.reference, tuple) and len(self.reference) == 2
+        for name, good, wanted in (
+            ("cases", isinstance(self.cases, CaseSampler), "a closura.CaseSampler, such as Bumps(grid)"),
+            ("solver", callable(self.solver), "a function of a method's name and a grid"),
+            ("uncorrected", isinstance(self.uncorrected, str), "the name of a method"),
+            ("reference", reference and isinstance(self.reference[1], Grid), "the name of a method and its grid"),
+            ("grid", isinstance(self.grid, Grid), "a closura.Grid"),
+            ("dt", number, "a positive number"),
+            ("baselines", methods, "a tuple of names of methods, such as ('upwind5',)"),
+            ("horizon", isinstance(self.horizon, int) and self.horizon > 0, "a positive whole number"),
+            ("error", isinstance(self.error, Metric), "a closura.Metric"),
+        ):
+            if not good:
+                raise ValueError(f"{name} of a closura.Problem must be {wanted}; got {in_words(getattr(self, name))}")
         if self.uncorrected in self.baselines or len(set(self.baselines)) < len(self.baselines):
             raise ValueError(f"each method has one role; got {self.uncorrected}, {', '.join(self.baselines)}")
-        if not self.dt > 0 or self.horizon < 1:
-            raise ValueError(f"need a positive time step and horizon; got {self.dt} and {self.horizon}")
 
     def with_baselines(self, further: Mapping[str, Callable[[Grid], Solver]]) -> "Problem":
         """The same problem with baselines from elsewhere.

@@ -25,6 +25,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from closura.entries import ENTRIES
 
 T = TypeVar("T")
+FILE_MODULE = "closura_file_"
+"""What names of modules begin with that are files of users."""
 
 
 class Source(NamedTuple):
@@ -64,6 +66,9 @@ class Registry(Generic[T]):
         """
         if not name or name.startswith("-") or any(c in name for c in "/\\:=. \t\n"):
             raise ValueError(f"a {self.what} needs a name without spaces, dots, colons, slashes or '='; got {name!r}")
+        home = home_of(entry if of is None else of)
+        if name in ENTRIES.get(self.group, {}) and home.startswith(FILE_MODULE):
+            raise ValueError(f"{self.what} {name!r} is one of closura's own: give yours another name")
         module = sys.modules.get(home_of(entry))
         if module is not None and "__sha256__" in vars(module):  # a file, which is run once
             if name in self._entries and self._modules.get(name) is module:
@@ -159,7 +164,7 @@ def load_file(path: str | Path) -> ModuleType:
         raise FileNotFoundError(f"there is no file {path}")
     file = file.resolve()
     # Two files of one name are two modules, and worker processes can import either by its path.
-    name = f"closura_file_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
+    name = f"{FILE_MODULE}{hashlib.sha256(str(file).encode()).hexdigest()[:12]}_{file.stem}"
     content = hashlib.sha256(file.read_bytes()).hexdigest()
     if name in sys.modules and getattr(sys.modules[name], "__sha256__", None) == content:
         return sys.modules[name]

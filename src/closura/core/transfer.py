@@ -58,7 +58,8 @@ def transfer(
     """
     shape = field.shape[1:]
     if len(shape) != grid.dimensions:
-        raise ValueError(f"a field with axes {shape} does not fit a grid of {grid.dimensions} dimensions")
+        expected = ", ".join(("component", *"xyz"[: grid.dimensions]))
+        raise ValueError(f"a field on a grid like {grid.shape} is ({expected}); got an array of shape {field.shape}")
     if shape == grid.shape:
         return field
     ratios = {n // m if n % m == 0 else 0 for n, m in zip(shape, grid.shape, strict=True)}

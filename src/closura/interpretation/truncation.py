@@ -105,9 +105,10 @@ def truncation_of(problem: Problem) -> UpwindEulerError:
     scheme, integrator = getattr(solver, "scheme", None), getattr(solver, "integrator", None)
     known = isinstance(solver, AdvectionSolver | BurgersSolver)
     if not known or (scheme, integrator) != ("upwind1", "forward-euler"):
+        parts = [str(part) for part in (scheme, integrator) if part is not None]
         raise ValueError(
             "the optimal action is derived for the advective form with upwind1 and forward-euler in single steps; the "
-            f"coarse solver of {problem.name!r} is {type(solver).__name__} with {scheme} and {integrator}"
+            f"coarse solver of {problem.name!r} is {' with '.join([type(solver).__name__, *parts])}"
         )
     return UpwindEulerError(problem.grid, problem.time_step, getattr(solver, "published_switch", False))
 

@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 def packed(arrays: Mapping[str, np.ndarray], header: Mapping[str, str]) -> bytes:
     """A safetensors file as bytes: always the same ones for the same arrays and header."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     content = safetensors.numpy.save(contiguous, metadata=dict(header))
     (length,) = struct.unpack("<Q", content[:8])
     described = json.loads(content[8 : 8 + length])

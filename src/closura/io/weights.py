@@ -140,6 +140,9 @@ def _tuple(value: Any) -> Any:
 def fill(network: Any, arrays: Mapping[str, np.ndarray], source: str) -> Any:
     """Put named arrays in the places of a network's weights."""
     expected = named_weights(network)
+    # Earlier files have single numbers as arrays of one.
+    single = {name for name, leaf in expected.items() if leaf.shape == ()}
+    arrays = {n: array.reshape(()) if n in single and array.shape == (1,) else array for n, array in arrays.items()}
     wrong = [f"missing {name}" for name in expected if name not in arrays]
     wrong += [f"unexpected {name}" for name in arrays if name not in expected]
     wrong += [

@@ -16,12 +16,23 @@ def losses(results: Results, name: str) -> Float64[np.ndarray, "case time"]:
     return np.where(np.isfinite(errors), -errors if results.error.better == "higher" else errors, np.inf)
 
 
+ROUND_OFF = 1e-5
+"""Relative differences of errors that say nothing."""
+
+
+def _exceeds(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return own > np.where(np.isfinite(other), other + ROUND_OFF * np.abs(other), other)
+
+
 def worse_since(results: Results, name: str) -> Int[np.ndarray, "simulation"]:
     """First step, ``(simulation,)``, at which the error exceeds that of the closure's base; -1 for never.
 
+    Differences of rounding do not count.
+
     An error that is not finite exceeds every finite one and none that is not finite either.
     """
-    worse = losses(results, name) > losses(results, results.corrects(name))
+    own, base = losses(results, name), losses(results, results.corrects(name))
+    worse = _exceeds(own, base)
     return np.where(worse.any(axis=1), worse.argmax(axis=1), -1)
 
 
@@ -44,7 +55,7 @@ def worse_than_corrected(results: Results, name: str) -> dict[str, Any]:
         "simulations": len(found),
         "first_step": int(found.min()) if found.size else None,
         "median_first_step": float(np.median(found)) if found.size else None,
-        "at_last_step": int(np.sum(own > other)),
+        "at_last_step": int(np.sum(_exceeds(own, other))),
         "n": results.simulations,
     }
 

@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 from closura.core import ClosureSpec
 from closura.core.case import Case, CaseSampler
+from closura.core.mistakes import in_words, told_as
 from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.reference import Reference
@@ -264,6 +266,25 @@ class Problem(eqx.Module):
         """The coarse time step of a simulation: its own where its parameters have one."""
         own = parameters.get("time_step") if isinstance(parameters, dict) else None
         return self.time_step if own is None else own
+
+    def check_action(self, closure: Closure, name: str) -> None:
+        """Refuse a closure whose action is not one of the specification, before anything is compiled."""
+        if self.spec.where != "cells" or self.coarse.calls_per_step != 1:
+            return
+
+        def seen() -> Array:
+            begun = self.begin(key=jax.random.key(0))
+            return self.coarse.observe(begun.state, begun.parameters)
+
+        observation = eqx.filter_eval_shape(seen)
+        with told_as(f"{name}, called with an observation of shape {observation.shape}"):
+            action = eqx.filter_eval_shape(closure, observation)
+        expected = (len(self.spec.action), *observation.shape[1:])
+        if jnp.shape(action) != expected:
+            raise ValueError(
+                f"{name} must give an action of shape {expected}, with channels {', '.join(self.spec.action)}, for an "
+                f"observation of shape {observation.shape}; got {in_words(action)}"
+            )
 
     def step(self, state: State, parameters: Parameters, closure: Closure | None = None) -> tuple[State, State]:
         """One coarse step, and the state with the correction alone (:meth:`~closura.Solver.corrected_step`)."""

@@ -1,12 +1,15 @@
 """Problems of settings: what they build, and what they share."""
 
+import difflib
+import re
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from closura.core.definition import PROBLEMS as PROBLEMS
 from closura.core.definition import ProblemDefinition, baselines_of, definition_of
+from closura.core.mistakes import in_words
 from closura.core.problem import Problem as Described
 from closura.problems.from_solvers import from_solvers
 from closura.problems.problem import Problem
@@ -35,9 +38,20 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
         If the settings belong to no problem that is known.
     """
     definition = definition_of(configuration)
-    found: Problem | Described = definition(configuration, split, data_dir=data_dir)
+    try:
+        found: Problem | Described = definition(configuration, split, data_dir=data_dir)
+    except TypeError as error:
+        unknown = re.search(r"Problem.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        near = difflib.get_close_matches(unknown[1], [f.name for f in fields(Described)], 1) if unknown else []
+        if near:
+            error.add_note(f"did you mean {near[0]}?")
+        raise
     if isinstance(found, Described):
         return from_solvers(definition.name, _completed(definition.name, found), split)
+    if not isinstance(found, Problem):
+        raise ValueError(
+            f"the function of problem {definition.name} must return a closura.Problem; got {in_words(found)}"
+        )
     further = baselines_of(definition.name, (*found.names, *found.baselines, *found.finer))
     made = {name: baseline(found.grid) for name, baseline in further.items()}
     return replace(found, baselines={**found.baselines, **made}) if made else found

@@ -157,6 +157,8 @@ def footnotes(results: Results) -> list[str]:
         f"mean ± population standard deviation over {results.sample}s{better}.",
         results.description.get("split", "No statement was given on how evaluation data were held out."),
     ]
+    if stability := results.description.get("stability"):
+        lines.append(f"Warning: {stability}.")
     if "scale" in results.data:
         left = float(results.data["scale"].values[:, -1].mean())
         lines.append(
@@ -170,8 +172,9 @@ def footnotes(results: Results) -> list[str]:
         )
     if any(results.diverged(name) for name in results.methods):
         lines.append(
-            "Diverged simulations are counted and kept: they make the mean infinite (∞; in brackets the mean "
-            "of the finite ones) and count as the worst values in the median."
+            "Diverged simulations, whose state is no longer finite or has left ten times its initial range, are "
+            "counted and kept: errors that are not finite make the mean infinite (∞; in brackets the mean of the "
+            "finite ones) and count as the worst values in the median."
         )
     entries = summary(results)["methods"].values()
     if any(entry.get("steps_below_threshold", {}).get("censored") for entry in entries):

@@ -119,10 +119,12 @@ def _widened(widths: Sequence[int], wanted: Sequence[int], room: int) -> list[in
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
-    """Columns in groups that fit."""
+    """Columns in groups that fit; the last one is not alone if another can join it."""
     parts: list[list[int]] = [[]]
     for index, width in enumerate(widths):
         if parts[-1] and sum(widths[i] for i in parts[-1]) + width > room:
             parts.append([])
         parts[-1].append(index)
+    if len(parts) > 1 and len(parts[-1]) == 1 and len(parts[-2]) > 2 and sum(widths[-2:]) <= room:
+        parts[-1].insert(0, parts[-2].pop())
     return parts

@@ -145,8 +145,7 @@ def to_tables(configuration: Any) -> dict[str, Any]:
     tables: dict[str, Any] = {"problem": plain.pop("name")}
     if isinstance(configuration, TrainConfiguration):
         kind = family(configuration.name)
-        source = source_of(kind)
-        tables = {"problem": kind.name if source is None else f"{source.path}:{kind.name}"}
+        tables = {"problem": kind.place}
         network = {CLOSURES.find(configuration.closure).group: plain.pop("network")}
         plain |= kind.tables(plain.pop("problem")) | network
     if "filtering" in plain:
@@ -223,7 +222,7 @@ def train_preset(
     preset
         ``paper``: what was published. ``default``: what learns best. ``quick``: minutes. The problem's tables
         (:attr:`~closura.core.definition.ProblemDefinition.presets`) say what that is; a problem without tables takes
-        the settings of its parts, and a tenth of the learner's updates for ``quick``.
+        the settings of its parts, a tenth of the learner's updates for ``quick``, and has no ``paper``.
     problem
         The problem (default: the first).
     learner, closure
@@ -239,6 +238,8 @@ def train_preset(
         raise ValueError(f"unknown preset {preset!r}; valid: {', '.join(PRESETS)}")
     kind = PROBLEMS.find(problem or PROBLEMS.names()[0])
     tables = dict(kind.preset(preset))
+    if preset == "paper" and not tables:
+        raise ValueError(f"nothing was published of {kind.name}: choose preset default or quick")
     learner = learner or tables.get("learner") or next(iter(ENTRIES[LEARNERS.group]))
     if LEARNERS.find(learner).explores:
         tables |= tables.get("exploring", {})

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,6 +80,10 @@ class Task(abc.ABC):
         """The update up to which nothing but updates happens."""
         periods = [self.log_every, self.validate_every, *([self.keep_every] if self.keep_every else [])]
         return min([self.total, *((update // period + 1) * period for period in periods)])
+
+    def advise(self, update: int) -> str:
+        """What helps after a divergence in the updates that follow one."""
+        return self.advice
 
     def finished(self, state: Any, update: int) -> bool:
         """Whether all updates are made."""
@@ -173,7 +178,11 @@ def make_updates(
             stopping = stop()
             if update < until and (stopping or time.monotonic() - saved >= checkpoint_every):
                 check_finite(
-                    _means(rows), task.module(state), run, f"between updates {before} and {update}", task.advice
+                    _means(rows),
+                    task.module(state),
+                    run,
+                    f"between updates {before} and {update}",
+                    partial(task.advise, before),
                 )
                 facts |= {"update": update, "seconds": time.perf_counter() - begun}
                 # The row that has begun is kept with it: metrics are to be those of an uninterrupted run too.
@@ -183,7 +192,9 @@ def make_updates(
                 _leave(stopping, update, task.total)
         row: Row = {"update": update, **_means(rows)}
         rows = []
-        check_finite(row, task.module(state), run, f"between updates {before} and {update}", task.advice)
+        check_finite(
+            row, task.module(state), run, f"between updates {before} and {update}", partial(task.advise, before)
+        )
         finished = task.finished(state, update)
         if reason := task.fails(row, update - before, finished=finished):
             raise TrainingDiverged(f"{reason}; the last good checkpoint is {run.last}. {task.advice}")
@@ -244,14 +255,16 @@ def write_finished(run: RunFolder, found: str, **facts: Any) -> None:
     run.write_status("finished", **facts, **({"verdict": found} if found else {}))
 
 
-def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, advice: str) -> None:
+def check_finite(row: dict[str, Any], module: Any, run: RunFolder, when: str, advice: Callable[[], str]) -> None:
     """Refuse to go on with metrics or weights that are not finite."""
     bad = [name for name, value in row.items() if not math.isfinite(value)]
     weights = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
     if not all(bool(jnp.all(jnp.isfinite(w))) for w in weights):
         bad.append("weights")
     if bad:
-        raise TrainingDiverged(f"{', '.join(bad)} not finite {when}; the last good checkpoint is {run.last}. {advice}")
+        raise TrainingDiverged(
+            f"{', '.join(bad)} not finite {when}; the last good checkpoint is {run.last}. {advice()}"
+        )
 
 
 def lower_rate(option: str, rate: float | None, further: str = "") -> str:

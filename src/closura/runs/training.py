@@ -55,7 +55,7 @@ def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: K
     """The untrained network of a configuration: a policy for learners that explore."""
     c, network = configuration, configuration.network
     explores = LEARNERS.find(c.learner).explores
-    return build(
+    closure = build(
         c.closure,
         problem.spec,
         explores=explores,
@@ -63,6 +63,8 @@ def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: K
         initial_std=(c.initial_std or None) if explores else None,
         key=key,
     )
+    problem.check_action(closure, f"closure {c.closure}")
+    return closure
 
 
 def _architecture(c: TrainConfiguration) -> dict[str, Any]:
@@ -130,6 +132,11 @@ class TrainingTask(Task):
 
     def module(self, state: LearnerState) -> Any:
         return state.closure
+
+    def advise(self, update: int) -> str:
+        if update == 0 and not math.isfinite(self.validate(self.initial)["validation_error"]):
+            return "Simulations with the untrained closure are not finite either: look at what it answers"
+        return self.advice
 
     def fails(self, row: Row, updates: int, *, finished: bool) -> str:
         self.idle = self.idle + updates if row.get("left_out") == 1 else 0

@@ -17,9 +17,10 @@ from closura.core.registry import place_in
 from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
+from closura.problems.reference import SolverReference
 from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
-from closura.simulation.march import Marched
+from closura.simulation.march import DIVERGENCE_FACTOR, Marched
 from closura.simulation.simulate import StoredFields, simulate
 
 
@@ -138,6 +139,8 @@ def evaluate(
     taken = {*taken, *others} & set(closures)
     if taken:
         raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
+    for name, closure in closures.items():
+        theirs.get(name, problem).check_action(closure, f"closure {name}")
     drawn = store is None
     if store is None:
         report("reference")
@@ -170,6 +173,7 @@ def evaluate(
         own_problem = theirs.get(name, problem)
         limited = own_problem.spec.limit(closure)
         methods[name] = method(Role.CLOSURE, own_problem.coarse, limited, bases.get(name, ""))
+    longer = _unstable_steps(problem, {baseline: problem.coarse, **problem.baselines, **others}, first)
     all_fields: dict[str, np.ndarray] = {}
     # What stored fields cost is what it costs to simulate them, where that was done.
     works: dict[str, Callable[[int], Work] | None] = {
@@ -211,11 +215,16 @@ def evaluate(
         components=problem.components,
         channels=problem.spec.action,
         variables={} if size is None else {"scale": (("case", "time"), size)},
-        description={**dict(problem.description), **(description or {})},
+        description={
+            **dict(problem.description),
+            **({"stability": longer} if longer else {}),
+            **(description or {}),
+        },
         provenance=configuration or {},
         time_step=problem.time_step,
         threshold=problem.threshold if threshold is None else threshold,
         origin=problem.origin,
+        length=problem.grid.extent[0],
         quantity=problem.quantities[0].name if problem.quantities else None,
     )
     if save is not None:
@@ -258,14 +267,40 @@ def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
 
 def _check_reference(name: str, store: ReferenceStore) -> None:
     """Errors against a reference that has diverged would say that every method has."""
-    finite = np.isfinite(np.asarray(store.reference)).all(axis=tuple(range(2, store.reference.ndim)))
-    lost = ~finite.all(axis=1)
-    if lost.any():
-        raise ValueError(
-            f"the reference ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
-            f"{int(np.argmax(~finite, axis=1)[lost].min())}: nothing can be evaluated by it. Choose shorter time steps "
-            "(of the fine solver) or other settings"
-        )
+    fields = np.asarray(store.reference)
+    low, high = (of(fields, axis=tuple(range(2, fields.ndim))).astype(np.float64) for of in (np.min, np.max))
+    with np.errstate(invalid="ignore"):
+        middle, half = (low + high)[:, :1] / 2, (high - low)[:, :1] / 2
+        reach = np.maximum(DIVERGENCE_FACTOR * half, np.finfo(np.float32).tiny)
+        left = ~((high - middle <= reach) & (middle - low <= reach))
+    lost = left.any(axis=1)
+    if not lost.any():
+        return
+    first = int(np.argmax(left, axis=1)[lost].min())
+    advice = "Choose shorter time steps (of the fine solver) or other settings"
+    if not first:
+        advice = "The initial conditions are not finite: look at what draws them, not at the time steps"
+    raise ValueError(
+        f"the reference ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
+        f"{first} (not finite, or beyond {DIVERGENCE_FACTOR:g} times its initial range): nothing can be evaluated by "
+        f"it. {advice}"
+    )
+
+
+def _unstable_steps(problem: Problem, solvers: Mapping[str, Solver], first: ReferenceStore) -> str:
+    """Which solvers, and whether the reference, take longer steps than they call stable, in words."""
+    dt = float(problem.dt_of(first.parameters))
+    steps = {name: (solver, dt) for name, solver in solvers.items()}
+    plain = not any(jnp.ndim(leaf) for leaf in jax.tree.leaves(first.parameters))  # else those of a finer grid differ
+    if isinstance(reference := problem.reference, SolverReference) and plain:
+        steps[problem.names[1]] = (reference.solver, dt / reference.substeps)
+    numbers = []
+    for name, (solver, step) in steps.items():
+        if np.isfinite(solver.courant_limit):
+            number = step * float(solver.rate(solver.adopt(first.state, problem.coarse), first.parameters))
+            if number > 1.001 * solver.courant_limit:
+                numbers.append(f"{name} (Courant number {number:.3g}, limit {solver.courant_limit:g})")
+    return f"steps longer than the stable ones: {', '.join(numbers)}" if numbers else ""
 
 
 @eqx.filter_jit

@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from closura.core import Results
 from closura.reporting.figure import figure
@@ -40,6 +41,7 @@ def divergence_curves(results: Results, figure: Figure) -> None:
         style = styles[name]
         axes.step(steps, count, where="post", color=style.colour, linestyle=style.line, linewidth=2, label=name)
     axes.set_ylim(0, None)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     step_axis(axes, results)
     axes.set_ylabel(f"diverged, of {results.simulations}")
     axes.set_title(figure_title(results, "simulations lost by then; methods without losses are left out"))

@@ -28,6 +28,7 @@ def profiles(results: Results, figure: Figure, *, simulation: int = 0, columns: 
     """
     styles, frames = styles_of(results), frames_to_show(len(results.frames), columns + 1)
     shown = frames[1:] or frames
+    length = results.attribute("length")
     names = [n for n in (*results.compared, *results.named(Role.REFERENCE)) if results.fields(n) is not None]
     figure.set_size_inches(3.6 * len(shown) + 1.4, 3.4)
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
@@ -38,10 +39,19 @@ def profiles(results: Results, figure: Figure, *, simulation: int = 0, columns: 
             if not 0 <= simulation < len(fields):
                 raise ValueError(f"simulation must be one of the {len(fields)} kept ones; got {simulation}")
             values = fields[simulation, frame, component]
-            points = (np.arange(values.size) + 0.5) / values.size
+            # Points of a grid are at i / n of its length; without one, values belong to the middle of cells.
+            points = (np.arange(values.size) + (0 if length else 0.5)) * (length or 1) / values.size
             style = styles[name]
-            axes.plot(points, values, color=style.colour, linestyle=style.line, linewidth=style.width, label=name)
+            axes.plot(
+                points,
+                values,
+                color=style.colour,
+                linestyle=style.line,
+                linewidth=style.width,
+                label=name,
+                zorder=2 if results.roles[name].has_error else 1,
+            )
         axes.set_title(results.moment(int(results.frames[frame])), fontsize=10)
-        axes.set_xlabel("x / length")
+        axes.set_xlabel("x" if length else "x / length")
     panels[0].set_ylabel(results.components[component] if results.components else "field")
     panels[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.cbook import violin_stats
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from closura.core import Results
 from closura.metrics.statistics import steps_below_threshold
@@ -104,6 +104,8 @@ def time_axis(axes: Axes, results: Results) -> None:
     """Physical time on the right of an axis of steps."""
     time = axes.secondary_yaxis("right", functions=steps_and_time(results))
     time.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    time.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    time.yaxis.set_minor_formatter(NullFormatter())
     time.set_ylabel("time t", fontsize=9)
     time.tick_params(labelsize=8, colors="#444444")
 
