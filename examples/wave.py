@@ -64,7 +64,7 @@ def wave(physics, split):
     """Upwind differences on a coarse grid, and fifth-order ones on eight times as many points as the reference."""
     coarse = closura.Grid((physics.cells,))
     fine = coarse.refine(8)
-    return closura.Problem(
+    return closura.Problem.from_solvers(
         cases=Bumps(fine), solver=lambda name, grid: Advection(grid, name), uncorrected="upwind1",
         baselines=("upwind5",), reference=("upwind5", fine), grid=coarse, dt=physics.courant * coarse.spacing[0],
     )  # fmt: skip

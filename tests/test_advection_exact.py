@@ -14,7 +14,7 @@ import pytest
 from closura.core.case import Case
 from closura.core.solver import Solver
 from closura.grids import Grid
-from closura.initial.collages import Collages
+from closura.initial.synthetic import Collages
 from closura.initial.velocities import vortex_field
 from closura.problems import AdvectionConfiguration, advection, as_evaluated, as_trained
 from closura.problems.advection import AdvectionSolver

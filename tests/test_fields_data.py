@@ -12,8 +12,7 @@ import jax
 import numpy as np
 import pytest
 
-from closura.initial.datasets import DATASETS, fetch, load_images
-from closura.initial.idx import read_idx
+from closura.initial.datasets import DATASETS, fetch, load_images, read_idx
 from closura.initial.images import ImageSampler, grey_values
 from closura.io import download as download_module
 
@@ -248,7 +247,8 @@ class TestFetch:
         with pytest.raises(FileNotFoundError, match="closura data fetch mnist"):
             load_images("mnist", "test")
         assert not requests or "mnist" not in requests
-        assert len(load_images("mnist", "train", data_dir=tmp_path / "mine", download=True).images) == 27
+        fetch("mnist", cache=tmp_path / "mine")
+        assert len(load_images("mnist", "train", data_dir=tmp_path / "mine").images) == 27
         assert (tmp_path / "mine" / "mnist" / "t10k-images-idx3-ubyte.gz").is_file()
 
     def test_no_network(self, monkeypatch, tmp_path):

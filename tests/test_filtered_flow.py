@@ -9,13 +9,11 @@ import pytest
 
 from closura.numerics.fourier import divergence_free
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem, simulate_reference
-from closura.problems.kolmogorov.baselines import coarse_solver, finer_flows
+from closura.problems.kolmogorov.baselines import coarse_solver, finer_flows, steps_needed
 from closura.problems.kolmogorov.configuration import scheme_of
 from closura.problems.kolmogorov.dynamics import CoarseFlow
-from closura.problems.kolmogorov.filtered import FASTEST, filtered_convection, smooth_filter
-from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.flow import FASTEST, KolmogorovFlow, filtered_convection, smooth_filter
 from closura.problems.kolmogorov.smagorinsky import with_constant
-from closura.problems.kolmogorov.time_steps import steps_needed
 
 PADDED, BARE = KolmogorovFlow(32), KolmogorovFlow(32, 4, "none")
 

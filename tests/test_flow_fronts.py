@@ -19,7 +19,7 @@ from closura.metrics.pareto import Fronts
 from closura.problems import KolmogorovConfiguration, TurbulenceConfiguration, build_problem
 from closura.problems.kolmogorov.baselines import METHODS, model
 from closura.problems.kolmogorov.baselines import classical as solver
-from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits, on_grid, scheme_of
+from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits, on_grid
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.front import WATCHES, flow_front, usual_grids
 from closura.reporting.benchmark.record import as_json, read_json, write_json
@@ -105,7 +105,7 @@ def test_a_stepper_is_its_solver(problem, name):
 
 def test_names_of_methods_say_what_they_are():
     for name, method in METHODS.items():
-        assert scheme_of(solver(SMALL, name, 12)) == method.scheme
+        assert solver(SMALL, name, 12).scheme == method.scheme
     assert solver(SMALL, "central2-dynamic", 12).dynamic
     assert float(solver(replace(SMALL, smagorinsky=0.25), "filtered-smagorinsky", 12).constant) == 0.25
     # What was tuned for another solver is not taken for this one, unless it is asked for.

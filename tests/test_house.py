@@ -51,7 +51,6 @@ UPWARD: set[str] = {
     "problems.kolmogorov.evaluation -> simulation",
     "problems.laws.evaluate -> simulation",
     "problems.laws.front -> simulation",
-    "problems.laws.metrics -> simulation",
     "problems.laws.references -> simulation",
     "problems.laws.snapshots -> simulation",
     "simulation.earlier -> reporting",

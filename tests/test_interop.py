@@ -32,7 +32,7 @@ from closura.io.torch_files import TorchFileError, read_torch_file
 from closura.io.weights import WeightsError, load_weights, read_header, save_weights
 from closura.offline import load_sampler
 from closura.offline.stored import read_stored, write_stored
-from closura.problems.laws.methods import stencil_size
+from closura.problems.laws.methods import stencils_of
 
 ADVECTION = ClosureSpec(("psi", "u", "v"), ("forcing",), ("periodic", "periodic"), scale=0.01)
 BURGERS = ClosureSpec(("u", "v"), ("forcing_u", "forcing_v"), ("periodic", "periodic"), acts_on=(0, 1))
@@ -452,4 +452,4 @@ def test_a_flipped_bit_in_an_archive_is_refused_or_changes_nothing(tmp_path: Pat
     assert refused > len(whole) // 2
     path.write_bytes(whole[:40])
     with pytest.raises(WeightsError, match="damaged"):  # was a traceback of zipfile
-        stencil_size(path)
+        stencils_of(path)

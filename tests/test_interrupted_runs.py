@@ -26,9 +26,9 @@ from closura.interruption import Interrupted
 from closura.io import files
 from closura.io.locks import FolderInUse, lock_of
 from closura.io.weights import read_header
-from closura.problems import kept
-from closura.problems.kept import stored_reference
+from closura.problems import stored
 from closura.problems.registry import build_problem
+from closura.problems.stored import stored_reference
 from closura.runs import CheckpointError, RunError, RunFolder, train, training
 from closura.runs.checkpoints import load_checkpoint, read_progress, save_checkpoint
 from closura.runs.tracking import MetricsFile, read_metrics
@@ -350,8 +350,8 @@ def test_kept_reference_of_any_problem_is_read_back_and_what_is_damaged_is_simul
     """The parameters of advection are one array, not a dictionary of them."""
     problem, key = build_problem(SMALL.problem, "train"), jax.random.key(3)
     made = []
-    simulate = kept.simulate_reference
-    monkeypatch.setattr(kept, "simulate_reference", lambda *a, **k: (made.append(1), simulate(*a, **k))[1])
+    simulate = stored.simulate_reference
+    monkeypatch.setattr(stored, "simulate_reference", lambda *a, **k: (made.append(1), simulate(*a, **k))[1])
 
     def get() -> list[np.ndarray]:
         store = stored_reference(problem, 2, 4, key=key, identity="tiny", cache=tmp_path)

@@ -15,13 +15,14 @@ from closura.numerics.fourier import coarsen, divergence_free, wavenumbers
 from closura.offline.symmetries import Symmetry
 from closura.problems import KolmogorovConfiguration, Transition, build_problem, simulate_reference, with_store
 from closura.problems.kolmogorov import developed_states as pools
+from closura.problems.kolmogorov.baselines import steps_needed
 from closura.problems.kolmogorov.developed_states import KolmogorovCases, developed_states, move
-from closura.problems.kolmogorov.dynamics import CoarseFlow, relative_l2
+from closura.problems.kolmogorov.dynamics import CoarseFlow
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.rewards import NextErrorReduction
 from closura.problems.kolmogorov.setup import pool_settings
 from closura.problems.kolmogorov.smagorinsky import SmagorinskyFlow, tune
-from closura.problems.kolmogorov.time_steps import steps_needed
+from closura.problems.measures import relative_l2
 from closura.runs.validation import prepare_validation, validation_error
 
 TINY = KolmogorovConfiguration(

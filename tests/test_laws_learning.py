@@ -24,18 +24,15 @@ from closura.initial.burgers import burgers_1d
 from closura.initial.condition import ENDS
 from closura.initial.gas import euler_1d
 from closura.learners import A2C, BPTTS, PPO, BPTTSConfiguration, averaged
-from closura.numerics.weno import interface_value, smoothness
-from closura.numerics.weno_tables import candidates, smoothness_forms
+from closura.numerics.weno import candidates, interface_value, smoothness, smoothness_forms
 from closura.problems import Problem
 from closura.problems.laws.cases import law_cases, place
 from closura.problems.laws.catalogue import LAW_PROBLEMS, find_condition
-from closura.problems.laws.euler import Euler
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import interface_flux, keep_positive, split_stencils
-from closura.problems.laws.law import Burgers
+from closura.problems.laws.law import Burgers, Euler
 from closura.problems.laws.methods import classical
-from closura.problems.laws.one_step import OneStep
-from closura.problems.laws.rewards import STEEPNESS, FreeReward
+from closura.problems.laws.rewards import STEEPNESS, FreeReward, OneStep
 from closura.problems.laws.setup import Burgers1DConfiguration, Euler1DConfiguration, conservation_law
 from closura.problems.laws.setup import euler_1d as euler_problem
 from closura.problems.laws.weighted_fluxes import WeightedFluxes

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -16,9 +15,9 @@ from closura.closures import CLOSURES, build
 from closura.core.case import CaseSampler
 from closura.core.definition import PROBLEMS
 from closura.core.mistakes import in_a_line
-from closura.core.problem import Problem as Described
 from closura.io.weights import load_weights, save_weights
 from closura.problems import Problem, build_problem
+from closura.problems.from_solvers import from_solvers
 from closura.simulation.evaluate import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,7 +60,7 @@ def line_of(function: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    return closura.Problem(", "    _ = closura.Problem(", "a closura.Problem; got nothing: forgot `return`?"),
+        ("return closura.Problem", "_ = closura.Problem", "a closura.Problem; got nothing: forgot `return`?"),
         (CASE, CASE.replace("return", "_ ="), "Bumps.sample must return a closura.Case; got nothing: forgot `return`?"),
         (CASE, "return x[None]", "must return a closura.Case; got an array of float32 with shape (1, 256)"),
         (CASE, CASE.replace("[None]", ""), "is (component, x); got an array of shape (256,)"),
@@ -98,11 +97,15 @@ def test_a_wrong_problem_is_refused_in_a_line(tmp_path: Path, old: str, new: str
         ("dt", "0.1", "dt of a closura.Problem must be a positive number; got '0.1'"),
     ],
 )
-def test_a_wrong_part_of_a_problem_is_named(tmp_path: Path, part: str, wrong: object, said: str) -> None:
+def test_a_wrong_part_of_a_problem_is_named(
+    tmp_path: Path, part: str, wrong: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts: dict[str, object] = {}
     kind = PROBLEMS.find(str(changed(tmp_path)))
-    good = vars(kind(kind.settings(), "test"))
+    monkeypatch.setattr(Problem, "from_solvers", staticmethod(lambda **given: parts.update(given)))
+    kind(kind.settings(), "test")
     with pytest.raises(ValueError, match=re.escape(said)):
-        Described.__post_init__(SimpleNamespace(**{**good, part: wrong}))  # type: ignore[arg-type]
+        from_solvers(**{**parts, part: wrong})  # type: ignore[arg-type]
 
 
 def test_the_command_says_it_and_keeps_the_traceback_for_debugging(

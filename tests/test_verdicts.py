@@ -14,7 +14,7 @@ from closura.commands.demo_flow import FlowDemoOptions, steps
 from closura.commands.laws import run_evaluate_law
 from closura.core import MethodResult, Results, Role
 from closura.metrics.statistics import geometric_mean
-from closura.problems.laws.stability import check_courant, check_positivity, positivity_limit
+from closura.problems.laws.cases import check_courant, check_positivity, positivity_limit
 from closura.reporting.citations import sources_of
 from closura.reporting.figures.curves import error_curves
 from closura.reporting.findings import best_baseline, findings, verdict

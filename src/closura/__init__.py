@@ -20,7 +20,7 @@ _PLACES = {
     "ClosureSpec": "core.specification",
     "Grid": "grids",
     "Metric": "core.metric",
-    "Problem": "core.problem",
+    "Problem": "problems.problem",
     "Solver": "core.solver",
     "transfer": "core.transfer",
     # settings
@@ -69,7 +69,6 @@ if _TYPE_CHECKING:
     from closura.core.method import StepRule as StepRule
     from closura.core.metric import Metric as Metric
     from closura.core.metric import metric as metric
-    from closura.core.problem import Problem as Problem
     from closura.core.results import Results as Results
     from closura.core.solver import Solver as Solver
     from closura.core.specification import ClosureSpec as ClosureSpec
@@ -80,6 +79,7 @@ if _TYPE_CHECKING:
     from closura.learners.state import Learner as Learner
     from closura.learners.state import learner as learner
     from closura.learners.state import next_state as next_state
+    from closura.problems.problem import Problem as Problem
     from closura.problems.registry import build_problem as build_problem
     from closura.reporting.figure import figure as figure
     from closura.reporting.publish import publish as publish

@@ -41,8 +41,7 @@ from closura.closures.dense import Perceptron
 from closura.closures.program import Pass, Program, perceptron_layers
 from closura.closures.registry import closure
 from closura.core import ClosureSpec
-from closura.numerics.weno import global_smoothness, smoothness
-from closura.numerics.weno_tables import optimal_weights
+from closura.numerics.weno import global_smoothness, optimal_weights, smoothness
 from closura.settings import Count, NotNegative, Positive, Settings
 
 Form = Literal["guided", "published"]

@@ -23,7 +23,6 @@ from closura.problems.fronts import BENCHMARKS, FRONTS, LAW_BENCHMARKS, describe
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.front import law_benchmark
 from closura.problems.laws.methods import learned
-from closura.problems.registry import described_by_solvers
 from closura.reporting.benchmark.record import write_json
 from closura.reporting.benchmark.tables import page, print_fronts, write_csv
 from closura.reporting.figure import write_figures
@@ -172,12 +171,7 @@ def _cell_benchmark(
     """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     closures, own = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
-    front = FRONTS.get(problem.name)
-    if front is None:
-        described = described_by_solvers(configuration)
-        if described is None:
-            raise ValueError(f"{problem.name} does not say how its methods stand on other grids: no benchmark")
-        front = partial(described_front, described)
+    front = FRONTS.get(problem.name, described_front)
     return problem_benchmark(
         front, problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed)
     )

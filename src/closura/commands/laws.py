@@ -16,6 +16,7 @@ from closura.core.method import Method, StepRule
 from closura.initial.condition import End
 from closura.numerics.integrators import INTEGRATORS
 from closura.numerics.weno import WENO_SCHEMES
+from closura.problems.laws.cases import check_method
 from closura.problems.laws.catalogue import LAW_PROBLEMS, LawProblem, find_condition
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
@@ -23,7 +24,6 @@ from closura.problems.laws.methods import SHIPPED, check_names, classical, learn
 from closura.problems.laws.random_conditions import check_families, random_variables
 from closura.problems.laws.setup import LawConfiguration, follows_state
 from closura.problems.laws.snapshots import snapshot_variables
-from closura.problems.laws.stability import check_method
 from closura.reporting.findings import verdict
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables

@@ -18,10 +18,9 @@ from closura.problems import (
     reference_identity,
     simulate_reference,
 )
-from closura.problems.kolmogorov.baselines import coarse_solver
+from closura.problems.kolmogorov.baselines import coarse_solver, coarse_steps_of
 from closura.problems.kolmogorov.evaluation import evaluate_flow
 from closura.problems.kolmogorov.smagorinsky import tune
-from closura.problems.kolmogorov.time_steps import coarse_steps_of
 from closura.reporting.findings import further_verdicts
 from closura.reporting.publish import publish
 from closura.reporting.table import print_tables

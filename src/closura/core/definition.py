@@ -190,7 +190,7 @@ def problem(
         @closura.problem("wave", physics=WavePhysics)
         def wave(settings, split):
             ...
-            return closura.Problem(...)
+            return closura.Problem.from_solvers(...)
 
     Parameters
     ----------

@@ -10,8 +10,7 @@ import numpy as np
 from closura.closures.aligned import SMALLEST_DIFFERENCE, turned_offsets
 from closura.closures.program import Layer, Pass, Program
 from closura.closures.speed import SMALLEST_SPEED
-from closura.numerics.weno import in_differences, tau_weights
-from closura.numerics.weno_tables import optimal_weights, smoothness_forms
+from closura.numerics.weno import in_differences, optimal_weights, smoothness_forms, tau_weights
 
 TILE = 16
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "silu": 3, "tanh": 4, "glu": 5, "bilinear": 6}

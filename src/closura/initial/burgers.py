@@ -31,17 +31,10 @@ SINE_AMPLITUDE = 1 / (0.2 * np.pi)
 def line_condition(
     name: str, profile: Profile, end: End = "outflow", *, jumps: tuple[float, ...] = (), note: str = ""
 ) -> InitialCondition:
-    """An initial condition on [0, 1] from a function of x given there.
+    """An initial condition on [0, 1] from a function ``u0(x)`` given there.
 
-    Parameters
-    ----------
-    name, jumps, note
-        As in :class:`closura.initial.condition.InitialCondition`; a periodic profile that jumps from 1 to 0 has a jump
-        at 0.
-    profile
-        ``u0(x)`` on [0, 1], an array like x.
-    end
-        ``periodic`` wraps x, ``outflow`` clips it to [0, 1], and the others leave it as it is.
+    ``periodic`` wraps x, ``outflow`` clips it to [0, 1], and other ends leave it as it is. A periodic profile that
+    jumps from 1 to 0 has a jump at 0.
     """
 
     def values(x: Float64[np.ndarray, "*grid"]) -> Float64[np.ndarray, "1 *grid"]:

@@ -37,17 +37,13 @@ class InitialCondition:
 
     Parameters
     ----------
-    name
-        Its name on the command line.
     values
         ``values(x)`` or ``values(x, y)``: the state at points, arrays of one shape, as ``(component, *shape)`` in
         *primitive* variables (Burgers: u; Euler: rho, v, p, or rho, v_x, v_y, p), float64. Defined for all real
         coordinates where the boundary is not periodic; then values beyond the domain are those that the boundary
         stands for.
-    lower, upper
-        Ends of the domain along each axis.
-    ends
-        Boundary along each axis.
+    lower, upper, ends
+        Ends of the domain along each axis, and what lies beyond them.
     time
         Usual end of a simulation.
     reference
@@ -126,17 +122,7 @@ class InitialCondition:
 
 
 def look_up(name: str, conditions: Mapping[str, InitialCondition], what: str, others: str = "") -> InitialCondition:
-    """The condition of that name; underscores stand for hyphens.
-
-    Parameters
-    ----------
-    name
-        What is looked for.
-    conditions
-        What there is.
-    what, others
-        Whose conditions they are, and more valid names, in words, for the error.
-    """
+    """The condition of that name; underscores stand for hyphens. ``what`` and ``others`` are words of the error."""
     known = conditions.get(name.replace("_", "-"))
     if known is None:
         raise ValueError(f"unknown initial condition {name!r} of {what}; valid: {', '.join(conditions)}{others}")
@@ -147,7 +133,7 @@ def in_plane(
     x: Float64[np.ndarray, "*grid"],
     y: Float64[np.ndarray, "*grid"],
     *,
-    line: InitialCondition,
+    line: Values,
     direction: tuple[int, int],
 ) -> Float64[np.ndarray, "component *grid"]:
     """Values ``line(a x + b y)`` with ``direction = (a, b)``; a gas flows along the axis, and rests along the other."""

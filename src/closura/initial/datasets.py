@@ -9,16 +9,90 @@ Sources: Y. LeCun et al., MNIST (CC BY-SA 3.0); H. Xiao, K. Rasul, R. Vollgraf, 
 training images into 90 % and 10 % is random where ours is by index.
 """
 
+import gzip
+import math
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from closura.initial.idx import idx_shape, read_idx
 from closura.initial.images import grey_values
 from closura.io.download import cache_folder, download_file
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_HINT = (
+    "get a whole copy: delete the file, then `closura data fetch mnist` (or fashion-mnist), "
+    "or copy it again from where it came"
+)
+
+
+def _content(path: Path, size: int = -1) -> bytes:
+    """The first ``size`` bytes of a file (default: all), decompressed if it starts as gzip files do."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; get it with `closura data fetch mnist` (or fashion-mnist)")
+    with path.open("rb") as file:
+        compressed = file.read(2) == _GZIP_MAGIC
+        file.seek(0)
+        if not compressed:
+            return file.read(size)
+        try:
+            with gzip.open(file) as stream:
+                return stream.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path}: truncated or damaged gzip file ({error}); {_HINT}") from error
+
+
+def _header(path: Path, head: bytes) -> tuple[str, tuple[int, ...], int]:
+    """Type, shape and length in bytes of the header."""
+    if len(head) < 4:
+        raise ValueError(f"{path}: truncated: expected an IDX header, got {len(head)} bytes; {_HINT}")
+    if head[:2] != b"\0\0" or head[2] not in _TYPES or head[3] == 0:
+        types = ", ".join(f"{code:02x}" for code in _TYPES)
+        raise ValueError(
+            f"{path}: no IDX file: expected it to start with 00 00, a type ({types}) "
+            f"and a number of axes, got {head[:4].hex(' ')}; {_HINT}"
+        )
+    length = 4 + 4 * head[3]
+    if len(head) < length:
+        raise ValueError(f"{path}: truncated: expected a header of {length} bytes, got {len(head)}; {_HINT}")
+    shape = tuple(int(size) for size in np.frombuffer(head, ">u4", count=head[3], offset=4))
+    return _TYPES[head[2]], shape, length
+
+
+def idx_shape(path: str | Path) -> tuple[int, ...]:
+    """Shape of the array in an IDX file, from its header alone.
+
+    Parameters
+    ----------
+    path
+        The file, plain or compressed with gzip (told apart by content, not by name).
+    """
+    path = Path(path)
+    return _header(path, _content(path, 4 + 4 * 255))[1]
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """Read an IDX file, plain or compressed with gzip: ``(n, rows, columns)`` for images, ``(n,)`` for labels.
+
+    A file is: two zero bytes, one byte for the type of the numbers, one byte for the number of axes, one big-endian
+    32-bit size per axis, then the numbers in row-major order (LeCun, Cortes, Burges, "The MNIST database of handwritten
+    digits").
+    """
+    path = Path(path)
+    content = _content(path)
+    dtype, shape, start = _header(path, content)
+    expected = math.prod(shape) * np.dtype(dtype).itemsize
+    found = len(content) - start
+    if found != expected:
+        what = "truncated" if found < expected else "too long"
+        raise ValueError(f"{path}: {what}: expected {expected} bytes for shape {shape}, got {found}; {_HINT}")
+    array = np.frombuffer(content, dtype, offset=start).reshape(shape)
+    return array.astype(array.dtype.newbyteorder("="))
+
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -33,22 +107,9 @@ _VALIDATION_IMAGES = 500
 class Dataset:
     """A published set of images.
 
-    Parameters
-    ----------
-    name
-        Name, and name of its folder.
-    title
-        Name as its authors write it.
-    checksums
-        File name -> md5 of the published (compressed) file.
-    mirrors
-        Addresses of folders that hold these files, tried in order.
-    licence
-        Licence of the images.
-    rotate
-        Whether the published advection experiments rotate its images (training and test alike).
-    folders
-        Where its files may lie below a data folder: ours, then those that torchvision makes.
+    ``checksums`` are the md5 of the published (compressed) files by name, ``mirrors`` addresses of folders that hold
+    these files, tried in order; ``folders`` are where they may lie below a data folder: ours, then those that
+    torchvision makes. ``rotate``: the published advection experiments rotate its images (training and test alike).
     """
 
     name: str
@@ -96,14 +157,9 @@ DATASETS: dict[str, Dataset] = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images, and the sentence that says which.
+    """Images ``(n, rows, columns)``, row 0 at the top, uint8 with 255 for white, or fractions in [0, 1].
 
-    Parameters
-    ----------
-    images
-        ``(n, rows, columns)``, row 0 at the top: uint8 with 255 for white, or fractions in [0, 1].
-    description
-        Which file, which indices, of how many: to be printed beside every figure.
+    ``description`` says which file, which indices, of how many: to be printed beside every figure.
     """
 
     images: np.ndarray
@@ -118,20 +174,10 @@ def find_dataset(name: str) -> Dataset:
 
 
 def fetch(name: str, *, cache: str | Path | None = None) -> Path:
-    """Download the image files of a set, unless whole copies are there already.
+    """Download the image files of a set, unless whole copies are there already, and give their folder.
 
-    Parameters
-    ----------
-    name
-        ``"mnist"`` or ``"fashion-mnist"``.
-    cache
-        Folder under which a folder of the set's name is made. Default: the environment variable
-        ``CLOSURA_CACHE``, else the user's cache folder.
-
-    Returns
-    -------
-    Path
-        The folder of the files. Files whose checksum is wrong have been replaced.
+    It has the set's name and lies in ``cache`` (default: ``CLOSURA_CACHE``, else the user's cache folder). Files whose
+    checksum is wrong are replaced.
     """
     dataset = find_dataset(name)
     folder = (Path(cache) if cache is not None else cache_folder()) / name
@@ -144,8 +190,8 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Path:
     return folder
 
 
-def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, download: bool = False) -> ImageSet:
-    """Images of one split of a set.
+def load_images(name: str, split: Split, *, data_dir: str | Path | None = None) -> ImageSet:
+    """Images of one split of a set, "mnist" or "fashion-mnist".
 
     They are looked for in ``data_dir`` if given; else in the folder that the environment variable
     ``CLOSURA_DATA`` names, then in the cache of ``fetch``. A data folder holds a folder ``mnist`` or
@@ -156,25 +202,11 @@ def load_images(name: str, split: Split, *, data_dir: str | Path | None = None, 
     the test split, the last tenth of the training file the validation split, the rest the training split. A
     folder with one image file of at least 5,000 images: the last 1,000 are the test split, the 500 before
     them the validation split. A single smaller file is a test split only.
-
-    Parameters
-    ----------
-    name
-        ``"mnist"`` or ``"fashion-mnist"``.
-    split
-        ``"train"``, ``"validation"`` or ``"test"``.
-    data_dir
-        The data folder, instead of the places above.
-    download
-        If the set is nowhere, fetch it: into ``data_dir`` if given, else into the cache.
     """
     dataset = find_dataset(name)
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; valid: {', '.join(SPLITS)}")
     files, looked = _find_files(dataset, data_dir)
-    if not files and download:
-        folder = fetch(name, cache=data_dir)
-        files = [folder / file for file in dataset.checksums]
     if not files:
         raise FileNotFoundError(
             f"{dataset.title} not found. Looked in: {'; '.join(looked)}. Download it with "

@@ -146,17 +146,7 @@ def euler_1d(name: str) -> InitialCondition:
 
 
 def riemann_sides(condition: InitialCondition) -> tuple[GasState, GasState, float]:
-    """The states left and right of the jump of a Riemann problem, and where the jump is.
-
-    Parameters
-    ----------
-    condition
-        A condition with one jump on a line, of reference ``"riemann"``; it may have been shifted.
-
-    Returns
-    -------
-    ``(rho, v, p)`` on the left, the same on the right, and the position of the jump.
-    """
+    """The states ``(rho, v, p)`` left and right of the jump of a Riemann problem, and where it is."""
     if condition.dimensions != 1 or condition.reference != "riemann" or len(condition.jumps) != 1:
         two = ", ".join(sorted(c.name for c in EULER_1D.values() if c.reference == "riemann"))
         raise ValueError(

@@ -25,23 +25,12 @@ WHITE = 255
 
 
 def grey_values(images: Any, source: str = "the images") -> np.ndarray:
-    """Images with an unambiguous scale of grey: bytes, of which 255 is white, or fractions in [0, 1].
+    """Images ``(n, rows, columns)``, row 0 at the top, with a known scale of grey: bytes, or fractions in [0, 1].
 
-    Bytes are returned as they are, booleans as fractions 0 and 1. Other whole numbers are taken for bytes if all of
-    them lie in 0 to 255 and not all in 0 to 1; other fractions are taken as they are if all of them lie in [0, 1].
-    Everything else is refused: which of its numbers is white is not known, and fields of another scale would follow.
-
-    Parameters
-    ----------
-    images
-        Real numbers ``(n, rows, columns)``, row 0 at the top. All images of a file together: one scale holds for all.
-    source
-        What they are called in messages.
-
-    Returns
-    -------
-    np.ndarray
-        uint8, or floating-point numbers in [0, 1], of the same shape.
+    Bytes, of which 255 is white, are returned as they are, booleans as fractions 0 and 1. Other whole numbers are taken
+    for bytes if all of them lie in 0 to 255 and not all in 0 to 1; other fractions are taken as they are if all of them
+    lie in [0, 1]. Everything else is refused: which of its numbers is white is not known, and fields of another scale
+    would follow. One scale holds for all images of a file together.
     """
     array = real_numbers(images, source, finite=False, keep_integers=True)
     if array.ndim != 3 or 0 in array.shape[1:]:
@@ -72,16 +61,10 @@ def grey_values(images: Any, source: str = "the images") -> np.ndarray:
 def rotate_nearest(image: Real[Array, "row column"], degrees: Real[Array, ""] | float) -> Real[Array, "row column"]:
     """Rotate an image about its centre: nearest neighbours, same size, 0 where there was nothing.
 
-    Each target pixel, at half-integer offsets from the centre, is turned back into the source image; the
-    source coordinate is rounded half to even, as in torch's ``grid_sample(mode="nearest",
-    align_corners=False)`` beneath torchvision's ``RandomRotation``. Coordinates are float32, as there.
-
-    Parameters
-    ----------
-    image
-        Values ``(rows, columns)`` of any type.
-    degrees
-        Angle in degrees, counter-clockwise as seen with row 0 at the top.
+    Counter-clockwise in degrees, as seen with row 0 at the top. Each target pixel, at half-integer offsets from the
+    centre, is turned back into the source image; the source coordinate is rounded half to even, as in torch's
+    ``grid_sample(mode="nearest", align_corners=False)`` beneath torchvision's ``RandomRotation``. Coordinates are
+    float32, as there.
     """
     rows, columns = image.shape
     angle = jnp.deg2rad(jnp.asarray(degrees, jnp.float32))
@@ -142,19 +125,10 @@ def _on_device(images: Any) -> Array:
 class ImageSampler(eqx.Module):
     """Draws images as initial conditions ``(1, nx, ny)`` with values in [1e-6, 1 + 1e-6].
 
-    Parameters
-    ----------
-    images
-        ``(n, rows, columns)``, bytes or fractions in [0, 1], as ``load_images`` gives them; others are scaled or
-        refused by :func:`grey_values`. Images that are not square are stretched.
-    shape
-        Number of points of the (fine) grid along x and y.
-    rotate
-        Whether to rotate each image by an angle from U(-90, 90) degrees: published for MNIST, in training and
-        in test; never for Fashion-MNIST.
-    dtype
-        Type of the field; float32 is the published pipeline. The same key draws the same image and angle in
-        any type.
+    Images are bytes or fractions in [0, 1], as ``load_images`` gives them; others are scaled or refused by
+    :func:`grey_values`. Those that are not square are stretched. ``rotate``: each by an angle from U(-90, 90) degrees,
+    published for MNIST, in training and in test; never for Fashion-MNIST. The same key draws the same image and angle
+    in fields of any type; float32 is the published pipeline.
     """
 
     images: UInt8[Array, "n row column"] | Float[Array, "n row column"] = eqx.field(converter=_on_device)
@@ -163,7 +137,6 @@ class ImageSampler(eqx.Module):
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
-        """Draw an image (and an angle)."""
         key_image, key_angle = jax.random.split(key)
         image = self.images[jax.random.randint(key_image, (), 0, self.images.shape[0], dtype=jnp.int32)]
         angle = jax.random.uniform(key_angle, (), jnp.float32, -LARGEST_ANGLE, LARGEST_ANGLE)

@@ -166,16 +166,8 @@ def garment(key: PRNGKeyArray) -> Image:
 class SyntheticImages(eqx.Module):
     """Draws synthetic images as initial conditions ``(1, nx, ny)``, like ``ImageSampler`` without data.
 
-    Splits are the caller's: other keys give other images.
-
-    Parameters
-    ----------
-    shape
-        Number of points of the (fine) grid along x and y.
-    garments
-        Share of garments (like Fashion-MNIST); the others are symbols (like MNIST).
-    dtype
-        Type of the field. Images are drawn in float32, so that one key draws the same image in any type.
+    Splits are the caller's: other keys give other images. ``garments`` (like Fashion-MNIST) is their share, the others
+    are symbols (like MNIST). Images are drawn in float32, so that one key draws the same image in any type.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
@@ -187,7 +179,6 @@ class SyntheticImages(eqx.Module):
             raise ValueError(f"garments is a share between 0 and 1; got {self.garments}")
 
     def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
-        """Draw an image and enlarge it."""
         return image_to_field(self.draw(key).astype(self.dtype), self.shape)
 
     def draw(self, key: PRNGKeyArray) -> Image:
@@ -195,3 +186,41 @@ class SyntheticImages(eqx.Module):
         key_kind, key_image = jax.random.split(key)
         is_garment = jax.random.bernoulli(key_kind, jnp.float32(self.garments))
         return jax.lax.cond(is_garment, garment, symbol, key_image)
+
+
+DEEPEST_GRAIN = 0.7
+
+
+class Collages(eqx.Module):
+    """Draws collages as initial conditions ``(1, nx, ny)``: grey levels, faint edges and grain beside sharp ones.
+
+    Half of the draws are synthetic images as they are. In the other half two of them lie on top of each other, with
+    weights, and are darkened by a random grain, pixel by pixel or blurred: more kinds of texture than symbols and
+    garments offer, and no data set. ``garments`` is their share among the images that collages are made of.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    garments: float = eqx.field(static=True, kw_only=True, default=0.6)
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __call__(self, key: PRNGKeyArray) -> Float[Array, "1 x y"]:
+        return image_to_field(self.draw(key).astype(self.dtype), self.shape)
+
+    def draw(self, key: PRNGKeyArray) -> Float[Array, "row column"]:
+        """Draw a collage ``(28, 28)``, ``[row, column]``, values in [0, 1], float32."""
+        for_images, for_grain, for_numbers = jax.random.split(key, 3)
+        images = SyntheticImages(self.shape, garments=self.garments)
+        upper, lower = jax.lax.map(images.draw, jax.random.split(for_images))
+        plain, share, depth, blur = jax.random.uniform(for_numbers, (4,), jnp.float32)
+        grain = jax.random.uniform(for_grain, (PIXELS, PIXELS), jnp.float32)
+        grain = (1 - blur) * grain + blur * _blurred(grain)
+        weight = 0.4 + 0.6 * share
+        collage = (weight * upper + (1 - weight) * lower) * (1 - DEEPEST_GRAIN * depth * grain)
+        return jnp.where(plain < 0.5, upper, collage)
+
+
+def _blurred(image: Float[Array, "row column"]) -> Float[Array, "row column"]:
+    """Means over blocks of 3 x 3, periodic."""
+    for axis in (0, 1):
+        image = (jnp.roll(image, 1, axis) + image + jnp.roll(image, -1, axis)) / 3
+    return image

@@ -52,25 +52,9 @@ def train_field(
 ) -> Velocity:
     """The field of the published ``train`` formula for given parameters, with an optional shift of each mode.
 
-    ``u = (t_u + sum_k s_k sin(pi k (x - x_k)) cos(pi k (y - y_k))) / (n + 1)``,
-    ``v = (t_v - sum_k s_k cos(pi k (x - x_k)) sin(pi k (y - y_k))) / (n + 1)``, n the number of active modes.
-
-    Parameters
-    ----------
-    shape
-        Number of points along x and y.
-    wavenumbers, signs
-        k and s_k of each mode. The field is periodic if all k are even.
-    translation
-        ``(t_u, t_v)``, before the division by n + 1.
-    active
-        1 or True for modes that count, 0 for others (default: all).
-    phase
-        ``(x_k, y_k)`` of each mode (default: 0, as published).
-    endpoint
-        True: the published points ``i / (N - 1)``; False: ``i / N``.
-    dtype
-        Type of the field.
+    ``u = (t_u + sum_k s_k sin(pi k (x - x_k)) cos(pi k (y - y_k))) / (n + 1)``, ``v = (t_v - sum_k s_k cos(pi k (x -
+    x_k)) sin(pi k (y - y_k))) / (n + 1)``, n the number of active modes. The field is periodic if all k are even.
+    ``endpoint``: on the published points ``i / (N - 1)`` instead of ``i / N``.
     """
     k = jnp.asarray(wavenumbers, dtype)
     active = jnp.ones_like(k) if active is None else jnp.asarray(active, dtype)
@@ -99,16 +83,7 @@ def vortex_field(
 ) -> Velocity:
     """One vortex: ``u = a sin^2(pi x) sin(2 pi y)``, ``v = -a sin^2(pi y) sin(2 pi x)``.
 
-    Parameters
-    ----------
-    shape
-        Number of points along x and y.
-    amplitude
-        Signed amplitude a: positive turns clockwise with y upwards.
-    endpoint
-        True: the published points ``i / (N - 1)``; False: ``i / N``.
-    dtype
-        Type of the field.
+    A positive amplitude turns clockwise with y upwards. ``endpoint``: as in :func:`train_field`.
     """
     x, y = (_points(n, endpoint) for n in shape)  # known when compiled: in float64, then rounded once
     profiles = (np.sin(np.pi * x) ** 2, np.sin(2 * np.pi * y), np.sin(2 * np.pi * x), np.sin(np.pi * y) ** 2)
@@ -133,12 +108,11 @@ class TrainVelocity(eqx.Module):
     makes every field periodic; {2, 4} keeps the published ``train`` family's steepness (mean k^2 is 10, there 11; the
     shortest wavelength 2 / k is 1/2, there 2/5). Every mode has a random phase in x and y and its wavenumber is drawn
     independently, so that a field hardly ever comes twice where 72 (``train2``) or a few hundred sets of modes
-    (``train``) would: held-out fields are new ones. The phase makes the sign superfluous.
+    (``train``) would: held-out fields are new ones. The phase makes the sign superfluous. Parameters are drawn in
+    float32, so that one key draws the same field in any type.
 
     Parameters
     ----------
-    shape
-        Number of points of the (fine) grid along x and y.
     wavenumbers
         k to draw from; even ones where the field is periodic.
     fewest
@@ -147,9 +121,6 @@ class TrainVelocity(eqx.Module):
         Whether to add the constant ``(t_u, t_v) / (n + 1)``.
     published
         The published points ``i / (N - 1)``, distinct wavenumbers and random signs without phases.
-    dtype
-        Type of the field. The published code works in float64. Parameters are drawn in float32, so that one key draws
-        the same field in any type.
     """
 
     shape: tuple[int, int] = eqx.field(static=True)
@@ -167,7 +138,6 @@ class TrainVelocity(eqx.Module):
             raise ValueError(f"expected fewest between 1 and {_MODES}, got {self.fewest}")
 
     def __call__(self, key: PRNGKeyArray) -> Velocity:
-        """Draw a field ``(2, nx, ny)``."""
         return self.grouped(key)[0]
 
     def grouped(self, key: PRNGKeyArray) -> tuple[Velocity, Int[Array, ""]]:
@@ -201,24 +171,13 @@ TRAIN2_SETS: tuple[tuple[int, ...], ...] = tuple(
 
 
 class VortexVelocity(eqx.Module):
-    """The ``vortex`` family: one vortex of random sense and of amplitude from U(0.5, 1).
-
-    Parameters
-    ----------
-    shape
-        Number of points of the (fine) grid along x and y.
-    endpoint
-        True: the published points ``i / (N - 1)``; False (default): ``i / N``, exactly periodic.
-    dtype
-        Type of the field. The published code rounds to float32.
-    """
+    """The ``vortex`` family: one vortex of random sense and of amplitude from U(0.5, 1)."""
 
     shape: tuple[int, int] = eqx.field(static=True)
     endpoint: bool = eqx.field(static=True, kw_only=True, default=False)
     dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
 
     def __call__(self, key: PRNGKeyArray) -> Velocity:
-        """Draw a field ``(2, nx, ny)``."""
         key_sign, key_amplitude = jax.random.split(key)
         amplitude = jax.random.uniform(key_amplitude, (), jnp.float32, 0.5, 1.0)
         return vortex_field(self.shape, _signs(key_sign, 1)[0] * amplitude, endpoint=self.endpoint, dtype=self.dtype)
@@ -231,20 +190,7 @@ VELOCITIES: tuple[str, ...] = ("train", "vortex", "train2")
 def make_velocity(
     name: str, shape: tuple[int, int], *, published: bool, dtype: jnp.dtype | type = jnp.float32
 ) -> VelocitySampler:
-    """The sampler of a family of velocity fields.
-
-    Parameters
-    ----------
-    name
-        ``"train"``, ``"vortex"`` or ``"train2"``.
-    shape
-        Number of points of the (fine) grid along x and y.
-    published
-        True: the family of the published code, on its points; False: the periodic relative, on points ``i /
-        N``.
-    dtype
-        Type of the fields.
-    """
+    """The sampler of a family of velocities; ``published``: that of the published code, else its periodic relative."""
     if name == "vortex":
         return VortexVelocity(shape, endpoint=published, dtype=dtype)
     if name == "train":
@@ -255,3 +201,79 @@ def make_velocity(
             shape, wavenumbers=(2, 4, 6, 8), fewest=2, translate=False, published=published, dtype=dtype
         )
     raise ValueError(f"unknown velocity {name!r}; valid: {', '.join(VELOCITIES)}")
+
+
+class RandomWaves(eqx.Module):
+    """Smooth periodic vector fields from a few random waves: a continuous family, so that held-out means new.
+
+        u(x) = sum_m a_m e_m cos(2 pi (k_m . x) + phi_m),      k_m a vector of integers, e_m a unit vector,
+
+    scaled to a random size, at points ``i / N`` of the unit square. Fields are anisotropic, and hardly ever come twice
+    (the published family of Burgers, ``train2``, has 72 members). Parameters are drawn in float32, so that one key
+    draws the same field in any type.
+
+    Parameters
+    ----------
+    waves
+        Least and largest number of waves.
+    largest
+        Wave numbers along each axis are integers from ``-largest`` to ``largest``, not both zero (the published
+        family reaches 4).
+    compression
+        How far directions stray from being normal to the wave vector: 0 gives divergence-free fields (as the
+        published ones), 1 any direction.
+    size
+        Range, uniform, of ``max |u| + max |v|``: what bounds the Courant number of a field, for all time, since
+        each component of Burgers' equation obeys a maximum principle.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    waves: tuple[int, int] = eqx.field(static=True, kw_only=True, default=(3, 8))
+    largest: int = eqx.field(static=True, kw_only=True, default=4)
+    compression: float = eqx.field(static=True, kw_only=True, default=0.5)
+    size: tuple[float, float] = eqx.field(static=True, kw_only=True, default=(0.4, 1.2))
+    dtype: jnp.dtype | type = eqx.field(static=True, kw_only=True, default=jnp.float32)
+
+    def __check_init__(self) -> None:
+        if not 1 <= self.waves[0] <= self.waves[1] or self.largest < 1:
+            raise ValueError(
+                f"need 1 <= waves and a largest wave number of at least 1; got {self.waves} and {self.largest}"
+            )
+        if not 0 <= self.compression <= 1:
+            raise ValueError(f"compression lies between 0 and 1; got {self.compression}")
+        if not 0 < self.size[0] <= self.size[1]:
+            raise ValueError(f"expected a range of positive sizes; got {self.size}")
+
+    def __call__(self, key: PRNGKeyArray) -> Velocity:
+        keys = jax.random.split(key, 6)
+        fewest, most = self.waves
+        f32 = jnp.float32
+        count = jax.random.randint(keys[0], (), fewest, most + 1, dtype=jnp.int32)
+        active = (jnp.arange(most, dtype=jnp.int32) < count).astype(f32)
+        # All wave vectors but zero, by a number that skips it.
+        side = 2 * self.largest + 1
+        number = jax.random.randint(keys[1], (most,), 0, side * side - 1, dtype=jnp.int32)
+        number = number + (number >= side * side // 2)
+        wave = jnp.stack([number // side, number % side]) - self.largest
+        turn = jax.random.uniform(keys[2], (2, most), f32)
+        amplitude = active * jax.random.normal(keys[3], (most,), f32)
+        normal = jnp.arctan2(wave[0].astype(f32), -wave[1].astype(f32))
+        direction = normal + self.compression * np.pi * (turn[0] - 0.5)
+        weight = jnp.stack([amplitude * jnp.cos(direction), amplitude * jnp.sin(direction)]).astype(self.dtype)
+        x, y = (jnp.arange(n, dtype=self.dtype) / n for n in self.shape)
+        # cos(a + b) = cos a cos b - sin a sin b: sines per axis instead of per point.
+        along_x = self._turns(wave[0], x) + turn[1].astype(self.dtype)[:, None]
+        along_y = self._turns(wave[1], y)
+        tau = jnp.asarray(2 * np.pi, self.dtype)
+        with jax.default_matmul_precision("highest"):
+            even = jnp.einsum("cm,mx,my->cxy", weight, jnp.cos(tau * along_x), jnp.cos(tau * along_y))
+            odd = jnp.einsum("cm,mx,my->cxy", weight, jnp.sin(tau * along_x), jnp.sin(tau * along_y))
+        field = even - odd
+        largest = jnp.sum(jnp.max(jnp.abs(field), axis=(1, 2)))
+        size = jax.random.uniform(keys[4], (), f32, *self.size).astype(self.dtype)
+        return field * (size / jnp.maximum(largest, jnp.finfo(self.dtype).tiny))
+
+    def _turns(self, wave: Array, x: Array) -> Float[Array, "wave x"]:
+        """``k x`` modulo one, which keeps float32 accurate."""
+        turns = wave.astype(self.dtype)[:, None] * x[None]
+        return turns - jnp.round(turns)

@@ -9,17 +9,8 @@ positive velocities and mirrored for negative ones. With its antisymmetric and s
 ``S`` is a dissipation (a multiple of the second, fourth, sixth difference for the orders 1, 3, 5). It is
 summed from ``q_{i+k} - 2 q_i + q_{i-k}``, so constant fields stay constant to the last bit.
 
-.. code-block:: bibtex
-
-    @book{Canuto2006,
-      title = {Spectral Methods: Fundamentals in Single Domains},
-      author = {Canuto, Claudio and Hussaini, M. Yousuff and Quarteroni, Alfio and Zang, Thomas A.},
-      publisher = {Springer}, year = {2006}, doi = {10.1007/978-3-540-30726-6}
-    }
-    @book{Hirsch2007,
-      title = {Numerical Computation of Internal and External Flows}, edition = {2},
-      author = {Hirsch, Charles}, publisher = {Butterworth-Heinemann}, year = {2007}
-    }
+Sources: Hirsch, Numerical Computation of Internal and External Flows, Butterworth-Heinemann 2007; Canuto, Hussaini,
+Quarteroni and Zang, Spectral Methods, Springer 2006.
 """
 
 import math
@@ -110,8 +101,8 @@ class Scheme:
 class SpectralScheme:
     """The first derivative by the Fourier transform, exact for the waves that a periodic grid resolves.
 
-    Modes ``q_k exp(i kappa x)`` become ``i kappa q_k`` [Canuto2006, section 2.1]. With an even number of points the
-    Nyquist mode stands for a cosine whose derivative vanishes at every grid point: it is set to zero.
+    Modes ``q_k exp(i kappa x)`` become ``i kappa q_k`` (Canuto et al. 2006, section 2.1). With an even number of points
+    the Nyquist mode stands for a cosine whose derivative vanishes at every grid point: it is set to zero.
     """
 
     name: str = "spectral"

@@ -3,18 +3,8 @@ r"""Explicit Runge-Kutta methods on any pytree of arrays.
 The stages run in a ``lax.scan`` over the columns of the tableau: unrolled, XLA on CPU merges neighbouring
 stages and computes each of them many times over (at 64x64, an order of magnitude slower than the loop).
 
-.. code-block:: bibtex
-
-    @book{Hairer1993,
-      title = {Solving Ordinary Differential Equations I: Nonstiff Problems}, edition = {2},
-      author = {Hairer, Ernst and N{\o}rsett, Syvert P. and Wanner, Gerhard},
-      publisher = {Springer}, year = {1993}, doi = {10.1007/978-3-540-78862-1}
-    }
-    @article{Shu1988,
-      title = {Efficient implementation of essentially non-oscillatory shock-capturing schemes},
-      author = {Shu, Chi-Wang and Osher, Stanley}, journal = {Journal of Computational Physics},
-      volume = {77}, number = {2}, pages = {439--471}, year = {1988}, doi = {10.1016/0021-9991(88)90177-5}
-    }
+Sources: Hairer, Nørsett and Wanner, Solving Ordinary Differential Equations I, Springer 1993; Shu and Osher, J. Comput.
+Phys. 77 (1988), doi 10.1016/0021-9991(88)90177-5.
 """
 
 from collections.abc import Callable

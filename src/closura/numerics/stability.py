@@ -41,6 +41,7 @@ def courant_number(
     return float(sum(speed[axis].max() * dt / spacing for axis, spacing in enumerate(grid.spacing)))
 
 
+@lru_cache(maxsize=256)
 def courant_limit(scheme: str | AnyScheme, integrator: str | Integrator) -> float:
     """The largest total Courant number at which a linear advection scheme is stable in 1, 2 and 3 dimensions.
 
@@ -51,7 +52,8 @@ def courant_limit(scheme: str | AnyScheme, integrator: str | Integrator) -> floa
     ValueError
         If a name is unknown.
     """
-    return _courant_limit(get_scheme(scheme), get_integrator(integrator))
+    symbol = get_scheme(scheme).symbol(np.linspace(-np.pi, np.pi, 4097))
+    return symbol_limit(symbol, get_integrator(integrator))
 
 
 def check_time_step(
@@ -87,11 +89,6 @@ def check_time_step(
         f"{pair}: Courant number {number:.4g} at dt = {dt:.6g} exceeds the limit {limit:.4g}; the largest "
         f"stable dt is {dt * limit / number:.6g}. Lower dt, or take a coarser grid or another integrator"
     )
-
-
-@lru_cache(maxsize=256)
-def _courant_limit(scheme: AnyScheme, integrator: Integrator) -> float:
-    return symbol_limit(scheme.symbol(np.linspace(-np.pi, np.pi, 4097)), integrator)
 
 
 def symbol_limit(symbol: Complex[np.ndarray, " angle"], integrator: Integrator) -> float:

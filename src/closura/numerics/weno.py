@@ -8,31 +8,25 @@ negative and add up to one.
     TENO    a_k = d_k if chi_k > 1e-5 else 0,  chi_k ~ (1 + tau / (beta_k + eps))^6    Fu, Hu and Adams (2016)
     linear  a_k = d_k                                                          order 2 r - 1; oscillates at shocks
 
+Coefficients are derived exactly, with fractions. Sub-stencil ``k = 0 .. r - 1`` (0: most upwind) of a stencil, whose
+middle is the cell just upwind of the interface, is its cells ``k .. k + r - 1``; the polynomial of degree ``r - 1``
+with these cell averages gives the candidate value at the interface, ``sum_j c[k][j] s[k + j]``, and the smoothness
+``beta_k = sum_{l=1}^{r-1} int_cell (d^l p / d xi^l)^2 d xi`` over the cell just upwind, in units of the cell, a
+quadratic form ``s^T B[k] s``. The optimal weights ``d`` turn the candidates into the reconstruction of order ``2 r -
+1``.
+
 ``tau`` is the global smoothness ``|beta_0 - beta_2|`` for r = 3 and alike for others. JS follows the form of the
 BPTTS reference code, in which ``eps`` is added to the square.
 
-.. code-block:: bibtex
-
-    @article{Borges2008,
-      title = {An improved weighted essentially non-oscillatory scheme for hyperbolic conservation laws},
-      author = {Borges, Rafael and Carmona, Monique and Costa, Bruno and Don, Wai Sun},
-      journal = {Journal of Computational Physics}, volume = {227}, number = {6}, pages = {3191--3211},
-      year = {2008}, doi = {10.1016/j.jcp.2007.11.038}
-    }
-    @article{Castro2011,
-      title = {High order weighted essentially non-oscillatory {WENO-Z} schemes for hyperbolic conservation laws},
-      author = {Castro, Marcos and Costa, Bruno and Don, Wai Sun}, journal = {Journal of Computational Physics},
-      volume = {230}, number = {5}, pages = {1766--1792}, year = {2011}, doi = {10.1016/j.jcp.2010.11.028}
-    }
-    @article{Fu2016,
-      title = {A family of high-order targeted {ENO} schemes for compressible-fluid simulations},
-      author = {Fu, Lin and Hu, Xiangyu Y. and Adams, Nikolaus A.}, journal = {Journal of Computational Physics},
-      volume = {305}, pages = {333--359}, year = {2016}, doi = {10.1016/j.jcp.2015.10.037}
-    }
+Sources: Jiang and Shu, J. Comput. Phys. 126 (1996), doi 10.1006/jcph.1996.0130; Borges et al., J. Comput. Phys. 227
+(2008), doi 10.1016/j.jcp.2007.11.038; Castro et al., 230 (2011), doi 10.1016/j.jcp.2010.11.028; Fu, Hu and Adams, 305
+(2016), doi 10.1016/j.jcp.2015.10.037.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 import jax
@@ -41,7 +35,75 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from closura.numerics._checks import named
-from closura.numerics.weno_tables import candidates, optimal_weights, smoothness_forms
+
+LARGEST_ORDER = 7
+
+
+@lru_cache
+def candidates(r: int) -> Float64[np.ndarray, "r r"]:
+    """``c[k, j]``: weight of cell ``k + j`` in the candidate of sub-stencil ``k``."""
+    _check(r)
+    return np.array([_reconstruction(_offsets(r, k)) for k in range(r)], np.float64)
+
+
+@lru_cache
+def optimal_weights(r: int) -> Float64[np.ndarray, " r"]:
+    """``d[k]``: weights that give order ``2 r - 1``; positive, summing to one."""
+    _check(r)
+    whole = _reconstruction([j - (r - 1) for j in range(2 * r - 1)])
+    weights: list[Fraction] = []
+    # Cell k belongs to sub-stencils 0 .. k only: the weights follow one after the other.
+    for k in range(r):
+        rest = whole[k] - sum(weights[m] * _reconstruction(_offsets(r, m))[k - m] for m in range(k))
+        weights.append(rest / _reconstruction(_offsets(r, k))[0])
+    return np.array(weights, np.float64)
+
+
+@lru_cache
+def smoothness_forms(r: int) -> Float64[np.ndarray, "r r r"]:
+    """``B[k]``, symmetric: ``beta_k = sum_ij B[k, i, j] s[k + i] s[k + j]``."""
+    _check(r)
+    return np.array([_smoothness_form(_offsets(r, k)) for k in range(r)], np.float64)
+
+
+def _check(r: int) -> None:
+    if not 2 <= r <= LARGEST_ORDER:
+        raise ValueError(f"WENO stencils have r from 2 to {LARGEST_ORDER} sub-stencils; got r = {r}")
+
+
+def _offsets(r: int, k: int) -> list[int]:
+    """Cells of sub-stencil ``k`` relative to the cell just upwind of the interface."""
+    return [k + j - (r - 1) for j in range(r)]
+
+
+def _basis(offsets: list[int]) -> np.ndarray:
+    """``[j, m]``: coefficient of ``xi^m`` in the polynomial whose average is 1 in cell ``j`` and 0 in the others."""
+    n, edges = len(offsets), [Fraction(2 * cell - 1, 2) for cell in (*offsets, offsets[-1] + 1)]
+    lagrange = []
+    for here in edges:
+        polynomial = np.array([Fraction(1)])
+        for other in edges:
+            if other != here:
+                polynomial = np.convolve(polynomial, [-other, Fraction(1)]) / (here - other)
+        lagrange.append(polynomial)
+    # The primitive of a cell's polynomial is 0 at the edges before the cell and 1 at those after it.
+    return np.array([np.sum(lagrange[j + 1 :], axis=0)[1:] * np.arange(1, n + 1) for j in range(n)])
+
+
+def _reconstruction(offsets: list[int]) -> np.ndarray:
+    """Weights of cell averages in the value at the interface, ``xi = 1/2``."""
+    return _basis(offsets) @ np.array([Fraction(1, 2) ** m for m in range(len(offsets))])
+
+
+def _smoothness_form(offsets: list[int]) -> np.ndarray:
+    n, half = len(offsets), Fraction(1, 2)
+    integrals = np.array([[(half**k - (-half) ** k) / k for k in range(a, a + n)] for a in range(1, n + 1)])
+    derivative, form = _basis(offsets), np.zeros((n, n), object)
+    for left in range(n - 1, 0, -1):
+        derivative = derivative[:, 1:] * np.arange(1, left + 1)
+        form = form + derivative @ integrals[:left, :left] @ derivative.T
+    return form
+
 
 JS_EPSILON = 1e-16
 Z_EPSILON = 1e-40
@@ -195,17 +257,7 @@ def in_differences(form: Float64[np.ndarray, "r r"]) -> list[list[float]]:
 
 @dataclass(frozen=True)
 class Weno:
-    """A scheme: the order of its stencil and how it weighs the candidates.
-
-    Parameters
-    ----------
-    name
-        Name in the registry, by its order on smooth data ("weno5-js").
-    r
-        Number of sub-stencils, of ``r`` cells each.
-    weigh
-        ``weigh(stencil (2 r - 1, ...)) -> weights (r, ...)``.
-    """
+    """A scheme of ``r`` sub-stencils of ``r`` cells; ``weigh(stencil (2 r - 1, ...)) -> weights (r, ...)``."""
 
     name: str
     r: int
@@ -217,15 +269,11 @@ class Weno:
         return 2 * self.r - 1
 
 
-def _schemes() -> dict[str, Weno]:
-    found = [Weno(f"weno{2 * r - 1}-js", r, js_weights) for r in (2, 3, 4, 5)]
-    found += [Weno(f"weno{2 * r - 1}-z", r, z_weights) for r in (2, 3, 4, 5)]
-    found += [Weno(f"linear{2 * r - 1}", r, linear_weights) for r in (2, 3, 4, 5)]
-    found.append(Weno("teno5", 3, teno_weights))
-    return {scheme.name: scheme for scheme in found}
+_FAMILIES = (("weno{}-js", js_weights), ("weno{}-z", z_weights), ("linear{}", linear_weights))
 
-
-WENO_SCHEMES: dict[str, Weno] = _schemes()
+WENO_SCHEMES: dict[str, Weno] = {
+    name.format(2 * r - 1): Weno(name.format(2 * r - 1), r, weigh) for name, weigh in _FAMILIES for r in (2, 3, 4, 5)
+} | {"teno5": Weno("teno5", 3, teno_weights)}
 
 
 def get_weno(name: str) -> Weno:

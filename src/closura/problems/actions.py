@@ -5,17 +5,16 @@
     flux        A_i = sum_axis f_axis(i + 1) - f_axis(i),       f = clip(a) at the lower faces of cell i
                                                                 whatever leaves a cell enters its neighbour
 
-``A`` is what the dynamics subtract from the state (times their scale). The constraint sits here, between the
-answer and the state, and not in the networks: so it binds the actions that a policy *samples* as well as the
-mean that it is evaluated by, and holds for every network and every learner. Clipping comes first because it would
-break what the constraint restores. A flux is local, a mean reaches across the grid: subtracting it moves
-every cell of the component to make up for an imbalance anywhere.
+``a`` are answers clipped by the closure specification, ``A`` is what the solver subtracts from the state. The
+constraint sits here, between the answer and the state, and not in the networks: so it binds the actions that a policy
+*samples* as well as the mean that it is evaluated by, and holds for every network and every learner. Clipping comes
+first because it would break what the constraint restores. A flux is local, a mean reaches across the grid: subtracting
+it moves every cell of the component to make up for an imbalance anywhere.
 
 Totals are kept to round-off: in float32 one action changes the total of a component by about 1e-7 of the
 total of absolute values.
 """
 
-import math
 from typing import Literal, get_args
 
 import jax.numpy as jnp
@@ -34,17 +33,9 @@ def action_channels(
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """Names of an action's channels, and the observed channel that each acts on, for a ``ClosureSpec``.
 
-    Parameters
-    ----------
-    form
-        One of :data:`ACTION_FORMS`. Fluxes have one channel per component and axis, in the order ``(component, axis)``;
-        the others one per component, with the same names: a closure that was made for one may be run as the other.
-    components
-        Names of the components that are acted on.
-    acts_on
-        Index of the observed channel that shows each component.
-    boundary
-        Boundary of the grid along each axis.
+    Fluxes have one channel per component and axis, in the order ``(component, axis)``; the other forms one per
+    component, with the same names: a closure that was made for one may be run as the other. ``acts_on`` are the
+    observed channels that show the components.
     """
     _check(form)
     if len(components) != len(acts_on):
@@ -61,24 +52,13 @@ def action_channels(
     )
 
 
-def correction(
-    action: Float[Array, "channel *grid"], form: str, *, bound: float = math.inf
-) -> Float[Array, "component *grid"]:
+def correction(action: Float[Array, "channel *grid"], form: str) -> Float[Array, "component *grid"]:
     """What an action takes away from the state, in the units of the action.
 
-    Parameters
-    ----------
-    action
-        A closure's answer, ``(component, *grid)``, or ``(component * axis, *grid)`` for fluxes; cast it to the
-        state's dtype first, so that totals are kept to the state's precision.
-    form
-        One of :data:`ACTION_FORMS`; see the module's text.
-    bound
-        Actions are clipped to ``[-bound, bound]``: forcings per cell, fluxes per face (a cell has ``2 * axes``
-        of them).
+    The action is a closure's clipped answer, ``(component, *grid)``, or ``(component * axis, *grid)`` for fluxes, in
+    the state's dtype, so that totals are kept to the state's precision.
     """
     _check(form)
-    action = jnp.clip(action, -bound, bound)
     if form == "forcing":
         return action
     if form == "mean-free":

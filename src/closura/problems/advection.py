@@ -113,7 +113,6 @@ class PassiveScalar(Solver):
         return jnp.clip(state - change, -STATE_BOUND, STATE_BOUND)
 
     def advance(self, state: Psi, parameters: Velocity, dt: Step) -> Psi:
-        """One step with any scheme."""
         return linear_step(lambda q: self.tendency(q, parameters), state, linear_factors(self.integrator, dt))
 
 
@@ -132,7 +131,6 @@ class AdvectionSolver(PassiveScalar):
     seam: bool = eqx.field(static=True, default=False, kw_only=True)
 
     def init(self, case: Case) -> tuple[Psi, Velocity]:
-        """Both fields on this grid."""
         velocity = transfer(case.parameters, self.grid, kind="cubic", seam=self.seam)
         return transfer(case.initial, self.grid, kind="linear"), velocity
 
@@ -151,7 +149,6 @@ class AdvectionSolver(PassiveScalar):
         return change
 
     def advance(self, state: Psi, parameters: Velocity, dt: Step) -> Psi:
-        """One step."""
         return self.march(state, parameters, dt, 1)
 
     def march(self, state: Psi, parameters: Velocity, dt: Step, steps: int, closure: Closure | None = None) -> Psi:
@@ -216,7 +213,6 @@ class AdvectionCases(CaseSampler):
     velocity: Callable[..., Float[Array, "axis *fine"]]
 
     def sample(self, *, key: Key[Scalar, ""]) -> Case:
-        """Draw both from ``key``."""
         for_image, for_velocity = jax.random.split(key)
         return Case(self.image(for_image), self.velocity(for_velocity))
 
@@ -227,7 +223,6 @@ class MixedVelocity(eqx.Module):
     families: tuple[Callable[..., Float[Array, "axis *grid"]], ...]
 
     def __call__(self, key: Key[Scalar, ""]) -> Float[Array, "axis *grid"]:
-        """Draw a family, and a velocity of it."""
         for_family, for_velocity = jax.random.split(key)
         which = jax.random.randint(for_family, (), 0, len(self.families), jnp.int32)
         return jax.lax.switch(which, self.families, for_velocity)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,10 +12,9 @@ from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
 from closura.core.solver import Solver
 from closura.grids import Grid
-from closura.initial.collages import Collages
 from closura.initial.datasets import DATASETS, load_images
 from closura.initial.images import ImageSampler
-from closura.initial.synthetic import SyntheticImages
+from closura.initial.synthetic import Collages, SyntheticImages
 from closura.initial.velocities import VelocitySampler, make_velocity
 from closura.numerics import check_time_step, courant_limit, courant_number
 from closura.problems.actions import ActionForm, action_channels
@@ -24,7 +22,7 @@ from closura.problems.advection import AdvectionCases, AdvectionSolver, MixedVel
 from closura.problems.characteristics import Characteristics, Mean
 from closura.problems.flux_form import FaceVelocity, FluxFormSolver
 from closura.problems.measures import SquaredErrorReduction, mean_absolute_error
-from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, field_type, total
 from closura.problems.reference import SolverReference
 from closura.settings import Count, NotNegative, Positive, Settings
 
@@ -160,52 +158,34 @@ def advection(
 ) -> Problem:
     """Build the advection problem.
 
-    Parameters
-    ----------
-    configuration
-        Settings; see :class:`AdvectionConfiguration`.
-    split
-        Which images it draws. Velocities and synthetic images have no fixed sets: use different keys.
-    data_dir
-        Folder with ``mnist/`` and ``fashion-mnist/``, for families of real images.
+    ``split`` decides which images are drawn; velocities and synthetic images have no fixed sets: use different keys.
+    ``data_dir`` holds ``mnist/`` and ``fashion-mnist/``, for families of real images.
 
     Raises
     ------
     ValueError
-        If a size is not usable, a name unknown, the time step unstable for coarse or fine solver, or the flux form
-        is asked for with published velocities or boundary, or with the exact reference.
+        If settings do not fit together, or the time step is unstable for the coarse or the fine solver.
     FileNotFoundError
         If image files are missing.
     """
-    c = configuration
-    if c.cells < 8 or c.ratio < 1:
-        raise ValueError(
-            f"need at least 8 coarse points per side and a ratio of at least 1; got {c.cells} and {c.ratio}"
-        )
-    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
-    dtype = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
-    coarse = Grid((c.cells, c.cells))
-    fine = coarse.refine(c.ratio)
-    time_step = c.courant * coarse.spacing[0]
-
-    in_flux_form = c.form == "flux"
+    c, in_flux_form = configuration, configuration.form == "flux"
+    if c.cells < 8:
+        raise ValueError(f"need at least 8 coarse points per side; got {c.cells}")
     if in_flux_form and (c.published_velocity or c.published_boundary or c.velocity == "mixed"):
         raise ValueError(
             "the flux form conserves on a periodic grid, but the published velocities jump at its seam and the "
             "published boundary is no flux: leave out published_velocity, published_boundary and velocity mixed, or "
             "form"
         )
-    for name, value, valid in (
-        ("form", c.form, ("advective", "flux")), ("base", c.base, tuple(BASES)),
-        ("reference", c.reference, tuple(REFERENCES)),
-    ):  # fmt: skip
-        if value not in valid:
-            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
     if in_flux_form and c.reference != "fine":
         raise ValueError(
             "the exact reference has values at points, the flux form means over cells: leave out reference or form"
         )
+    dtype = field_type(c.precision)
+    coarse = Grid((c.cells, c.cells))
+    fine = coarse.refine(c.ratio)
+    shape = (fine.shape[0], fine.shape[1])
+    time_step = c.courant * coarse.spacing[0]
 
     # In the seam of a periodic velocity a straight line is off by less than 1e-3 of it, over one fine spacing.
     seam = c.velocity == "mixed" or (c.published_velocity and c.velocity == "train")
@@ -228,8 +208,7 @@ def advection(
     check_time_step(fastest, coarse, time_step, base.scheme, base.integrator)
     check_time_step(np.ones((2, *fine.shape)), fine, time_step / c.ratio, simulated.scheme, simulated.integrator)
 
-    image, source = image_source(c.images, split, (fine.shape[0], fine.shape[1]), data_dir=data_dir, dtype=dtype)
-    shape = (fine.shape[0], fine.shape[1])
+    image, source = image_source(c.images, split, shape, data_dir=data_dir, dtype=dtype)
     sampler: VelocitySampler | MixedVelocity
     if c.velocity == "mixed":
         sampler = MixedVelocity(tuple(make_velocity("train", shape, published=p, dtype=dtype) for p in (True, False)))

@@ -82,7 +82,6 @@ class BurgersSolver(Solver):
             raise ValueError(f"the published switch belongs to scheme upwind1; got {self.scheme}")
 
     def tendency(self, velocity: Velocity, viscosity: Float[Array, ""]) -> Velocity:
-        """Time derivative of both components."""
         if self.published_switch:
             change = -_switched_by_itself(velocity, self.grid)
         else:
@@ -90,7 +89,6 @@ class BurgersSolver(Solver):
         return change + viscosity * laplacian(velocity, self.grid)
 
     def advance(self, state: Velocity, parameters: Parameters, dt: Step) -> Velocity:
-        """One step."""
         viscosity = parameters["viscosity"].astype(state.dtype)
         return get_integrator(self.integrator).step(lambda at: self.tendency(at, viscosity), state, dt)
 
@@ -99,7 +97,6 @@ class BurgersSolver(Solver):
         return replace(self, action="forcing", orientations=1, observe_viscosity=False, unit=1.0)
 
     def init(self, case: Case) -> tuple[Velocity, Parameters]:
-        """The initial field on this grid; the parameters as they are."""
         return self.to_grid(case.initial, self.grid), case.parameters
 
     def to_grid(self, state: Velocity, grid: Grid) -> Float[Array, "2 a b"]:
@@ -120,11 +117,9 @@ class BurgersSolver(Solver):
 
     @property
     def calls_per_step(self) -> int:
-        """One per orientation."""
         return self.orientations
 
     def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
-        """``(u, v)``, or ``(u, v, viscosity / unit)``, in float32."""
         seen = state.astype(jnp.float32)
         if not self.observe_viscosity:
             return seen
@@ -209,7 +204,6 @@ class BurgersCases(CaseSampler):
     viscosities: tuple[float, float] = eqx.field(static=True)
 
     def sample(self, *, key: Key[Scalar, ""]) -> Case:
-        """Draw both from ``key``."""
         for_velocity, for_viscosity = jax.random.split(key)
         low, high = (math.log(value) for value in self.viscosities)
         share = jax.random.uniform(for_viscosity, (), jnp.float32)

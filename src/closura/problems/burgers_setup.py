@@ -1,22 +1,17 @@
 """Settings of the vector Burgers problem, and the problem that they describe."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
-
-import jax
-import jax.numpy as jnp
 
 from closura.core import ClosureSpec
 from closura.core.citations import CLOSURE_RL
 from closura.core.definition import Split, problem
 from closura.grids import Grid
-from closura.initial.velocities import TRAIN2_SETS, make_velocity
-from closura.initial.waves import RandomWaves
+from closura.initial.velocities import TRAIN2_SETS, RandomWaves, make_velocity
 from closura.problems.actions import ActionForm, action_channels
-from closura.problems.burgers import ORIENTATIONS, BurgersCases, BurgersSolver
+from closura.problems.burgers import BurgersCases, BurgersSolver
 from closura.problems.measures import SquaredErrorReduction, mean_size, relative_mae
-from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, field_type
 from closura.problems.reference import SolverReference
 from closura.settings import Count, Natural, NotNegative, Positive, Range, Settings
 
@@ -26,6 +21,11 @@ INTEGRATOR = {"upwind1": "forward-euler", "upwind3": "rk4", "upwind5": "rk4"}
 
 REFERENCE_VISCOSITY = 0.003
 """Closures that observe the viscosity see it in this unit, the published value, whatever is simulated."""
+
+HELD_OUT = {
+    "waves": "drawn from a continuous family by its own random keys",
+    "published": "all 72 published fields serve training and evaluation alike (nothing is held out)",
+}
 
 TYPICAL_CHANGE = 0.01
 """Size of a useful change of the field in one step; divided by the time step, that of a useful action."""
@@ -70,7 +70,7 @@ class BurgersPhysics(Settings):
     ratio: Count = 5
     courant: Positive = 0.45
     fine_steps: Count = 8
-    viscosity: NotNegative = 0.003
+    viscosity: Positive = 0.003
     viscosity_factor: Annotated[float, Range(1)] = 1.0
     initial: Literal["waves", "published"] = "waves"
     largest_wave: Count = 4
@@ -141,19 +141,10 @@ def several_calls(settings: BurgersConfiguration) -> str:
     sources=(CLOSURE_RL,),
     about="two-dimensional viscous vector Burgers (Closure-RL)",
 )
-def burgers(
-    configuration: BurgersConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
-) -> Problem:
+def burgers(configuration: BurgersConfiguration, split: Split = "train") -> Problem:
     """Build the vector Burgers problem.
 
-    Parameters
-    ----------
-    configuration
-        Settings; see :class:`BurgersConfiguration`.
-    split
-        Named in the description only: neither family has fixed sets, so use different keys.
-    data_dir
-        Not used: no files are needed.
+    ``split`` is named in the description only: neither family has fixed sets, so use different keys.
 
     Raises
     ------
@@ -161,26 +152,9 @@ def burgers(
         If a size is not usable, or the time step leaves the stable range on the coarse or the fine grid.
     """
     c = configuration
-    if c.cells < 8 or c.ratio < 1 or c.fine_steps < 1:
-        raise ValueError(
-            "need at least 8 coarse points per side, a ratio and a number of fine steps of at least 1; got "
-            f"{c.cells}, {c.ratio}, {c.fine_steps}"
-        )
-    if not c.viscosity > 0 or not c.viscosity_factor >= 1 or not c.courant > 0 or not c.action_bound > 0:
-        raise ValueError(
-            "viscosity, courant and action_bound must be positive, viscosity_factor at least 1; got "
-            f"{c.viscosity}, {c.courant}, {c.action_bound}, {c.viscosity_factor}"
-        )
-    for name, value, valid in (
-        ("base", c.base, tuple(INTEGRATOR)), ("reference", c.reference, tuple(INTEGRATOR)),
-        ("initial", c.initial, ("waves", "published")), ("precision", c.precision, ("float32", "float64")),
-        ("number of orientations", c.orientations, tuple(ORIENTATIONS)),
-    ):  # fmt: skip
-        if value not in valid:
-            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(map(str, valid))}")
-    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
-    dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
+    if c.cells < 8:
+        raise ValueError(f"need at least 8 coarse points per side; got {c.cells}")
+    dtype = field_type(c.precision)
     coarse = Grid((c.cells, c.cells))
     fine = coarse.refine(c.ratio)
     shape = (fine.shape[0], fine.shape[1])
@@ -232,7 +206,7 @@ def burgers(
         threshold=0.1,
         description=(
             ("initial fields", "random waves" if c.initial == "waves" else "published family, 72 members"),
-            ("split", _split(c.initial, split)),
+            ("split", f"{split} set: {HELD_OUT[c.initial]}"),
             ("viscosity", f"{c.viscosity:g}" if c.viscosity_factor == 1 else "{:g} to {:g}".format(*viscosities)),
             ("grid", f"{c.cells} x {c.cells}, reference on {shape[0]} x {shape[1]} by {c.reference}"),
             ("time step", f"{c.courant:g} dx = {time_step:.6g}"),
@@ -240,12 +214,6 @@ def burgers(
             ("field", "velocity magnitude (dimensionless)"),
         ),
     )  # fmt: skip
-
-
-def _split(initial: str, split: str) -> str:
-    if initial == "waves":
-        return f"{split} set: drawn from a continuous family by its own random keys"
-    return f"{split} set: all 72 published fields serve training and evaluation alike (nothing is held out)"
 
 
 def _check_time_step(grid: Grid, time_step: float, size: float, viscosity: float) -> None:

@@ -90,21 +90,17 @@ class Mean(Solver):
 
     @property
     def grid(self) -> Grid:
-        """That of the last one."""
         return self.solvers[-1].grid
 
     def init(self, case: Case) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """The states and the parameters of all."""
         states, parameters = zip(*(solver.init(case) for solver in self.solvers), strict=True)
         return states, parameters
 
     def advance(self, state: tuple[Any, ...], parameters: tuple[Any, ...], dt: Step) -> tuple[Any, ...]:
-        """All by one step."""
         each = zip(self.solvers, state, parameters, self.steps, strict=True)
         return tuple(solver.march(own, theirs, dt / count, count) for solver, own, theirs, count in each)
 
     def to_grid(self, state: tuple[Any, ...], grid: Grid) -> Float[Array, "1 *grid"]:
-        """The mean of their fields."""
         shown = [solver.to_grid(own, grid) for solver, own in zip(self.solvers, state, strict=True)]
         return reduce(add, shown) / len(shown)
 

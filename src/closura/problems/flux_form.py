@@ -19,12 +19,7 @@ discrete divergence of these means vanishes identically, as that of the velocity
 the mean over the fine faces they consist of (:func:`restrict_faces`) keep it so: a uniform psi stays uniform to
 round-off. For other velocities the divergence of the means is of second order.
 
-.. code-block:: bibtex
-
-    @book{LeVeque2002,
-      title = {Finite Volume Methods for Hyperbolic Problems}, author = {LeVeque, Randall J.},
-      publisher = {Cambridge University Press}, year = {2002}, doi = {10.1017/CBO9780511791253}
-    }
+Source: LeVeque, Finite Volume Methods for Hyperbolic Problems, Cambridge 2002, doi 10.1017/CBO9780511791253.
 """
 
 from collections.abc import Callable
@@ -74,7 +69,6 @@ class FluxFormSolver(PassiveScalar):
         return block_mean(case.initial, ratio), restrict_faces(case.parameters, ratio)
 
     def to_grid(self, state: Psi, grid: Grid) -> Float[Array, "component *other"]:
-        """Means over cells."""
         return block_mean(state, state.shape[1] // grid.shape[0])
 
     def flux(
@@ -155,5 +149,4 @@ class FaceVelocity(eqx.Module):
     velocity: Callable[..., Float[Array, "axis *grid"]]
 
     def __call__(self, key: Key[Scalar, ""]) -> Float[Array, "axis *grid"]:
-        """Draw velocities at faces, ``(axis, *grid)``."""
         return face_velocity(self.velocity(key))

@@ -31,6 +31,18 @@ def relative_mae(state: Field, reference: Field) -> Float[Array, ""]:
     return mean_size(_difference(state, reference)) / mean_size(reference)
 
 
+def rms_size(field: Field) -> Float[Array, ""]:
+    """Root of the mean over the grid of the sum over components of squares."""
+    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(field), axis=0)))
+
+
+def relative_l2(state: Field, reference: Field) -> Float[Array, ""]:
+    """``|q - g| / |g|`` in the Euclidean norm over components and points, g the reference at the same time."""
+    difference = jnp.mean(jnp.sum(jnp.square(state - reference), axis=0))
+    # The root has no derivative at zero: far below rounding it is cut off.
+    return jnp.sqrt(jnp.maximum(difference, 1e-24)) / jnp.maximum(rms_size(reference), 1e-12)
+
+
 def _difference(state: Field, reference: Field) -> Field:
     check_floating("a state", state)
     check_floating("a reference", reference)

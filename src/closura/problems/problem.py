@@ -6,9 +6,9 @@ evaluation, gradients through time and reinforcement learning drive the very sam
 """
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,15 +27,7 @@ Field = Float[Array, "component *grid"]
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something that the problem's equations conserve, or nearly so: the total of a component, an energy.
-
-    Parameters
-    ----------
-    name
-        For tables and figures ("mass").
-    of
-        The quantity of a coarse state ``(component, *grid)``: a scalar.
-    """
+    """Something that the equations conserve, or nearly so: ``of(state)``, the total of a component, an energy."""
 
     name: str
     of: Callable[[Field], Float[Array, ""]]
@@ -62,8 +54,8 @@ def measure(quantities: tuple[Quantity, ...], state: Field) -> Float[Array, " qu
 class InitialState(NamedTuple):
     """Where a simulation starts: coarse state, parameters on the coarse grid, state of the reference.
 
-    ``quantities`` are the values of the problem's conserved quantities (see :class:`Quantity`) in the coarse
-    initial state, before any burn-in, which the global term of the reward refers to; ``group`` is that of the case.
+    ``quantities`` are the values of the conserved quantities in the coarse initial state, before any burn-in, which the
+    global term of the reward refers to; ``group`` is that of the case.
     """
 
     state: Float[Array, "component *grid"]
@@ -180,6 +172,24 @@ class EpisodeRules:
             raise ValueError(f"episodes need 1 <= minimum <= maximum steps; got {self.minimum} and {self.maximum}")
 
 
+def field_type(precision: str) -> Any:
+    """The type of fields of a precision; 64-bit arrays have to be on for "float64"."""
+    if precision == "float64" and not jax.config.read("jax_enable_x64"):
+        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
+    return {"float32": jnp.float32, "float64": jnp.float64}[precision]
+
+
+@dataclass(frozen=True)
+class Methods:
+    """``methods(name, grid)``: a problem's methods on any grid. All are equal: no compiled program depends on them."""
+
+    solver: Callable[[str, Grid], Solver] = field(compare=False)
+
+    def __call__(self, name: str, grid: Grid) -> Solver:
+        """A method on a grid."""
+        return self.solver(name, grid)
+
+
 class Problem(eqx.Module):
     """Everything that a learner or an evaluation needs to know about a closure problem.
 
@@ -220,7 +230,7 @@ class Problem(eqx.Module):
         Names of the groups that cases fall into, for tables that tell them apart.
     names
         What the coarse solver and the reference are called.
-    typical
+    aggregate
         How the errors of several simulations make one number: the median where errors are relative to the size of
         a field (a single one that fades away would rule the mean), the geometric mean where simulations differ
         much in difficulty and each should count by its relative improvement.
@@ -234,6 +244,8 @@ class Problem(eqx.Module):
         Where y = 0 is drawn.
     description
         Where the data come from, said beside every figure.
+    methods
+        Its methods on any grid, where the problem is described by its solvers.
     """
 
     name: str = eqx.field(static=True)
@@ -261,6 +273,22 @@ class Problem(eqx.Module):
     aggregate: Literal["mean", "median", "geometric"] = eqx.field(static=True, default="mean")
     percent: bool = eqx.field(static=True, default=True)
     error_name: str = eqx.field(static=True, default="relative MAE")
+    methods: Methods | None = eqx.field(static=True, default=None)
+
+    @staticmethod
+    def from_solvers(**parts: Any) -> "Problem":
+        """A problem that is described by its solvers: see :func:`closura.problems.from_solvers.from_solvers`."""
+        from closura.problems.from_solvers import from_solvers
+
+        return from_solvers(**parts)
+
+    def with_baselines(self, further: Mapping[str, Callable[[Grid], Solver]]) -> "Problem":
+        """The same problem with baselines from elsewhere, whose names are none of its own."""
+        known, baselines = self.methods, {name: make(self.grid) for name, make in further.items()}
+        methods = None
+        if known is not None:
+            methods = Methods(lambda name, grid: further[name](grid) if name in further else known(name, grid))
+        return replace(self, baselines={**self.baselines, **baselines}, methods=methods)
 
     def dt_of(self, parameters: Parameters) -> float | Float[Array, ""]:
         """The coarse time step of a simulation: its own where its parameters have one."""

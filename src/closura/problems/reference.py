@@ -69,17 +69,14 @@ class SolverReference(Reference):
     substeps: int = eqx.field(static=True, default=1)
 
     def init(self, case: Case) -> tuple[State, Parameters]:
-        """State and parameters of the solver."""
         return self.solver.init(case)
 
     def advance(
         self, reference: tuple[State, Parameters], state: Any, parameters: Any, dt: Step
     ) -> tuple[State, Parameters]:
-        """The steps of one coarse step."""
         own, theirs = reference
         return self.solver.march(own, theirs, dt / self.substeps, self.substeps), theirs
 
     def field(self, reference: tuple[State, Parameters]) -> Float[Array, "component *grid"]:
-        """As a state of the coarse solver."""
         field: Array = self.coarse.adopt(reference[0], self.solver)
         return field

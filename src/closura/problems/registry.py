@@ -1,17 +1,17 @@
 """Problems of settings: what they build, and what they share."""
 
 import difflib
+import inspect
 import re
 from collections.abc import Collection
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from closura.core.definition import PROBLEMS as PROBLEMS
 from closura.core.definition import ProblemDefinition, baselines_of, definition_of
 from closura.core.mistakes import in_words
-from closura.core.problem import Problem as Described
-from closura.problems.from_solvers import from_solvers
+from closura.problems.from_solvers import check_shapes, from_solvers
 from closura.problems.problem import Problem
 
 
@@ -39,34 +39,25 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
     """
     definition = definition_of(configuration)
     try:
-        found: Problem | Described = definition(configuration, split, data_dir=data_dir)
+        found = definition(configuration, split, data_dir=data_dir)
     except TypeError as error:
-        unknown = re.search(r"Problem.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-        near = difflib.get_close_matches(unknown[1], [f.name for f in fields(Described)], 1) if unknown else []
-        if near:
+        unknown = re.search(r"from_solvers\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        if unknown and (near := difflib.get_close_matches(unknown[1], inspect.signature(from_solvers).parameters, 1)):
             error.add_note(f"did you mean {near[0]}?")
         raise
-    if isinstance(found, Described):
-        return from_solvers(definition.name, _completed(definition.name, found), split)
     if not isinstance(found, Problem):
         raise ValueError(
             f"the function of problem {definition.name} must return a closura.Problem; got {in_words(found)}"
         )
-    further = baselines_of(definition.name, (*found.names, *found.baselines, *found.finer))
-    made = {name: baseline(found.grid) for name, baseline in further.items()}
-    return replace(found, baselines={**found.baselines, **made}) if made else found
-
-
-def described_by_solvers(configuration: Any, split: str = "test") -> Described | None:
-    """What the author of a problem wrote, where it is described by its solvers."""
-    definition = definition_of(configuration)
-    found = definition(configuration, split)
-    return _completed(definition.name, found) if isinstance(found, Described) else None
-
-
-def _completed(name: str, found: Described) -> Described:
-    """With the baselines that were added to the problem by plug-ins."""
-    return found.with_baselines(baselines_of(name, (found.uncorrected, *found.baselines)))
+    problem: Problem = replace(found, name=definition.name)
+    further = baselines_of(problem.name, (*problem.names, *problem.baselines, *problem.finer))
+    problem = problem.with_baselines(further) if further else problem
+    if "split" not in dict(problem.description):
+        how = ("split", f"{split} set: drawn by its own random keys")
+        problem = replace(problem, description=(how, *problem.description))
+    if problem.methods is not None:
+        check_shapes(problem)
+    return problem
 
 
 def as_evaluated(configuration: Any) -> Any:

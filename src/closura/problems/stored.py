@@ -1,19 +1,31 @@
-"""A reference that is computed once: a store of initial conditions with the trajectories that follow them.
+"""A reference that is computed once: initial conditions with the trajectories that follow them, kept on disk.
 
 Where the reference takes no notice of the coarse run, the fine solver - most of the cost of an environment step -
 need not run again for every episode. Training, validation and evaluation all take their simulations from a store.
 """
 
+import contextlib
+import hashlib
+import io
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Key, PyTree, Scalar
 
 from closura.core.case import Case
+from closura.io.download import cache_folder
+from closura.io.files import write_atomically
+from closura.io.locks import BEAT, FolderInUse, lock_of, locked
+from closura.io.tensor_files import read_npz
 from closura.problems.problem import Begin, InitialState, Problem
 from closura.problems.reference import Reference, Step
 
@@ -21,8 +33,8 @@ from closura.problems.reference import Reference, Step
 class ReferenceStore(eqx.Module):
     """Initial conditions and true trajectories of a number of simulations.
 
-    Shapes: ``state (slots, component, *grid)``, every leaf of ``parameters`` with a leading slot axis,
-    ``reference (slots, steps + 1, component, *grid)`` on the coarse grid, ``reference[:, 0]`` at the time of ``state``.
+    Every leaf has a leading slot axis; the reference is ``(slots, steps + 1, component, *grid)`` on the coarse grid,
+    ``reference[:, 0]`` at the time of ``state``.
     """
 
     state: Float[Array, "slots component *grid"]
@@ -116,12 +128,10 @@ class StoredReference(Reference):
         raise TypeError("a stored reference has no case: begin with StoredBegin")
 
     def advance(self, reference: PyTree[Array], state: Any, parameters: Any, dt: Step) -> PyTree[Array]:
-        """The next step."""
         slot, step = reference
         return slot, step + 1
 
     def field(self, reference: PyTree[Array]) -> Float[Array, "component *grid"]:
-        """As it was stored."""
         slot, step = reference
         return self.reference[slot, step]
 
@@ -129,35 +139,32 @@ class StoredReference(Reference):
 class StoredBegin(Begin):
     """Begins at a random slot of a store."""
 
-    state: Float[Array, "slots component *grid"]
-    parameters: PyTree[Array]
-    reference: Float[Array, "slots times component *grid"]
-    quantities: Float[Array, "slots quantity"]
+    store: ReferenceStore
 
     def __call__(self, *, key: Key[Scalar, ""]) -> InitialState:
-        return self.at(jax.random.randint(key, (), 0, self.state.shape[0], dtype=jnp.int32))
+        return self.at(jax.random.randint(key, (), 0, self.store.slots, dtype=jnp.int32))
 
     def anywhere(
         self, room: int, *, early: float = 1.0, number: Int[Array, ""] | None = None, key: Key[Scalar, ""]
     ) -> tuple[InitialState, Int[Array, ""]]:
         """A random slot at a random time, on the reference, ``room`` steps or more before the stored reference ends."""
-        times = self.reference.shape[1] - room
+        times = self.store.steps + 1 - room
         if times < 1:
-            raise ValueError(f"stored reference covers {self.reference.shape[1] - 1} steps: no room for {room}")
+            raise ValueError(f"stored reference covers {self.store.steps} steps: no room for {room}")
         for_slot, for_step = jax.random.split(key)
-        slot = jax.random.randint(for_slot, (), 0, self.state.shape[0], dtype=jnp.int32)
+        slot = jax.random.randint(for_slot, (), 0, self.store.slots, dtype=jnp.int32)
         if early == 1.0:
             step = jax.random.randint(for_step, (), 0, times, dtype=jnp.int32)
         else:
             share = jax.random.uniform(for_step, (), jnp.float32) ** early
             step = jnp.minimum(jnp.floor(share * times).astype(jnp.int32), times - 1)
-        parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return InitialState(self.reference[slot, step], parameters, (slot, step), self.quantities[slot]), step
+        return self.at(slot)._replace(state=self.store.reference[slot, step], reference=(slot, step)), step
 
     def at(self, slot: Int[Array, ""]) -> InitialState:
         """Begin at a given slot."""
-        parameters = jax.tree.map(lambda x: x[slot], self.parameters)
-        return InitialState(self.state[slot], parameters, (slot, jnp.zeros((), jnp.int32)), self.quantities[slot])
+        parameters = jax.tree.map(lambda x: x[slot], self.store.parameters)
+        first = (slot, jnp.zeros((), jnp.int32))
+        return InitialState(self.store.state[slot], parameters, first, self.store.quantities[slot])
 
 
 def with_store(problem: Problem, store: ReferenceStore) -> Problem:
@@ -174,7 +181,147 @@ def with_store(problem: Problem, store: ReferenceStore) -> Problem:
     limited = replace(episode, maximum=min(episode.maximum, store.steps))
     return replace(
         problem,
-        begin=StoredBegin(store.state, store.parameters, store.reference, store.quantities),
+        begin=StoredBegin(store),
         reference=StoredReference(store.reference),
         episode=limited,
     )
+
+
+VERSION = 1
+"""Goes up when the same settings make another reference."""
+
+
+def stored_reference(
+    problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""], identity: str, cache: str | Path | None = None
+) -> ReferenceStore:
+    """As :func:`~closura.problems.stored.simulate_reference`, from disk if it is there, and kept there.
+
+    ``identity`` tells the problem's settings and split from all others, as far as the reference depends on them. The
+    folder ``cache`` is by default ``CLOSURA_CACHE``, else the user's cache folder. A damaged file there is replaced; if
+    nothing can be written there, the reference is simulated every time. While another process simulates this reference,
+    it is waited for.
+    """
+    text = json.dumps([VERSION, identity, slots, steps, np.asarray(jax.random.key_data(key)).tolist()])
+    folder = Path(cache) if cache is not None else cache_folder()
+    path = folder / "references" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
+    places, structure = jax.tree_util.tree_flatten_with_path(reference_shapes(problem, slots, steps, key=key))
+    names = [_name(place) for place, _ in places]
+
+    def make() -> dict[str, np.ndarray]:
+        leaves = jax.tree.leaves(simulate_reference(problem, slots, steps, key=key))
+        return dict(zip(names, map(np.asarray, leaves), strict=True))
+
+    shapes = {name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for name, (_, leaf) in zip(names, places, strict=True)}
+    # Settings do not say which images a folder holds: what simulations are drawn from belongs to the reference too.
+    drawn = [np.asarray(leaf) for leaf in jax.tree.leaves(problem.begin) if eqx.is_array(leaf)]
+    source = _checksum({str(number): array for number, array in enumerate(drawn)})
+    found = kept_arrays(path, shapes, make, moving="reference", source=source)
+    return jax.tree_util.tree_unflatten(structure, [jnp.asarray(found[name]) for name in names])
+
+
+def kept_arrays(
+    path: Path,
+    shapes: Mapping[str, jax.ShapeDtypeStruct],
+    make: Callable[[], Mapping[str, np.ndarray]],
+    *,
+    moving: str,
+    source: str = "",
+    say: Callable[[str], None] = lambda words: None,
+) -> Mapping[str, np.ndarray]:
+    """Arrays from a file of a cache if it is whole, else made and kept there, by one process at a time.
+
+    Parameters
+    ----------
+    path
+        The file (``.npz``), with a checksum over names, types, shapes and numbers. Files of earlier versions have
+        none: they are taken if nothing of ``moving``, the array that holds flows along its first axis, is at rest.
+    shapes
+        Shape and type of each array; all have to be finite.
+    source
+        Text that tells what the arrays are made from, as far as the file's name does not.
+    say
+        Is told what is waited for, and how long it took to make the arrays and where they are.
+    """
+    found = _read(path, shapes, moving, source)
+    if found is None:
+        with _alone(path, say):
+            found = _read(path, shapes, moving, source)  # another process may have made it meanwhile
+            if found is None:
+                begun = time.perf_counter()
+                found = make()
+                try:
+                    _write(path, found, source)
+                    say(f"{time.perf_counter() - begun:.0f} s; kept in {path}")
+                except OSError as error:  # a full disk costs time, not the simulation
+                    say(f"not kept: {error}")
+    return found
+
+
+def _name(place: Any) -> str:
+    """The name of a leaf of a ReferenceStore in its file: that of a field, or of a parameter."""
+    field, *inner = (str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in place)
+    if field == "group":
+        field, inner = "parameters", [field]
+    return field if field != "parameters" else "_".join(["parameter", *inner])
+
+
+@contextlib.contextmanager
+def _alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a file of a cache; wait for who holds it, but not for a holder that gives no sign of life."""
+    with contextlib.ExitStack() as held:
+        waits = False
+        while True:
+            try:
+                held.enter_context(locked(path, "file of the cache"))
+            except FolderInUse as error:
+                if _lives(path):
+                    if not waits:
+                        say(f"waiting: {error}")
+                    waits = True
+                    time.sleep(0.2)
+                    continue
+            except OSError:  # nothing can be written there
+                pass
+            break
+        yield
+
+
+def _lives(path: Path) -> bool:
+    """Whether the holder of a file's lock has given a sign of life lately, or has just let go."""
+    try:
+        return time.time() - lock_of(path).stat().st_mtime < 10 * BEAT
+    except OSError:
+        return True
+
+
+def _read(
+    path: Path, shapes: Mapping[str, jax.ShapeDtypeStruct], moving: str, source: str
+) -> Mapping[str, np.ndarray] | None:
+    try:
+        found = read_npz(path)
+        arrays = {name: found[name] for name in shapes}
+    except (OSError, ValueError, KeyError):
+        return None
+    checksum = str(found["sha256"]) if "sha256" in found else None
+    fits = all(arrays[name].shape == s.shape and arrays[name].dtype == s.dtype for name, s in shapes.items())
+    if not fits or not all(np.isfinite(array).all() for array in arrays.values()):
+        return None
+    if checksum is None:
+        flows = arrays[moving]
+        return arrays if flows.reshape(len(flows), -1).any(axis=1).all() else None
+    return arrays if checksum == _checksum(arrays, source) else None
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray], source: str) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, sha256=np.asarray(_checksum(arrays, source)), **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def _checksum(arrays: Mapping[str, np.ndarray], source: str = "") -> str:
+    digest = hashlib.sha256(source.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Key, Scalar
 
 from closura.problems import Problem, ReferenceStore, simulate_reference
-from closura.problems.kept import stored_reference
+from closura.problems.stored import stored_reference
 from closura.settings import Count, Natural, Settings
 
 

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-import jax
-
 from closura.problems.kolmogorov.dynamics import FlowAction
 from closura.problems.kolmogorov.rewards import RewardName
 from closura.problems.kolmogorov.staggered import Convection
@@ -88,7 +86,7 @@ class FlowCorrection(Settings):
     ----------
     solver
         The coarse solver: "spectral", free of aliases; "filtered", spectral without padding
-        (:mod:`~closura.problems.kolmogorov.filtered`), at less than half the cost; or "staggered", finite volumes of
+        (:mod:`~closura.problems.kolmogorov.flow`), at less than half the cost; or "staggered", finite volumes of
         second order.
     convection
         Interpolation of the finite volumes: "central2" or "quick".
@@ -231,8 +229,6 @@ def scheme_of(name: str) -> tuple[SolverName, Convection, int]:
 
 def check_flow(c: KolmogorovConfiguration) -> None:
     """Refuse settings that no problem can be built from."""
-    if c.precision == "float64" and not jax.config.read("jax_enable_x64"):
-        raise ValueError("precision float64 needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
     if c.action == "interpolation" and c.solver != "staggered":
         raise ValueError("interpolation weights are an action of the staggered solver: take solver staggered")
     if not c.cells < c.fine_cells:

@@ -27,8 +27,8 @@ from rich.console import Console
 from closura.core.case import Case, CaseSampler
 from closura.io.download import cache_folder
 from closura.numerics.fourier import refine, wavenumbers
-from closura.problems.kept import kept_arrays
 from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.stored import kept_arrays
 
 VERSION = 1
 """Goes up when the same settings make another pool."""
@@ -38,22 +38,9 @@ VERSION = 1
 class PoolSettings:
     """Everything that decides a pool of developed states.
 
-    Parameters
-    ----------
-    reynolds, forcing
-        The flow.
-    points, time_step
-        Fine grid and its time step.
-    spin_points, spin_step
-        Grid of the transient and its time step.
-    states, chains
-        Number of states, and of chains they come from.
-    transient, spacing, settle
-        Times, in units of the flow: before the first state, between states of a chain, on the fine grid.
-    seed
-        Of the first chain; the others have the numbers after it.
-    drag, strength
-        Rate of the linear drag, and strength of the forcing.
+    ``points`` and ``time_step`` are of the fine grid, ``spin_points`` and ``spin_step`` of the transient's. ``states``
+    come from ``chains``; times are ``transient`` before the first state, ``spacing`` between states of a chain,
+    ``settle`` on the fine grid. ``seed`` is that of the first chain; the others have the numbers after it.
     """
 
     reynolds: float
@@ -93,13 +80,8 @@ Pool = Complex[np.ndarray, "state 2 kx ky"]
 def developed_states(settings: PoolSettings, *, cache: str | Path | None = None) -> Pool:
     """The pool, from memory, from disk, or simulated and kept.
 
-    Parameters
-    ----------
-    settings
-        What pool.
-    cache
-        Folder (default: ``CLOSURA_CACHE``, else the user's cache folder). A damaged file there is replaced; if nothing
-        can be written there, the pool is simulated in every process.
+    It lies in the folder ``cache`` (default: ``CLOSURA_CACHE``, else the user's cache folder). A damaged file there is
+    replaced; if nothing can be written there, the pool is simulated in every process.
     """
     return _developed_states(settings, Path(cache) if cache is not None else cache_folder())
 
@@ -173,20 +155,9 @@ def move(
     *,
     forcing: int,
 ) -> Complex[Array, "2 kx ky"]:
-    """A flow moved by ``T_shift S^slides R^turns``, in terms of its half spectrum.
+    """A flow moved by ``T_shift S^slides R^turns``, in terms of its half spectrum without Nyquist waves.
 
-    Parameters
-    ----------
-    spectrum
-        Half spectrum of a velocity, without Nyquist waves.
-    shift
-        Distance along x.
-    slides
-        How often to shift by ``pi / forcing`` along y and mirror x.
-    turns
-        Half turns.
-    forcing
-        Wavenumber of the forcing.
+    ``T`` shifts along x, ``S`` by ``pi / forcing`` along y with x mirrored, ``R`` is half a turn.
     """
     real = spectrum.real.dtype
     kx, ky = (jnp.asarray(k, real) for k in wavenumbers(spectrum.shape[-2]))
@@ -200,17 +171,8 @@ def move(
 class KolmogorovCases(CaseSampler):
     """Draws a state of a pool, moved by a random symmetry; Reynolds number as parameter.
 
-    Parameters
-    ----------
-    pool
-        Half spectra ``(state, 2, kx, ky)``.
-    reynolds
-        Reynolds number.
-    forcing
-        Wavenumber of the forcing.
-    in_turn
-        Simulation i of a batch begins with state i, counted round, so that no state comes twice before all have come;
-        otherwise states are random.
+    With ``in_turn`` simulation i of a batch begins with state i, counted round, so that no state comes twice before all
+    have come; otherwise states are random.
     """
 
     pool: Complex[Array, "state 2 kx ky"]
@@ -219,12 +181,10 @@ class KolmogorovCases(CaseSampler):
     in_turn: bool = eqx.field(static=True, default=False)
 
     def sample(self, *, key: Key[Scalar, ""]) -> Case:
-        """Draw a state and a symmetry from ``key``."""
         for_state, for_symmetry = jax.random.split(key)
         return self._at(jax.random.randint(for_state, (), 0, self.pool.shape[0], dtype=jnp.int32), for_symmetry)
 
     def member(self, number: Int[Array, ""], *, key: Key[Scalar, ""]) -> Case:
-        """The beginning of a simulation of a batch."""
         return self._at(number % self.pool.shape[0], key) if self.in_turn else self.sample(key=key)
 
     def _at(self, index: Int[Array, ""], key: Key[Scalar, ""]) -> Case:

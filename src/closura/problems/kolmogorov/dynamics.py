@@ -12,8 +12,8 @@ that the grid holds: what is missing is div(u u) of the waves that it does not h
 :mod:`closura.problems.kolmogorov.staggered` have an error in everything.
 
 With ``action="interpolation"`` (finite volumes only) the answer is no correction: it gives the weights by which
-velocities are interpolated to where they are carried, for all stages of the step [Kochkov2021, "learned
-interpolation"].
+velocities are interpolated to where they are carried, for all stages of the step (Kochkov et al. 2021,
+"learned interpolation").
 """
 
 import abc
@@ -33,11 +33,8 @@ from closura.numerics import get_integrator
 from closura.numerics.fourier import Spectrum, coarsen, refine, resolved
 from closura.numerics.stability import symbol_limit
 from closura.problems.actions import ActionForm, correction
-from closura.problems.kolmogorov.filtered import ORDER, STRENGTH
-from closura.problems.kolmogorov.flow import KolmogorovFlow
-from closura.problems.kolmogorov.solver import FlowSolver, Velocity
+from closura.problems.kolmogorov.flow import ORDER, STRENGTH, FlowSolver, KolmogorovFlow, Velocity
 from closura.problems.kolmogorov.staggered import StaggeredFlow
-from closura.problems.problem import Field
 from closura.problems.reference import Step
 
 FlowAction = ActionForm | Literal["interpolation"]
@@ -59,14 +56,8 @@ class FlowModel(Solver):
     """A solver of the flow on its own grid, compared by the waves that two grids hold.
 
     Finer solutions are cut off there, and what coarser ones do not hold is missing. Steps by a Courant number follow
-    the speed at the start of each interval between two times, which are short.
-
-    Parameters
-    ----------
-    flow
-        The discretisation.
-    fastest
-        Flows faster than this are lost: unstable ones may stay finite, and would take ever more steps.
+    the speed at the start of each interval between two times, which are short. Flows faster than ``fastest`` are lost:
+    unstable ones may stay finite, and would take ever more steps.
     """
 
     flow: FlowSolver
@@ -95,7 +86,7 @@ class FlowModel(Solver):
     @property
     def courant_limit(self) -> float:
         """That of a uniform flow without viscosity."""
-        return limits(scheme_of(self.flow)).carried
+        return limits(self.flow.scheme).carried
 
     def rate(self, state: State, parameters: Parameters) -> Float[Array, ""]:
         """``max(|u| + |v|) / dx + s 4 nu / dx^2``, with s such that a flow at rest has the limit of diffusion.
@@ -104,7 +95,7 @@ class FlowModel(Solver):
         """
         velocity = self.velocity(state)
         spacing = 2 * np.pi / self.flow.points
-        largest = limits(scheme_of(self.flow))
+        largest = limits(self.flow.scheme)
         fastest = jnp.max(jnp.sum(jnp.abs(velocity), axis=0))
         diffusion = largest.carried / largest.damped * 4 / spacing**2
         rate = fastest / spacing + diffusion / parameters["reynolds"].astype(fastest.dtype)
@@ -121,21 +112,17 @@ class SpectralFlow(FlowModel):
         return on_grid(case.initial, self.flow.points), case.parameters
 
     def spectrum(self, state: Spectrum) -> Spectrum:
-        """The state itself."""
         return state
 
     def velocity(self, state: Spectrum) -> Velocity:
-        """In points."""
         return self.flow.to_velocity(state)
 
     def advance(self, state: Spectrum, parameters: Parameters, dt: Step) -> Spectrum:
-        """One step of classical Runge-Kutta."""
         return self.flow.step(state, parameters["reynolds"], dt)
 
     def march(
         self, state: Spectrum, parameters: Parameters, dt: Step, steps: int, closure: Closure | None = None
     ) -> Spectrum:
-        """Several steps."""
         assert closure is None, "closures correct velocities"
         return self.flow.march(state, parameters["reynolds"], dt, steps)
 
@@ -145,14 +132,7 @@ class CoarseFlow(FlowModel):
 
     A closure observes ``(u, v)`` in units of ``speed``, and with ``observe_forcing`` the phase of the forcing,
     ``sin(n y), cos(n y)``: a convolution cannot know where it is, and the flow is not the same everywhere. It answers
-    in units of ``speed`` per unit time.
-
-    Parameters
-    ----------
-    steps
-        Steps of RK4 in each time step.
-    action, observe_forcing, speed
-        What a closure does and sees.
+    in units of ``speed`` per unit time. Each time step is taken in ``steps`` of RK4.
     """
 
     steps: int = eqx.field(static=True, default=1)
@@ -165,17 +145,16 @@ class CoarseFlow(FlowModel):
         return self.flow.to_velocity(on_grid(case.initial, self.flow.points)), case.parameters
 
     def spectrum(self, state: Velocity) -> Spectrum:
-        """Of the velocity in points."""
         return self.flow.to_spectrum(state)
 
     def velocity(self, state: Velocity) -> Velocity:
-        """The state itself."""
         return state
 
     def adopt(self, state: State, of: Solver) -> Velocity:
         """The same waves on this solver's grid."""
         assert isinstance(of, FlowModel)
-        if isinstance(of, CoarseFlow) and self.flow.represents_as(of.flow):
+        faces = [isinstance(flow, StaggeredFlow) for flow in (self.flow, of.flow)]
+        if isinstance(of, CoarseFlow) and faces[0] == faces[1] and self.flow.points == of.flow.points:
             return state
         spectrum = of.spectrum(state)
         return self.flow.to_velocity(on_grid(spectrum, self.flow.points)).astype(spectrum.real.dtype)
@@ -185,7 +164,6 @@ class CoarseFlow(FlowModel):
         return CoarseFlow(self.flow, self.steps)
 
     def observe(self, state: Velocity, parameters: Parameters) -> Float[Array, "observation x y"]:
-        """``(u, v)`` or ``(u, v, sin n y, cos n y)``, in float32."""
         seen = (state / self.speed).astype(jnp.float32)
         if not self.observe_forcing:
             return seen
@@ -194,7 +172,6 @@ class CoarseFlow(FlowModel):
         return jnp.concatenate([seen, jnp.broadcast_to(phase[:, None, :], (2, *state.shape[1:]))])
 
     def advance(self, state: Velocity, parameters: Parameters, dt: Step) -> Velocity:
-        """The steps of Runge-Kutta of one time step."""
         return self.flow.advance(state, parameters["reynolds"].astype(state.dtype), dt / self.steps, self.steps)
 
     def corrected_step(
@@ -210,13 +187,6 @@ class CoarseFlow(FlowModel):
             return self.flow.advance(state, reynolds, dt / self.steps, self.steps, answer), state
         taken = self.flow.solenoidal(dt * self.speed * correction(answer, self.action))
         return self.advance(state, parameters, dt) - taken, state - taken
-
-
-def in_points(flow: FlowSolver, velocity: Velocity) -> Velocity:
-    """A state of a solver as the velocity in the points of its grid."""
-    if flow.places == "points":
-        return velocity
-    return jnp.fft.irfft2(flow.to_spectrum(velocity), s=(flow.points, flow.points)).astype(velocity.dtype)
 
 
 class Limits(NamedTuple):
@@ -246,22 +216,3 @@ def limits(kind: str) -> Limits:
     rk4 = get_integrator("rk4")
     # Along both axes at once a wave is damped twice as fast.
     return Limits(symbol_limit(carried, rk4), 2 * symbol_limit(damped.astype(np.complex128), rk4))
-
-
-def scheme_of(flow: FlowSolver) -> str:
-    """The name of a solver's differences."""
-    if isinstance(flow, StaggeredFlow):
-        return flow.convection
-    return "filtered" if isinstance(flow, KolmogorovFlow) and flow.padding == "none" else "spectral"
-
-
-def rms_size(field: Field) -> Float[Array, ""]:
-    """Root of the mean over the grid of the sum over components of squares."""
-    return jnp.sqrt(jnp.mean(jnp.sum(jnp.square(field), axis=0)))
-
-
-def relative_l2(state: Field, reference: Field) -> Float[Array, ""]:
-    """``|q - g| / |g|`` in the Euclidean norm over components and points, g the reference at the same time."""
-    difference = jnp.mean(jnp.sum(jnp.square(state - reference), axis=0))
-    # The root has no derivative at zero: far below rounding it is cut off.
-    return jnp.sqrt(jnp.maximum(difference, 1e-24)) / rms_size(reference)

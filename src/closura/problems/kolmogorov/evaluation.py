@@ -13,13 +13,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Key, Scalar
+from jaxtyping import Array, Bool, Key, Scalar
 
 from closura.closures import count_parameters
 from closura.core import Method, MethodResult, Results, Role, StepRule
 from closura.core.case import Case
 from closura.core.solver import Closure
-from closura.grids import Grid
 from closura.metrics.ensembles import (
     FlowStatistics,
     FlowSummary,
@@ -29,12 +28,11 @@ from closura.metrics.ensembles import (
     relative_l2_series,
     vorticity_correlation,
 )
-from closura.problems.kept import stored_reference
 from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow
-from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, statistics_of, time_metric
+from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, seen, statistics_of, time_metric
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
-from closura.problems.stored import simulate_reference
+from closura.problems.stored import simulate_reference, stored_reference
 from closura.simulation.cost import milliseconds_per_step, work
 from closura.simulation.simulate import run
 from closura.simulation.sweep import held_out_cases
@@ -44,12 +42,6 @@ PERSISTENCE = "persistence"
 
 LOST = 3.0
 """A simulation whose largest speed exceeds this many times the largest of the reference counts as diverged."""
-
-
-@eqx.filter_jit
-def _seen(solver: CoarseFlow, grid: Grid, states: Float[Array, "simulation time 2 x y"]) -> Array:
-    """States of a solver as velocities in the points of a grid."""
-    return jax.lax.map(lambda one: jax.vmap(lambda state: solver.to_grid(state, grid))(one), states)
 
 
 @dataclass(frozen=True)
@@ -72,8 +64,15 @@ class _Measure:
 
         Of simulations that have diverged the correlation is 0 and the error infinite.
         """
-        lost, followed = _lost(states, LOST * self.largest), slice(self.followed + 1)
-        correlation, error = _series(states[:, followed], self.reference[:, followed])
+        with np.errstate(over="ignore", invalid="ignore"):
+            bad = ~(np.abs(states).max(axis=(-3, -2, -1)) <= LOST * self.largest)
+            safe = np.clip(np.where(np.isfinite(states), states, 0.0), -1e6, 1e6)
+        # Not finite or too fast, or after such a state.
+        lost, followed = np.logical_or.accumulate(bad, axis=1), slice(self.followed + 1)
+        pairs = list(zip(safe[:, followed], self.reference[:, followed], strict=True))
+        correlation, error = (
+            np.stack([of(*pair) for pair in pairs]) for of in (vorticity_correlation, relative_l2_series)
+        )
         correlation[lost[:, followed]], error[lost[:, followed]] = 0.0, np.inf
         values = {"error": error, "correlation": correlation}
         for threshold in THRESHOLDS:
@@ -81,15 +80,13 @@ class _Measure:
             values[time_metric(threshold)] = np.asarray(times)
         return values, np.where(lost.any(axis=1), lost.argmax(axis=1), -1)
 
-    def statistics(self, states: np.ndarray, diverged_at: np.ndarray) -> FlowSummary | None:
+    def statistics(self, states: np.ndarray, bounded: Bool[np.ndarray, " simulation"]) -> FlowSummary | None:
         """Statistics of the long run over simulations that stay bounded to the end; None if none does."""
-        bounded = diverged_at < 0
-        return self.summary(states[bounded, self.begin :]) if bounded.any() else None
-
-    def summary(self, states: np.ndarray) -> FlowSummary:
-        # Speeds of bounded simulations stay below LOST times the largest.
+        if not bounded.any():
+            return None
+        # Their speeds stay below LOST times the largest.
         statistics = FlowStatistics(self.reynolds, energy_range=(0.0, float((LOST * self.largest) ** 2)))
-        for each in states:
+        for each in states[bounded, self.begin :]:
             statistics.add(each)
         return statistics.result()
 
@@ -124,18 +121,10 @@ def evaluate_flow(
 
     Parameters
     ----------
-    problem
-        A Kolmogorov problem, usually of the split "test".
-    closures
-        By the names they have in the table.
-    simulations
-        Number of initial conditions.
     time
         How long forecasts are followed.
     long
         End of the simulations; statistics are over the time from a quarter of it on.
-    key
-        Of the initial conditions.
     own
         Problems of closures that were trained with other settings of their own, by the closures' names: their solvers
         are run too, where they are no method of the problem (:meth:`~closura.problems.Problem.uncorrected`).
@@ -143,15 +132,9 @@ def evaluate_flow(
         Leading exponent of the reference; None: measured, 0: left out.
     frames
         Number of fields that are kept for figures.
-    timing
-        Measure wall times.
-    provenance
-        How to repeat it.
     identity
         If given, the reference is kept on disk under this text, which has to tell the problem's settings from all
         others.
-    report
-        Called with what is being simulated.
     """
     dt, base, fine = problem.time_step, problem.coarse, problem.reference
     if not isinstance(base, CoarseFlow) or not isinstance(fine, SolverReference):
@@ -171,13 +154,14 @@ def evaluate_flow(
         store = simulate_reference(problem, simulations, steps, key=key)
     else:
         store = stored_reference(problem, simulations, steps, key=key, identity=identity)
-    reference_fields = np.asarray(_seen(base, problem.grid, store.reference))
+    reference_fields = np.asarray(seen(base, problem.grid, store.reference))
     if not np.isfinite(reference_fields).all():
         raise ValueError("the reference itself diverges: take more fine steps (--fine-steps)")
     kept = np.unique(np.linspace(0, followed, frames).round().astype(np.int64))
     reynolds = float(np.asarray(store.parameters["reynolds"])[0])
     measure = _Measure(reference_fields, followed, round(long / dt) // 4, kept, dt, reynolds)
-    true = measure.summary(reference_fields[:, measure.begin :])
+    true = measure.statistics(reference_fields, np.ones(simulations, bool))
+    assert true is not None
     flows: dict[str, FlowSummary | None] = {}
 
     cases = held_out_cases(problem, simulations, key=key)
@@ -191,7 +175,7 @@ def evaluate_flow(
 
     def score(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
         values, diverged_at = measure.series(states)
-        flows[name] = measure.statistics(states, diverged_at)
+        flows[name] = measure.statistics(states, diverged_at < 0)
         fields = measure.fields(states, int(diverged_at[0])) if method.role is not Role.NAIVE else None
         return MethodResult(method.role, values, diverged_at, fields=fields, corrects=method.corrects, **facts)
 
@@ -257,16 +241,7 @@ def measure_exponent(
 ) -> LyapunovExponent:
     """Leading exponent of the problem's fine flow, from one start, with errors from the scatter over time.
 
-    Parameters
-    ----------
-    problem
-        A Kolmogorov problem.
-    key
-        Of the start.
-    time
-        How long growth is followed.
-    between
-        Time between renormalisations.
+    Growth is followed for ``time``, and renormalised after each ``between``.
     """
     reference = problem.reference
     assert isinstance(reference, SolverReference)
@@ -285,20 +260,3 @@ def measure_exponent(
     return leading_exponent(
         advance, flow.to_velocity(spectrum), time_step=between, steps=1, renormalisations=max(2, round(time / between))
     )
-
-
-def _series(states: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations and errors; what is not finite is replaced before, and evaluated after."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        safe = np.where(np.isfinite(states), states, 0.0)
-        safe = np.clip(safe, -1e6, 1e6)
-    pairs = list(zip(safe, reference, strict=True))
-    correlation = np.stack([vorticity_correlation(a, b) for a, b in pairs])
-    return correlation, np.stack([relative_l2_series(a, b) for a, b in pairs])
-
-
-def _lost(states: np.ndarray, limit: float) -> Bool[np.ndarray, "simulation time"]:
-    """Which states are not finite or too fast, or come after such a one."""
-    with np.errstate(invalid="ignore"):
-        bad = ~(np.abs(states).max(axis=(-3, -2, -1)) <= limit)
-    return np.logical_or.accumulate(bad, axis=1)

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,16 +20,23 @@ from closura.core import Metric, StepRule
 from closura.core.case import Case
 from closura.core.front import Front, Outcome, Sweep, Trusted
 from closura.metrics.ensembles import correlation_time, vorticity_correlation
-from closura.problems.kept import stored_reference
-from closura.problems.kolmogorov.baselines import METHODS, classical, model
+from closura.problems.kolmogorov.baselines import (
+    METHODS,
+    classical,
+    fine_steps_of,
+    flow_of,
+    model,
+    steps_of,
+    typical_speed,
+)
 from closura.problems.kolmogorov.configuration import KolmogorovConfiguration
-from closura.problems.kolmogorov.dynamics import CoarseFlow, FlowModel, SpectralFlow
-from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.dynamics import CoarseFlow, FlowModel
+from closura.problems.kolmogorov.metrics import THRESHOLDS, seen
 from closura.problems.kolmogorov.staggered import CONVECTIONS
-from closura.problems.kolmogorov.time_steps import PADDING_OF, fine_steps_of, steps_of, typical_speed
 from closura.problems.problem import Problem, with_reference
 from closura.problems.reference import SolverReference
 from closura.problems.registry import reference_identity
+from closura.problems.stored import stored_reference
 
 
 class Watch(NamedTuple):
@@ -51,7 +57,6 @@ Beyond the limit some live: it is that of the shortest wave at the highest speed
 """
 FARTHEST = 2.0
 """Time steps over the limit that may be asked for."""
-THRESHOLDS = (0.95, 0.8)
 LOST = 25.0
 """A flow is lost where it is so many times as fast as it typically is; two or three times are usual."""
 LARGEST = 1e6
@@ -151,24 +156,19 @@ def _reference(name: str, problem: Problem, c: KolmogorovConfiguration, points: 
     """A reference on ``points`` per side: simulated once, and kept on disk."""
     coarse = problem.coarse
     assert isinstance(coarse, CoarseFlow)
-    flow = KolmogorovFlow(points, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
+    flow = flow_of(c, c.fine_solver, points)
     steps = fine_steps_of(c) if points == c.fine_cells else steps_of(c, flow)
-    solver, rule = SpectralFlow(flow), StepRule(c.time_step / steps)
+    solver, rule = model(flow), StepRule(c.time_step / steps)
 
     def run(cases: Case, key: Array) -> Outcome:
         simulations = jax.tree.leaves(cases)[0].shape[0]
         whole = with_reference(problem, SolverReference(solver, coarse, steps))
         identity = f"{reference_identity(c, 'test')}, on {points} points"
         store = stored_reference(whole, simulations, looks[-1], key=key, identity=identity)
-        fields = np.asarray(_in_points(coarse, store.reference[:, np.asarray(looks)]))
+        fields = np.asarray(seen(coarse, coarse.grid, store.reference[:, np.asarray(looks)]))
         return Outcome(fields, np.full(simulations, steps / c.time_step), np.zeros(simulations, bool))
 
     return Trusted(c.fine_solver, solver, rule, f"{c.fine_solver} on {points} x {points}, {rule}", run)
-
-
-@eqx.filter_jit
-def _in_points(coarse: CoarseFlow, states: Float[Array, "simulation time 2 x y"]) -> Array:
-    return jax.lax.map(jax.vmap(lambda state: coarse.to_grid(state, coarse.grid)), states)
 
 
 def _followed(

@@ -4,10 +4,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from closura.core import Metric
+from closura.grids import Grid
 from closura.metrics.ensembles import FlowSummary, compare_flows, correlation_time, vorticity_correlation
+from closura.problems.kolmogorov.dynamics import CoarseFlow
 from closura.problems.problem import Problem
 
 THRESHOLDS = (0.95, 0.8)
@@ -20,6 +25,12 @@ ERRORS = {
     "stress_error": "relative L2 error of the profiles of the Reynolds stresses",
 }
 """How far the statistics of the long run are from those of the reference; variables of the results."""
+
+
+@eqx.filter_jit
+def seen(solver: CoarseFlow, grid: Grid, states: Float[Array, "simulation time 2 x y"]) -> Array:
+    """States of a solver as velocities in the points of a grid."""
+    return jax.lax.map(lambda one: jax.vmap(lambda state: solver.to_grid(state, grid))(one), states)
 
 
 def time_metric(threshold: float) -> str:
@@ -52,14 +63,7 @@ def flow_metrics(problem: Problem, times: np.ndarray) -> list[Metric]:
 def statistics_of(flows: Mapping[str, FlowSummary | None], true: FlowSummary, cells: int) -> dict[str, Any]:
     """Variables of the results along ``method``: ``spectrum``, ``energy``, ``dissipation`` and their errors.
 
-    Parameters
-    ----------
-    flows
-        The long run of each method; None where no simulation stayed bounded, which gives NaN.
-    true
-        That of the reference.
-    cells
-        Points per side of the coarse grid.
+    NaN where no simulation of a method stayed bounded (None).
     """
     nothing = np.full_like(true.spectrum, np.nan)
     errors = [dict.fromkeys(ERRORS, np.nan) if flow is None else _errors(flow, true, cells) for flow in flows.values()]

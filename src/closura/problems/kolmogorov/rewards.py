@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from closura.numerics.fourier import Spectrum, resolved, wavenumbers, weights_of_modes
-from closura.problems.kolmogorov.solver import FlowSolver
+from closura.problems.kolmogorov.flow import FlowSolver
 from closura.problems.problem import Transition
 
 RewardName = Literal["error", "spectrum", "shared-spectrum"]
@@ -36,7 +36,6 @@ class NextErrorReduction(eqx.Module):
     """
 
     def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
-        """Rewards of one transition."""
         after, reference = transition.next_state, transition.next_reference
         before = without_correction(transition)
         gained = jnp.sum(jnp.square(before - reference) - jnp.square(after - reference), axis=0)
@@ -58,13 +57,9 @@ def shell_sums(x: Float[Array, "kx ky"]) -> Float[Array, " shell"]:
 
 
 def shell_energies(spectrum: Spectrum) -> Float[Array, " shell"]:
-    """Kinetic energy of the shells floor(|k|) = 1, 2, .. of a velocity; their sum is the mean of |q|^2 / 2 without
-    that of the mean flow.
+    """Kinetic energy of the shells floor(|k|) = 1, 2, .. of a velocity, from its half spectrum.
 
-    Parameters
-    ----------
-    spectrum
-        Half spectrum, ``(2, points, points/2 + 1)``, scaled as in :mod:`closura.numerics.fourier`.
+    Their sum is the mean of |q|^2 / 2 without that of the mean flow.
     """
     return shell_sums(_squares(spectrum, spectrum) / (2 * spectrum.shape[-2] ** 4))
 
@@ -74,12 +69,7 @@ def spectrum_of(
 ) -> tuple[Float[Array, " shell"], Float[Array, " shell"]]:
     """Mean of the shells' energies over developed states, and standard deviation of their logarithms.
 
-    Parameters
-    ----------
-    pool
-        Half spectra on the solver's number of points; each is looked at as the solver's grid represents it.
-    flow
-        The coarse solver.
+    States are half spectra on the solver's number of points, and looked at as its grid represents them.
     """
     seen = jax.lax.map(lambda state: shell_energies(jnp.fft.rfft2(flow.to_velocity(state))), pool)
     if not bool(jnp.all(seen > 0)):
@@ -123,7 +113,6 @@ class SpectrumGain(eqx.Module):
     shared: bool = eqx.field(static=True, default=False)
 
     def __call__(self, transition: Transition) -> Float[Array, "*grid"]:
-        """Rewards of one transition."""
         after = transition.next_state
         change = transition.acted - transition.state
         points = after.shape[-1]

@@ -1,6 +1,5 @@
 """The problem that settings of the Kolmogorov flow describe, and the flow that it begins from."""
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +9,16 @@ from closura.core import ClosureSpec
 from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
 from closura.problems.actions import action_channels
-from closura.problems.kolmogorov.baselines import coarse_models, coarse_solver, finer_flows
+from closura.problems.kolmogorov.baselines import (
+    coarse_models,
+    coarse_solver,
+    coarse_steps_of,
+    fine_steps_of,
+    finer_flows,
+    flow_of,
+    model,
+    steps_of,
+)
 from closura.problems.kolmogorov.configuration import (
     FlowBaselines,
     FlowCorrection,
@@ -20,13 +28,12 @@ from closura.problems.kolmogorov.configuration import (
     check_flow,
 )
 from closura.problems.kolmogorov.developed_states import KolmogorovCases, PoolSettings, developed_states
-from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, on_grid, relative_l2, rms_size
-from closura.problems.kolmogorov.flow import KolmogorovFlow
+from closura.problems.kolmogorov.dynamics import CoarseFlow, on_grid
+from closura.problems.kolmogorov.flow import FlowSolver
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
-from closura.problems.kolmogorov.solver import FlowSolver
 from closura.problems.kolmogorov.staggered import STENCILS
-from closura.problems.kolmogorov.time_steps import PADDING_OF, coarse_steps_of, fine_steps_of, steps_of
-from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin
+from closura.problems.measures import relative_l2, rms_size
+from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, field_type
 from closura.problems.reference import SolverReference
 
 SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
@@ -45,39 +52,23 @@ IN_WORDS = {"spectral": "pseudo-spectral", "filtered": "pseudo-spectral, shifted
 """Spectral solvers in a description."""
 
 
-def kolmogorov(
-    configuration: KolmogorovConfiguration, split: str = "train", *, data_dir: str | Path | None = None
-) -> Problem:
-    """Build the Kolmogorov problem; the pool of developed states is simulated if it is not on disk.
-
-    Parameters
-    ----------
-    configuration
-        Settings; see :class:`KolmogorovConfiguration`.
-    split
-        "train", "validation" or "test": chains of their own.
-    data_dir
-        Not used: no files are needed.
-
-    Raises
-    ------
-    ValueError
-        If a size is not usable, or the flow diverges.
-    """
+def kolmogorov(configuration: KolmogorovConfiguration, split: str = "train") -> Problem:
+    """Build the Kolmogorov problem; the pool of developed states is simulated if it is not on disk."""
     c = configuration
     if split not in SEEDS:
         raise ValueError(f"unknown split {split!r}; valid: {', '.join(SEEDS)}")
     check_flow(c)
-    dtype: Any = {"float32": jnp.float32, "float64": jnp.float64}[c.precision]
-    complex_dtype: Any = {"float32": jnp.complex64, "float64": jnp.complex128}[c.precision]
+    dtype = field_type(c.precision)
     flow = coarse_solver(c)
     steps, fine_steps = coarse_steps_of(c, flow), fine_steps_of(c)
-    fine = KolmogorovFlow(c.fine_cells, c.forcing, PADDING_OF[c.fine_solver], drag=c.drag, strength=c.strength)
     coarse = CoarseFlow(flow, steps, action=c.action, observe_forcing=c.observe_forcing, speed=c.speed)
-    reference = SolverReference(SpectralFlow(fine), coarse, fine_steps)
+    reference = SolverReference(model(flow_of(c, c.fine_solver, c.fine_cells)), coarse, fine_steps)
     pool = developed_states(pool_settings(c, split))
     cases = KolmogorovCases(
-        jnp.asarray(pool, complex_dtype), jnp.asarray(c.reynolds, dtype), c.forcing, in_turn=split != "train"
+        jnp.asarray(pool, jnp.result_type(dtype, jnp.complex64)),
+        jnp.asarray(c.reynolds, dtype),
+        c.forcing,
+        in_turn=split != "train",
     )
     grid = coarse.grid
     weights = c.action == "interpolation"
@@ -127,7 +118,7 @@ def pool_settings(c: KolmogorovConfiguration, split: str) -> PoolSettings:
     return PoolSettings(
         reynolds=float(c.reynolds), forcing=c.forcing,
         points=c.fine_cells, time_step=c.time_step / fine_steps_of(c),
-        spin_points=spin, spin_step=c.time_step / steps_of(c, KolmogorovFlow(spin, c.forcing)),
+        spin_points=spin, spin_step=c.time_step / steps_of(c, flow_of(c, "spectral", spin)),
         states=c.pool, chains=c.chains, transient=c.transient, spacing=c.spacing,
         settle=c.settle if spin < c.fine_cells else 0.0, seed=SEEDS[split], drag=c.drag, strength=c.strength,
     )  # fmt: skip

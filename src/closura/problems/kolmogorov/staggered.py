@@ -1,32 +1,22 @@
 """The same flow by finite volumes of second order on a staggered grid, as engineering and ocean codes have them.
 
-Cell (i, j) has its centre at (i d, j d), d the spacing; u stands on its face towards larger x, v on that towards
-larger y: means over faces, so that the flow into a cell is exact. Momentum fluxes u u and v v stand in centres, u v in
-corners [Harlow1965]; the pressure makes the discrete divergence zero (a discrete Poisson equation, by Fourier
+Cell (i, j) has its centre at (i d, j d), d the spacing; u stands on its face towards larger x, v on that towards larger
+y: means over faces, so that the flow into a cell is exact. Momentum fluxes u u and v v stand in centres, u v in corners
+(Harlow and Welch 1965); the pressure makes the discrete divergence zero (a discrete Poisson equation, by Fourier
 transforms); classical Runge-Kutta in time, each stage projected.
 
 ``convection`` says how a velocity is interpolated to where it is carried:
 
 * ``"central2"``: the mean of both neighbours. Keeps the kinetic energy (but for time integration); on coarse grids the
   smallest scales fill up.
-* ``"quick"``: quadratic upstream interpolation [Leonard1979], a third-order upwind scheme, whose dissipation stands in
+* ``"quick"``: quadratic upstream interpolation (Leonard 1979), a third-order upwind scheme, whose dissipation stands in
   for a model of what the grid does not hold (implicit large-eddy simulation).
 
 A half spectrum is turned into face means exactly (a factor sin(k d/2)/(k d/2) along each face, a shift by d/2 across):
 a velocity without divergence has none on this grid either.
 
-.. code-block:: bibtex
-
-    @article{Harlow1965,
-      title = {Numerical calculation of time-dependent viscous incompressible flow of fluid with free surface},
-      author = {Harlow, Francis H. and Welch, J. Eddie}, journal = {Physics of Fluids}, volume = {8}, year = {1965},
-      doi = {10.1063/1.1761178}
-    }
-    @article{Leonard1979,
-      title = {A stable and accurate convective modelling procedure based on quadratic upstream interpolation},
-      author = {Leonard, B. P.}, journal = {Computer Methods in Applied Mechanics and Engineering}, volume = {19},
-      year = {1979}, doi = {10.1016/0045-7825(79)90034-3}
-    }
+Sources: Harlow and Welch, Physics of Fluids 8 (1965), doi 10.1063/1.1761178; Leonard, Computer Methods in Applied
+Mechanics and Engineering 19 (1979), doi 10.1016/0045-7825(79)90034-3.
 """
 
 import math
@@ -41,7 +31,7 @@ from jaxtyping import Array, Complex, Float
 
 from closura.numerics import pad_all
 from closura.numerics.fourier import Spectrum, resolved, wavenumbers
-from closura.problems.kolmogorov.solver import FlowSolver, Velocity, runge_kutta
+from closura.problems.kolmogorov.flow import FlowSolver, Velocity, runge_kutta
 from closura.problems.reference import Step
 
 Convection = Literal["central2", "quick"]
@@ -66,21 +56,7 @@ class Interpolated(NamedTuple):
 
 
 class StaggeredFlow(FlowSolver):
-    """A finite-volume solver; see the module's text.
-
-    Parameters
-    ----------
-    points
-        Cells per side (even).
-    forcing
-        Wavenumber n of the forcing.
-    convection
-        Interpolation of the velocity that is carried.
-    drag
-        Rate of the linear drag.
-    strength
-        Of the forcing.
-    """
+    """A finite-volume solver; see the module's text."""
 
     convection: Convection = eqx.field(static=True, default="central2")
 
@@ -100,12 +76,10 @@ class StaggeredFlow(FlowSolver):
         return 2 * math.pi / self.points
 
     @property
-    def places(self) -> str:
-        """Means over faces."""
-        return "faces"
+    def scheme(self) -> str:
+        return self.convection
 
     def to_velocity(self, spectrum: Spectrum) -> Velocity:
-        """Means over the cells' faces."""
         return jnp.fft.irfft2(spectrum * self._faces(spectrum.dtype), s=(self.points, self.points))
 
     def to_spectrum(self, velocity: Velocity) -> Spectrum:
@@ -169,7 +143,7 @@ class StaggeredFlow(FlowSolver):
     ) -> Velocity:
         """Change per unit time without the pressure. ``weights`` are learned ones, see :meth:`advance`."""
         n, d = self.points, self.spacing
-        padded = _wrap(velocity)
+        padded = pad_all(velocity, HALO, ("periodic", "periodic"))
         at = self.interpolate(padded)
         if weights is not None:
             at = _reweigh(padded, at, weights)
@@ -264,10 +238,6 @@ def _reweigh(padded: Padded, at: Interpolated, weights: Float[Array, "16 x y"]) 
         add(at.u_corner, 0, 1, (-1, -1), for_corners[0]),
         add(at.v_corner, 1, 0, (-1, -1), for_corners[1]),
     )
-
-
-def _wrap(field: Velocity) -> Padded:
-    return pad_all(field, HALO, ("periodic", "periodic"))
 
 
 def _at(padded: Padded, component: int, i: int, j: int) -> Float[Array, "x1 y1"]:

@@ -44,19 +44,19 @@ def _of_method(results: Results, name: str) -> dict[str, Any]:
     if results.roles[name] is Role.REFERENCE:
         return found
     errors = results.errors(name)
-    found["relative_error"] = {f"{results.times[i]:g}": _moment(errors[:, i]) for i in moments}
+    found["relative_error"] = {f"{results.times[i]:g}": _spread(errors[:, i]) for i in moments}
     return found | {f"correlation_time_{t:g}": _correlation_time(results, name, t) for t in THRESHOLDS}
 
 
-def _moment(errors: np.ndarray) -> dict[str, Any]:
-    return {key: spread(errors)[key] for key in ("mean", "std", "median")}
+def _spread(values: np.ndarray) -> dict[str, Any]:
+    return {key: spread(values)[key] for key in ("mean", "std", "median")}
 
 
 def _correlation_time(results: Results, name: str, threshold: float) -> dict[str, Any]:
     metric, exponent = time_metric(threshold), results.attribute("lyapunov_exponent")
     times, without = results.of(metric, name), results.of(metric, results.uncorrected)
     return {
-        **{key: spread(times)[key] for key in ("mean", "std", "median")},
+        **_spread(times),
         "lyapunov_times": None if exponent is None or exponent <= 0 else float(times.mean() * exponent),
         "censored": int(results.metrics[metric].at_limit(times).sum()),
         "n": len(times),

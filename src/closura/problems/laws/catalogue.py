@@ -8,37 +8,17 @@ import numpy as np
 from closura.initial.burgers import BURGERS_1D, BURGERS_2D, EVALUATION_1D, EVALUATION_2D, burgers_1d, burgers_2d
 from closura.initial.condition import ENDS, End, InitialCondition
 from closura.initial.gas import EULER_1D, EULER_2D, euler_1d, euler_2d
-from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Splitting
-from closura.problems.laws.law import Burgers, ConservationLaw
+from closura.problems.laws.law import Burgers, ConservationLaw, Euler
 
 
 @dataclass(frozen=True)
 class LawProblem:
     """A law in one or two dimensions, with its named initial conditions and what is usual in their evaluation.
 
-    Parameters
-    ----------
-    name
-        Its name on the command line.
-    title
-        Its name in words.
-    law
-        What is solved.
-    find
-        The initial condition of a name.
-    names
-        Names of initial conditions.
-    usual
-        Those that are evaluated unless others are asked for.
-    integrator, courant, splitting, cells
-        Defaults.
-    time
-        End of all simulations, or None: each condition's own.
-    norm
-        The norm that is usual for the law: ``"l1"`` or ``"l2"``.
-    shifts
-        Over how many random shifts by less than a cell errors are averaged unless another number is asked for.
+    ``find`` is the initial condition of a name, ``usual`` are those that are evaluated unless others are asked for.
+    ``time`` is the end of all simulations (None: each condition's own), ``norm`` "l1" or "l2", and ``shifts`` the usual
+    number of random shifts by less than a cell that errors are averaged over.
     """
 
     name: str

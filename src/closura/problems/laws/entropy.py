@@ -31,21 +31,12 @@ _GAUSS_POINTS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 def entropy_solution(condition: InitialCondition, x: Points, t: float) -> Float64[np.ndarray, "1 point"]:
-    """Entropy solution of the one-dimensional Burgers equation at points and one time.
+    """Entropy solution of the one-dimensional Burgers equation at points inside the domain and one time.
 
     Smooth parts are exact to rounding (about 1e-15 times the conditioning ``1 / (1 + t u0')`` of the foot). Exactly at
     a shock, the value on its left is given. Jumps of the initial condition have to be listed in ``condition.jumps``;
-    kinks need not be (they move shocks by about 1e-8 at most).
-
-    Parameters
-    ----------
-    condition
-        A one-dimensional condition of the scalar equation. Outflow ends continue the value at the end; ``linear`` and
-        ``quadratic`` ends continue as ``condition`` does there itself.
-    x
-        Points inside the domain.
-    t
-        Time, not negative.
+    kinks need not be (they move shocks by about 1e-8 at most). Outflow ends continue the value at the end; ``linear``
+    and ``quadratic`` ends continue as ``condition`` does there itself.
     """
     x = real_numbers(x, "the points", finite=False).astype(np.float64)
     if not np.isfinite(x).all():

@@ -14,12 +14,11 @@ from closura.core.case import Case
 from closura.core.method import Method
 from closura.grids import Grid
 from closura.initial.condition import InitialCondition
-from closura.problems.laws.cases import law_cases
+from closura.problems.laws.cases import check_method, law_cases, positivity_limit
 from closura.problems.laws.catalogue import LawProblem
 from closura.problems.laws.methods import comparison_of, solver_of
 from closura.problems.laws.metrics import METRICS
 from closura.problems.laws.references import references, shocks
-from closura.problems.laws.stability import check_method, positivity_limit
 from closura.seeds import generator_of
 from closura.simulation.simulate import simulate, stored_reference
 
@@ -99,29 +98,13 @@ def run_study(
     report: Callable[[str], None] = lambda _: None,
     settings: Mapping[str, Any] | None = None,
 ) -> Results:
-    """Run every method from all initial conditions on all grids.
+    """Run every method from all initial conditions on all grids; ``timing`` on the grid of figures alone.
 
-    Parameters
-    ----------
-    study
-        What to run.
-    methods
-        By name, in display order (:mod:`closura.problems.laws.methods`).
-    timing
-        Measure what a step costs, on the grid of figures.
-    report
-        Called with what is being done.
-    settings
-        How to repeat it.
-
-    Returns
-    -------
-    Results
-        Cases are initial conditions (the coordinate ``group``) and their shifted copies. Statistics are over initial
-        conditions, of the mean over the copies of each. On several grids a method appears once for each, with
-        coordinates ``family`` (its name) and ``points``. ``compared_with`` is the scheme that errors are divided by.
-        Figures and tables take further variables of :func:`~closura.problems.laws.snapshots.snapshot_variables` and
-        :func:`~closura.problems.laws.random_conditions.random_variables`.
+    Cases of the results are initial conditions (the coordinate ``group``) and their shifted copies. Statistics are over
+    initial conditions, of the mean over the copies of each. On several grids a method appears once for each, with
+    coordinates ``family`` (its name) and ``points``. ``compared_with`` is the scheme that errors are divided by.
+    Figures and tables take further variables of :func:`~closura.problems.laws.snapshots.snapshot_variables` and
+    :func:`~closura.problems.laws.random_conditions.random_variables`.
 
     Raises
     ------

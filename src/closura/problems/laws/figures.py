@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from closura.core import Results
 from closura.metrics.statistics import geometric_mean
-from closura.numerics.weno_tables import optimal_weights
+from closura.numerics.weno import optimal_weights
 from closura.parts import file_name
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import SOLUTION

@@ -12,16 +12,65 @@ the interface (``characteristic``), or its projection with the transposed matric
 """
 
 import math
-from functools import partial
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
+from closura.initial.condition import ENDS, End
 from closura.numerics.weno import interface_value
-from closura.problems.laws.ghost_cells import pad_ends
 from closura.problems.laws.law import ConservationLaw, State
+
+
+def end_index(ends: Sequence[End]) -> Int[np.ndarray, " axis"]:
+    """Numbers of the kinds, as the parameters of a simulation hold them."""
+    return np.array([ENDS.index(end) for end in ends], np.int32)
+
+
+@lru_cache
+def _ghosts(width: int) -> Float[np.ndarray, "end ghost cell"]:
+    """``ghost = matrix @ cells``: both in the order of the axis, left first; ``width`` (or three) cells per end."""
+    near, g = max(width, 3), np.arange(width)  # distances from the end
+    matrices = np.zeros((len(ENDS), 2 * width, 2 * near))
+    for kind, mode in (("periodic", "wrap"), ("outflow", "edge"), ("reflecting", "symmetric")):
+        padded = np.pad(np.eye(2 * near), [(width, width), (0, 0)], mode=mode)  # type: ignore[call-overload]
+        matrices[ENDS.index(kind)] = np.concatenate([padded[:width], padded[-width:]])
+    extrapolated = {
+        "linear": (g + 2, -(g + 1)),
+        "quadratic": ((g + 2) * (g + 3) / 2, -(g + 1) * (g + 3), (g + 1) * (g + 2) / 2),
+    }
+    for kind, weights in extrapolated.items():
+        for cell, weight in enumerate(weights):
+            matrices[ENDS.index(kind), width - 1 - g, cell] = weight
+            matrices[ENDS.index(kind), width + g, 2 * near - 1 - cell] = weight
+    return matrices
+
+
+def pad_ends(
+    state: Float[Array, "component *other n"],
+    width: int,
+    end: Int[Array, ""],
+    mirror: Float[Array, " component"],
+) -> Float[Array, "component *other padded"]:
+    """Add ``width`` ghost cells at both ends of the last axis, of the kind ``ENDS[end]``.
+
+    ``mirror`` are the signs of the components beyond a reflecting end.
+    """
+    near = max(width, 3)
+    if state.shape[-1] < 2 * near:
+        raise ValueError(
+            f"a stencil that reaches {width} cells needs {2 * near} cells along an axis; got {state.shape}"
+        )
+    matrix = jnp.asarray(_ghosts(width), state.dtype)[end]
+    signs = jnp.where(end == ENDS.index("reflecting"), mirror.astype(state.dtype), 1)
+    cells = jnp.concatenate([state[..., :near], state[..., -near:]], axis=-1)
+    ghosts = jnp.sum(matrix * cells[..., None, :], axis=-1) * signs.reshape((-1,) + (1,) * (state.ndim - 1))
+    return jnp.concatenate([ghosts[..., :width], state, ghosts[..., width:]], axis=-1)
+
 
 Splitting = Literal["global", "line", "local"]
 Projection = Literal["component", "characteristic", "transposed"]

@@ -56,16 +56,7 @@ def law_benchmark(
 ) -> Benchmark:
     """The benchmark of a conservation law.
 
-    Parameters
-    ----------
-    problem
-        The law with its usual settings: integrator, splitting, norm.
-    sweep
-        Grids, time steps, schemes, times.
-    closures
-        ``closures[name](step=, integrator=, splitting=, projection=)`` makes a method.
-    simulations, seed
-        How many initial conditions, and the seed of their random numbers.
+    ``closures[name](step=, integrator=, splitting=, projection=)`` makes a method.
     """
     draws = held_out_conditions(problem, simulations, seed)
     how: dict[str, Any] = {
@@ -104,7 +95,10 @@ def law_benchmark(
     def exact(method: Method) -> np.ndarray:
         cells = method.solver.grid.shape[0]
         if cells not in known:
-            known[cells] = _exact(problem, draws, ends, cells)
+            known[cells] = np.asarray([
+                references(problem.law, condition, condition.points((cells,)), tuple(times))
+                for condition, times in zip(draws, ends, strict=True)
+            ])  # fmt: skip
         return known[cells]
 
     known: dict[int, np.ndarray] = {}
@@ -135,17 +129,6 @@ def _run(method: Method, ends: Sequence[Sequence[float]], draws: list[InitialCon
     found = run(method, shares, grid, cases, batch=BATCH)
     fields, steps, failed = map(np.asarray, (found.fields, found.steps, found.failed))
     return Outcome(fields[:, 1:], steps / last, failed[:, -1])
-
-
-def _exact(
-    problem: LawProblem, draws: Sequence[InitialCondition], ends: Sequence[Sequence[float]], cells: int
-) -> np.ndarray:
-    return np.stack(
-        [
-            np.stack(references(problem.law, condition, condition.points((cells,)), tuple(times)))
-            for condition, times in zip(draws, ends, strict=True)
-        ]
-    )
 
 
 def _error(norm: str, lengths: np.ndarray, fields: np.ndarray, reference: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from closura.core.method import Method, Role, StepRule
 from closura.io.closures import load_closure, shipped
 from closura.io.tensor_files import read_npz
 from closura.io.weights import WeightsError, read_header
-from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import ConservationLaw
 from closura.problems.laws.weighted_fluxes import WeightedFluxes, sees_sizes
 
@@ -17,27 +16,15 @@ SHIPPED = ("burgers-1d", "euler-1d")
 SMALLEST_R, LARGEST_R = 2, 5
 
 
-def classical(
-    name: str,
-    law: ConservationLaw,
-    *,
-    step: StepRule,
-    integrator: str,
-    splitting: Splitting,
-    projection: Projection,
-    positivity: bool = False,
-) -> Method:
-    """A scheme by its name, alone.
+def classical(name: str, law: ConservationLaw, *, step: StepRule, **how: Any) -> Method:
+    """A scheme by its name, alone; ``how`` are settings of :class:`WeightedFluxes`.
 
     Raises
     ------
     ValueError
         If the name is unknown; the message lists the valid ones.
     """
-    solver = WeightedFluxes(
-        law=law, scheme=name, integrator=integrator, splitting=splitting, projection=projection, positivity=positivity
-    )
-    return Method(solver, Role.BASELINE, step)
+    return Method(WeightedFluxes(law=law, scheme=name, **how), Role.BASELINE, step)
 
 
 def learned(
@@ -45,36 +32,25 @@ def learned(
     law: ConservationLaw,
     *,
     step: StepRule,
-    integrator: str,
-    splitting: Splitting,
-    projection: Projection,
     positivity: bool = False,
     r: int | None = None,
+    **how: Any,
 ) -> Method:
-    """A closure from a run folder or a file, on the stencil it was trained for.
+    """A closure from a run folder or a file, or one of :data:`SHIPPED`, on the stencil it was trained for.
 
-    Parameters
-    ----------
-    path
-        A run folder, a file of weights, or one of :data:`SHIPPED`.
-    positivity
-        Limit fluxes; closures that were trained so always do.
-    r
-        The size that it must have, if one is asked for.
+    Fluxes are limited with ``positivity``, and always for closures that were trained so. ``r`` is the size that it must
+    have, if one is asked for; ``how`` are settings of :class:`WeightedFluxes`.
     """
     path = shipped(path)
-    size = stencil_size(path)
+    size, sizes, limited = stencils_of(path)
     if r is not None and size != r:
         raise WeightsError(
             f"{path} weighs {size} sub-stencils (r = {size}), but r = {r} was asked for: leave out --r, or give "
             f"weights that were trained with r = {r}"
         )
-    sizes, limited = _trained_with(path)
     # The name of the classical scheme decides nothing but the stencil: the closure answers for all weights.
-    solver = WeightedFluxes(
-        law=law, scheme=f"weno{2 * size - 1}-js", integrator=integrator, splitting=splitting, projection=projection,
-        sizes=sizes, positivity=positivity or limited,
-    )  # fmt: skip
+    scheme = f"weno{2 * size - 1}-js"
+    solver = WeightedFluxes(law=law, scheme=scheme, sizes=sizes, positivity=positivity or limited, **how)
     return Method(solver, Role.CLOSURE, step, load_closure(path, solver.spec()))
 
 
@@ -84,25 +60,19 @@ def solver_of(method: Method) -> WeightedFluxes:
     return method.solver
 
 
-def _trained_with(path: Path) -> tuple[bool, bool]:
-    """Whether a closure sees sizes of stencils, and whether its fluxes were limited: parts of the scheme it is."""
-    file = path / "weights.safetensors" if path.is_dir() else path
-    if file.suffix == ".npz":
-        return False, False
-    header = read_header(file)
-    configuration = header["metadata"].get("configuration") or {}
-    sizes = sees_sizes(header["decision"]["observation"])
-    return sizes, bool(configuration.get("problem", {}).get("positivity", False))
-
-
-def stencil_size(path: Path) -> int:
-    """``r`` of a closure's weights, read without building it."""
+def stencils_of(path: Path) -> tuple[int, bool, bool]:
+    """``r`` of a closure, whether it sees sizes of stencils, and whether its fluxes were limited; read, not built."""
     if not path.exists():
         raise FileNotFoundError(
             f"there is no closure at {path}: expected a run folder, a file of weights (.safetensors, .npz), or one of "
             f"{', '.join(SHIPPED)}"
         )
     file = path / "weights.safetensors" if path.is_dir() else path
+    if path.is_dir() and not file.exists():
+        raise WeightsError(
+            f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
+        )
+    sizes = limited = False
     if file.suffix == ".npz":
         try:
             shapes = {key: array.shape for key, array in read_npz(file).items()}
@@ -111,19 +81,18 @@ def stencil_size(path: Path) -> int:
         biases = sorted(key for key in shapes if key.startswith("b"))
         answers, agents = (shapes[biases[-1]][0] if biases and shapes[biases[-1]] else 0), "interfaces"
     else:
-        if path.is_dir() and not file.exists():
-            raise WeightsError(
-                f"{path} holds no weights.safetensors: is it a run folder, and has its training been validated once?"
-            )
-        spec: Mapping[str, Any] = read_header(file)["decision"]
-        answers, agents = len(spec["action"]), spec.get("agents", "cells")
+        header = read_header(file)
+        spec: Mapping[str, Any] = header["decision"]
+        answers, agents, sizes = len(spec["action"]), spec.get("agents", "cells"), sees_sizes(spec["observation"])
+        configuration = header["metadata"].get("configuration") or {}
+        limited = bool(configuration.get("problem", {}).get("positivity", False))
     r = answers // 2
     if agents != "interfaces" or answers % 2 or not SMALLEST_R <= r <= LARGEST_R:
         raise WeightsError(
             f"{path} is no closure that weighs stencils at interfaces (its answer has {answers} channels): give one "
             f"that was trained on {', '.join(SHIPPED)} or their like"
         )
-    return r
+    return r, sizes, limited
 
 
 def check_names(names: list[str]) -> None:

@@ -18,9 +18,10 @@ from closura.core.case import Case
 from closura.core.metric import Metric
 from closura.initial.condition import ENDS
 from closura.problems.laws.weighted_fluxes import Parameters
-from closura.simulation.march import Marched
 
 Field = Float64[np.ndarray, "*grid"]
+Run = Any
+"""A simulation as it was marched (:class:`closura.simulation.march.Marched`)."""
 NORMS = {"l1": "L1", "l2": "L2", "linf": "L∞"}
 SHOCK_REACH = 3
 """Interfaces on either side of the steepest one that belong to a captured shock."""
@@ -64,17 +65,9 @@ def shock_position(
 ) -> float:
     """Where a captured shock stands, with sub-cell resolution.
 
-    The steepest step of the right sign within eight cells of the exact place is looked for; the shock is the centroid
-    of the steps of that sign around it, which is where a sharp front would have the same area.
-
-    Parameters
-    ----------
-    lower, spacing
-        The lower end of the domain, and the size of a cell.
-    shock
-        The exact place.
-    sides
-        Values of the solution on the left and right of it.
+    The steepest step of the right sign within eight cells of the exact place ``shock`` is looked for, ``sides`` being
+    the values left and right of it; the captured one is the centroid of the steps of that sign around it, which is
+    where a sharp front would have the same area.
     """
     places = lower + spacing * np.arange(1, field.size)
     steps = np.maximum(np.diff(field) * np.sign(sides[1] - sides[0]), 0)
@@ -86,24 +79,20 @@ def shock_position(
     return float((places[part] * steps[part]).sum() / steps[part].sum())
 
 
-def norm(index: int, run: Marched, reference: Marched, case: Case, *, time: int = -1) -> float:
-    """L1, L2 or Linf by number, at a time."""
-    difference = np.asarray(run.fields[time, 0] - reference.fields[time, 0])
+def norm(index: int, run: Run, reference: Run, case: Case) -> float:
+    """L1, L2 or Linf by number, at the end."""
+    difference = np.asarray(run.fields[-1, 0] - reference.fields[-1, 0])
     return errors(difference, math.prod(case.parameters["spacing"]))[index]
 
 
-def _at_end(of: Callable[[Field, Field, Case], float]) -> Callable[[Marched, Marched, Case], float]:
+def _at_end(of: Callable[[Field, Field, Case], float]) -> Callable[[Run, Run, Case], float]:
     """A function of the two fields of the first variable at the end, NaN for simulations that failed."""
 
-    def at_end(run: Marched, reference: Marched, case: Case) -> float:
+    def at_end(run: Run, reference: Run, case: Case) -> float:
         own, other = (np.asarray(each.fields[-1, 0]) for each in (run, reference))
         return math.nan if run.failed[-1] else of(own, other, case)
 
     return at_end
-
-
-def _variation_excess(field: Field, solution: Field, case: Case) -> float:
-    return total_variation(field, case.parameters) - total_variation(solution, case.parameters)
 
 
 def _shock_position_error(field: Field, solution: Field, case: Case) -> float:
@@ -119,13 +108,18 @@ def _metrics() -> tuple[Metric, ...]:
     def of_run(name: str, of: Callable[..., Any], title: str = "", **about: Any) -> Metric:
         return Metric(name, of, title, run=True, **about)
 
-    def norm_number(index: int) -> Callable[[Marched, Marched, Case], float]:
+    def norm_number(index: int) -> Callable[[Run, Run, Case], float]:
         return lambda run, other, case: norm(index, run, other, case)
 
     return (
         *(of_run(key, norm_number(i), f"{NORMS[key]} error", aggregate="geometric") for i, key in enumerate(NORMS)),
         of_run("total_variation", _at_end(lambda field, _, case: total_variation(field, case.parameters)), better=""),
-        of_run("total_variation_excess", _at_end(_variation_excess), "total variation above the solution's", better=""),
+        of_run(
+            "total_variation_excess",
+            _at_end(lambda a, b, case: total_variation(a, case.parameters) - total_variation(b, case.parameters)),
+            "total variation above the solution's",
+            better="",
+        ),
         of_run(
             "conservation",
             _at_end(lambda field, _, case: conservation_error(case.initial[0], field, case.parameters)),

@@ -11,8 +11,7 @@ from closura.initial.condition import InitialCondition
 from closura.problems.laws.cases import conserved, law_cases
 from closura.problems.laws.entropy import entropy_solution, plane_entropy_solution
 from closura.problems.laws.entropy import shock_positions as entropy_shocks
-from closura.problems.laws.euler import Euler
-from closura.problems.laws.law import ConservationLaw
+from closura.problems.laws.law import ConservationLaw, Euler
 from closura.problems.laws.riemann import exact_riemann, exact_riemann_plane
 from closura.problems.laws.riemann import shock_positions as riemann_shocks
 from closura.problems.laws.weighted_fluxes import WeightedFluxes
@@ -44,19 +43,9 @@ def references(
 ) -> list[States]:
     """The solution at cell centres and several times that grow, in conserved variables.
 
-    Parameters
-    ----------
-    law
-        What is solved.
-    condition
-        The initial condition; its ``reference`` says how the solution is known.
-    points
-        Coordinates of all cell centres, one array per axis.
-    times
-        Not negative. A fine simulation serves all.
-    customary
-        Where the solution is known from simulations alone, take the one of :data:`CUSTOMARY`, which published numbers
-        refer to, rather than a sharper one.
+    The condition's ``reference`` says how it is known; a fine simulation serves all times. With ``customary``, where
+    the solution is known from simulations alone, it is the one of :data:`CUSTOMARY`, which published numbers refer to,
+    rather than a sharper one.
     """
     if condition.reference != "fine" or not max(times) > 0:
         return [conserved(law, _exact(law, condition, points, time)) for time in times]

@@ -1,4 +1,6 @@
-r"""Rewards of agents at interfaces, one for each, in the flat order in which they are asked.
+r"""What closures at interfaces learn by: rewards, errors, and the reference of one step.
+
+Rewards are one for each interface, in the flat order in which closures are asked:
 
 ``difference`` (as published)
     ``arctan(-1000 E)`` with ``E`` the mean, over the two cells at the interface, of the absolute difference between
@@ -24,19 +26,22 @@ our own form.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree
 
+from closura.core.case import Case
+from closura.core.solver import Closure, Solver
 from closura.initial.condition import ENDS
 from closura.numerics.weno import global_smoothness, smoothness
-from closura.problems.laws.ghost_cells import pad_ends
-from closura.problems.laws.law import State
-from closura.problems.laws.weighted_fluxes import WeightedFluxes
+from closura.problems.laws.fluxes import pad_ends
+from closura.problems.laws.law import ConservationLaw, State
+from closura.problems.laws.weighted_fluxes import Parameters, WeightedFluxes
 from closura.problems.problem import Transition
+from closura.problems.reference import Reference, Step
 
 RewardName = Literal["difference", "free"]
 Components = Literal["separate", "summed"]
@@ -76,38 +81,22 @@ def squashed(errors: list[Float[Array, "component *interfaces"]], components: Co
 
 
 class DifferenceReward(eqx.Module):
-    """See the module's text.
-
-    Parameters
-    ----------
-    components
-        Whether the equations of a system count one by one, or their absolute differences are added first.
-    """
+    """See the module's text; ``components``: the equations of a system count one by one, or their errors are summed."""
 
     components: Components = eqx.field(static=True, default="separate")
 
     def __call__(self, transition: Transition) -> Float[Array, " agent"]:
-        """Reward of every agent."""
         difference = jnp.abs(transition.next_state - transition.next_reference)
         return squashed(at_interfaces(difference, transition.parameters["ends"]), self.components)
 
 
 class FreeReward(eqx.Module):
-    """See the module's text.
-
-    Parameters
-    ----------
-    linear
-        The solver with the optimal linear weights.
-    components
-        As in :class:`DifferenceReward`.
-    """
+    """See the module's text; ``linear`` is the solver with the optimal linear weights."""
 
     linear: WeightedFluxes
     components: Components = eqx.field(static=True, default="separate")
 
     def __call__(self, transition: Transition) -> Float[Array, " agent"]:
-        """Reward of every agent."""
         state, parameters, ends = transition.state, transition.parameters, transition.parameters["ends"]
         excess = at_interfaces(self.excess(state, transition.next_state, ends), ends)
         linear = self.linear.step(state, parameters, parameters["time_step"])
@@ -139,3 +128,84 @@ def _smooth(stencils: Float[Array, "side cell component *interfaces"]) -> Float[
         share = jnp.clip((contrast - math.log(SMOOTH)) / math.log(ROUGH / SMOOTH), 0, 1)
         least = jnp.minimum(least, 1 - share * share * (3 - 2 * share))
     return least
+
+
+class OneStep(Reference):
+    """One step of ``solver`` without a closure from the closure's own current state (published: WENO-JS).
+
+    It cannot be stored, and a reward for coming near to it can prefer nothing better than that scheme.
+    """
+
+    follows_state: ClassVar[bool] = True
+    solver: WeightedFluxes
+
+    def init(self, case: Case) -> State:
+        return self.solver.init(case)[0]
+
+    def advance(self, reference: PyTree[Array], state: State, parameters: Parameters, dt: Step) -> State:
+        return self.solver.step(state, parameters, dt)
+
+    def advance_beside(
+        self,
+        reference: PyTree[Array],
+        coarse: Solver,
+        state: State,
+        parameters: Parameters,
+        dt: Step,
+        closure: Closure | None,
+    ) -> tuple[State, State, State]:
+        """Both from the same stencils, where the simulation's solver is the reference's."""
+        if coarse != self.solver:
+            return super().advance_beside(reference, coarse, state, parameters, dt, closure)
+        following, reference = self.solver.step_each(state, parameters, dt, (closure, None))
+        return following, state, reference
+
+    def field(self, reference: State) -> State:
+        return reference
+
+
+SMALLEST_RANGE = 1e-3
+"""Variables that vary by less over the grid are measured in this unit."""
+
+
+def root_mean_square(state: Float[Array, "component *grid"], reference: Float[Array, "component *grid"]) -> Array:
+    """Root of the mean over cells of the squared difference, summed over components; guarded where there is none."""
+    square = jnp.mean(jnp.sum(jnp.square(state - reference), axis=0))
+    return jnp.sqrt(jnp.maximum(square, jnp.finfo(state.dtype).tiny))
+
+
+class WithOvershoot(eqx.Module):
+    """:func:`root_mean_square`, plus that of what leaves the range of the reference nearby, times a weight.
+
+    Nearby: within two cells along the axis. The sharpest profile in the mean square overshoots at strong shocks; an
+    entropy solution does not.
+    """
+
+    weight: float = eqx.field(static=True)
+
+    def __call__(self, state: Float[Array, "component *grid"], reference: Float[Array, "component *grid"]) -> Array:
+        low, high = reference, reference
+        for axis in range(1, state.ndim):
+            size, widths = state.shape[axis], [(2, 2) if i == axis else (0, 0) for i in range(state.ndim)]
+            lows, highs = (jnp.pad(x, widths, mode="edge") for x in (low, high))
+            low = jnp.stack([jax.lax.slice_in_dim(lows, k, k + size, axis=axis) for k in range(5)]).min(axis=0)
+            high = jnp.stack([jax.lax.slice_in_dim(highs, k, k + size, axis=axis) for k in range(5)]).max(axis=0)
+        outside = jnp.maximum(state - high, 0) + jnp.maximum(low - state, 0)
+        return root_mean_square(state, reference) + self.weight * root_mean_square(outside, jnp.zeros_like(outside))
+
+
+class RelativeDifference(eqx.Module):
+    """Mean absolute difference of each primitive variable in units of its range over the grid, by weights.
+
+    The weights sum to one; primitive variables, because a pressure that comes near to zero must be felt.
+    """
+
+    law: ConservationLaw
+    weights: tuple[float, ...] = eqx.field(static=True)
+
+    def __call__(self, state: Float[Array, "component *grid"], reference: Float[Array, "component *grid"]) -> Array:
+        ours, true = self.law.primitive(state), self.law.primitive(reference)
+        axes = tuple(range(1, state.ndim))
+        spans = jnp.maximum(jnp.max(true, axis=axes) - jnp.min(true, axis=axes), SMALLEST_RANGE)
+        each = jnp.mean(jnp.abs(ours - true), axis=axes) / spans
+        return jnp.sum(jnp.asarray(self.weights, state.dtype) * each)

@@ -1,30 +1,31 @@
 """Settings of the problems whose agents weigh fluxes, and the problems that they describe."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
-
-import jax
 
 from closura.core.case import CaseSampler
 from closura.core.citations import BPTTS
 from closura.core.definition import ProblemDefinition, Split, problem
 from closura.grids import Grid
-from closura.initial.random_profiles import RandomProfile
 from closura.numerics import get_integrator
 from closura.numerics.weno import get_weno
+from closura.problems.laws.cases import check_courant, schedule
 from closura.problems.laws.catalogue import LAW_PROBLEMS
-from closura.problems.laws.euler import Euler
 from closura.problems.laws.fluxes import Projection, Splitting
-from closura.problems.laws.law import Burgers, ConservationLaw
-from closura.problems.laws.learning_errors import RelativeDifference, WithOvershoot, root_mean_square
-from closura.problems.laws.named_cases import schedule
-from closura.problems.laws.one_step import OneStep
-from closura.problems.laws.random_cases import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases
-from closura.problems.laws.rewards import Components, DifferenceReward, FreeReward, RewardName
-from closura.problems.laws.stability import check_courant
+from closura.problems.laws.law import Burgers
+from closura.problems.laws.random_cases import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases, RandomProfile
+from closura.problems.laws.rewards import (
+    Components,
+    DifferenceReward,
+    FreeReward,
+    OneStep,
+    RelativeDifference,
+    RewardName,
+    WithOvershoot,
+    root_mean_square,
+)
 from closura.problems.laws.weighted_fluxes import WeightedFluxes
-from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, total
+from closura.problems.problem import EpisodeRules, Problem, Quantity, SimulatedBegin, field_type, total
 from closura.problems.reference import Reference, SolverReference
 from closura.settings import Count, NotNegative, Positive, Settings
 
@@ -198,23 +199,11 @@ def several_calls(configuration: LawConfiguration) -> str:
     )
 
 
-def law_of(configuration: LawConfiguration) -> ConservationLaw:
-    """The law that a problem's settings belong to."""
-    name = configuration.problem
-    dimensions = 2 if name.endswith("2d") else 1
-    return Burgers(dimensions=dimensions) if name.startswith("burgers") else Euler(dimensions=dimensions)
-
-
-def grid_of(configuration: LawConfiguration) -> Grid:
-    """The coarse grid; simulations have domains of their own."""
-    return Grid((configuration.cells,) * (2 if configuration.problem.endswith("2d") else 1))
-
-
 def solver_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedFluxes:
     """The solver that settings describe; ``ratio`` is that of initial states to its grid."""
-    c = configuration
+    c, law = configuration, LAW_PROBLEMS[configuration.problem].law
     return WeightedFluxes(
-        law_of(c),
+        law,
         scheme=c.scheme,
         integrator=c.integrator,
         splitting=c.splitting,
@@ -222,28 +211,18 @@ def solver_of(configuration: LawConfiguration, *, ratio: int = 1) -> WeightedFlu
         ratio=ratio,
         sizes=c.observe_sizes,
         positivity=c.positivity,
-        grid=grid_of(c),
+        grid=Grid((c.cells,) * law.dimensions),
     )
 
 
-def conservation_law(
-    configuration: LawConfiguration, split: Split = "train", *, data_dir: str | Path | None = None
-) -> Problem:
+def conservation_law(configuration: LawConfiguration, split: Split = "train") -> Problem:
     """Build a problem of :data:`~closura.problems.PROBLEMS` whose agents weigh fluxes.
 
-    Parameters
-    ----------
-    configuration
-        Settings; their class decides the law.
-    split
-        Named in the description only: random simulations come from keys of their own, and named ones are the same
-        in training and validation, as published.
-    data_dir
-        Not used.
+    The class of the settings decides the law. ``split`` is named in the description only: random simulations come from
+    keys of their own, and named ones are the same in training and validation, as published.
     """
     c = configuration
-    if not jax.config.read("jax_enable_x64"):
-        raise ValueError("this problem needs 64-bit arrays: jax.config.update('jax_enable_x64', True) first")
+    field_type(c.precision)
     named = c.initial != RANDOM
     # A reference that starts from the coarse state needs no fine one; random profiles are always drawn on a fine grid.
     ratio = 1 if named and follows_state(c) else c.ratio

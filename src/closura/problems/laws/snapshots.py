@@ -26,20 +26,10 @@ MOMENTS = {1: 40, 2: 20}
 class Snapshots(NamedTuple):
     """All methods from one initial condition at several times, the initial state first; NaN once they have diverged.
 
-    Parameters
-    ----------
-    times
-        Times, ``(moment,)``.
-    states
-        Primitive variables of each method, and of the solution, ``(moment, component, *grid)``.
-    variation, error
-        Of the first conserved variable, ``(moment,)``: total variation of each and the solution, and the error that
-        counts of each method.
-    weights
-        Of methods whose simulation went well, at the last state along x, ``(side, r, interface)`` of the first
-        component.
-    bounds
-        Both ends of the domain along x.
+    By method, and for the solution: ``states``, primitive variables ``(moment, component, *grid)``; ``variation``, the
+    total variation of the first conserved variable, and ``error``, the error that counts, ``(moment,)``; and for
+    methods whose simulation went well ``weights`` at the last state along x, ``(side, r, interface)`` of the first
+    component.
     """
 
     times: np.ndarray

@@ -28,8 +28,7 @@ from closura.core.solver import Closure, Solver
 from closura.grids import Grid
 from closura.numerics import get_integrator
 from closura.numerics.stability import symbol_limit
-from closura.numerics.weno import get_weno
-from closura.numerics.weno_tables import candidates, optimal_weights
+from closura.numerics.weno import candidates, get_weno, optimal_weights
 from closura.problems.laws.fluxes import (
     PROJECTIONS,
     SPLITTINGS,
@@ -146,7 +145,6 @@ class WeightedFluxes(Solver):
 
     @property
     def calls_per_step(self) -> int:
-        """One per stage."""
         return get_integrator(self.integrator).stages
 
     @property
@@ -155,7 +153,6 @@ class WeightedFluxes(Solver):
         return get_weno(self.scheme).r
 
     def spec(self) -> ClosureSpec:
-        """See :func:`weights_spec`."""
         return weights_spec(self.r, sizes=self.sizes)
 
     def init(self, case: Case) -> tuple[State, Parameters]:
@@ -170,7 +167,6 @@ class WeightedFluxes(Solver):
         return centres(state, state.shape[1] // grid.shape[0], self.law.dimensions)
 
     def sweeps(self, state: State, parameters: Parameters) -> list[Sweep]:
-        """Stencils along every axis."""
         return [
             split_stencils(
                 self.law, jnp.moveaxis(state, 1 + axis, -1), parameters["ends"][axis], axis=axis, r=self.r,
@@ -210,7 +206,6 @@ class WeightedFluxes(Solver):
         return found
 
     def tendency(self, state: State, parameters: Parameters, closure: Closure | None) -> State:
-        """Time derivative of the state."""
         return self._change(state, parameters, self.sweeps(state, parameters), closure)
 
     def _change(self, state: State, parameters: Parameters, sweeps: list[Sweep], closure: Closure | None) -> State:
@@ -223,7 +218,6 @@ class WeightedFluxes(Solver):
         return change
 
     def advance(self, state: State, parameters: Parameters, dt: Step) -> State:
-        """One step."""
         return self.step(state, parameters, dt)
 
     def corrected_step(
@@ -256,12 +250,10 @@ class WeightedFluxes(Solver):
         return self.law.admissible(state)
 
     def is_valid(self, state: State) -> Bool[Array, ""]:
-        """Whether all cells do."""
         return jnp.all(self.valid_cells(state))
 
     @property
     def courant_limit(self) -> float:
-        """See :func:`largest_courant`."""
         return largest_courant(self.integrator, self.r)
 
     def rate(self, state: State, parameters: Parameters) -> Float[Array, ""]:
@@ -273,7 +265,6 @@ class WeightedFluxes(Solver):
         return replace(self, sizes=False)
 
     def largest_speed(self, state: State) -> Float[Array, " axis"]:
-        """Largest characteristic speed along each axis."""
         return jnp.stack([jnp.max(self.law.speed(state, axis)) for axis in range(self.law.dimensions)])
 
 
