@@ -17,7 +17,7 @@ from closura.core.definition import PROBLEMS
 from closura.core.mistakes import in_a_line
 from closura.io.weights import load_weights, save_weights
 from closura.problems import Problem, build_problem
-from closura.problems.from_solvers import from_solvers
+from closura.problems.from_solvers import RELATIVE_L2, check_parts
 from closura.simulation.evaluate import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -105,7 +105,7 @@ def test_a_wrong_part_of_a_problem_is_named(
     monkeypatch.setattr(Problem, "from_solvers", staticmethod(lambda **given: parts.update(given)))
     kind(kind.settings(), "test")
     with pytest.raises(ValueError, match=re.escape(said)):
-        from_solvers(**{**parts, part: wrong})  # type: ignore[arg-type]
+        check_parts(horizon=100, error=RELATIVE_L2, **{**parts, part: wrong})
 
 
 def test_the_command_says_it_and_keeps_the_traceback_for_debugging(

@@ -87,22 +87,10 @@ def from_solvers(
     ValueError
         If a method has two roles or is no solver, or a part is of the wrong kind.
     """
-    number = isinstance(dt, SupportsFloat) and float(dt) > 0
-    named = isinstance(baselines, tuple) and all(isinstance(name, str) for name in baselines)
-    pair = isinstance(reference, tuple) and len(reference) == 2
-    for part, value, good, wanted in (
-        ("cases", cases, isinstance(cases, CaseSampler), "a closura.CaseSampler, such as Bumps(grid)"),
-        ("solver", solver, callable(solver), "a function of a method's name and a grid"),
-        ("uncorrected", uncorrected, isinstance(uncorrected, str), "the name of a method"),
-        ("reference", reference, pair and isinstance(reference[1], Grid), "the name of a method and its grid"),
-        ("grid", grid, isinstance(grid, Grid), "a closura.Grid"),
-        ("dt", dt, number, "a positive number"),
-        ("baselines", baselines, named, "a tuple of names of methods, such as ('upwind5',)"),
-        ("horizon", horizon, isinstance(horizon, int) and horizon > 0, "a positive whole number"),
-        ("error", error, isinstance(error, Metric), "a closura.Metric"),
-    ):
-        if not good:
-            raise ValueError(f"{part} of a closura.Problem must be {wanted}; got {in_words(value)}")
+    check_parts(
+        cases=cases, solver=solver, uncorrected=uncorrected, reference=reference, grid=grid, dt=dt,
+        baselines=baselines, horizon=horizon, error=error,
+    )  # fmt: skip
     if len({uncorrected, *baselines}) <= len(baselines):
         raise ValueError(f"each method has one role; got {uncorrected}, {', '.join(baselines)}")
     made = {name: _made(solver, name, grid) for name in (uncorrected, *baselines)}
@@ -136,6 +124,32 @@ def from_solvers(
         error_name=error.title,
         methods=Methods(solver),
     )
+
+
+def check_parts(**parts: Any) -> None:
+    """Refuse a part of a problem that is of the wrong kind."""
+    dt, named, pair, horizon = (parts[name] for name in ("dt", "baselines", "reference", "horizon"))
+    for name, good, wanted in (
+        ("cases", isinstance(parts["cases"], CaseSampler), "a closura.CaseSampler, such as Bumps(grid)"),
+        ("solver", callable(parts["solver"]), "a function of a method's name and a grid"),
+        ("uncorrected", isinstance(parts["uncorrected"], str), "the name of a method"),
+        (
+            "reference",
+            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Grid),
+            "the name of a method and its grid",
+        ),
+        ("grid", isinstance(parts["grid"], Grid), "a closura.Grid"),
+        ("dt", isinstance(dt, SupportsFloat) and float(dt) > 0, "a positive number"),
+        (
+            "baselines",
+            isinstance(named, tuple) and all(isinstance(each, str) for each in named),
+            "a tuple of names of methods, such as ('upwind5',)",
+        ),
+        ("horizon", isinstance(horizon, int) and horizon > 0, "a positive whole number"),
+        ("error", isinstance(parts["error"], Metric), "a closura.Metric"),
+    ):
+        if not good:
+            raise ValueError(f"{name} of a closura.Problem must be {wanted}; got {in_words(parts[name])}")
 
 
 def _made(solver: Callable[[str, Grid], Solver], method: str, grid: Grid) -> Solver:
