@@ -106,7 +106,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metrics = [{"update": k, "reward": 1.0 / (k + 1), "validation_error": 0.1 / (k + 1)} for k in range(20)]
     training = {"metrics": metrics, "configuration": {"learner": "ppo"}, "environment": {"jax": "0"}}
     folder = tmp_path_factory.mktemp("report")
-    return publish(evaluation(), folder, title="A report <&> its parts", training=training).report
+    return publish(evaluation(), folder, title="A report <&> its parts", runs={"ppo": training}).report
 
 
 @pytest.mark.parametrize("width", [PHONE, 1200])

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from closura.cli import main
 from closura.commands import demo
 from closura.commands.configuration import expanded
 from closura.commands.evaluation import parse_evaluate
-from closura.commands.training import parse_train
 from closura.reporting.formatting import short
 from closura.simulation.saved import open_simulations
 
@@ -225,26 +223,24 @@ def check_demo(out: Path, shown: str) -> None:
     # The verdict is against the best method on the grid that learns nothing, whichever that is, and names its cost.
     means = {name: entry["relative_mae"]["mean"] for name, entry in numbers["methods"].items()}
     best = min(("CGS", "ACGS", "upwind3", "upwind5", "spectral"), key=lambda name: means[name])
-    said = next(line for line in shown.splitlines() if line.startswith("the learned closure. Against "))
-    assert said.startswith(f"the learned closure. Against {best}, ")
+    said = next(line for line in shown.splitlines() if line.startswith("compact: Against "))
+    assert said.startswith(f"compact: Against {best}, ")
     assert "the best classical method on this grid: " in said
     assert f"{short(100 * means['compact'])} % against {short(100 * means[best])} % (mean at step" in said
     assert re.search(rf"it costs \S+ times (as much as|less than) {best}\.", said)
-    assert f"open {out / 'report.html'}\n" in shown
+    assert f"Open {out / 'report.html'}\n" in shown
     assert json.loads((out / "run" / "status.json").read_text())["state"] == "finished"
 
 
 def test_the_demo_in_small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """All that the demo does, on a grid of 16 x 16; simulations that cannot be are refused at once."""
-    whole = demo.demo_configuration(2)
-    _, configuration = parse_train(TRAIN[1:])
-    configuration = replace(configuration, learning=replace(configuration.learning, updates=2))
-    monkeypatch.setattr(demo, "demo_configuration", lambda updates: {2: configuration}[updates])
+    options = [*TRAIN[2 : TRAIN.index("--learning.updates")], *TRAIN[TRAIN.index("--learning.updates") + 2 :]]
+    monkeypatch.setattr(demo, "TRAINING", " ".join(options))
     arguments = ["demo", "--updates", "2", "--simulations", "2", "--out", str(tmp_path / "demo")]
     main(arguments)
     check_demo(tmp_path / "demo", capsys.readouterr().out)
-    assert type(whole) is type(configuration)
-    assert whole.learning.updates == 2
+    main(arguments)
+    assert capsys.readouterr().out.count("(done before)") == 2
     weights = (tmp_path / "demo" / "run" / "weights.safetensors").read_bytes()
     with pytest.raises(SystemExit):
         main([*arguments, "--simulations", "0"])

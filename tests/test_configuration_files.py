@@ -114,7 +114,9 @@ def test_toml_is_read_as_it_was_written() -> None:
     assert tomllib.loads(to_toml({**tables, "gone": None})) == tables
 
 
-@pytest.mark.parametrize("kind", ["problems", "closures", "learners", "metrics", "models", "figures", "baselines"])
+@pytest.mark.parametrize(
+    "kind", ["problems", "closures", "learners", "samplers", "metrics", "models", "figures", "baselines"]
+)
 def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["list", kind])
     plain = capsys.readouterr().out

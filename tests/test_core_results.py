@@ -18,7 +18,7 @@ from closura.metrics.comparison import improvement_on, paired_difference, worse_
 from closura.metrics.statistics import spread
 from closura.plain import plain
 from closura.reporting.figure import FIGURES, figure, figures_of
-from closura.reporting.figures.profiles import profiles
+from closura.reporting.figures.fields import profiles
 from closura.reporting.findings import best_baseline, findings
 from closura.reporting.numbers import CONSERVATION, summary
 from closura.reporting.publish import publish

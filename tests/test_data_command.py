@@ -8,7 +8,6 @@ import zarr
 
 from closura.cli import main
 from closura.commands import data as data_command
-from closura.commands import downloads
 from closura.interruption import Interrupted
 from closura.io.locks import locked
 from closura.trajectories import GenerationConfiguration, open_flow
@@ -182,10 +181,10 @@ def test_actions(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
     assert "unknown action 'delete'; valid: fetch, generate" in refused(capsys, "data", "delete")
     assert refused(capsys, "data", "show", str(tmp_path / "no.zarr")) == f"error: no data set at {tmp_path}/no.zarr"
     assert "is no zarr store" in refused(capsys, "data", "show", str(tmp_path))
-    monkeypatch.setattr(downloads, "fetch", lambda name: tmp_path / name)
+    monkeypatch.setattr(data_command, "fetch", lambda name: tmp_path / name)
     assert printed(capsys, "data", "fetch", "mnist") == f"mnist: {tmp_path / 'mnist'}\n"
     # What filtering does is tested elsewhere: here only the way there.
     seen: list[object] = []
-    monkeypatch.setitem(downloads.ACTIONS._entries, "filter", lambda arguments: seen.append(arguments))
+    monkeypatch.setitem(data_command.ACTIONS._entries, "filter", lambda arguments: seen.append(arguments))
     main(["data", "filter", "flow.zarr", "--cutoff", "4"])
     assert seen == [["flow.zarr", "--cutoff", "4"]]

@@ -15,9 +15,8 @@ from closura.core import Results, Role
 from closura.reporting.figure import write_figures
 from closura.reporting.figures.animation import animation
 from closura.reporting.figures.cost import cost_scatter
-from closura.reporting.figures.curves import error_curves, error_curves_median, mass_error_curves
+from closura.reporting.figures.curves import error_curves, error_curves_median, improvement_curves, mass_error_curves
 from closura.reporting.figures.fields import drawn_quantity, field_errors, field_strips, kept_fields
-from closura.reporting.figures.improvement import improvement_curves
 from closura.reporting.figures.training import training_curves
 from closura.reporting.figures.violins import steps_below_threshold_violins
 from closura.reporting.report import write_report
@@ -274,10 +273,12 @@ def test_report_is_one_file_without_network(evaluation: Results, tmp_path) -> No
         title="A <closure> & its baselines",
         comparisons=evaluation,
         figures=figures,
-        training={
-            "metrics": [{"update": 3, "reward": np.nan}],
-            "configuration": {"learner": "<ppo>"},
-            "environment": {"jax": "0.10"},
+        runs={
+            "ppo": {
+                "metrics": [{"update": 3, "reward": np.nan}],
+                "configuration": {"learner": "<ppo>"},
+                "environment": {"jax": "0.10"},
+            },
         },
         notes=["<script>alert(1)</script>"],
     )

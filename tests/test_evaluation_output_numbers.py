@@ -170,11 +170,9 @@ def test_paired_difference_by_hand(evaluation: Results) -> None:
     assert (broken["better"], broken["not_finite"]) == (1, 2)
     with pytest.raises(KeyError, match="unknown method 'typo'; valid: CGS, upwind5"):
         paired_difference(evaluation, "typo", "CGS")
-    numbers = summary(evaluation, reference="closure")["methods"]
+    numbers = summary(evaluation)["methods"]
     assert "paired_difference_to_CGS" not in numbers["CGS"]
-    assert numbers["CGS"]["paired_difference_to_closure"]["mean"] == pytest.approx(0.076 / 3, rel=1e-12)
-    with pytest.raises(KeyError, match="unknown method"):
-        summary(evaluation, reference="typo")
+    assert numbers["closure"]["paired_difference_to_CGS"]["mean"] == pytest.approx(-0.076 / 3, rel=1e-12)
 
 
 def test_improvement_of_each_simulation(evaluation: Results) -> None:
@@ -185,7 +183,7 @@ def test_improvement_of_each_simulation(evaluation: Results) -> None:
 
 
 def test_json_is_valid_and_complete(evaluation: Results, tmp_path) -> None:
-    path = write_json(evaluation, tmp_path / "deep" / "numbers.json", reference="closure")
+    path = write_json(evaluation, tmp_path / "deep" / "numbers.json")
 
     def refuse(text: str) -> None:
         raise AssertionError(f"{text} is not JSON")

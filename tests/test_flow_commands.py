@@ -10,13 +10,11 @@ import pytest
 from test_flow_evaluation import closure_run, facts, model_run, write_flow
 
 from closura.cli import main
-from closura.commands import demo_flow
-from closura.commands.demo_flow import run_demo_flow
+from closura.commands import demo as demo_command
 from closura.commands.fitting import parse_fit
-from closura.commands.flow_closures import FilterOptions, run_evaluate_closure
-from closura.commands.flow_inputs import one_each
-from closura.commands.flow_models import run_evaluate_model
+from closura.commands.flow_fits import ClosureOptions, FilterOptions, run_evaluate_closure, run_evaluate_model
 from closura.commands.flow_rollouts import run_rollout
+from closura.commands.options import parse
 from closura.offline.numbers import study_of
 from closura.runs.fitting.configuration import ModelFitConfiguration
 from closura.trajectories import open_flow
@@ -44,8 +42,8 @@ def fails(capsys, arguments):
 
 def test_several_after_one_flag_and_repeated_flags():
     words = ["--closure", "A", "B", "--data", "D", "--closure", "C", "--closure=E"]
-    expected = ["--closure", "A", "--closure", "B", "--data", "D", "--closure", "C", "--closure=E"]
-    assert one_each(words, "--closure") == expected
+    options = parse(ClosureOptions, words, prog="closura evaluate", description="")
+    assert (options.closure, options.data) == (("A", "B", "C", "E"), Path("D"))
 
 
 def test_evaluate_closures(world, tmp_path, capsys):
@@ -190,36 +188,28 @@ def demo(tmp_path, monkeypatch):
     """Runs the demo in one folder; gives the results that were made, with what was added to their arguments."""
     out, made = tmp_path / "demo", []
 
-    def fake(kind, option):
-        def run(arguments):
-            arguments = list(arguments)
-            target = Path(arguments[arguments.index(option) + 1])
-            made.append(" ".join([target.name, *({"--overwrite", "--resume"} & set(arguments))]))
-            if kind == "fit":
-                target.mkdir(exist_ok=True, parents=True)
-                (target / "configuration.json").write_text("{}")
-                (target / "status.json").write_text('{"state": "finished"}')
-            elif kind == "evaluation":
-                Path(arguments[arguments.index("--json") + 1]).write_text("{}")
-                target.mkdir(exist_ok=True)
-                (target / "report.html").write_text("report")
-            else:
-                if "--overwrite" in arguments:
-                    shutil.rmtree(target)
-                write_flow(target, seeds=(0,))
+    def fake(words):
+        fit, evaluation = words[0] == "train", words[0] == "evaluate"
+        target = Path(words[words.index("--run" if fit else "--out") + 1])
+        made.append(" ".join([target.name, *({"--overwrite", "--resume"} & set(words))]))
+        if fit:
+            target.mkdir(exist_ok=True, parents=True)
+            (target / "configuration.json").write_text("{}")
+            (target / "status.json").write_text('{"state": "finished"}')
+        elif evaluation:
+            Path(words[words.index("--json") + 1]).write_text("{}")
+            target.mkdir(exist_ok=True)
+            (target / "report.html").write_text("report")
+        else:
+            if "--overwrite" in words:
+                shutil.rmtree(target)
+            write_flow(target, seeds=(0,))
 
-        return run
-
-    for name, kind, option in (
-        ("run_generate", "data", "--out"), ("run_filter", "data", "--out"), ("run_rollout", "data", "--out"),
-        ("run_train_closure", "fit", "--run"), ("run_train_model", "fit", "--run"),
-        ("run_evaluate_closure", "evaluation", "--out"), ("run_evaluate_model", "evaluation", "--out"),
-    ):  # fmt: skip
-        monkeypatch.setattr(demo_flow, name, fake(kind, option))
+    monkeypatch.setattr(demo_command, "run_command", fake)
 
     def run(*words):
         made.clear()
-        run_demo_flow(["--out", str(out), *words])
+        demo_command.run_demo(["kolmogorov", "--out", str(out), *words])
         return list(made)
 
     run.out = out
@@ -255,17 +245,18 @@ def test_the_demo_refuses_fits_and_data_of_another_scale(demo):
 
 
 def test_the_demo_goes_on_after_an_interruption(demo, monkeypatch):
-    whole = demo_flow.run_train_model
+    whole = demo_command.run_command
 
-    def interrupted(arguments):
-        whole(arguments)
-        (demo.out / "rom" / "status.json").write_text('{"state": "interrupted"}')
-        raise KeyboardInterrupt
+    def interrupted(words):
+        whole(words)
+        if words[1] == "kolmogorov-rom":
+            (demo.out / "rom" / "status.json").write_text('{"state": "interrupted"}')
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(demo_flow, "run_train_model", interrupted)
+    monkeypatch.setattr(demo_command, "run_command", interrupted)
     with pytest.raises(KeyboardInterrupt):
         demo("--closures", "gp")
-    monkeypatch.setattr(demo_flow, "run_train_model", whole)
+    monkeypatch.setattr(demo_command, "run_command", whole)
     # The validation's numbers without its report are no result.
     (demo.out / "closures" / "report.html").unlink()
     assert demo("--closures", "gp") == ["closures", "rom --resume", "models", "ensemble.zarr"]
@@ -273,11 +264,12 @@ def test_the_demo_goes_on_after_an_interruption(demo, monkeypatch):
 
 def test_an_interrupted_overwriting_demo_goes_on(demo, monkeypatch):
     demo("--closures", "gp", "--scale", "tiny")
-    whole = demo_flow.run_train_closure
-    monkeypatch.setattr(demo_flow, "run_train_closure", lambda arguments: 1 / 0)
+    whole = demo_command.run_command
+    fails = lambda words: 1 / 0 if words[1] == "kolmogorov-closure" else whole(words)
+    monkeypatch.setattr(demo_command, "run_command", fails)
     with pytest.raises(ZeroDivisionError):
         demo("--closures", "gp", "--scale", "quick", "--overwrite")
-    monkeypatch.setattr(demo_flow, "run_train_closure", whole)
+    monkeypatch.setattr(demo_command, "run_command", whole)
     expected = ["gp --overwrite", "closures", "rom --overwrite", "models", "ensemble.zarr --overwrite"]
     assert demo("--closures", "gp", "--scale", "quick") == expected
 

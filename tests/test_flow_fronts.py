@@ -22,7 +22,9 @@ from closura.problems.kolmogorov.baselines import classical as solver
 from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow, limits, on_grid
 from closura.problems.kolmogorov.flow import KolmogorovFlow
 from closura.problems.kolmogorov.front import WATCHES, flow_front, usual_grids
-from closura.reporting.benchmark.record import as_json, read_json, write_json
+from closura.reporting.benchmark.record import read_json
+from closura.reporting.numbers import all_numbers
+from closura.reporting.tables import write_json
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.evaluate import evaluate
 from closura.simulation.simulate import run
@@ -236,7 +238,7 @@ def test_a_benchmark_of_the_flow_comes_back_from_its_file(benchmark, tmp_path):
         # Four digits are written.
         for each in Fronts(found).followed:
             assert np.allclose(again.of(each.name, name), found.of(each.name, name), rtol=1e-3)
-    kept = {c["name"]: c for c in as_json(again)["contenders"]}
+    kept = {c["name"]: c for c in all_numbers(again)["contenders"]}
     assert kept["reference: own"]["horizons"]["own"]["correlation > 0.8"]["at_the_end"] == 3
     fronts = Fronts(found)
     beside = fronts.longer("still", "own", "correlation_time_80")

@@ -27,8 +27,10 @@ from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.front import held_out_conditions, law_benchmark
 from closura.problems.laws.methods import classical
-from closura.reporting.benchmark.record import as_json, read_json, write_json
-from closura.reporting.benchmark.tables import important, write_csv
+from closura.reporting.benchmark.record import read_json
+from closura.reporting.benchmark.tables import important
+from closura.reporting.numbers import all_numbers
+from closura.reporting.tables import write_csv, write_json
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.evaluate import evaluate
 from closura.simulation.march import schedule
@@ -368,7 +370,7 @@ def test_benchmark_of_given_errors_and_costs():
     assert found.cost("closure", "single") > 5 * found.cost("good", "single")
     assert found.paired("closure", "zero").value == pytest.approx(-1.0)
     assert {"the reference", "cheap", "good", "closure"} <= set(important(found))
-    plain = {c["name"]: c for c in as_json(results)["contenders"]}
+    plain = {c["name"]: c for c in all_numbers(results)["contenders"]}
     assert plain["lost"]["errors"]["zero"]["1"]["per_simulation"] == [1.0, None, 0.0]
     assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
     assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
@@ -379,7 +381,7 @@ def test_a_benchmark_comes_back_from_its_file(tmp_path):
     benchmark = toy_benchmark(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
     found = run_benchmark(benchmark, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
-    assert as_json(again) == as_json(found)
+    assert all_numbers(again) == all_numbers(found)
     both = [write_csv(each, tmp_path / f"{i}.csv").read_text() for i, each in enumerate((found, again))]
     assert both[0] == both[1]
     (tmp_path / "other.json").write_text("{}")

@@ -34,8 +34,7 @@ REPORTED = {
 
 NAMES_ELSEWHERE: dict[str, str] = {
     "commands.data": "the flow that a data set is generated of",
-    "commands.demo": "a demonstration of one problem",
-    "commands.demo_flow": "a demonstration of one problem",
+    "commands.demo": "demonstrations of two problems",
     "initial.gas": "advection of a density wave, a case of its own",
     "io.closures": "the weights that come with the package",
     "reproductions.closure_rl_figures": "repeats publications on these problems",

@@ -74,7 +74,7 @@ def test_evaluation_of_a_run_on_another_flow(run, tmp_path, capsys):
     assert found["methods"]["mine"]["parameters"] > 0
     assert (out / "report.html").stat().st_size > 10_000
     drawn = {file.stem for file in (out / "figures").iterdir()}
-    assert {"correlations", "error_curves_median", "fields", "spectra", "vorticity", "training"} <= drawn
+    assert {"correlations", "error_curves_median", "fields", "spectra", "vorticity", "training-mine"} <= drawn
     assert "By correlation > 0.8 (time): Against" in said
     again = Results.open(out)
     assert again.roles["persistence"] is Role.NAIVE
@@ -117,7 +117,7 @@ def test_a_report_hands_states_to_the_solver_that_a_closure_corrects(run, tmp_pa
     zeros = lambda seen: jnp.zeros((2, *seen.shape[1:]), seen.dtype)
     monkeypatch.setattr("closura.commands.report.load_closure", lambda path, spec: zeros)
     runs = {"zero": _Run(RunFolder(folder), RunFolder(folder).read_configuration())}
-    found = evaluate_runs(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), "closura report zero")
+    found = evaluate_runs(runs, ReportOptions(simulations=2, steps=10, frames=2, timing=False), ["zero"])
     base = found.corrects("zero")
     assert base.startswith("no model (finite volumes")
     np.testing.assert_allclose(found.errors("zero"), found.errors(base), rtol=1e-9, atol=1e-12)

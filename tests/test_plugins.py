@@ -16,11 +16,10 @@ import pytest
 
 from closura.cli import main
 from closura.closures import CLOSURES, build
-from closura.commands.closures import command_tables
+from closura.commands.closures import command_tables, training_arguments
 from closura.commands.configuration import expanded
 from closura.commands.evaluation import EvaluateOptions
 from closura.commands.problems import check_baselines
-from closura.commands.report import training_arguments
 from closura.commands.results import command_line
 from closura.core import METRICS, Results
 from closura.core.definition import BASELINES, PROBLEMS, baselines_of

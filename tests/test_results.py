@@ -16,6 +16,7 @@ from PIL import Image
 
 from closura.cli import main
 from closura.commands import evaluation as evaluate_command
+from closura.commands import results as command_results
 from closura.commands.closures import named_closure
 from closura.commands.options import parse
 from closura.commands.report import ReportOptions, kept_figures
@@ -138,8 +139,8 @@ class TestAfterWork:
             raise RuntimeError("latex could\nnot be found <b>")
 
         for name in ("cost", "improvement", "error_curves", "animation"):
-            monkeypatch.setitem(FIGURES._entries, name, replace(FIGURES.find(name), draw=broken))
-        monkeypatch.setattr(evaluate_command, "write_json", no_space)
+            monkeypatch.setitem(FIGURES._entries, name, replace(FIGURES.find(name), make=broken))
+        monkeypatch.setattr(command_results, "write_json", no_space)
         out = tmp_path / "out"
         with pytest.raises(SystemExit) as left:
             main(

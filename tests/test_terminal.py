@@ -12,13 +12,12 @@ from rich.console import Console
 
 from closura.cli import main
 from closura.commands.console import _Console, fail, work_bar
-from closura.commands.demo import _show as show_demo
+from closura.commands.results import print_results
 from closura.core import MethodResult, Results, Role
 from closura.io.streams import LastingStream, printable
 from closura.reporting.benchmark.tables import number
 from closura.reporting.formatting import bounded, short, times
-from closura.reporting.table import print_tables
-from closura.reporting.terminal import print_rows
+from closura.reporting.table import Table, print_table, print_tables
 
 HEADINGS = ["method", "relative error (%) at step 50", "median", "ms per step", "compared with"]
 ROWS = [
@@ -30,7 +29,7 @@ ROWS = [
 def printed(width: int, rows: object = ROWS) -> str:
     file = io.StringIO()
     console = Console(width=width, file=file)
-    print_rows(console, HEADINGS, rows, title="Errors", note="Words beneath.", left=HEADINGS[4:])
+    print_table(Table("Errors", HEADINGS, rows, "Words beneath.", left=HEADINGS[4:]), console)
     return file.getvalue().replace("\u00a0", " ")
 
 
@@ -54,7 +53,7 @@ def test_columns_with_long_headings_fit(width: int) -> None:
     headings = ["method", "mass error (%)", "diverged", "ever worse than base", "ms per step", "ms per simulation"]
     file = io.StringIO()
     rows = [("spectral", ["6.6e-06 ± 0", "0", "0 of 1", "–", "–", "177"])]
-    print_rows(Console(width=width, file=file), [*headings, "parameters"], rows)
+    print_table(Table("", [*headings, "parameters"], rows), Console(width=width, file=file))
     lines = file.getvalue().replace("\u00a0", " ").splitlines()
     assert max(map(len, lines)) <= width
     for text in (*rows[0][1], "parameters", "simulation", "diverged"):
@@ -129,7 +128,7 @@ def test_all_columns_of_an_evaluation_are_readable(evaluation: Results, width: i
 def test_tables_can_be_written_in_any_encoding(encoding: str, monkeypatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", LastingStream(io.TextIOWrapper(raw, encoding=encoding)))
-    print_rows(_Console(width=100), HEADINGS, ROWS, title="≥ 64²")
+    print_table(Table("≥ 64²", HEADINGS, ROWS), _Console(width=100))
     sys.stdout.flush()
     text = raw.getvalue().decode(encoding)
     assert "2.0e+21" in text
@@ -140,7 +139,7 @@ def test_tables_can_be_written_in_any_encoding(encoding: str, monkeypatch) -> No
 def test_plain_terminals_get_plain_text(variable: tuple[str, str], monkeypatch) -> None:
     monkeypatch.setenv(*variable)
     file = io.StringIO()
-    print_rows(Console(width=80, file=file), HEADINGS, ROWS, bold=["CGS"])
+    print_table(Table("", HEADINGS, ROWS), Console(width=80, file=file), bold=["CGS"])
     assert "\x1b" not in file.getvalue()
 
 
@@ -155,7 +154,7 @@ def test_text_of_others_controls_no_terminal(text: str, capsys: pytest.CaptureFi
     file = io.StringIO()
     console = _Console(file=file, markup=False, width=200)
     console.print(text, soft_wrap=True)
-    print_rows(console, ["name", text], [(text, [text])], title=text, note=text)
+    print_table(Table(text, ["name", text], [(text, [text])], text), console)
     with console.status(f"simulating {text}") as status:
         status.update(text)
     with pytest.raises(SystemExit):
@@ -177,7 +176,7 @@ def test_names_are_no_markup(name: str) -> None:
     with console.status(f"simulating {name}") as status:  # markup that closes nothing would be an error
         status.update(f"simulating {name}")
     console.print(f"closure {name}")
-    print_rows(console, ["method", "x"], [(name, ["1"])])
+    print_table(Table("", ["method", "x"], [(name, ["1"])]), console)
     assert file.getvalue().count(name) == 2
     with work_bar("running", "steps") as report:
         report(name, 1, 1)
@@ -211,9 +210,9 @@ def test_nothing_is_printed_where_there_is_no_output(monkeypatch) -> None:
     assert not left.value.code
 
 
-def test_the_demo_says_its_verdict(evaluation: Results, capsys: pytest.CaptureFixture[str]) -> None:
-    show_demo(evaluation)
-    assert "compact" in capsys.readouterr().out
+def test_a_comparison_says_its_verdict(evaluation: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    print_results(evaluation)
+    assert "compact: Against " in capsys.readouterr().out
 
 
 def test_equal_costs_are_no_multiple() -> None:

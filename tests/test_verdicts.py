@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_results import method, metric, read_csv, results
 
-from closura.commands.demo_flow import FlowDemoOptions, steps
+from closura.commands.demo import FlowDemoOptions, flow_steps
 from closura.commands.laws import run_evaluate_law
 from closura.core import MethodResult, Results, Role
 from closura.metrics.statistics import geometric_mean
@@ -159,7 +159,7 @@ def test_differences_of_rounding_are_not_drawn_in_full_colour() -> None:
 
 @pytest.mark.parametrize("scale", ["quick", "tiny"])
 def test_commands_of_the_flow_demo_can_be_pasted(scale: str, tmp_path: Path) -> None:
-    for step in steps(FlowDemoOptions(tmp_path / "a folder", scale)):
+    for step in flow_steps(FlowDemoOptions(tmp_path / "a folder", scale)):
         words = shlex.split(step.line)
         assert all(a != b for a, b in pairwise(words)), step.line
         assert str(tmp_path / "a folder") in step.line

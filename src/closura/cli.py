@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -24,7 +24,7 @@ closura: learn what a coarse simulation grid cannot resolve
   closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
-  closura list KIND                     problems, closures, learners, metrics, models, figures or baselines
+  closura list KIND                     what there is by name: problems, closures, learners, samplers, ... (--help)
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
   closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on
   closura data convert SOURCE           flows of other layouts into such a store
@@ -50,12 +50,7 @@ no validation of it was finite), 4 (some results, such as one figure, could not 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``closura``.
-
-    Leaves with status 0, 1 (a training that diverged, or a full disk under what is printed), 2 (input that cannot be
-    used), 3 (a training that ended worse than no closure, or none of whose validations was finite), 4 (some results,
-    such as one figure, could not be written; all others are) or 130 (interrupted).
-    """
+    """Entry point of ``closura``; leaves with the status that the usage names, or 1 where nothing can be printed."""
     with lasting_streams():
         try:
             _main(list(sys.argv[1:] if arguments is None else arguments))
@@ -79,9 +74,7 @@ def _main(arguments: list[str]) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     known = _places("closura.commands")
     if arguments[0] not in known:
-        near = difflib.get_close_matches(arguments[0], known, 1)
-        guess = f", did you mean {near[0]}?" if near else ";"
-        _refuse(f"unknown command {arguments[0]!r}{guess} valid: {', '.join(known)}")
+        _refuse(_unknown("command", arguments[0], known))
     try:
         rest, plugins = _without_files(arguments)
     except (ValueError, OSError) as error:
@@ -109,10 +102,14 @@ def _check_problem(command: str, word: str) -> None:
     known = (*_places("closura.problems"), *ENTRIES["closura.fits"])
     if word in known or ".py" in word or ":" in word:
         return
-    near = difflib.get_close_matches(word, known, 1)
+    asked = f"which problem? closura {command} PROBLEM ...; valid: {', '.join(known)}"
+    _refuse(_unknown("problem", word, known) if word else asked)
+
+
+def _unknown(what: str, word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), 1)
     guess = f", did you mean {near[0]}?" if near else ";"
-    asked = f"unknown problem {word!r}{guess}" if word else f"which problem? closura {command} PROBLEM ...;"
-    _refuse(f"{asked} valid: {', '.join(known)}")
+    return f"unknown {what} {word!r}{guess} valid: {', '.join(known)}"
 
 
 def _without_files(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -12,23 +12,16 @@ from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
 from closura.commands.problems import is_place, named_problem
-from closura.commands.results import Outputs, command_line
+from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core import Results
 from closura.core.front import FRACTIONS, Benchmark, Sweep
-from closura.core.results_file import FILE
-from closura.io.files import check_folder, write_atomically
-from closura.parts import Parts
 from closura.problems import build_problem
 from closura.problems.fronts import BENCHMARKS, FRONTS, LAW_BENCHMARKS, described_front
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.front import law_benchmark
 from closura.problems.laws.methods import learned
-from closura.reporting.benchmark.record import write_json
-from closura.reporting.benchmark.tables import page, print_fronts, write_csv
-from closura.reporting.figure import write_figures
-from closura.reporting.report import write_report
+from closura.reporting.benchmark.tables import print_fronts
 from closura.runs.configuration import to_plain
-from closura.runs.environment import describe_environment
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation.benchmark import run_benchmark
 from closura.simulation.sweep import problem_benchmark
@@ -95,74 +88,34 @@ class BenchmarkOptions(Settings):
 
 
 def run_benchmark_command(arguments: Sequence[str]) -> Results:
-    """Parse the command's arguments, run, print the table and write what was asked for.
-
-    Raises
-    ------
-    ValueError
-        If anything that was asked for cannot be done; one line with a remedy.
-    FileNotFoundError
-        If there is no closure at a path, or images are missing.
-    """
+    """Parse the command's arguments, run, print the table and write what was asked for."""
     options, configuration = parse_benchmark(arguments)
     quick = options.scale == "quick"
-    simulations = options.simulations if options.simulations is not None else (4 if quick else 100)
-    repetitions = options.repetitions if options.repetitions is not None else (3 if quick else 9)
-    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
-    sweep = Sweep(
-        options.grids, options.courant, options.schemes, options.times, FRACTIONS[1:] if quick else FRACTIONS, quick
-    )
+    outputs = numbers_and_folder(options)
+    fractions = FRACTIONS[1:] if quick else FRACTIONS
+    sweep = Sweep(options.grids, options.courant, options.schemes, options.times, fractions, quick)
     use_precision("float64" if configuration is None else configuration)
     make = _law_benchmark if configuration is None else partial(_cell_benchmark, configuration)
-    benchmark = make(arguments, options, sweep, simulations)
-    settings = {
-        "command": command_line("benchmark", arguments),
-        "problem": arguments[0] if configuration is None else to_plain(configuration),
-        "preset": options.preset,
-        "seed": options.seed,
-        "environment": describe_environment(),
-    }
+    benchmark = make(arguments, options, sweep, options.simulations or (4 if quick else 100))
+    settings = provenance(
+        "benchmark",
+        arguments,
+        problem=arguments[0] if configuration is None else to_plain(configuration),
+        preset=options.preset,
+        seed=options.seed,
+    )
     with console.status("simulating") as status:
         found = run_benchmark(
-            benchmark, batch=options.batch, repetitions=repetitions, clock=options.clock,
+            benchmark, batch=options.batch, repetitions=options.repetitions or (3 if quick else 9), clock=options.clock,
             reference=options.reference, settings=settings, report=lambda what: status.update(f"running {what}"),
         )  # fmt: skip
-    outputs.deliver(
-        {
-            "--json": partial(write_json, found),
-            "--out": partial(publish_benchmark, found, title=f"{found.problem}: error against cost"),
-        },
-        partial(print_fronts, found, console),
+    return deliver(
+        outputs,
+        found,
+        title=f"{found.problem}: error against cost",
+        show=partial(print_fronts, found, console),
         configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
-    if options.out:
-        console.print(f"tables and figures: {options.out}", soft_wrap=True)
-    return found
-
-
-def publish_benchmark(results: Results, folder: Path, *, title: str) -> Path:
-    """Write ``fronts.json``, ``table.csv``, ``table.md``, ``results.nc``, figures and ``report.html`` into a folder.
-
-    Raises
-    ------
-    OSError
-        If nothing can be written there.
-    NotAllWritten
-        At the end, if something could not be written; all else is.
-    """
-    check_folder(folder)
-    parts = Parts()
-    parts.write("fronts.json", folder / "fronts.json", partial(write_json, results))
-    parts.write("table.csv", folder / "table.csv", partial(write_csv, results))
-    parts.write("table.md", folder / "table.md", lambda path: write_atomically(path, page(results)))
-    parts.write(FILE, folder / FILE, lambda path: results.save(path.parent))
-    figures = parts.include(lambda: write_figures(results, folder))
-    parts.write(
-        "report.html", folder / "report.html",
-        lambda path: write_report(path, title=title, comparisons=results, figures=figures, failures=parts.failures),
-    )  # fmt: skip
-    parts.close()
-    return folder
 
 
 def _cell_benchmark(

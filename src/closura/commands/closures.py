@@ -7,16 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from closura.closures import AnyClosure
+from closura.commands.configuration import words
 from closura.commands.console import console
 from closura.commands.options import given
 from closura.core.definition import definition_of
-from closura.core.registry import PLUGINS
+from closura.core.registry import PLUGINS, plugin_words
 from closura.io.closures import load_closure, shipped
+from closura.io.files import own_file
 from closura.io.streams import printable
 from closura.io.weights import read_header
 from closura.problems import Problem, as_evaluated, as_trained, build_problem
+from closura.problems.laws.setup import LawConfiguration, follows_state
 from closura.runs import RunFolder, TrainConfiguration
-from closura.runs.configuration import from_plain, problem_preset, to_plain
+from closura.runs.configuration import from_plain, problem_preset, to_plain, to_tables
+from closura.runs.tracking import read_metrics
 
 LONGEST = 255
 """Characters of a closure's name."""
@@ -26,11 +30,6 @@ def named_closure(text: str) -> tuple[str, Path]:
     """Split ``NAME=PATH``; without a name it is that of the run folder or file.
 
     Names of closures that come with the package are paths too, where there is no file or folder of that name.
-
-    Raises
-    ------
-    ValueError
-        If a part is missing, or the name could not stand in tables and names of files.
     """
     name, separator, rest = text.partition("=")
     if not text or (separator and not _exists(text)):
@@ -58,13 +57,7 @@ def _exists(path: str) -> bool:
 
 
 def named_closures(texts: Sequence[str]) -> dict[str, Path]:
-    """Paths by name.
-
-    Raises
-    ------
-    ValueError
-        If two have one name.
-    """
+    """Paths by name; ValueError if two have one name."""
     found: dict[str, Path] = {}
     for text in texts:
         name, path = named_closure(text)
@@ -101,21 +94,8 @@ def given_settings(arguments: Sequence[str]) -> list[str]:
 def own_settings(path: Path, configuration: Any, given: Collection[str], *, command: str = "evaluate") -> Any:
     """Settings of the problem that a closure was trained to correct; None where they are those of ``configuration``.
 
-    Parameters
-    ----------
-    path
-        A run folder, or a file of weights.
-    configuration
-        Settings of the problem that it is evaluated on.
-    given
-        Settings that are not the training's, see :func:`given_settings`.
-    command
-        The command that evaluates closures of others.
-
-    Raises
-    ------
-    ValueError
-        If it was trained on another problem, whose settings are not of one kind with these.
+    Those named in ``given`` (:func:`given_settings`) are not the training's. ValueError if it was trained on another
+    problem, which ``command`` evaluates.
     """
     trained = trained_settings(path)
     if trained is None:
@@ -129,13 +109,7 @@ def own_settings(path: Path, configuration: Any, given: Collection[str], *, comm
 
 
 def check_closures(texts: Sequence[str], configuration: Any) -> None:
-    """Refuse paths without a closure, and closures of other problems, before anything is simulated.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        As :func:`load_closures`.
-    """
+    """Refuse paths without a closure, and closures of other problems, before anything is simulated."""
     for path in named_closures(texts).values():
         if not path.exists():
             raise FileNotFoundError(f"there is no closure at {path}: expected a run folder or a file of weights")
@@ -147,23 +121,8 @@ def load_closures(
 ) -> tuple[dict[str, AnyClosure], dict[str, Problem]]:
     """The closures that a command is given, and the problems of those that were trained to correct another solver.
 
-    Parameters
-    ----------
-    texts
-        Paths, or NAME=PATH.
-    configuration, problem
-        Settings of the problem that they are evaluated on, and the problem.
-    arguments
-        The command's: settings that belong to a closure are those of its training, but for those named here.
-    command
-        The command, for messages.
-
-    Raises
-    ------
-    ValueError
-        If two have one name, or one was trained on another problem.
-    FileNotFoundError, WeightsError
-        If there is no closure at a path.
+    ``configuration`` and ``problem`` are what they are evaluated on. Settings that belong to a closure are those of its
+    training, but for those that the command's ``arguments`` name.
     """
     given = given_settings(arguments)
     closures: dict[str, AnyClosure] = {}
@@ -205,12 +164,7 @@ def own_problem(settings: Any) -> Problem:
 def trained_settings(path: str | Path) -> TrainConfiguration | None:
     """How a closure was trained: settings of a run folder, or those in the header of a file of weights.
 
-    None where there is nothing, or weights that do not say.
-
-    Raises
-    ------
-    RunError, WeightsError
-        If a file is damaged.
+    None where there is nothing, or weights that do not say; RunError or WeightsError if a file is damaged.
     """
     path = Path(path)
     if path.is_dir():
@@ -223,6 +177,41 @@ def trained_settings(path: str | Path) -> TrainConfiguration | None:
         return from_plain(plain, load_files=False) if isinstance(plain, dict) else None
     except ValueError:  # of another version: the weights themselves may still be used
         return None
+
+
+def trainings_of(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """How those closures that are runs were trained, by their names (:func:`training_of`)."""
+    runs = {name: RunFolder(path if path.is_dir() else path.parent) for name, path in named_closures(texts).items()}
+    return {name: training_of(run, name) for name, run in runs.items() if run.holds_run}
+
+
+def training_of(run: RunFolder, name: str) -> dict[str, Any]:
+    """Settings, status, metrics, versions and command of a training, and what its validation error is, for a page."""
+    configuration = run.read_configuration()
+    return {
+        "configuration": to_plain(configuration),
+        "status": run.read_status() if own_file(run.status) else {},
+        "metrics": read_metrics(run.metrics) if run.metrics.exists() else [],
+        "environment": run.read_environment() if own_file(run.environment) else {},
+        "command": "closura train " + shlex.join([*training_arguments(configuration), "--run", name]),
+        "error": validation_error(configuration),
+    }
+
+
+def training_arguments(configuration: TrainConfiguration) -> list[str]:
+    """All settings of a training as arguments of ``closura train``, independent of presets."""
+    tables = to_tables(configuration)
+    problem = tables.pop("problem")
+    others = [path for path, _ in tables.pop("files", ()) if not problem.startswith(f"{path}:")]
+    return [problem, *(str(word) for word in words(tables)), *plugin_words(others)]
+
+
+def validation_error(configuration: TrainConfiguration) -> str | None:
+    """What the validation errors of a training are, where they are no fractions."""
+    physics = configuration.problem
+    if not isinstance(physics, LawConfiguration):
+        return None
+    return "minus the summed reward" if follows_state(physics) else "error"
 
 
 def physics_of(configuration: Any) -> str:

@@ -21,11 +21,6 @@ def expanded(arguments: Sequence[str], command: str = "") -> list[str]:
 
     A file's ``problem`` is the problem where the arguments name none; its ``files`` become those of ``--plugin``, if
     they are as they were.
-
-    Raises
-    ------
-    ValueError
-        If a file is missing, or no TOML.
     """
     rest, given = list(arguments), []
     while found := [i for i, word in enumerate(rest) if word.partition("=")[0] == "--config"]:

@@ -1,4 +1,4 @@
-"""``closura data generate``, ``convert`` and ``show``: data sets of simulated flows."""
+"""``closura data`` and ``closura models``: public files, and data sets of simulated flows."""
 
 import time
 from collections.abc import Sequence
@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from closura.commands.console import console, fail, work_bar
-from closura.commands.options import Group, Positional, argument, parse, parse_groups
-from closura.reporting.terminal import print_rows
+from closura.commands.options import HELP, Group, Positional, parse, parse_groups
+from closura.commands.problems import ACTIONS
+from closura.initial.datasets import fetch
+from closura.io.published import fetch_published
+from closura.reporting.table import Table, print_table
 from closura.settings import Settings
 from closura.trajectories import (
     FlowData,
@@ -25,32 +28,73 @@ from closura.trajectories.readers import Layout
 from closura.trajectories.schema import Precision
 from closura.trajectories.statistics import Moments, moments_of_trajectories
 
+DATA = """\
+usage: closura data ACTION ...
+
+  closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
+  closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on
+  closura data convert SOURCE           flows of other layouts (kolsol, published, the-well) into such a store
+  closura data filter FILE.zarr         the large scales of a data set
+  closura data show FILE.zarr           what a data set holds, with statistics
+
+Each action explains its options with --help.
+"""
+
+
+@dataclass(frozen=True)
+class _Data:
+    name: Annotated[Positional[Literal["mnist", "fashion-mnist"]], "the data set"]
+
+
+@dataclass(frozen=True)
+class _Models:
+    action: Annotated[Positional[Literal["get"]], "what to do"]
+    name: Annotated[Positional[Literal["closure-rl-advection"]], "the published weights"]
+
 
 @dataclass(frozen=True)
 class _Generate:
-    problem: Annotated[Positional[Literal["kolmogorov"]], argument("the flow")]
-    out: Annotated[Path, argument("the zarr folder to make, or to go on with")]
-    overwrite: Annotated[bool, argument("replace a data set of flows that is there")] = False
+    problem: Annotated[Positional[Literal["kolmogorov"]], "the flow"]
+    out: Annotated[Path, "the zarr folder to make, or to go on with"]
+    overwrite: Annotated[bool, "replace a data set of flows that is there"] = False
 
 
 @dataclass(frozen=True)
 class _Convert(Settings):
-    sources: Annotated[
-        Positional[tuple[Path, ...]], argument("files of one layout; their trajectories follow each other")
-    ]
-    layout: Annotated[Layout, argument("KolSol's HDF5, the published .npy, or The Well's HDF5")]
-    out: Annotated[Path, argument("the zarr folder to write")]
-    stride: Annotated[int, argument("keep every stride-th frame")] = 1
-    reynolds: Annotated[float | None, argument("Reynolds number, if the file does not say")] = None
-    forcing: Annotated[int | None, argument("wavenumber of the forcing, if the file does not say; 0 without")] = None
-    interval: Annotated[float | None, argument("time between the file's frames, if it does not say")] = None
-    precision: Annotated[Precision, argument("in which frames are kept")] = "float32"
-    overwrite: Annotated[bool, argument("replace a data set of flows that is there")] = False
+    sources: Annotated[Positional[tuple[Path, ...]], "files of one layout; their trajectories follow each other"]
+    layout: Annotated[Layout, "KolSol's HDF5, the published .npy, or The Well's HDF5"]
+    out: Annotated[Path, "the zarr folder to write"]
+    stride: Annotated[int, "keep every stride-th frame"] = 1
+    reynolds: Annotated[float | None, "Reynolds number, if the file does not say"] = None
+    forcing: Annotated[int | None, "wavenumber of the forcing, if the file does not say; 0 without"] = None
+    interval: Annotated[float | None, "time between the file's frames, if it does not say"] = None
+    precision: Annotated[Precision, "in which frames are kept"] = "float32"
+    overwrite: Annotated[bool, "replace a data set of flows that is there"] = False
 
 
 @dataclass(frozen=True)
 class _Show:
-    file: Annotated[Positional[Path], argument("the zarr folder")]
+    file: Annotated[Positional[Path], "the zarr folder"]
+
+
+def run_data(arguments: Sequence[str]) -> None:
+    """Find the action and run it."""
+    if not arguments or arguments[0] in HELP:
+        console.print(DATA, end="", soft_wrap=True)
+        return
+    ACTIONS.find(arguments[0])(arguments[1:])
+
+
+def run_fetch(arguments: Sequence[str]) -> None:
+    """Download a data set into the cache."""
+    parsed = parse(_Data, arguments, prog="closura data fetch", description="Download images.")
+    console.print(f"{parsed.name}: {fetch(parsed.name)}", soft_wrap=True)
+
+
+def run_models(arguments: Sequence[str]) -> None:
+    """Download published weights into the cache."""
+    parsed = parse(_Models, arguments, prog="closura models", description="Download weights.")
+    console.print(f"{parsed.name}: {fetch_published(parsed.name)}", soft_wrap=True)
 
 
 def run_generate(arguments: Sequence[str]) -> FlowData:
@@ -85,19 +129,10 @@ def run_convert(arguments: Sequence[str]) -> FlowData:
         _Convert, arguments, prog="closura data convert", description="Write flows of another layout as a zarr store."
     )
     began = time.monotonic()
+    given = dict(vars(parsed))
+    places = [given.pop(name) for name in ("sources", "layout", "out")]
     with work_bar("converting", "frames", lines=10) as show:
-        data = convert(
-            parsed.sources,
-            parsed.layout,
-            parsed.out,
-            stride=parsed.stride,
-            reynolds=parsed.reynolds,
-            forcing=parsed.forcing,
-            interval=parsed.interval,
-            precision=parsed.precision,
-            overwrite=parsed.overwrite,
-            report=lambda done, total: show("", done, total),
-        )
+        data = convert(*places, **given, report=lambda done, total: show("", done, total))
     _say_what_there_is(data, f"{time.monotonic() - began:.0f} s")
     return data
 
@@ -122,7 +157,8 @@ def run_show(arguments: Sequence[str]) -> None:
             seed = str(data.seeds[i]) if data.seeds[i] >= 0 else "–"
             numbers = [_short(value) for value in (both.mean, both.std, both.maximum, both.minimum, u.std, v.std)]
             rows.append((str(i), [f"{data.reynolds[i]:g}", seed, *numbers]))
-    print_rows(console, ("", "Reynolds", "seed", "mean", "std", "max", "min", "u std", "v std"), rows)
+    headings = ("", "Reynolds", "seed", "mean", "std", "max", "min", "u std", "v std")
+    print_table(Table("", headings, rows), console)
 
 
 def _say_what_there_is(data: FlowData, seconds: str) -> None:

@@ -3,28 +3,20 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
 
-from closura.commands.closures import command_tables, default_settings, load_closures, named_closure, physics_of
+from closura.commands.closures import command_tables, default_settings, load_closures, physics_of, trainings_of
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
 from closura.commands.problems import EVALUATIONS, FITS, check_baselines, named_problem
-from closura.commands.results import Outputs, command_line
+from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core.metric import METRICS
-from closura.io.files import own_file
 from closura.parts import NotAllWritten
 from closura.problems import PROBLEMS, build_problem, family
-from closura.reporting.publish import publish
-from closura.reporting.table import print_tables
-from closura.reporting.tables import write_json
-from closura.runs import RunFolder
 from closura.runs.configuration import to_plain
-from closura.runs.environment import describe_environment
-from closura.runs.tracking import read_metrics
 from closura.seeds import key_of
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation.evaluate import evaluate
@@ -88,12 +80,7 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         words = arguments[1:] if arguments[0] in FITS else arguments
         return EVALUATIONS.find(arguments[0])(words)
     options, configuration = parse_evaluate(arguments)
-    outputs = Outputs(
-        files={"--json": options.json},
-        folders={"--out": options.out},
-        stores={"--save": options.save},
-        inputs={"--start": options.start},
-    )
+    outputs = numbers_and_folder(options, stores={"--save": options.save}, inputs={"--start": options.start})
     if options.save:
         check_replaceable(options.save, overwrite=options.overwrite)
     use_precision(configuration)
@@ -107,14 +94,9 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
         problem, store = build_problem(configuration, "test", data_dir=options.data_dir), None
         described = {"preset": physics_of(configuration), "seed": str(options.seed)}
     closures, own = load_closures(options.closure, configuration, problem, arguments)
-    command = command_line("evaluate", arguments)
-    settings = {
-        "command": command,
-        "problem": to_plain(configuration),
-        "preset": options.preset,
-        "seed": options.seed,
-        "environment": describe_environment(),
-    }
+    settings = provenance(
+        "evaluate", arguments, problem=to_plain(configuration), preset=options.preset, seed=options.seed
+    )
     fields: list[Any] = []
     with console.status("simulating") as status:
         result = evaluate(
@@ -134,14 +116,12 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             configuration=settings,
             report=lambda name: status.update(f"simulating {name}"),
         )
-    title, training = f"Closures of {problem.name}", training_of(options.closure)
-    outputs.deliver(
-        {
-            "--json": partial(write_json, result),
-            "--out": lambda out: publish(result, out, title=title, training=training),
-            "--save": lambda path: saver(path, problem, settings, overwrite=options.overwrite)(*fields[0]),
-        },
-        partial(print_tables, result, console=console),
+    deliver(
+        outputs,
+        result,
+        title=f"Closures of {problem.name}",
+        runs=trainings_of(options.closure),
+        writers={"--save": lambda path: saver(path, problem, settings, overwrite=options.overwrite)(*fields[0])},
         configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
     if result.unmeasured:
@@ -152,19 +132,6 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
 def evaluation_key(seed: int) -> jax.Array:
     """The key of held-out initial conditions: never one that training with the same seed uses."""
     return jax.random.fold_in(key_of(seed), 0x7E57)
-
-
-def training_of(closures: Sequence[str]) -> dict[str, Any] | None:
-    """Configuration, metrics and environment of the first closure that is a run folder."""
-    for text in closures:
-        run = RunFolder(named_closure(text)[1])
-        if run.path.is_dir() and run.holds_run:
-            return {
-                "configuration": to_plain(run.read_configuration()),
-                "metrics": read_metrics(run.metrics) if run.metrics.exists() else [],
-                "environment": run.read_environment() if own_file(run.environment) else {},
-            }
-    return None
 
 
 def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from closura.commands.console import console
-from closura.commands.options import Positional, argument, parse
+from closura.commands.options import Positional, parse
 from closura.commands.results import Outputs
 from closura.offline.filters import FILTERS, Filter, ModePower, Rule, SpectralCutoff, cutoff_by_energy
 from closura.reporting.style import figure_settings, new_figure, plain_log_axis, save_figure
@@ -55,7 +55,7 @@ class FilterOptions(Settings):
     out: Path
     filter: Literal["spectral", "gaussian", "box"] = "spectral"
     cutoff: Positive | None = None
-    energy: Annotated[float | None, argument("fraction of the energy that chooses the cut-off (default: 0.9)")] = None
+    energy: Annotated[float | None, "fraction of the energy that chooses the cut-off (default: 0.9)"] = None
     rule: Rule = "crossing"
     choose_from: tuple[Natural, ...] = ()
     choose_until: float | None = None
@@ -76,15 +76,7 @@ class Filtered:
 
 
 def run_filter(arguments: Sequence[str]) -> Filtered:
-    """Filter a data set; say what is kept and what a filtered field misses.
-
-    Raises
-    ------
-    ValueError
-        If options contradict each other or the data cannot be used.
-    FileNotFoundError, FileExistsError
-        If there is no data set, or something under the new name.
-    """
+    """Filter a data set; say what is kept and what a filtered field misses."""
     o = parse(FilterOptions, arguments, prog="closura data filter", description="The large scales of a data set.")
     _check_options(o)
     outputs = Outputs(files={"--figure": o.figure}, stores={"--out": o.out})

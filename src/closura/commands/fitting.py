@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from closura.commands.console import console, say_verdict, training_bar
-from closura.commands.options import Group, argument, given, parse_groups
+from closura.commands.options import Group, given, parse_groups
 from closura.runs.configuration import PRESETS, Preset
 from closura.runs.fitting.configuration import ClosureFitConfiguration, FitConfiguration, ModelFitConfiguration
 from closura.runs.fitting.fit import CHECKPOINT_EVERY, FitResult, fit
@@ -86,7 +86,7 @@ def parse_fit(kind: type[Any], arguments: Sequence[str]) -> tuple[FitOptions, An
         arguments,
         Group(FitOptions(data=Path(default.data) if default.data else None)),
         Group(
-            make_dataclass("Fit", [(kind.CHOICE, Annotated[str, argument(f"the {kind.NOUN}")], "")], frozen=True),
+            make_dataclass("Fit", [(kind.CHOICE, Annotated[str, f"the {kind.NOUN}"], "")], frozen=True),
             choices={kind.CHOICE: kind.names()},
         ),
         Group(default.settings, "settings"),

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from closura.commands.console import console, work_bar
-from closura.commands.flow_inputs import flow_data, load_closure
+from closura.commands.flow_fits import load_closure
 from closura.commands.options import Positional, parse
 from closura.commands.results import Outputs
 from closura.offline.ensembles import Rollout, write_rollout
 from closura.offline.fitted import load_fitted_model
 from closura.settings import Count, Natural, Seed, Settings
+from closura.trajectories import open_flow
 
 
 @dataclass(frozen=True)
@@ -57,17 +58,7 @@ class RolloutOptions(Settings):
 
 
 def run_rollout(arguments: Sequence[str]) -> Rollout:
-    """Parse the command's arguments and write an ensemble of a reduced-order model; the last lines say what there is.
-
-    Raises
-    ------
-    ValueError
-        If the start does not fit the model; one line with a remedy.
-    FileExistsError, FileNotFoundError
-        If the output is there, or an input is not.
-    Interrupted
-        If asked to stop; nothing is left under the output's name.
-    """
+    """Parse the command's arguments and write an ensemble; the last lines say what there is."""
     options = parse(
         RolloutOptions,
         arguments,
@@ -79,11 +70,11 @@ def run_rollout(arguments: Sequence[str]) -> Rollout:
     trajectories = options.trajectories or (options.trajectory if options.trajectory is not None else 0,)
     Outputs(stores={"--out": options.out}, inputs={"RUN": options.run, "--start": options.start})
     model = load_fitted_model(options.run.resolve().name, options.run)
-    closure = None if options.closure is None else load_closure(options.closure)
+    closure = load_closure(options.closure)
     with work_bar("running", "frames") as report:
         result = write_rollout(
             model,
-            flow_data(options.start, "--start"),
+            open_flow(options.start),
             options.out,
             trajectories=trajectories,
             first_frame=options.first_frame,

@@ -12,7 +12,7 @@ from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, given, parse_groups, use_precision
 from closura.commands.problems import is_place
-from closura.commands.results import Outputs, command_line
+from closura.commands.results import Outputs, provenance
 from closura.interpretation import Study, correlation_figure, interpret, interpretation_figure
 from closura.io.closures import load_closure
 from closura.io.files import check_folder, write_atomically
@@ -21,9 +21,8 @@ from closura.parts import Parts
 from closura.plain import to_json
 from closura.problems.registry import PROBLEMS, build_problem
 from closura.reporting.formatting import bounded
-from closura.reporting.terminal import print_rows
+from closura.reporting.table import Table, print_table
 from closura.runs.configuration import problem_preset, to_plain
-from closura.runs.environment import describe_environment
 from closura.settings import Count, NotNegative, Seed, Settings
 
 Physics = Literal["paper", "default"]
@@ -84,12 +83,7 @@ def run_interpret(arguments: Sequence[str]) -> Study:
             maximum_terms=options.terms,
             minimum_gain=options.gain,
         )
-    settings = {
-        "command": command_line("interpret", arguments),
-        "settings": to_plain(configuration),
-        "seed": options.seed,
-        "environment": describe_environment(),
-    }
+    settings = provenance("interpret", arguments, settings=to_plain(configuration), seed=options.seed)
     title = f"{name} on {problem.name}"
     written: list[Path] = []
     outputs.deliver(
@@ -122,7 +116,7 @@ def print_study(study: Study) -> None:
             ]
             rows.append((row["component"], cells))
         headings = ["component", "optimal action by", "correlation", "n", "learned / optimal"]
-        print_rows(console, headings, rows, left=("optimal action by",))
+        print_table(Table("", headings, rows, left=("optimal action by",)), console)
     else:
         console.print(f"no optimal action: {study.no_theory}", soft_wrap=True)
     for equation in study.equations:
@@ -130,15 +124,7 @@ def print_study(study: Study) -> None:
 
 
 def publish_study(study: Study, folder: Path, settings: dict[str, Any], *, title: str) -> list[Path]:
-    """Write interpretation.json and, where there is something to draw, the figures; returns their paths.
-
-    Raises
-    ------
-    OSError
-        If nothing can be written there.
-    NotAllWritten
-        At the end, if something could not be written; all else is.
-    """
+    """Write interpretation.json and, where there is something to draw, the figures; returns their paths."""
     check_folder(folder)
     parts = Parts()
 
@@ -158,13 +144,7 @@ def publish_study(study: Study, folder: Path, settings: dict[str, Any], *, title
 
 
 def parse_interpret(arguments: Sequence[str]) -> tuple[str, InterpretOptions, Any]:
-    """Resolve the closure, the problem with its settings, and the options.
-
-    Raises
-    ------
-    ValueError
-        If no closure is named first, or a run is of another problem than asked for.
-    """
+    """Resolve the closure, the problem with its settings, and the options."""
     asked_for_help = bool(HELP & set(arguments))
     if (not arguments or arguments[0].startswith("-")) and not asked_for_help:
         raise ValueError("which closure? closura interpret RUN_OR_WEIGHTS ...; a run folder or a file of weights")

@@ -3,14 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from closura.commands.closures import command_tables, named_closure
+from closura.commands.closures import command_tables, named_closure, trainings_of
 from closura.commands.console import console
 from closura.commands.options import Repeated, parse, use_precision
-from closura.commands.results import Outputs, command_line
+from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core import Results
 from closura.core.method import Method, StepRule
 from closura.initial.condition import End
@@ -22,16 +21,7 @@ from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.fluxes import PROJECTIONS, Projection, Splitting
 from closura.problems.laws.methods import SHIPPED, check_names, classical, learned, solver_of
 from closura.problems.laws.random_conditions import check_families, random_variables
-from closura.problems.laws.setup import LawConfiguration, follows_state
 from closura.problems.laws.snapshots import snapshot_variables
-from closura.reporting.findings import verdict
-from closura.reporting.publish import publish
-from closura.reporting.table import print_tables
-from closura.reporting.tables import write_json
-from closura.runs import RunFolder
-from closura.runs.configuration import TrainConfiguration, to_plain
-from closura.runs.environment import describe_environment
-from closura.runs.tracking import read_metrics
 from closura.settings import Count, Natural, Positive, Seed, Settings
 
 METHODS = "weno3-js,weno5-js,weno5-z,teno5"
@@ -116,67 +106,45 @@ class LawOptions(Settings):
 
 
 def run_evaluate_law(arguments: Sequence[str]) -> Results:
-    """Parse the command's arguments, evaluate, print the tables and write what was asked for.
-
-    Raises
-    ------
-    ValueError
-        If anything that was asked for cannot be done; one line with a remedy.
-    FileNotFoundError
-        If there is no closure at a path.
-    """
+    """Parse the command's arguments, evaluate, print the tables and write what was asked for."""
     problem, options = parse_evaluate_law(arguments)
-    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
-    command = command_line("evaluate", arguments)
-    results = evaluate_law(problem, options, command, snapshots=options.out is not None)
-    title = f"Methods for the {problem.title}"
-    outputs.deliver(
-        {
-            "--json": partial(write_json, results),
-            "--out": lambda out: publish(results, out, title=title, runs=_trainings(options.closure)),
-        },
-        partial(show_law, results),
+    outputs = numbers_and_folder(options)
+    results = evaluate_law(problem, options, "evaluate", arguments, snapshots=options.out is not None)
+    return deliver(
+        outputs,
+        results,
+        title=f"Methods for the {problem.title}",
+        runs=trainings_of(options.closure),
         configuration=command_tables(options, problem=problem.name),
     )
-    return results
 
 
-def show_law(results: Results) -> None:
-    """Print the tables, and a verdict on each closure."""
-    print_tables(results, console=console)
-    for name in results.closures:
-        console.print(f"{name}: {verdict(results, name)}", markup=False, soft_wrap=True)
+def evaluate_law(
+    problem: LawProblem, options: LawOptions, command: str, arguments: Sequence[str], *, snapshots: bool = False
+) -> Results:
+    """What was asked for; ``command`` and its ``arguments`` are for the record.
 
-
-def evaluate_law(problem: LawProblem, options: LawOptions, command: str, *, snapshots: bool = False) -> Results:
-    """What was asked for; ``command`` is for the record. ``snapshots``: with what figures of states need.
-
-    Raises
-    ------
-    ValueError
-        If anything that was asked for cannot be done; one line with a remedy.
-    FileNotFoundError
-        If there is no closure at a path.
+    With ``snapshots`` there is what figures of states need.
     """
     use_precision("float64")
     methods = _methods(problem, options)
     study = _study(problem, options, methods)
     first = next(iter(methods.values()))
     solver, step = solver_of(first), first.step
-    settings = {
-        "command": command,
-        "problem": problem.name,
-        "integrator": solver.integrator,
-        "courant": step.courant,
-        "time_step": step.dt,
-        "times": {name: study.end(condition) for name, condition in study.initial.items()},
-        "splitting": solver.splitting,
-        "projection": options.projection,
-        "reference": options.reference,
-        "shifts": study.shifts,
-        "seed": study.seed,
-        "environment": describe_environment(),
-    }
+    settings = provenance(
+        command,
+        arguments,
+        problem=problem.name,
+        integrator=solver.integrator,
+        courant=step.courant,
+        time_step=step.dt,
+        times={name: study.end(condition) for name, condition in study.initial.items()},
+        splitting=solver.splitting,
+        projection=options.projection,
+        reference=options.reference,
+        shifts=study.shifts,
+        seed=study.seed,
+    )
     with console.status("simulating") as status:
 
         def said(what: str) -> None:
@@ -192,30 +160,6 @@ def evaluate_law(problem: LawProblem, options: LawOptions, command: str, *, snap
         if snapshots and not plane:
             variables |= snapshot_variables(study, methods, report=said)
     return results.assign(variables)
-
-
-def _trainings(closures: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """How those closures that are run folders were trained, by their names."""
-    found = {}
-    for text in closures:
-        name, path = named_closure(text)
-        run = RunFolder(path if path.is_dir() else path.parent)
-        if run.holds_run and run.metrics.exists():
-            configuration = run.read_configuration()
-            found[name] = {
-                "configuration": to_plain(configuration),
-                "metrics": read_metrics(run.metrics),
-                "error": validation_error(configuration),
-            }
-    return found
-
-
-def validation_error(configuration: TrainConfiguration) -> str | None:
-    """What the validation errors of a training are, where they are no fractions."""
-    physics = configuration.problem
-    if not isinstance(physics, LawConfiguration):
-        return None
-    return "minus the summed reward" if follows_state(physics) else "error"
 
 
 def parse_evaluate_law(arguments: Sequence[str]) -> tuple[LawProblem, LawOptions]:

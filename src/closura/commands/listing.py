@@ -15,6 +15,8 @@ from closura.core.metric import METRICS
 from closura.io.published import PUBLISHED
 from closura.io.weights import read_header
 from closura.learners import LEARNERS
+from closura.offline.rom import MODELS
+from closura.offline.sampler import SAMPLERS
 from closura.plain import to_json
 from closura.reporting.figure import FIGURES
 
@@ -31,7 +33,8 @@ class ListOptions:
         Print JSON: an object of names and lines.
     """
 
-    kind: Positional[Literal["problems", "closures", "learners", "metrics", "models", "figures", "baselines"]]
+    kind: Positional[Literal["problems", "closures", "learners", "samplers", "reduced-models", "metrics", "models",
+                             "figures", "baselines"]]  # fmt: skip
     json: bool = False
 
 
@@ -71,6 +74,8 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "problems": lambda: {name: kind.about for name, kind in PROBLEMS.all().items()},
     "closures": lambda: {name: _summary(kind.make) for name, kind in CLOSURES.all().items()},
     "learners": lambda: {name: _summary(kind.make) for name, kind in LEARNERS.all().items()},
+    "samplers": lambda: {name: _summary(kind.module) for name, kind in SAMPLERS.all().items()},
+    "reduced-models": lambda: {name: _summary(kind.module) for name, kind in MODELS.all().items()},
     "metrics": lambda: {name: metric.title for name, metric in METRICS.all().items()},
     "models": _models,
     "figures": lambda: {name: kind.caption.split("\n")[0] for name, kind in FIGURES.all().items()},

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from itertools import groupby, takewhile
-from types import NoneType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import jax
 from rich.console import Console
@@ -17,29 +18,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from closura.commands.words import is_union, metavar, read, wanted
 from closura.settings import EARLIER, hints_of
 
 T = TypeVar("T")
 Positional = Annotated[T, "positional"]
-"""An argument without an option."""
+"""An argument without an option. Further text in such annotations is the help, where no docstring has it."""
 Repeated = Annotated[T, "repeated"]
-"""An option that may be given several times; its values are collected."""
+"""An option of several values that may also be given several times; they are collected."""
 
 HELP = {"-h", "--help"}
 _Key = tuple[int, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class Help:
-    """Help text of one argument, where no docstring has it."""
-
-    text: str
-
-
-def argument(text: str) -> Help:
-    """Help text of one argument."""
-    return Help(text)
 
 
 class Group(NamedTuple):
@@ -64,10 +52,7 @@ class Group(NamedTuple):
 
 
 class FileWord(str):
-    """An option that stands in a configuration file.
-
-    ``place`` says where (file and key), ``value`` what stands there.
-    """
+    """An option in a configuration file: ``place`` says where (file and key), ``value`` what stands there."""
 
     place: str = ""
     value: Any = None
@@ -100,17 +85,20 @@ class _Option:
         return self.hint is bool
 
     @property
+    def plain(self) -> Any:
+        """Its type, if there is a value."""
+        parts = get_args(self.hint) if _is_union(self.hint) else (self.hint,)
+        return next(part for part in parts if part is not NoneType)
+
+    @property
     def count(self) -> int | None:
         """Values that it takes; None for any number."""
-        hints = [h for h in get_args(self.hint) if h is not NoneType] if is_union(self.hint) else [self.hint]
-        if "repeated" in self.marks or get_origin(hints[0]) is not tuple:
-            return 1
-        parts = get_args(hints[0])
+        parts = get_args(self.plain) if get_origin(self.plain) is tuple else (str,)
         return None if parts[-1] is Ellipsis else len(parts)
 
     def takes(self, number: int) -> bool:
         """Whether so many values may stand behind it."""
-        return self.count is None or number == self.count or ("repeated" in self.marks and number > 0)
+        return number == self.count or (self.count is None and (number > 0 or "repeated" not in self.marks))
 
     @property
     def negative(self) -> str:
@@ -119,12 +107,12 @@ class _Option:
         return f"--{prefix}.no-{last}" if prefix else f"--no-{last}"
 
     def read(self, words: Sequence[str]) -> Any:
-        if self.choices:
-            try:
-                return read(Literal[self.choices], words)
-            except ValueError as error:
-                raise ValueError(f"{error}, or a FILE.py, or what --plugin FILE.py adds") from None
-        return read(self.hint, words)
+        if not self.choices:
+            return _read(self.hint, words)
+        try:
+            return _read(Literal[self.choices], words)
+        except ValueError as error:
+            raise ValueError(f"{error}, or a FILE.py, or what --plugin FILE.py adds") from None
 
     @property
     def owner(self) -> type[Any]:
@@ -140,7 +128,7 @@ class _Option:
 
     def shown(self) -> str:
         """Its name and values as help shows them."""
-        values = "{" + ",".join(self.choices) + "}" if self.choices else metavar(self.hint)
+        values = "{" + ",".join(self.choices) + "}" if self.choices else _metavar(self.hint)
         if self.positional:
             return values
         return f"{self.name}, {self.negative}" if self.flag else f"{self.name} {values}"
@@ -154,23 +142,7 @@ def parse(kind: type[T], arguments: Sequence[str], *, prog: str, description: st
 def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, description: str) -> Any:
     """What the arguments of a command say: a tuple with a dataclass for each group.
 
-    Parameters
-    ----------
-    arguments
-        The words after the command's name.
-    groups
-        The options that there are.
-    prog
-        The command, for the help.
-    description
-        What it does, for the help.
-
-    Raises
-    ------
-    ValueError
-        If an option is unknown or missing, or a value is refused; says what is valid, or how to find it.
-    SystemExit
-        After the help.
+    ``prog`` is the command and ``description`` what it does, for the help.
     """
     options = [option for number, group in enumerate(groups) for option in _options(number, group)]
     if HELP & set(arguments):
@@ -180,7 +152,7 @@ def parse_groups(arguments: Sequence[str], *groups: Group, prog: str, descriptio
     found, places = _values(arguments, options, every)
     missing = [o for o in options if o.default is MISSING and o.key not in found]
     if missing:
-        names = [" or ".join(metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
+        names = [" or ".join(_metavar(o.hint).strip("{}").split(",")) if o.positional else o.name for o in missing]
         raise ValueError(f"{', '.join(names)} must be given; {every}")
     made = []
     for number, group in enumerate(groups):
@@ -218,18 +190,15 @@ def _options(number: int, group: Group, path: tuple[str, ...] = ()) -> list[_Opt
     for f in fields(kind):
         if group.only and f.name not in group.only:
             continue
-        marks: list[Any] = []
-        hint = hints[f.name]
-        while get_origin(hint) is Annotated:
-            hint, *more = get_args(hint)
-            marks += more
+        hint, *marks = get_args(hints[f.name]) if get_origin(hints[f.name]) is Annotated else (hints[f.name],)
         usual = f.default if f.default_factory is MISSING else f.default_factory()
         default = usual if plain else getattr(group.values, f.name)
         name = ".".join(part.replace("_", "-") for part in (group.prefix, f.name) if part)
         if is_dataclass(default):
             found += _options(number, Group(default, name), (*path, f.name))
             continue
-        text = next((mark.text for mark in marks if isinstance(mark, Help)), about.get(f.name, ""))
+        texts = [mark for mark in marks if isinstance(mark, str) and mark not in ("positional", "repeated")]
+        text = next(iter(texts), about.get(f.name, ""))
         choices = tuple(group.choices.get(f.name, ()))
         found.append(_Option(number, kind, (*path, f.name), f"--{name}", hint, default, tuple(marks), choices, text))
     return found
@@ -283,10 +252,10 @@ def _values(
         rest = rest if equals else rest[len(values) :]
         if "" in values and name != "--title":
             raise ValueError(f"{name} is empty: give a value, or leave it out; {every}")
-        quoted = isinstance(held, str) and metavar(option.hint) in ("INT", "FLOAT")
+        quoted = isinstance(held, str) and _metavar(option.hint) in ("INT", "FLOAT")
         if quoted or isinstance(held, bool) or not option.takes(len(values)):
             got = repr(held) if place else " ".join(values) or "nothing"
-            raise ValueError(f"{place or name}: expected {wanted(option.hint)}; got {got}")
+            raise ValueError(f"{place or name}: expected {_wanted(option.hint)}; got {got}")
         adds = "repeated" in option.marks and filed.get(key) == bool(place)  # typed ones replace those of a file
         words[key], filed[key] = [*words[key], *values] if adds else values, bool(place)
         try:
@@ -315,6 +284,59 @@ def _unknown(name: str, known: Sequence[str], place: str, every: str) -> str:
         return f"{place}: unknown key{guess} {every}"
     guess = f"did you mean {near[0]}? " if near else ""
     return f"unknown option {name}; {guess}{every}"
+
+
+def _read(hint: Any, words: Sequence[str]) -> Any:
+    """The value that words stand for; ValueError with what was expected and what was got."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _read(parts[0], words)
+    if _is_union(hint):
+        if NoneType in parts and list(words) == ["None"]:
+            return None
+        return _read(next(part for part in parts if part is not NoneType), words)
+    if origin is tuple:
+        if parts[-1] is not Ellipsis:
+            return tuple(_read(part, [word]) for part, word in zip(parts, words, strict=True))
+        size = len(get_args(parts[0])) if get_origin(parts[0]) is tuple else 1
+        if len(words) % size:
+            raise ValueError(f"expected {_metavar(hint)}; got {' '.join(words)}")
+        return tuple(_read(parts[0], words[i : i + size]) for i in range(0, len(words), size))
+    word = words[0]
+    if origin is Literal:
+        for part in parts:
+            if str(part) == word:
+                return part
+        near = difflib.get_close_matches(word, [str(part) for part in parts], 1)
+        guess = f", did you mean {near[0]}?" if near else ";"
+        raise ValueError(f"unknown {str(word)!r}{guess} valid: {', '.join(map(str, parts))}")
+    try:
+        return (Path if hint is Path else hint)(str(word))
+    except (ValueError, TypeError):
+        raise ValueError(f"expected {_wanted(hint)}; got {str(word)!r}") from None
+
+
+def _wanted(hint: Any) -> str:
+    """What stands behind an option, in words."""
+    return {int: "a whole number", float: "a number"}.get(hint, _metavar(hint))
+
+
+def _metavar(hint: Any) -> str:
+    """What stands behind an option, in the short form of help."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _metavar(parts[0])
+    if _is_union(hint):
+        return "|".join(_metavar(part) for part in parts if part is not NoneType)
+    if origin is Literal:
+        return "{" + ",".join(map(str, parts)) + "}"
+    if origin is tuple:
+        return f"[{_metavar(parts[0])} ...]" if parts[-1] is Ellipsis else " ".join(map(_metavar, parts))
+    return str(getattr(hint, "__name__", hint)).upper()
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType)
 
 
 def documented(kind: type[Any]) -> dict[str, str]:

@@ -24,21 +24,7 @@ def is_place(text: str) -> bool:
 def named_problem(arguments: Sequence[str], command: str, *, others: Iterable[str] = ()) -> ProblemDefinition | None:
     """The problem that the first argument names; None for help that names none.
 
-    Parameters
-    ----------
-    arguments
-        The words after the command.
-    command
-        The command, for messages.
-    others
-        Further words that may stand there, for messages.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or it is unknown; the message lists the valid ones.
-    FileNotFoundError
-        If there is no such file.
+    ``command`` and the ``others`` that may stand there are for the message where there is none, or it is unknown.
     """
     first = arguments[0] if arguments and not arguments[0].startswith("-") else ""
     if not first:

@@ -1,6 +1,5 @@
 """``closura report``: what runs have learned, in one HTML file to send to a colleague."""
 
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,29 +7,22 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from closura.commands.closures import named_closure, physics_of
-from closura.commands.configuration import words
+from closura.commands.closures import named_closure, physics_of, training_of
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
-from closura.commands.laws import evaluate_law, parse_evaluate_law, validation_error
-from closura.commands.options import Group, Positional, argument, parse_groups, use_precision
-from closura.commands.results import Outputs, command_line
+from closura.commands.laws import evaluate_law, parse_evaluate_law
+from closura.commands.options import Group, Positional, parse_groups, use_precision
+from closura.commands.results import Outputs, provenance
 from closura.core import METRICS, Results
-from closura.core.registry import plugin_words
 from closura.core.results_file import FILE
 from closura.io.closures import load_closure
-from closura.io.files import own_file
 from closura.parts import Parts
 from closura.problems import PROBLEMS, as_evaluated, build_problem
 from closura.reporting.figure import FIGURES, write_figures
-from closura.reporting.figures.training import training_curves, training_panels
-from closura.reporting.picture import small
-from closura.reporting.publish import shading, trained_steps
-from closura.reporting.report import write_report
+from closura.reporting.publish import draw_trainings, shading
+from closura.reporting.report import small, write_report
 from closura.runs import RunFolder
-from closura.runs.configuration import TrainConfiguration, to_plain, to_tables
-from closura.runs.environment import describe_environment
-from closura.runs.tracking import read_metrics
+from closura.runs.configuration import TrainConfiguration, to_plain
 from closura.settings import Count, Positive, Seed, Settings
 from closura.simulation import earlier
 from closura.simulation.evaluate import evaluate
@@ -84,7 +76,7 @@ class ReportOptions(Settings):
 class _Arguments:
     runs: Annotated[
         Positional[tuple[str, ...]],
-        argument("run folders, or folders written by closura evaluate --out; NAME=PATH gives another name"),
+        "run folders, or folders written by closura evaluate --out; NAME=PATH gives another name",
     ]
 
 
@@ -112,33 +104,30 @@ def run_report(arguments: Sequence[str]) -> Path:
         raise ValueError(f"{', '.join(weighing)} weigh fluxes, in double precision: report them apart from {others}")
     for run in runs.values():
         use_precision(run.configuration.problem)
-    command = command_line("report", arguments)
     evaluations: dict[str, Results] = {}
     figures: dict[str, dict[str, Path]] = {}
     parts = Parts()
     with tempfile.TemporaryDirectory() as scratch:
+        trainings = {name: training_of(run.folder, name) for name, run in runs.items()}
         for number, (heading, names) in enumerate(_shared(runs).items()):
             chosen = {name: runs[name] for name in names}
+            shaded = shading([trainings[name]["configuration"] for name in names])
             with console.status("simulating, drawing figures"):
-                evaluations[heading] = (score_law if weighing else evaluate_runs)(chosen, options, command)
-                seen = {trained_steps(to_plain(run.configuration)) for run in chosen.values()}
-                folder = Path(scratch) / str(number)
-                agreed = seen.pop() if len(seen) == 1 else None
-                draw = partial(write_figures, evaluations[heading], folder, options=shading(agreed))
+                evaluations[heading] = (score_law if weighing else evaluate_runs)(chosen, options, arguments)
+                draw = partial(write_figures, evaluations[heading], Path(scratch) / str(number), options=shaded)
                 figures[heading] = parts.include(draw)
         for name, folder in ready.items():
             evaluations[name] = results = open_results(folder)
             new = partial(write_figures, results, Path(scratch) / f"of {name}", known=FIGURES.added())
             figures[name] = kept_figures(folder / "figures", parts) | parts.include(new)
         parts.failures |= {what: why for each in evaluations.values() for what, why in each.unmeasured.items()}
-        trainings = {name: training_of_run(run, name, Path(scratch), parts) for name, run in runs.items()}
         write = partial(
             write_report,
             title=options.title or f"Closures: {', '.join([*runs, *ready])}",
             comparisons=evaluations,
             figures=figures,
             notes=INTRODUCTION,
-            runs=trainings,
+            runs=draw_trainings(trainings, Path(scratch), parts),
             failures=parts.failures,
         )
         outputs.deliver({"--out": write})
@@ -165,7 +154,7 @@ def kept_figures(folder: Path, parts: Parts) -> dict[str, Path]:
     return {path.stem: path for path in shown if parts.write(str(path), path, small) is not None}
 
 
-def evaluate_runs(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
+def evaluate_runs(runs: Mapping[str, _Run], options: ReportOptions, arguments: Sequence[str]) -> Results:
     """The closures of runs that share reference and baselines, side by side; each corrects its own solver."""
     settings = as_evaluated(next(iter(runs.values())).configuration.problem)
     problem = build_problem(settings, "test", data_dir=options.data_dir)
@@ -184,49 +173,17 @@ def evaluate_runs(runs: Mapping[str, _Run], options: ReportOptions, command: str
         metrics=METRICS.added().values(),
         timing=options.timing,
         description={"preset": physics_of(settings), "seed": str(options.seed)},
-        configuration={
-            "command": command,
-            "problem": to_plain(settings),
-            "seed": options.seed,
-            "environment": describe_environment(),
-        },
+        configuration=provenance("report", arguments, problem=to_plain(settings), seed=options.seed),
     )
 
 
-def score_law(runs: Mapping[str, _Run], options: ReportOptions, command: str) -> Results:
+def score_law(runs: Mapping[str, _Run], options: ReportOptions, arguments: Sequence[str]) -> Results:
     """Closures that weigh the fluxes of one law, from its named initial conditions, with the defaults of evaluate."""
     problem = next(iter(runs.values())).configuration.name
     closures = [part for name, run in runs.items() for part in ("--closure", f"{name}={run.folder.path}")]
     timing = [] if options.timing else ["--no-timing"]
-    arguments = [problem, *closures, "--seed", str(options.seed), *timing]
-    return evaluate_law(*parse_evaluate_law(arguments), command, snapshots=True)
-
-
-def training_of_run(run: _Run, name: str, scratch: Path, parts: Parts) -> dict[str, Any]:
-    """Status, settings, metrics, curves and the command of one training."""
-    folder = run.folder
-    metrics = read_metrics(folder.metrics) if folder.metrics.exists() else []
-    found: dict[str, Any] = {
-        "status": folder.read_status() if own_file(folder.status) else {},
-        "metrics": metrics,
-        "environment": folder.read_environment() if own_file(folder.environment) else {},
-        "configuration": to_plain(run.configuration),
-        "command": "closura train " + shlex.join([*training_arguments(run.configuration), "--run", name]),
-    }
-    if training_panels(metrics):
-        draw = partial(training_curves, metrics, validation=validation_error(run.configuration))
-        figure = scratch / f"training-{len(list(scratch.glob('training-*')))}.png"
-        if parts.write(f"training of {name}", figure, draw):
-            found["figure"] = figure
-    return found
-
-
-def training_arguments(configuration: TrainConfiguration) -> list[str]:
-    """All settings of a training as arguments of ``closura train``, independent of presets."""
-    tables = to_tables(configuration)
-    problem = tables.pop("problem")
-    others = [path for path, _ in tables.pop("files", ()) if not problem.startswith(f"{path}:")]
-    return [problem, *(str(word) for word in words(tables)), *plugin_words(others)]
+    law, chosen = parse_evaluate_law([problem, *closures, "--seed", str(options.seed), *timing])
+    return evaluate_law(law, chosen, "report", arguments, snapshots=True)
 
 
 def _sort(texts: Sequence[str]) -> tuple[dict[str, _Run], dict[str, Path]]:
@@ -263,12 +220,11 @@ def _shared(runs: Mapping[str, _Run]) -> dict[str, list[str]]:
         settings = as_evaluated(run.configuration.problem)
         if _weighs(run):
             settings = type(settings)()  # evaluated on named initial conditions, whatever they were trained on
-        for known, names in together:
-            if known == settings:
-                names.append(name)
-                break
-        else:
+        same = next((names for known, names in together if known == settings), None)
+        if same is None:
             together.append((settings, [name]))
+        else:
+            same.append(name)
     headings: dict[str, list[str]] = {}
     for settings, names in together:
         problem = runs[names[0]].configuration.name

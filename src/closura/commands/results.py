@@ -8,10 +8,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from closura.commands.console import console
+from closura.core import Results
 from closura.core.registry import PLUGINS, plugin_words
 from closura.io.files import check_file, check_folder, write_atomically
 from closura.parts import Parts
 from closura.plain import to_toml
+from closura.reporting.findings import best_baseline, further_verdicts, verdict
+from closura.reporting.publish import publish
+from closura.reporting.table import print_tables
+from closura.reporting.tables import write_json
+from closura.runs.environment import describe_environment
 
 KEPT = ("table.json", "fronts.json")
 """Files of a folder of results whose names ``--json`` may have: they hold the same numbers."""
@@ -35,22 +41,10 @@ class _Place(NamedTuple):
 
 
 class Outputs:
-    """The results that a command was asked for.
+    """The results that a command was asked for, checked before work starts.
 
-    Parameters
-    ----------
-    files, folders, stores
-        Paths by the options that they were given with; None where an option was not given. Files are put into folders
-        and left beside others; stores are written, or replaced, whole.
-    inputs
-        What is read, by option: no store may take its place.
-
-    Raises
-    ------
-    OSError
-        If something cannot be written.
-    ValueError
-        If two results are to go to one place, or one in the place of weights, a file of a run, or into a data set.
+    Paths come by the options that they were given with; None where an option was not given. Files are put into folders
+    and left beside others; stores are written, or replaced, whole; inputs are read: no store may take their place.
     """
 
     def __init__(
@@ -87,26 +81,13 @@ class Outputs:
         writers: Mapping[str, Callable[[Path], Any]],
         show: Callable[[], object] = lambda: None,
         *,
-        page: str = "report:",
         configuration: Mapping[str, Any] | None = None,
     ) -> None:
-        """Write everything, then print: what fails costs nothing else, and is told last.
+        """Write everything, then print: what fails costs nothing else, and is told last, by ``NotAllWritten``.
 
-        Parameters
-        ----------
-        writers
-            Functions by option that write to a path. What they return may have a ``report``, the page to open.
-        show
-            Prints the results.
-        page
-            What stands before the page to open.
-        configuration
-            Tables for ``configuration.toml`` in folders of results, as ``--config`` takes them.
-
-        Raises
-        ------
-        NotAllWritten
-            At the end, if something could not be written.
+        ``writers`` are functions by option that write to a path; what they return may have a ``report``, the page to
+        open. ``show`` prints the results, and ``configuration`` has the tables of ``configuration.toml`` in folders of
+        results, as ``--config`` takes them.
         """
         parts = Parts()
         for place in self._places:
@@ -123,8 +104,49 @@ class Outputs:
                 parts.written[PAGE] = place.path
         show()
         if PAGE in parts.written:
-            console.print(f"{page} {parts.written[PAGE]}", soft_wrap=True)
+            console.print(f"report: {parts.written[PAGE]}", soft_wrap=True)
         parts.close()
+
+
+def numbers_and_folder(options: Any, **further: Mapping[str, Path | None]) -> Outputs:
+    """The outputs of a comparison: ``--json``, ``--out``, and what else there is."""
+    return Outputs(files={"--json": options.json}, folders={"--out": options.out}, **further)
+
+
+def deliver(
+    outputs: Outputs,
+    results: Results,
+    *,
+    title: str,
+    show: Callable[[], object] | None = None,
+    writers: Mapping[str, Callable[[Path], Any]] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    **published: Any,
+) -> Results:
+    """Write the numbers of a comparison, its folder (:func:`closura.publish`) and the rest; print what it says."""
+    outputs.deliver(
+        {
+            "--json": partial(write_json, results),
+            "--out": partial(publish, results, title=title, **published),
+            **(writers or {}),
+        },
+        show or partial(print_results, results),
+        configuration=configuration,
+    )
+    return results
+
+
+def print_results(results: Results) -> None:
+    """The tables, and a verdict on each closure by what counts, or by each metric that the results name."""
+    print_tables(results, console=console)
+    for name in (each for each in results.closures if best_baseline(results, each)):
+        for line in further_verdicts(results, name) or [verdict(results, name)]:
+            console.print(f"{name}: {line}", soft_wrap=True)
+
+
+def provenance(command: str, arguments: Sequence[str], **facts: Any) -> dict[str, Any]:
+    """How to repeat a command: what was typed, further facts, versions and processor."""
+    return {"command": command_line(command, arguments), **facts, "environment": describe_environment()}
 
 
 def command_line(command: str, arguments: Sequence[str]) -> str:

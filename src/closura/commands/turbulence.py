@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-from closura.commands.closures import check_closures, command_tables, default_settings, load_closures
+from closura.commands.closures import check_closures, command_tables, default_settings, load_closures, trainings_of
 from closura.commands.console import console
-from closura.commands.evaluation import evaluation_key, training_of
+from closura.commands.evaluation import evaluation_key
 from closura.commands.options import Group, Repeated, parse_groups, use_precision
-from closura.commands.results import Outputs, command_line
+from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core import Results
 from closura.problems import (
     KolmogorovConfiguration,
@@ -21,12 +20,7 @@ from closura.problems import (
 from closura.problems.kolmogorov.baselines import coarse_solver, coarse_steps_of
 from closura.problems.kolmogorov.evaluation import evaluate_flow
 from closura.problems.kolmogorov.smagorinsky import tune
-from closura.reporting.findings import further_verdicts
-from closura.reporting.publish import publish
-from closura.reporting.table import print_tables
-from closura.reporting.tables import write_json
 from closura.runs.configuration import to_plain
-from closura.runs.environment import describe_environment
 from closura.settings import Count, NotNegative, Positive, Seed, Settings
 
 INTRODUCTION = (
@@ -79,31 +73,19 @@ class TurbulenceOptions(Settings):
 
 
 def run_evaluate_flow(arguments: Sequence[str]) -> Results:
-    """Parse the command's arguments, evaluate, print the tables and write what was asked for.
-
-    Raises
-    ------
-    ValueError
-        If anything that was asked for cannot be done; one line with a remedy.
-    """
+    """Parse the command's arguments, evaluate, print the tables and write what was asked for."""
     options, configuration = parse_evaluate_flow(arguments)
-    outputs = Outputs(files={"--json": options.json}, folders={"--out": options.out})
+    outputs = numbers_and_folder(options)
     use_precision(configuration)
     check_closures(options.closure, configuration)
-    problem = build_problem(configuration, "test")
-    closures, own = load_closures(options.closure, configuration, problem, arguments)
     if options.tune_smagorinsky:
         with console.status("tuning the Smagorinsky constant on training flow"):
             constant = tuned_constant(configuration)
         console.print(f"Smagorinsky constant, tuned on training flow: {constant:g}")
         configuration = replace(configuration, smagorinsky=constant)
-        problem = build_problem(configuration, "test")
-    settings = {
-        "command": command_line("evaluate", arguments),
-        "problem": to_plain(configuration),
-        "seed": options.seed,
-        "environment": describe_environment(),
-    }
+    problem = build_problem(configuration, "test")
+    closures, own = load_closures(options.closure, configuration, problem, arguments)
+    settings = provenance("evaluate", arguments, problem=to_plain(configuration), seed=options.seed)
     with console.status("simulating") as status:
         results = evaluate_flow(
             problem,
@@ -121,25 +103,14 @@ def run_evaluate_flow(arguments: Sequence[str]) -> Results:
             report=lambda what: status.update(f"simulating {what}"),
         )
     cells = configuration.cells
-    title = f"Kolmogorov flow at Reynolds number {configuration.reynolds:g} on {cells} x {cells} points"
-    training = training_of(options.closure)
-    outputs.deliver(
-        {
-            "--json": partial(write_json, results),
-            "--out": lambda out: publish(results, out, title=title, training=training, notes=(INTRODUCTION,)),
-        },
-        partial(_show, results),
+    return deliver(
+        outputs,
+        results,
+        title=f"Kolmogorov flow at Reynolds number {configuration.reynolds:g} on {cells} x {cells} points",
+        runs=trainings_of(options.closure),
+        notes=(INTRODUCTION,),
         configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
-    return results
-
-
-def _show(results: Results) -> None:
-    """The tables, and a verdict on each closure by its correlation time."""
-    print_tables(results, console=console)
-    for name in results.closures:
-        for line in further_verdicts(results, name):
-            console.print(f"{name}. {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def tuned_constant(configuration: KolmogorovConfiguration, *, simulations: int = 16, time: float = 40.0) -> float:

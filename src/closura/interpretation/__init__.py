@@ -5,13 +5,13 @@ from closura.interpretation.collect import action_scale as action_scale
 from closura.interpretation.collect import collect as collect
 from closura.interpretation.correlation import Comparison as Comparison
 from closura.interpretation.correlation import compare as compare
+from closura.interpretation.correlation import notebook_estimate as notebook_estimate
 from closura.interpretation.correlation import pearson as pearson
 from closura.interpretation.equation import Equation as Equation
 from closura.interpretation.equation import symbolic_reading as symbolic_reading
 from closura.interpretation.equation import theoretical_terms as theoretical_terms
 from closura.interpretation.figures import correlation_figure as correlation_figure
 from closura.interpretation.figures import interpretation_figure as interpretation_figure
-from closura.interpretation.notebook import notebook_estimate as notebook_estimate
 from closura.interpretation.regression import Fit as Fit
 from closura.interpretation.regression import Moments as Moments
 from closura.interpretation.regression import least_squares as least_squares

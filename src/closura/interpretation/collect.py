@@ -63,32 +63,12 @@ def collect(
     scale: float | None = None,
     part: int = 8,
 ) -> Trajectories:
-    """Let a closure correct the coarse solver and keep what happened; policies act by their mean.
+    """Let a closure correct the coarse solver and keep what happened, on the host; policies act by their mean.
 
-    Parameters
-    ----------
-    problem
-        The problem; its split decides what the initial conditions are drawn from.
-    closure
-        The closure, from observation to action.
-    simulations, times
-        How many simulations, and of how many states in succession the actions are kept.
-    key
-        Random key of the initial conditions: the same as in :func:`closura.simulation.evaluate.evaluate`.
-    scale
-        The problem's :func:`action_scale`, where it is known already.
-    part
-        Simulations that are handed to the device at once.
-
-    Returns
-    -------
-    Trajectories
-        Arrays on the host.
-
-    Raises
-    ------
-    ValueError
-        If fewer than one simulation or state is asked for, or actions are not subtracted from the state.
+    ``times`` states in succession are kept of each simulation, ``part`` simulations are handed to the device at once.
+    The ``key`` gives the same initial conditions as in :func:`closura.simulation.evaluate.evaluate`; ``scale`` is the
+    problem's :func:`action_scale`, where it is known already. ValueError if fewer than one simulation or state is asked
+    for, or actions are not subtracted from the state.
     """
     if simulations < 1 or times < 1:
         raise ValueError(f"need at least one simulation and one state; got {simulations} and {times}")

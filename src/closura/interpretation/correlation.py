@@ -1,6 +1,7 @@
 """Learned actions beside optimal ones: Closure-RL, appendix G and table 6."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from closura.arrays import real_numbers
+from closura.arrays import check_unmasked, real_numbers
 from closura.interpretation.collect import Trajectories
-from closura.interpretation.notebook import notebook_estimate
 from closura.interpretation.truncation import truncation_of, velocity_channels
 from closura.problems.problem import Problem
 
@@ -64,24 +64,11 @@ def pearson(
 def compare(
     problem: Problem, trajectories: Trajectories, *, scale: float, step: int = PUBLISHED_STEP
 ) -> list[Comparison]:
-    """Compare the actions at a step with the optimal actions for the error of the step before.
+    """Compare the actions at a step, from 3 on, with the optimal actions for the error of the step before.
 
-    Parameters
-    ----------
-    problem
-        The problem that the trajectories come from.
-    trajectories
-        Rollouts of the closure with at least ``step + 2`` states.
-    scale
-        What the dynamics multiply actions by (:func:`closura.interpretation.collect.action_scale`).
-    step
-        Step of the actions, from 3 on.
-
-    Returns
-    -------
-    list of Comparison
-        For every component the theory; for a two-dimensional field in a given velocity (the paper's case) also the
-        notebook's formula, and the theory with the time term's sign as in the paper.
+    ``scale`` is what actions are multiplied by (:func:`closura.interpretation.collect.action_scale`). For every
+    component there is the theory; for a two-dimensional field in a given velocity (the paper's case) also the
+    notebook's formula, and the theory with the time term's sign as in the paper.
 
     Raises
     ------
@@ -123,3 +110,44 @@ def _comparison(formula: str, component: str, step: int, action: np.ndarray, opt
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         slope = (flat_action * flat_optimal).sum(axis=1) / np.square(flat_optimal).sum(axis=1)
     return Comparison(formula, component, step, action, optimal, pearson(action, optimal), slope)
+
+
+def notebook_estimate(
+    states: Float[np.ndarray, "time x y"],
+    velocity: Float[np.ndarray, "2 x y"],
+    spacing: tuple[float, float],
+    time_step: float,
+    step: int,
+    *,
+    swapped: bool = True,
+    time_sign: float = 1.0,
+) -> Float[np.ndarray, "x y"]:
+    """The notebook's estimate of the optimal action for the error of step ``step``.
+
+    It differs from the theory (:mod:`closura.interpretation.truncation`), ``A = dt (dt/2 psi_tt + |u| dx/2 psi_yy + |v|
+    dy/2 psi_xx)``, in three ways: the sign of the time term is that of the paper's equation 22, the second derivatives
+    in space stand with the *other* axis' velocity, and each second derivative is ``numpy.gradient`` applied twice: a
+    stencil four cells wide, one-sided at the ends of the periodic axes. Correlations with it reproduce the published
+    table 6; they are lower than what the closure deserves. ``swapped=False`` and ``time_sign=-1`` repair it with the
+    same stencils. The action at ``step + 1`` is compared with the estimate from the states around ``step``; ValueError
+    if there are not two on either side. Source: notebook ``action_interpretation`` of cselab/Closure-RL, commit
+    88cb91d.
+    """
+    states = check_unmasked(states, "states")
+    velocity = check_unmasked(velocity, "the velocity")
+    if not 2 <= step <= len(states) - 3:
+        raise ValueError(f"the estimate needs two states on either side of step {step}; got {len(states)} states")
+
+    def twice(field: Any, distance: float, axis: int, edge: Any) -> np.ndarray:
+        once = np.gradient(field, distance, axis=axis, edge_order=edge)
+        return np.gradient(once, distance, axis=axis, edge_order=edge)
+
+    # Two states on either side are all that the twofold gradient in time sees.
+    in_time = twice(states[step - 2 : step + 3], time_step, 0, 1)[2]
+    in_space = [twice(states[step], spacing[axis], axis, 2) for axis in (0, 1)]
+    if swapped:
+        in_space.reverse()
+    estimate = time_sign * 0.5 * time_step * in_time
+    for axis in (0, 1):
+        estimate = estimate + 0.5 * spacing[axis] * np.abs(velocity[axis]) * in_space[axis]
+    return time_step * estimate

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -69,40 +68,17 @@ def symbolic_reading(
 ) -> list[Equation]:
     """Read equations from the actions at a step: fitted to every other simulation, evaluated on the rest.
 
-    Parameters
-    ----------
-    problem
-        The problem that the trajectories come from.
-    trajectories
-        Rollouts of the closure; at least two finite ones.
-    scale
-        What the dynamics multiply actions by (:func:`closura.interpretation.collect.action_scale`).
-    step
-        Step of the actions.
-    order
-        Highest order of derivatives.
-    maximum_terms, minimum_gain
-        See :func:`closura.interpretation.regression.stepwise`.
-
-    Returns
-    -------
-    list of Equation
-        For every component the equation that was found; for a field in a given, steady velocity also the theory's.
-
-    Raises
-    ------
-    ValueError
-        If fewer than two simulations are finite at this step.
+    ``scale`` is what actions are multiplied by (:func:`closura.interpretation.collect.action_scale`), ``order`` the
+    highest order of derivatives; ``maximum_terms`` and ``minimum_gain`` are those of
+    :func:`closura.interpretation.regression.stepwise`. For every component there is the equation that was found; for a
+    field in a given, steady velocity also the theory's. ValueError if fewer than two simulations are finite.
     """
     seen, actions = (np.asarray(x)[:, step] for x in (trajectories.observation, trajectories.action))
-    finite = np.flatnonzero(
-        np.isfinite(seen).reshape(len(seen), -1).all(axis=1) & np.isfinite(actions).reshape(len(seen), -1).all(axis=1)
-    )
+    finite = [s for s in range(len(seen)) if np.isfinite(seen[s]).all() and np.isfinite(actions[s]).all()]
     if len(finite) < 2:
         raise ValueError(
             f"an equation needs two simulations, one to fit and one to test on; {len(finite)} of {len(seen)} "
-            "are finite at "
-            f"step {step}"
+            f"are finite at step {step}"
         )
     terms = candidate_terms(problem.spec, order=order)
     expected = theoretical_terms(problem)
@@ -116,15 +92,31 @@ def symbolic_reading(
 
     equations = []
     for name, kept in zip(problem.components, parts, strict=True):
-        fitted, held_out = kept[0::2], kept[1::2]
-        data = _Data(name, scale, Moments.join(fitted), Moments.join(held_out), (len(fitted), len(held_out)))
-        found = stepwise(data.fitted, maximum_terms=maximum_terms, minimum_gain=minimum_gain)
-        equations.append(_equation(problem, data, "found", terms, found))
+        fitted, held_out = Moments.join(kept[0::2]), Moments.join(kept[1::2])
+        fits = {"found": stepwise(fitted, maximum_terms=maximum_terms, minimum_gain=minimum_gain)}
         if expected:
             chosen = tuple(terms.index(term) for term in expected)
-            equations.append(_equation(problem, data, "theory", terms, Fit(chosen, tuple(expected.values()))))
-            equations.append(_equation(problem, data, "theory, fitted", terms, least_squares(data.fitted, chosen)))
+            fits["theory"] = Fit(chosen, tuple(expected.values()))
+            fits["theory, fitted"] = least_squares(fitted, chosen)
+        for kind, fit in fits.items():
+            in_words = [terms[i] for i in fit.chosen]
+            text, words = _written(problem, name, scale, in_words, fit.coefficients)
+            found = held_out.r2(*fit), fitted.r2(*fit)
+            simulations = len(kept[0::2]), len(kept[1::2])
+            equations.append(Equation(name, kind, text, words, fit.coefficients, *found, simulations))
     return equations
+
+
+def _written(
+    problem: Problem, component: str, scale: float, terms: Sequence[Term], coefficients: Sequence[float]
+) -> tuple[str, tuple[str, ...]]:
+    """An equation in words, and its terms."""
+    spec, grid, less_time = problem.spec, problem.grid, int(scale == problem.time_step)
+    name = "A" if len(problem.components) == 1 else f"A_{component}"
+    if not less_time and scale != 1:
+        name = f"{scale:.4g} {name}"
+    text = write_equation(terms, coefficients, spec, grid, name=name, less_time=less_time)
+    return text, tuple(write_term(term, spec, grid, less_time=less_time) for term in terms)
 
 
 def theoretical_terms(problem: Problem) -> dict[Term, float]:
@@ -158,33 +150,3 @@ def theoretical_terms(problem: Problem) -> dict[Term, float]:
             gradient = Factor(velocities[i], along(j), along=i)
             terms[Term((speed[j], gradient), Factor(field, along(i)))] = -0.5
     return terms
-
-
-class _Data(NamedTuple):
-    """The sums for one component: fitted to, held out."""
-
-    component: str
-    scale: float
-    fitted: Moments
-    held_out: Moments
-    simulations: tuple[int, int]
-
-
-def _equation(problem: Problem, data: _Data, kind: str, terms: Sequence[Term], fit: Fit) -> Equation:
-    spec, grid = problem.spec, problem.grid
-    name, less_time = "A" if len(problem.components) == 1 else f"A_{data.component}", 0
-    if data.scale == problem.time_step:
-        less_time = 1
-    elif data.scale != 1:
-        name = f"{data.scale:.4g} {name}"
-    chosen = [terms[i] for i in fit.chosen]
-    return Equation(
-        component=data.component,
-        kind=kind,
-        text=write_equation(chosen, fit.coefficients, spec, grid, name=name, less_time=less_time),
-        terms=tuple(write_term(term, spec, grid, less_time=less_time) for term in chosen),
-        coefficients=fit.coefficients,
-        r2=data.held_out.r2(*fit),
-        r2_fit=data.fitted.r2(*fit),
-        simulations=data.simulations,
-    )

@@ -34,23 +34,9 @@ def interpretation_figure(
 ) -> Figure:
     """State, learned action, optimal action and their scatter: one row per component.
 
-    Both actions share a colour scale, blue is negative. The dashed line is where they are equal.
-
-    Parameters
-    ----------
-    problem, trajectories, comparisons
-        What was interpreted; of the comparisons those with the theory are drawn.
-    path
-        Where to write it.
-    simulation
-        Which simulation (default: the one with the median correlation of the first component).
-    title
-        What was interpreted, in words.
-
-    Raises
-    ------
-    ValueError
-        If there is no comparison with the theory, or fields are not two-dimensional.
+    Both actions share a colour scale, blue is negative. The dashed line is where they are equal. Of the comparisons
+    those with the theory are drawn, of one ``simulation`` (default: that with the median correlation of the first
+    component). ValueError if there is no such comparison, or fields are not two-dimensional.
     """
     rows = [c for c in comparisons if c.formula == THEORY]
     if not rows or problem.grid.dimensions != 2:

@@ -13,6 +13,7 @@ at the end terms leave whose loss is hardly noticed, such as those that stood in
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,36 +22,36 @@ from jaxtyping import Float
 from closura.arrays import real_numbers
 
 
-class Moments(NamedTuple):
-    """Sums of products of candidates and of the answer, over any number of points; add them to join data."""
+@dataclass(frozen=True)
+class Moments:
+    """Sums of products of candidates, of the answer (the last but one) and of 1, over any number of points.
 
-    points: int
-    gram: Float[np.ndarray, "term term"]
-    cross: Float[np.ndarray, " term"]
-    total: float
-    square: float
+    Add them to join data.
+    """
+
+    products: Float[np.ndarray, "product product"]
 
     @staticmethod
     def of(candidates: Float[np.ndarray, "term *grid"], answer: Float[np.ndarray, "*grid"]) -> "Moments":
         """The sums over one field; ValueError if its numbers are masked, not real or not finite."""
         x = real_numbers(candidates, "candidates").reshape(len(candidates), -1).astype(np.float64)
         y = real_numbers(answer, "the answer").ravel().astype(np.float64)
-        return Moments(y.size, x @ x.T, x @ y, float(y.sum()), float(y @ y))
+        rows = np.concatenate([x, y[None], np.ones((1, y.size))])
+        return Moments(rows @ rows.T)
 
     @staticmethod
     def join(parts: Sequence["Moments"]) -> "Moments":
         """The sums over all parts."""
-        points, gram, cross, total, square = zip(*parts, strict=True)
-        return Moments(sum(points), np.sum(gram, axis=0), np.sum(cross, axis=0), float(sum(total)), float(sum(square)))
+        return Moments(np.sum([part.products for part in parts], axis=0))
 
     def r2(self, chosen: Sequence[int], coefficients: Sequence[float] | np.ndarray) -> float:
         """Share of the answer's variance that an equation explains; NaN where the answer is constant."""
-        index, w = list(chosen), np.asarray(coefficients, np.float64)
-        variance = self.square - self.total**2 / self.points
-        if not variance > 1e-12 * self.square:
+        square, total, points = self.products[-2, -2], self.products[-2, -1], self.products[-1, -1]
+        variance = square - total**2 / points
+        if not variance > 1e-12 * square:
             return float("nan")
-        left = self.square - 2 * w @ self.cross[index] + w @ self.gram[np.ix_(index, index)] @ w
-        return float(1 - max(left, 0.0) / variance)
+        index, left = [*chosen, -2], np.asarray([*coefficients, -1.0], np.float64)
+        return float(1 - max(left @ self.products[np.ix_(index, index)] @ left, 0.0) / variance)
 
 
 class Fit(NamedTuple):
@@ -65,29 +66,17 @@ def least_squares(moments: Moments, chosen: Sequence[int]) -> Fit:
     index = list(chosen)
     if not index:
         return Fit((), ())
-    gram = moments.gram[np.ix_(index, index)]
+    gram = moments.products[np.ix_(index, index)]
     # Candidates differ by orders of magnitude: equal lengths keep the small ones in the solution.
     length = np.sqrt(np.maximum(np.diag(gram), np.finfo(np.float64).tiny))
-    scaled = np.linalg.lstsq(gram / np.outer(length, length), moments.cross[index] / length, rcond=1e-13)[0]
+    scaled = np.linalg.lstsq(gram / np.outer(length, length), moments.products[-2, index] / length, rcond=1e-13)[0]
     return Fit(tuple(index), tuple((scaled / length).tolist()))
 
 
 def stepwise(moments: Moments, *, maximum_terms: int = 8, minimum_gain: float = 0.005) -> Fit:
-    """A short equation.
+    """A short equation of at most ``maximum_terms`` terms.
 
-    Parameters
-    ----------
-    moments
-        Sums over the data to fit.
-    maximum_terms
-        Largest number of terms.
-    minimum_gain
-        A term is kept if the equation without it, fitted anew, explains at least this share of the variance less.
-
-    Raises
-    ------
-    ValueError
-        If an option is not positive.
+    A term is kept if the equation without it, fitted anew, explains at least ``minimum_gain`` of the variance less.
     """
     if maximum_terms < 1 or not minimum_gain > 0:
         raise ValueError(f"need at least one term and a positive gain; got {maximum_terms} and {minimum_gain}")
@@ -95,7 +84,7 @@ def stepwise(moments: Moments, *, maximum_terms: int = 8, minimum_gain: float = 
     def explained(chosen: Sequence[int]) -> float:
         return moments.r2(*least_squares(moments, chosen))
 
-    usable = np.flatnonzero(np.diag(moments.gram) > 0).tolist()
+    usable = np.flatnonzero(np.diag(moments.products)[:-2] > 0).tolist()
     chosen: list[int] = []
     reached = explained(chosen)  # negative where a constant is missing
     # Stand-ins need room until the terms that they stand for have come.

@@ -11,6 +11,7 @@ from closura.interpretation.collect import Trajectories, action_scale, collect
 from closura.interpretation.correlation import PUBLISHED_STEP, Comparison, compare
 from closura.interpretation.equation import Equation, symbolic_reading
 from closura.interpretation.truncation import truncation_of, velocity_channels
+from closura.plain import plain
 from closura.problems.problem import Problem
 
 
@@ -46,8 +47,8 @@ class Study:
                     "equation": e.text,
                     "terms": list(e.terms),
                     "coefficients": list(e.coefficients),
-                    "r2": e.r2 if np.isfinite(e.r2) else None,
-                    "r2_fit": e.r2_fit if np.isfinite(e.r2_fit) else None,
+                    "r2": plain(e.r2),
+                    "r2_fit": plain(e.r2_fit),
                     "simulations_fitted": e.simulations[0],
                     "simulations_held_out": e.simulations[1],
                 }
@@ -68,20 +69,9 @@ def interpret(
 ) -> Study:
     """Roll a closure out, compare its actions with the optimal ones, and read equations from them.
 
-    Parameters
-    ----------
-    problem
-        The problem; its split decides what the initial conditions are drawn from.
-    closure
-        The closure.
-    simulations
-        Number of simulations.
-    step
-        Step whose actions are interpreted (published: 17); at least 3.
-    key
-        Random key of the initial conditions.
-    maximum_terms, minimum_gain
-        See :func:`closura.interpretation.regression.stepwise`.
+    The problem's split decides what the initial conditions are drawn from; actions are those at ``step`` (published:
+    17; at least 3). ``maximum_terms`` and ``minimum_gain`` are those of
+    :func:`closura.interpretation.regression.stepwise`.
 
     Raises
     ------
@@ -93,7 +83,12 @@ def interpret(
         raise ValueError(f"need a step from 3 on and at least two simulations; got {step} and {simulations}")
     scale = action_scale(problem, key=key)
     trajectories = collect(problem, closure, simulations=simulations, times=step + 2, key=key, scale=scale)
-    reason = missing_theory(problem)
+    reason = ""
+    try:
+        truncation_of(problem)
+        velocity_channels(problem.spec)
+    except ValueError as error:
+        reason = str(error)
     comparisons = [] if reason else compare(problem, trajectories, scale=scale, step=step)
     equations = symbolic_reading(
         problem, trajectories, scale=scale, step=step, maximum_terms=maximum_terms, minimum_gain=minimum_gain
@@ -101,27 +96,15 @@ def interpret(
     return Study(problem, step, scale, trajectories, tuple(comparisons), tuple(equations), reason)
 
 
-def missing_theory(problem: Problem) -> str:
-    """Why there is no optimal action for a problem's coarse solver; empty where there is one."""
-    try:
-        truncation_of(problem)
-        velocity_channels(problem.spec)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
 def _correlation(comparison: Comparison) -> dict[str, Any]:
-    r, slope = comparison.correlation, comparison.slope
-    known = r[np.isfinite(r)]
-    slope = slope[np.isfinite(slope)]
+    r, slope = (x[np.isfinite(x)] for x in (comparison.correlation, comparison.slope))
     return {
         "component": comparison.component,
         "formula": comparison.formula,
-        "mean": float(known.mean()) if known.size else None,
-        "std": float(known.std()) if known.size else None,
-        "simulations": int(known.size),
-        "undefined": int(r.size - known.size),
+        "mean": float(r.mean()) if r.size else None,
+        "std": float(r.std()) if r.size else None,
+        "simulations": int(r.size),
+        "undefined": int(comparison.correlation.size - r.size),
         "slope": float(slope.mean()) if slope.size else None,
-        "each": [float(x) if np.isfinite(x) else None for x in r],
+        "each": plain(comparison.correlation),
     }

@@ -61,14 +61,8 @@ def candidate_terms(spec: ClosureSpec, *, order: int = 3) -> list[Term]:
 
     For each component that the action is subtracted from: the component itself, its derivatives up to ``order``,
     these times a velocity, its size, a product of two velocities or another observed parameter (taken to have no
-    unit), and ``c_j (d_j c_i) (d_i q)``, as second derivatives in time contain; and a constant.
-
-    Parameters
-    ----------
-    spec
-        What the closure observes. Channels called u, v, w are velocities along x, y, z.
-    order
-        Highest order of derivatives.
+    unit), and ``c_j (d_j c_i) (d_i q)``, as second derivatives in time contain; and a constant. Channels called u, v, w
+    are velocities along x, y, z.
     """
     n = spec.dimensions
     zero = (0,) * n

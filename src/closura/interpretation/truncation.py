@@ -27,7 +27,7 @@ the *same* time. (G(q - s A) = G(q) - s A to leading order: an action that preve
 is the same function, one step later.) s is 1 for advection and dt for Burgers in Closure-RL.
 
 Closure-RL (arXiv:2402.00972, appendix G, equation 22) writes the time term with the opposite sign, and its
-notebook pairs |c_x| with d_y d_y and |c_y| with d_x d_x (:mod:`closura.interpretation.notebook`).
+notebook pairs |c_x| with d_y d_y and |c_y| with d_x d_x (:func:`closura.interpretation.correlation.notebook_estimate`).
 
 For vector Burgers the velocities are the state itself, q = u, v; errors of the diffusion term (nu h^2 / 12) and of
 means over blocks are of second order and left out. With the published switch of the code (D_i leans to the side
@@ -68,19 +68,9 @@ class UpwindEulerError(eqx.Module):
     def __call__(
         self, history: Float[Array, "3 component *grid"], velocity: Float[Array, "axis *grid"]
     ) -> Float[Array, "component *grid"]:
-        """``eps`` at the middle of three states in succession.
+        """``eps`` at the middle of three states in succession, in the state's unit per time.
 
-        Parameters
-        ----------
-        history
-            States at the steps n - 1, n and n + 1, for the second derivative in time.
-        velocity
-            Velocity along each axis at step n, in length per time.
-
-        Returns
-        -------
-        Array
-            The truncation error at step n, in the state's unit per time.
+        ``velocity`` is that along each axis at the middle state, in length per time.
         """
         before, state, after = history[0], history[1], history[2]
         curvature = ((after - state) - (state - before)) / self.time_step**2
@@ -94,13 +84,7 @@ class UpwindEulerError(eqx.Module):
 
 
 def truncation_of(problem: Problem) -> UpwindEulerError:
-    """The truncation error of a problem's coarse solver.
-
-    Raises
-    ------
-    ValueError
-        If it is not derived for the solver's scheme.
-    """
+    """The truncation error of a problem's coarse solver; ValueError if it is not derived for its scheme."""
     solver = problem.coarse
     scheme, integrator = getattr(solver, "scheme", None), getattr(solver, "integrator", None)
     known = isinstance(solver, AdvectionSolver | BurgersSolver)
@@ -114,13 +98,7 @@ def truncation_of(problem: Problem) -> UpwindEulerError:
 
 
 def velocity_channels(spec: ClosureSpec) -> tuple[int, ...]:
-    """The observed channels that hold the velocity along each axis: those whose first word is u, v, w.
-
-    Raises
-    ------
-    ValueError
-        If one is missing.
-    """
+    """The observed channels whose first word is u, v, w: velocities along each axis; ValueError if one is missing."""
     names = VELOCITY_NAMES[: spec.dimensions]
     words = [name.split()[0] for name in spec.observation]
     missing = [name for name in names if name not in words]

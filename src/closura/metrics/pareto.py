@@ -135,6 +135,10 @@ class Fronts:
         """Names of the points that none dominates, the cheapest first."""
         return self._front(reference, call, {n: self.error(n, reference, time) for n in self.ranked(reference)})
 
+    def calls_on_front(self, name: str, reference: str, time: int = -1) -> list[str]:
+        """The kinds of calls by whose costs a method stands on the front."""
+        return [call for call in CALLS if name in self.front(reference, call, time)]
+
     def longest(self, reference: str, call: str, metric: str) -> list[str]:
         """Names of the methods that nothing as cheap is good for longer than, the cheapest first."""
         return self._front(reference, call, {n: -self.length(n, reference, metric) for n in self.ranked(reference)})

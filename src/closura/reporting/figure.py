@@ -1,8 +1,9 @@
 """The registry of figures, and writing all that suit some results."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from matplotlib.figure import Figure
 from closura.core import Registry, Results
 from closura.core.registry import is_own
 from closura.io.files import write_atomically
-from closura.metrics.pareto import COST
 from closura.parts import Parts, reason
+from closura.reporting.kind import Kind
 from closura.reporting.style import figure_settings, new_figure, save_figure
 
 SECTIONS = ("Errors and cost", "Fields and actions")
@@ -20,54 +21,48 @@ SECTIONS = ("Errors and cost", "Fields and actions")
 
 
 @dataclass(frozen=True)
-class FigureKind:
-    """What draws a figure of results that have what it needs; see :func:`figure`."""
+class FigureKind(Kind):
+    """A figure: ``make(results, figure)`` draws on an empty figure of matplotlib.
 
-    name: str
-    draw: Callable[..., Any]
-    caption: str
-    needs: tuple[str, ...] = ()
-    when: Callable[[Results], bool] = lambda results: True
-    problems: tuple[str, ...] = ()
+    Parameters
+    ----------
+    caption
+        What it shows.
+    section
+        Where it stands on a page.
+    ending
+        For pictures that are no figures of matplotlib, such as ".gif": ``make(results)`` gives the file's bytes.
+    variants
+        Where there are several figures of a kind: what follows its name in each file's name, and its arguments.
+    """
+
+    caption: str = ""
     section: str = SECTIONS[0]
-    order: int = 50
     ending: str = ""
     variants: Callable[[Results], Mapping[str, Mapping[str, Any]]] = lambda results: {"": {}}
 
-    def suits(self, results: Results) -> bool:
-        """Whether the results have what it needs."""
-        of_problem = not self.problems or results.problem in self.problems
-        if results.is_sweep and COST not in self.needs:
-            return False
-        return of_problem and all(need in results.data for need in self.needs) and self.when(results)
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What figures of a page are sorted by."""
+        known = SECTIONS.index(self.section) if self.section in SECTIONS else len(SECTIONS)
+        return known, self.section, self.order, self.name
 
     def __call__(self, results: Results, path: str | Path | None = None, **options: Any) -> Figure | bytes:
         """Draw it, and write it where a path is given; ValueError if the results lack what it needs."""
         with figure_settings():
             canvas = new_figure(6.4, 4.2)
-            content = self.draw(results, **options) if self.ending else self.draw(results, canvas, **options)
-        if isinstance(content, bytes):
-            if path is not None:
-                write_atomically(path, content)
-            return content
-        return save_figure(canvas, path)
+            content = self.make(results, **options) if self.ending else self.make(results, canvas, **options)
+        if not isinstance(content, bytes):
+            return save_figure(canvas, path)
+        if path is not None:
+            write_atomically(path, content)
+        return content
 
 
 FIGURES: Registry[FigureKind] = Registry("figure", FigureKind)
 
 
-def figure(
-    name: str,
-    *,
-    caption: str,
-    needs: Iterable[str] = (),
-    when: Callable[[Results], bool] = lambda results: True,
-    problems: Iterable[str] = (),
-    section: str = SECTIONS[0],
-    order: int = 50,
-    ending: str = "",
-    variants: Callable[[Results], Mapping[str, Mapping[str, Any]]] = lambda results: {"": {}},
-) -> Callable[[Callable[..., Any]], FigureKind]:
+def figure(name: str, *, caption: str, **settings: Any) -> Callable[[Callable[..., Any]], FigureKind]:
     """Register a function that draws a figure: ``draw(results, figure)`` on an empty figure of matplotlib.
 
     .. code-block:: python
@@ -79,32 +74,10 @@ def figure(
                 axes.plot(results.times, results.of("peak_error", name).mean(axis=0), label=name)
             axes.legend()
 
-    Parameters
-    ----------
-    name
-        Its name, and that of its file.
-    caption
-        What it shows.
-    needs
-        Variables of the results without which there is nothing to draw.
-    when
-        Whether it makes sense for results that have them.
-    problems
-        Only for these problems (default: all).
-    section, order
-        Where it stands on a page.
-    ending
-        For pictures that are no figures of matplotlib, such as ".gif": the function takes the results alone and gives
-        the file's bytes.
-    variants
-        Where there are several figures of a kind: what follows its name in each file's name, and its arguments.
+    ``name`` is also that of its file. Further settings are ``needs``, ``when``, ``problems``, ``order``
+    (:class:`closura.reporting.kind.Kind`), ``section``, ``ending`` and ``variants`` (:class:`FigureKind`).
     """
-
-    def register(draw: Callable[..., Any]) -> FigureKind:
-        kind = FigureKind(name, draw, caption, tuple(needs), when, tuple(problems), section, order, ending, variants)
-        return FIGURES.add(name, kind)
-
-    return register
+    return lambda draw: FIGURES.add(name, FigureKind(name, draw, caption=caption, **settings))
 
 
 def figures_of(
@@ -124,8 +97,7 @@ def figures_of(
                 _check_needs(kind, results, strictly=known is not None)
         except Exception as error:  # of a plug-in: it costs no other figure
             (failures if failures is not None else {})[kind.name] = reason(error)
-    place = {section: number for number, section in enumerate(SECTIONS)}
-    return sorted(suiting, key=lambda kind: (place.get(kind.section, len(place)), kind.section, kind.order, kind.name))
+    return sorted(suiting, key=lambda kind: kind.place)
 
 
 def _check_needs(kind: FigureKind, results: Results, *, strictly: bool) -> None:
@@ -146,25 +118,10 @@ def write_figures(
     options: Mapping[str, Mapping[str, Any]] | None = None,
     known: Mapping[str, FigureKind] | None = None,
 ) -> dict[str, Path]:
-    """Write every figure that suits the results.
+    """Write every figure that suits the results; returns the files by name.
 
-    Parameters
-    ----------
-    results
-        What was measured.
-    folder
-        Where the files go; made if missing.
-    suffix
-        Ending, and so the format, of the figures: ``.png``, ``.pdf``, ``.svg`` (animations are GIFs).
-    options
-        Further arguments of figures by their names.
-    known
-        The figures to choose from (default: all).
-
-    Returns
-    -------
-    dict
-        The files by name.
+    The format follows the ``suffix`` (animations are GIFs); ``options`` are further arguments of figures by name, and
+    ``known`` are the figures to choose from (default: all).
 
     Raises
     ------
@@ -179,12 +136,7 @@ def write_figures(
             parts.failures[kind.name] = reason(error)
             continue
         for which, variant in variants.items():
-            given = {**variant, **dict((options or {}).get(kind.name, {}))}
-
-            def draw(path: Path, kind: FigureKind = kind, given: Mapping[str, Any] = given) -> object:
-                return kind(results, path, **given)
-
-            name = f"{kind.name}{which}"
-            parts.write(name, folder / f"{name}{kind.ending or suffix}", draw)
+            name, given = f"{kind.name}{which}", {**variant, **dict((options or {}).get(kind.name, {}))}
+            parts.write(name, folder / f"{name}{kind.ending or suffix}", partial(kind, results, **given))
     parts.close()
     return parts.written

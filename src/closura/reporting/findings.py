@@ -12,8 +12,7 @@ from closura.core import Results, Role
 from closura.metrics.comparison import paired_difference, paired_ratio, worse_than_corrected
 from closura.metrics.statistics import aggregate, spread, steps_below_threshold
 from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
-from closura.reporting.moments import group_names
-from closura.reporting.numbers import CONSERVATION
+from closura.reporting.numbers import CONSERVATION, group_names
 from closura.reporting.style import amount, axis_label
 
 

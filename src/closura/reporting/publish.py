@@ -1,6 +1,6 @@
 """Everything that a comparison leaves behind, in one folder."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from closura.core import Results
 from closura.core.results_file import FILE
 from closura.io.files import check_folder
 from closura.parts import Parts, file_name
+from closura.reporting.benchmark.tables import write_markdown
 from closura.reporting.figure import FIGURES, write_figures
 from closura.reporting.figures.training import training_curves, training_panels
 from closura.reporting.report import write_report
@@ -17,7 +18,7 @@ from closura.reporting.style import axis_label
 from closura.reporting.tables import write_breakdown_csv, write_csv, write_json
 
 TRAINING = "training"
-"""The figure of what was recorded during training."""
+"""Figures of what was recorded during training: their names begin so."""
 
 
 class Published(NamedTuple):
@@ -34,14 +35,14 @@ def publish(
     folder: str | Path,
     *,
     title: str,
-    training: Mapping[str, Any] | None = None,
     runs: Mapping[str, Mapping[str, Any]] | None = None,
     notes: Sequence[str] = (),
 ) -> Published:
     """Write ``table.json``, ``table.csv``, ``breakdown.csv``, ``results.nc``, ``figures/`` and ``report.html``.
 
     The report is one self-contained file; ``breakdown.csv`` holds chosen steps and groups of simulations, and
-    ``results.nc`` all that was measured, from which ``closura report`` can write a report again.
+    ``results.nc`` all that was measured, from which ``closura report`` can write a report again. Benchmarks leave
+    ``fronts.json``, ``table.md`` and figures beside them instead of the first, the third and ``figures/``.
 
     Parameters
     ----------
@@ -51,11 +52,8 @@ def publish(
         Made if missing; files of the same names are replaced, other figures of earlier results removed.
     title
         Title of the report.
-    training
-        ``configuration``, ``metrics`` and ``environment`` of the run behind the closure, if there is one, and what its
-        validation ``error`` is, where it is another than that of the results.
     runs
-        The same of several by name (:func:`closura.reporting.report.write_report`).
+        The trainings behind the closures by name, as :func:`closura.reporting.report.write_report` takes them.
     notes
         Paragraphs for the report.
 
@@ -69,37 +67,47 @@ def publish(
     folder, parts = Path(folder), Parts()
     parts.failures |= results.unmeasured
     check_folder(folder)
-    seen = trained_steps((training or {}).get("configuration", {}))
-    table, csv, report = (folder / name for name in ("table.json", "table.csv", "report.html"))
-    parts.write("table.json", table, partial(write_json, results))
-    parts.write("table.csv", csv, partial(write_csv, results))
-    parts.write("breakdown.csv", folder / "breakdown.csv", partial(write_breakdown_csv, results))
+    sweep = results.is_sweep
+    pictures = folder if sweep else folder / "figures"
+    table = "fronts.json" if sweep else "table.json"
+    writers: dict[str, Callable[..., Any]] = {table: write_json, "table.csv": write_csv}
+    writers |= {"table.md": write_markdown} if sweep else {"breakdown.csv": write_breakdown_csv}
+    for name, write in writers.items():
+        parts.write(name, folder / name, partial(write, results))
     parts.write(FILE, folder / FILE, lambda path: results.save(path.parent))
-    figures = parts.include(lambda: write_figures(results, folder / "figures", options=shading(seen)))
-    trainings = {TRAINING: training or {}, **{f"{TRAINING}-{name}": run for name, run in (runs or {}).items()}}
-    for name, run in trainings.items():
-        if training_panels(run.get("metrics") or ()):
-            draw = partial(training_curves, run["metrics"], validation=run.get("error", axis_label(results.error)))
-            path = folder / "figures" / f"{file_name(name)}.png"
-            if parts.write(name, path, draw) is not None:
-                figures[name] = path
-    shown = {name: figure for name, figure in figures.items() if not name.startswith(f"{TRAINING}-")}
-    runs = {name: {**run, "figure": figures.get(f"{TRAINING}-{name}")} for name, run in (runs or {}).items()}
-    remove_stale(folder / "figures", {*FIGURES.names(), TRAINING}, figures)
-    parts.write(
-        "report.html",
-        report,
-        lambda path: write_report(
-            path, title=title, comparisons=results, figures=shown, training=training, runs=runs, notes=notes,
-            failures=parts.failures,
-        ),
-    )  # fmt: skip
+    options = shading([run.get("configuration", {}) for run in (runs or {}).values()])
+    figures = parts.include(lambda: write_figures(results, pictures, options=options))
+    runs = draw_trainings(runs or {}, pictures, parts, axis_label(results.error))
+    curves = {f"{TRAINING}-{name}": run["figure"] for name, run in runs.items() if "figure" in run}
+    ours = {name.partition("-")[0] for name in figures} if sweep else {*FIGURES.names(), TRAINING}
+    remove_stale(pictures, ours, {**figures, **curves})
+    report = partial(write_report, title=title, comparisons=results, figures=figures, runs=runs, notes=notes)
+    parts.write("report.html", folder / "report.html", partial(report, failures=parts.failures))
     parts.close()
-    return Published(table, csv, figures, report)
+    return Published(folder / table, folder / "table.csv", {**figures, **curves}, folder / "report.html")
 
 
-def shading(steps: int | None) -> dict[str, dict[str, Any]]:
-    """Options of figures that shade the steps that training saw."""
+def draw_trainings(
+    runs: Mapping[str, Mapping[str, Any]], folder: Path, parts: Parts, validation: str | None = None
+) -> dict[str, dict[str, Any]]:
+    """Trainings by name with the ``figure`` of each, where its metrics hold something to draw.
+
+    ``validation`` says what validation errors are, unless a run says so by its ``error``.
+    """
+    found = {name: dict(run) for name, run in runs.items()}
+    for name, run in found.items():
+        if training_panels(run.get("metrics") or ()):
+            draw = partial(training_curves, run["metrics"], validation=run.get("error") or validation)
+            figure = folder / f"{file_name(f'{TRAINING}-{name}')}.png"
+            if parts.write(f"training of {name}", figure, draw) is not None:
+                run["figure"] = figure
+    return found
+
+
+def shading(configurations: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Options of figures that shade the steps that training saw, where all trainings saw as many."""
+    seen = {trained_steps(configuration) for configuration in configurations}
+    steps = seen.pop() if len(seen) == 1 else None
     curves = ("error_curves", "error_curves_median", "error_curves_initial")
     return {name: {"trained_steps": steps} for name in curves}
 

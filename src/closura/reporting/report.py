@@ -1,24 +1,31 @@
 """One HTML file that shows comparisons and trainings: no network, no script, readable on a phone."""
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jinja2
+from PIL import Image
 
+from closura import __version__
 from closura.core import Results
 from closura.io.files import write_atomically
 from closura.io.streams import printable
 from closura.plain import plain
 from closura.reporting.citations import sources_of
-from closura.reporting.figure import FIGURES, SECTIONS, FigureKind
+from closura.reporting.figure import FIGURES, FigureKind
 from closura.reporting.findings import findings
-from closura.reporting.picture import data_uri
 from closura.reporting.table import tables_of
+
+MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif", ".svg": "image/svg+xml", ".jpg": "image/jpeg"}
+
+OTHERS = "More figures"
+"""The section of figures that nothing registered draws, the last one."""
 
 
 def write_report(
@@ -27,7 +34,6 @@ def write_report(
     title: str,
     comparisons: Results | Mapping[str, Results],
     figures: Mapping[str, Path] | Mapping[str, Mapping[str, Path]],
-    training: Mapping[str, Any] | None = None,
     runs: Mapping[str, Mapping[str, Any]] | None = None,
     notes: Sequence[str] = (),
     sources: Sequence[str] | None = None,
@@ -46,12 +52,9 @@ def write_report(
     figures
         Files by the names that :func:`closura.reporting.figure.write_figures` gives; for several comparisons one such
         dict under each heading. Unknown names are shown too.
-    training
-        ``configuration``, ``metrics`` (rows of the ``metrics.jsonl``) and ``environment`` (versions, device),
-        each optional.
     runs
-        The same for several trainings by name; each may also have ``status``, ``figure`` (its training curves)
-        and ``command``.
+        Trainings by name: ``status``, ``configuration``, ``metrics`` (rows of the ``metrics.jsonl``), ``environment``
+        (versions, device), ``command``, ``figure`` (its training curves), each optional.
     notes
         Paragraphs that a person wrote, shown with the findings.
     sources
@@ -67,16 +70,12 @@ def write_report(
     FileNotFoundError
         If a figure is missing.
     """
-    if isinstance(comparisons, Results):
-        headed: dict[str, Results] = {"": comparisons}
-        pictures = {"": cast(Mapping[str, Path], figures)}
-    else:
-        headed = dict(comparisons)
-        pictures = dict(cast(Mapping[str, Mapping[str, Path]], figures))
-        unknown = set(pictures) - set(headed)
-        if unknown:
-            raise ValueError(f"figures for {sorted(unknown)}, but the comparisons are {sorted(headed)}")
-    trained = {**({"": training} if training else {}), **(runs or {})}
+    single = isinstance(comparisons, Results)
+    headed: dict[str, Results] = {"": comparisons} if isinstance(comparisons, Results) else dict(comparisons)
+    pictures: dict[str, Any] = {"": figures} if single else dict(figures)
+    if unknown := sorted(set(pictures) - set(headed)):
+        raise ValueError(f"figures for {unknown}, but the comparisons are {sorted(headed)}")
+    trained = runs or {}
     page = _template().render(
         title=printable(title),
         notes=notes,
@@ -85,7 +84,7 @@ def write_report(
         trainings={name: _training(name, run) for name, run in trained.items()},
         commands=list(dict.fromkeys(text for each in headed.values() if (text := _command(each)))),
         sources=sources_of(headed.values(), trained.values()) if sources is None else sources,
-        version=_version(),
+        version=__version__,
     )
     return write_atomically(path, printable(page, keep="\n\t"))
 
@@ -93,23 +92,15 @@ def write_report(
 def _comparison(heading: str, results: Results, figures: Mapping[str, Path]) -> dict[str, Any]:
     about = f"{results.problem}, {results.simulations} simulations: {', '.join(results.methods)}"
     kinds, sections = FIGURES.all(), dict[str, list[dict[str, str]]]()
-    order = {section: number for number, section in enumerate(SECTIONS)}
 
-    def kind_of(name: str) -> FigureKind | None:
-        return kinds.get(name) or kinds.get(name.partition("-")[0])
+    def kind_of(name: str) -> FigureKind:
+        caption = name.replace("_", " ").capitalize() + "."
+        unknown = FigureKind(name, print, caption=caption, section=OTHERS)
+        return kinds.get(name) or kinds.get(name.partition("-")[0]) or unknown
 
-    def place(name: str) -> tuple[Any, ...]:
+    for name in sorted(figures, key=lambda name: (kind_of(name).section == OTHERS, kind_of(name).place, name)):
         kind = kind_of(name)
-        if kind is None:
-            return (len(order) + 1, "", 0, name)
-        return (order.get(kind.section, len(order)), kind.section, kind.order, name)
-
-    for name in sorted(figures, key=place):
-        kind = kind_of(name)
-        section = kind.section if kind else "More figures"
-        caption = kind.caption if kind else name.replace("_", " ").capitalize() + "."
-        picture = {"caption": caption, "about": about, "uri": data_uri(Path(figures[name]))}
-        sections.setdefault(section, []).append(picture)
+        sections.setdefault(kind.section, []).append(_picture(kind.caption, about, figures[name]))
     return {
         "heading": heading,
         "findings": findings(results),
@@ -122,12 +113,33 @@ def _comparison(heading: str, results: Results, figures: Mapping[str, Path]) -> 
 
 
 def _training(name: str, run: Mapping[str, Any]) -> dict[str, Any]:
-    picture = None
-    if run.get("figure"):
-        caption = "What was recorded during training."
-        picture = {"caption": caption, "about": name, "uri": data_uri(Path(run["figure"]))}
     known = {key: run.get(key) for key in ("status", "metrics", "environment", "configuration", "command")}
+    picture = _picture("What was recorded during training.", name, run["figure"]) if run.get("figure") else None
     return {**plain(known), "picture": picture}
+
+
+def _picture(caption: str, about: str, path: str | Path) -> dict[str, str]:
+    return {"caption": caption, "about": about, "uri": data_uri(Path(path))}
+
+
+def data_uri(path: Path) -> str:
+    """A picture as the address of an ``img`` element; ValueError if a page cannot show the file."""
+    kind = MEDIA_TYPES.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"cannot show {path.name} in a page; expected one of {', '.join(MEDIA_TYPES)}")
+    return f"data:{kind};base64,{base64.b64encode(small(path)).decode()}"
+
+
+def small(path: Path) -> bytes:
+    """The file's bytes; pictures with a palette of 256 colours where that is smaller (a third, for figures)."""
+    content = path.read_bytes()
+    if path.suffix.lower() != ".png":
+        return content
+    with Image.open(path) as image:
+        reduced = BytesIO()
+        flat = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        flat.save(reduced, "PNG", optimize=True)
+    return min(content, reduced.getvalue(), key=len)
 
 
 def _command(results: Results) -> str:
@@ -151,10 +163,3 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"plain_text": _plain_text, "pretty": _pretty}
     return environment.from_string(text)
-
-
-def _version() -> str:
-    try:
-        return version("closura")
-    except PackageNotFoundError:
-        return "of unknown version"

@@ -23,12 +23,8 @@ def colour_scales(
     frame where the range shrinks to less than :data:`FADED` of its largest.
     """
     chosen = [pictures[reference]] if reference in pictures else list(pictures.values())
-    ranges = np.asarray([_range([array[frame] for array in chosen]) for frame in frames])
-    widths = ranges[:, 1] - ranges[:, 0]
-    if widths.min() >= FADED * widths.max():
-        low, high = _range(chosen)
-        return [_normalise(low, high)] * len(frames), True
-    return [_normalise(float(low), float(high)) for low, high in ranges], False
+    ranges = [_range([array[frame] for array in chosen]) for frame in frames]
+    return _scales(ranges, ranges, _range(chosen))
 
 
 def symmetric_scales(
@@ -40,13 +36,21 @@ def symmetric_scales(
     least :data:`ROUNDING` of ``size``, that of the fields whose differences are drawn.
     """
     floor = max(ROUNDING * size, 1e-12)
-    limits = np.asarray([max(_limit([array[frame] for array in pictures.values()]), floor) for frame in frames])
+    limits = [max(_limit([array[frame] for array in pictures.values()]), floor) for frame in frames]
     # The state at the start is exact: its limit says nothing about the others.
-    usual = limits[limits > 1e-6 * limits.max()]
-    if usual.size == 0 or usual.min() >= FADED * usual.max():
-        limit = max(_limit(list(pictures.values())), floor)
-        return [Normalize(-limit, limit)] * len(frames), True
-    return [Normalize(-float(limit), float(limit)) for limit in limits], False
+    usual = [(-limit, limit) for limit in limits if limit > 1e-6 * max(limits)]
+    whole = max(_limit(list(pictures.values())), floor)
+    return _scales([(-limit, limit) for limit in limits], usual, (-whole, whole))
+
+
+def _scales(
+    ranges: Sequence[tuple[float, float]], usual: Sequence[tuple[float, float]], whole: tuple[float, float]
+) -> tuple[list[Normalize], bool]:
+    """One scale for all frames, unless the usual ranges differ much; and whether it is one."""
+    widths = [high - low for low, high in usual]
+    shared = not widths or min(widths) >= FADED * max(widths)
+    chosen = [whole] * len(ranges) if shared else ranges
+    return [Normalize(low, high if high > low else low + 1.0) for low, high in chosen], shared
 
 
 def size_of(*arrays: np.ndarray) -> float:
@@ -59,19 +63,12 @@ def colour_map(name: str) -> Colormap:
     return colormaps[name].with_extremes(bad="#d0d0d0")
 
 
-def _normalise(low: float, high: float) -> Normalize:
-    return Normalize(low, high if high > low else low + 1.0)
-
-
 def _range(arrays: Sequence[np.ndarray]) -> tuple[float, float]:
     values = np.concatenate([array[np.isfinite(array)].ravel() for array in arrays])
     return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
 
 
 def _limit(arrays: Sequence[np.ndarray]) -> float:
-    largest = []
-    for array in arrays:
-        finite = np.abs(array[np.isfinite(array)])
-        if finite.size:
-            largest.append(float(np.quantile(finite, 0.999)))
+    finite = [np.abs(array[np.isfinite(array)]) for array in arrays]
+    largest = [float(np.quantile(values, 0.999)) for values in finite if values.size]
     return float(np.median(largest)) if largest else 1.0

@@ -133,15 +133,7 @@ def common_legend(figure: Figure, axes: Axes) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path | None) -> Figure:
-    """Write the figure if a path is given (the format follows its ending, PNG without one) and hand it back.
-
-    Raises
-    ------
-    ValueError
-        If there is no such format.
-    OSError
-        If the file cannot be written.
-    """
+    """Write the figure if a path is given (the format follows its ending, PNG without one) and hand it back."""
     if path is not None:
         path = Path(path)
         kind = path.suffix[1:].lower() or "png"

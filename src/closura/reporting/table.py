@@ -1,15 +1,21 @@
-"""Tables in words: one record for terminal, CSV, Markdown and page, and the registry of what makes them."""
+"""Tables in words for terminals of any width, Markdown and pages, and the registry of what makes them."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import rich.table
+from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 
 from closura.core import Registry, Results
 from closura.entries import ENTRIES
-from closura.metrics.pareto import COST
+from closura.io.streams import printable
 from closura.parts import reason
-from closura.reporting.terminal import print_rows
+from closura.reporting.kind import Kind
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,13 @@ class Table:
 
     def part(self, columns: Sequence[int], *, title: str | None = None, note: str | None = None) -> "Table":
         """Some of the columns."""
-        return Table(
-            self.title if title is None else title,
-            [self.headings[0], *(self.headings[1 + i] for i in columns)],
-            [(name, [cells[i] for i in columns]) for name, cells in self.rows],
-            self.note if note is None else note,
-            self.left,
-            self.shown,
+        return replace(
+            self,
+            title=self.title if title is None else title,
+            headings=[self.headings[0], *(self.headings[1 + i] for i in columns)],
+            rows=[(name, [cells[i] for i in columns]) for name, cells in self.rows],
+            note=self.note if note is None else note,
+            narrow=(),
         )
 
     def markdown(self) -> str:
@@ -59,51 +65,18 @@ class Table:
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-@dataclass(frozen=True)
-class TableKind:
-    """What makes tables of results that have the metrics it needs; see :func:`table`."""
-
-    name: str
-    make: Callable[[Results], Sequence[Table]]
-    needs: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    order: int = 50
-
-    def suits(self, results: Results) -> bool:
-        """Whether the results have what it needs."""
-        of_problem = not self.problems or results.problem in self.problems
-        if results.is_sweep and COST not in self.needs:
-            return False
-        return of_problem and all(need in results.data for need in self.needs)
-
-
 OWN = frozenset(ENTRIES["closura.tables"])
 """Tables of the package: what goes wrong in them is a fault to be seen."""
 
-TABLES: Registry[TableKind] = Registry("table", TableKind)
+TABLES: Registry[Kind] = Registry("table", Kind)
 
 
-def table(
-    name: str, *, needs: Iterable[str] = (), problems: Iterable[str] = (), order: int = 50
-) -> Callable[[Callable[[Results], Sequence[Table]]], TableKind]:
-    """Register a function that makes tables of results.
+def table(name: str, **settings: Any) -> Callable[[Callable[[Results], Sequence[Table]]], Kind]:
+    """Register a function that makes tables of results; settings are those of :class:`closura.reporting.kind.Kind`.
 
-    Parameters
-    ----------
-    name
-        Its name.
-    needs
-        Variables of the results without which there is nothing to tell.
-    problems
-        Only for these problems (default: all).
-    order
-        Tables stand in this order; the summary has 0.
+    Tables stand in the order of ``order``; the summary has 0.
     """
-
-    def register(make: Callable[[Results], Sequence[Table]]) -> TableKind:
-        return TABLES.add(name, TableKind(name, make, tuple(needs), tuple(problems), order))
-
-    return register
+    return lambda make: TABLES.add(name, Kind(name, make, **settings))
 
 
 def tables_of(results: Results) -> list[Table]:
@@ -134,11 +107,96 @@ def print_tables(results: Results, *, console: Console | None = None) -> None:
                 for i, columns in enumerate(each.narrow)
             ]
         for part in parts:
-            print_rows(
-                console, part.headings, part.rows, title=part.title, note=part.note, bold=results.closures,
-                left=part.left,
-            )  # fmt: skip
+            print_table(part, console, bold=results.closures)
 
 
 WIDE = 128
 """Characters of a terminal that has room for a whole summary."""
+
+SPACE = 3
+"""Columns of characters between two columns of a table."""
+
+
+def print_table(table: Table, console: Console, *, bold: Collection[str] = ()) -> None:
+    """Print a table whole: no column is ever lost, no number cut.
+
+    It is printed in several parts where the terminal is too narrow, as a line per value where it is narrower still;
+    ``bold`` are names of rows that stand out.
+    """
+    headings, rows = table.headings, table.rows
+    if table.title:
+        console.print(Text(printable(table.title), style="bold"), soft_wrap=True)
+    columns = [_Column(heading, [cells[i] for _, cells in rows]) for i, heading in enumerate(headings[1:])]
+    first = max(cell_len(printable(name)) for name in (headings[0], *(name for name, _ in rows))) + SPACE
+    room = console.width - first - 1
+    if max((column.width for column in columns), default=0) > room:
+        for name, cells in rows:
+            console.print(_text(name), style="bold" if name in bold else None, soft_wrap=True)
+            for heading, cell in zip(headings[1:], cells, strict=True):
+                console.print(_text(f"  {heading}: {cell}"), soft_wrap=True)
+        console.print()
+    else:
+        # Rather break cells between their parts than a table between its columns.
+        broken = sum(column.width for column in columns) > room >= sum(column.broken for column in columns)
+        for part in [list(range(len(columns)))] if broken else _parts([column.width for column in columns], room):
+            printed = rich.table.Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+            printed.add_column(_text(headings[0]), min_width=first - SPACE, no_wrap=True)
+            least = [columns[i].broken if broken else columns[i].width for i in part]
+            widths = _widened(least, [columns[i].wanted for i in part], room)
+            for i, width in zip(part, widths, strict=True):
+                justify: Literal["left", "right"] = "left" if headings[i + 1] in table.left else "right"
+                printed.add_column(_text(headings[i + 1]), justify=justify, width=width - SPACE)
+            for name, cells in rows:
+                words = [_whole(cells[i], broken) for i in part]
+                printed.add_row(_text(name), *words, style="bold" if name in bold else None)
+            console.print(printed)
+    if table.note:
+        console.print(_text(table.note, keep="\n").append("\n"), style="dim")
+
+
+class _Column:
+    """How wide a column must be: headings break between words; cells nowhere, or, where need be, at spaces."""
+
+    def __init__(self, heading: str, cells: Sequence[str]) -> None:
+        words = [printable(word) for word in heading.split()]
+        self.width = max(map(cell_len, [*map(printable, cells), *words]), default=0) + SPACE
+        parts = [printable(part) for cell in cells for part in _breakable(cell)]
+        self.broken = max(map(cell_len, [*parts, *words]), default=0) + SPACE
+        self.wanted = max(self.width, cell_len(printable(heading)) + SPACE)
+
+
+def _breakable(cell: str) -> list[str]:
+    """Parts of a cell between which a line may end: before brackets, and after semicolons."""
+    return re.split(r"(?<=;) | (?=\()", cell)
+
+
+def _whole(cell: str, broken: bool) -> Text:
+    """A cell that stays on one line, or on one for each part; a number and its spread are never parted."""
+    return _text(" ".join(part.replace(" ", "\u00a0") for part in (_breakable(cell) if broken else [cell])))
+
+
+def _text(text: str, keep: str = "") -> Text:
+    return Text(printable(text, keep))
+
+
+def _widened(widths: Sequence[int], wanted: Sequence[int], room: int) -> list[int]:
+    """Widths of columns, those that lack most of what they would like first, as long as there is room."""
+    widths = list(widths)
+    for _ in range(room - sum(widths)):
+        lacking = [full - width for full, width in zip(wanted, widths, strict=True)]
+        if max(lacking) <= 0:
+            break
+        widths[lacking.index(max(lacking))] += 1
+    return widths
+
+
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
+    """Columns in groups that fit; the last one is not alone if another can join it."""
+    parts: list[list[int]] = [[]]
+    for index, width in enumerate(widths):
+        if parts[-1] and sum(widths[i] for i in parts[-1]) + width > room:
+            parts.append([])
+        parts[-1].append(index)
+    if len(parts) > 1 and len(parts[-1]) == 1 and len(parts[-2]) > 2 and sum(widths[-2:]) <= room:
+        parts[-1].insert(0, parts[-2].pop())
+    return parts

@@ -3,111 +3,113 @@
 Percent for people (terminal, CSV columns that say so), fractions in JSON.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
-from closura.reporting.moments import STEPS_SHOWN, by_group, by_step, steps_shown
-from closura.reporting.numbers import CONSERVATION, NUMBERS, all_numbers, error_key, summary
+from closura.reporting.numbers import (
+    CONSERVATION,
+    NUMBERS,
+    all_numbers,
+    by_group,
+    by_step,
+    error_key,
+    steps_shown,
+    summary,
+)
 from closura.reporting.style import amount
 from closura.reporting.table import Table, table
 
 
 class _Column(NamedTuple):
-    """Heading, the part of a narrow table that it belongs to, and the cell of a method's numbers."""
+    """Heading, the part of a narrow table that it belongs to, and the cell of a method with its numbers."""
 
     heading: str
     part: int
     cell: Callable[[str, dict[str, Any]], str]
 
 
-def _columns(results: Results, published: bool) -> list[_Column]:
+def _columns(results: Results) -> list[_Column]:
     error, key, percent = results.error, error_key(results), results.error.percent
-    unit = " (%)" if percent else ""
-
-    def improvement(which: str, name: str, entry: dict[str, Any]) -> str:
-        number = entry[which]
-        return bounded(100 * number, "+.1f") if compared(name) and number is not None else "–"
-
-    def ratio(name: str, entry: dict[str, Any]) -> str:
-        return bounded(entry["ratio"], ".3f") if compared(name) else "–"
+    unit, family = " (%)" if percent else "", results.family(results.uncorrected)
+    threshold = results.attribute("threshold")
 
     def compared(name: str) -> bool:
         return name in results.compared and name != results.uncorrected_for(name)
 
-    def steps(_: str, entry: dict[str, Any]) -> str:
-        found = entry["steps_below_threshold"]
-        at_least = "≥ " if found["censored"] and not published else ""
-        return f"{at_least}{bounded(found['mean'], '.1f')} ± {bounded(found['std'], '.1f')}"
+    def improvement(which: str, name: str, entry: dict[str, Any]) -> str:
+        return bounded(None if entry[which] is None else 100 * entry[which], "+.1f") if compared(name) else "–"
 
     def on_base(name: str, entry: dict[str, Any]) -> str:
         text = improvement("improvement_on_base", name, entry) if entry["base"] else "–"
         return text if text == "–" else f"{text} ({entry['base']})"
 
+    def steps(_: str, entry: dict[str, Any]) -> str:
+        found = entry["steps_below_threshold"]
+        return f"{'≥ ' if found['censored'] else ''}{bounded(found['mean'], '.1f')} ± {bounded(found['std'], '.1f')}"
+
     def harm(_: str, entry: dict[str, Any]) -> str:
         found = entry["worse_than_base"]
         return "–" if found is None else f"{found['simulations']} of {found['n']}"
 
-    def other(metric: Metric) -> Callable[[str, dict[str, Any]], str]:
-        if metric.aggregate == "geometric":
-            return lambda _, e: quantity(e[metric.name]["geometric_mean"], metric.percent) if metric.name in e else "–"
+    def further(metric: Metric) -> _Column:
+        if metric.name == CONSERVATION:
+            heading, share, key = f"{results.attribute('quantity', 'mass')} error (%)", True, "mass_error"
+        else:
+            shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
+            mean = ", geometric mean" if metric.aggregate == "geometric" else ""
+            heading, share, key = f"{metric.title}{shown}{mean}", metric.percent, metric.name
         lost = "-∞" if metric.better == "higher" else "∞"
 
         def cell(_: str, entry: dict[str, Any]) -> str:
-            if metric.name not in entry:
+            found = entry.get(key)
+            if found is None or found.get("n") == 0:  # it need not exist in every simulation
                 return "–"
-            at_least = "≥ " if entry[metric.name].get("censored") else ""
-            return at_least + _mean(entry[metric.name], metric.percent).replace("∞", lost)
+            if metric.aggregate == "geometric":
+                return quantity(found["geometric_mean"], share)
+            return ("≥ " if found.get("censored") else "") + with_spread(found, share).replace("∞", lost)
 
-        return cell
+        return _Column(heading, 1, cell)
 
-    at = f"{error.title}{unit} at {results.moment(results.steps)}"
-    if error.aggregate == "geometric":
+    at, geometric = f"{error.title}{unit} at {results.moment(results.steps)}", error.aggregate == "geometric"
+    if geometric:
         columns = [
             _Column(f"{at}, geometric mean", 0, lambda _, e: quantity(e[key]["geometric_mean"], percent)),
-            _Column(f"by that of {results.family(results.uncorrected)}", 0, ratio),
+            _Column(f"by that of {family}", 0, lambda n, e: bounded(e["ratio"], ".3f") if compared(n) else "–"),
         ]
     else:
-        columns = [_Column(at, 0, lambda _, e: with_spread(e[key], percent))]
-        columns.append(_Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)))
+        columns = [
+            _Column(at, 0, lambda _, e: with_spread(e[key], percent)),
+            _Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)),
+        ]
     if "scale" in results.data:
         columns.append(_Column("of initial field (%)", 0, lambda _, e: with_spread(e["relative_to_initial"], True)))
-    if error.aggregate != "geometric":
-        heading = f"on {results.family(results.uncorrected)} (%)"
-        columns.append(_Column(heading, 0, lambda n, e: improvement("improvement", n, e)))
+    if not geometric:
+        columns.append(_Column(f"on {family} (%)", 0, partial(improvement, "improvement")))
     if any(results.corrects(name) != results.uncorrected_for(name) for name in results.closures):
         columns.append(_Column("on its base (%)", 0, on_base))
-    if results.attribute("threshold") is not None:
-        columns += [
-            _Column(f"steps below {amount(error, results.attribute('threshold'))}", 0, steps),
-            _Column("median", 0, lambda _, e: f"{e['steps_below_threshold']['median']:g}"),
-        ]
+    if threshold is not None:
+        columns.append(_Column(f"steps below {amount(error, threshold)}", 0, steps))
+        columns.append(_Column("median", 0, lambda _, e: f"{e['steps_below_threshold']['median']:g}"))
     for metric in results.metrics.values():
-        if metric.name == CONSERVATION:
-            heading = f"{results.attribute('quantity', 'mass')} error (%)"
-            columns.append(
-                _Column(heading, 1, lambda _, e: "–" if e["mass_error"] is None else with_spread(e["mass_error"], True))
-            )
-        elif metric.name != error.name and (metric.better or results.sample == "simulation"):
-            shown = f" ({metric.unit})" if metric.unit not in ("1", "") else (" (%)" if metric.percent else "")
-            mean = ", geometric mean" if metric.aggregate == "geometric" else ""
-            columns.append(_Column(f"{metric.title}{shown}{mean}", 1, other(metric)))
+        counts = metric.better or results.sample == "simulation" or metric.name == CONSERVATION
+        if metric.name != error.name and counts:
+            columns.append(further(metric))
     columns.append(_Column("diverged", 1, lambda _, e: str(e["diverged"])))
     if _harmful(results):
         columns.append(_Column("ever worse than base", 1, harm))
-    columns.append(
-        _Column(f"ms per {results.attribute('cost', 'step')}", 1, lambda _, e: short(e["milliseconds_per_step"]))
-    )
+    cost = f"ms per {results.attribute('cost', 'step')}"
+    columns.append(_Column(cost, 1, lambda _, e: short(e["milliseconds_per_step"])))
     if results.steps > 0:
         columns.append(_Column("ms per simulation", 1, lambda _, e: short(e["milliseconds_per_simulation"])))
     columns.append(_Column("parameters", 1, lambda _, e: "–" if e["parameters"] is None else f"{e['parameters']:,}"))
@@ -119,18 +121,9 @@ def _harmful(results: Results) -> bool:
     return bool(results.closures and results.steps > 0 and results.named(Role.UNCORRECTED, Role.BASELINE))
 
 
-def _mean(values: dict[str, Any], percent: bool) -> str:
-    """Mean ± standard deviation of a metric that need not exist in every simulation."""
-    return with_spread(values, percent) if values["n"] else "–"
-
-
-def summary_table(results: Results, *, published: bool = False) -> Table:
-    """One row for each method: error, improvement, other metrics, losses and cost.
-
-    ``published`` counts simulations below the threshold as the published code does.
-    """
-    columns = _columns(results, published)
-    numbers = summary(results, published=published)["methods"]
+def summary_table(results: Results) -> Table:
+    """One row for each method: error, improvement, other metrics, losses and cost."""
+    columns, numbers = _columns(results), summary(results)["methods"]
     return Table(
         results.problem,
         ["method", *(column.heading for column in columns)],
@@ -243,11 +236,9 @@ def _in_group(entry: dict[str, Any], percent: bool) -> str:
 
 
 _SPREAD = ("mean", "std", "median", "max", "mean_of_finite")
-_STEPS = ("mean", "std", "median", "censored")
-_PLAIN = ("diverged", "milliseconds_per_step", "milliseconds_per_simulation", "parameters")
 
 
-def write_csv(results: Results, path: str | Path, *, published: bool = False) -> Path:
+def write_csv(results: Results, path: str | Path) -> Path:
     """Write one row for each method; empty cells where a number does not exist or is not finite.
 
     Columns of shares end with ``_percent``; every further metric has its spread in columns of its own. Results whose
@@ -256,62 +247,60 @@ def write_csv(results: Results, path: str | Path, *, published: bool = False) ->
     for kind in NUMBERS.all().values():
         if kind.rows is not None and kind.suits(results):
             return write_rows(kind.rows(results), path)
-    numbers, called = summary(results, published=published), error_key(results)
-    further = [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
-    rows = []
+    numbers, called, rows = summary(results), error_key(results), []
     for name, entry in numbers["methods"].items():
-        steps, mass = entry.get("steps_below_threshold", {}), entry["mass_error"] or {}
-        initial = entry.get("relative_to_initial", {})
-        rows.append(
-            {
-                "problem": results.problem,
-                "method": name,
-                "role": entry["role"],
-                "steps": results.steps,
-                "time": numbers["time"],
-                "simulations": results.simulations,
-                **_scaled(called, entry[called], _SPREAD, results.error.percent),
-                **_scaled("relative_to_initial", initial, _SPREAD, True),
-                "improvement_percent": _hundred(entry["improvement"]),
-                "base": entry["base"],
-                "improvement_on_base_percent": _hundred(entry["improvement_on_base"]),
-                "ever_worse_than_base": (entry["worse_than_base"] or {}).get("simulations"),
-                "threshold_percent": _hundred(numbers["threshold"]),
-                **{f"steps_below_threshold_{key}": steps.get(key) for key in _STEPS},
-                **_scaled("mass_error", mass, ("mean", "std"), True),
-                **{
-                    k: v for m in further for k, v in _scaled(m.name, entry.get(m.name, {}), _SPREAD, m.percent).items()
-                },
-                **{key: entry[key] for key in _PLAIN},
-                "split": results.description.get("split", ""),
-            }
-        )
+        steps = entry.get("steps_below_threshold", {})
+        row = {
+            "problem": results.problem,
+            "method": name,
+            "role": entry["role"],
+            "steps": results.steps,
+            "time": numbers["time"],
+            "simulations": results.simulations,
+            **_scaled(called, entry[called], _SPREAD, results.error.percent),
+            **_scaled("relative_to_initial", entry.get("relative_to_initial", {}), _SPREAD, True),
+            "improvement_percent": _hundred(entry["improvement"]),
+            "base": entry["base"],
+            "improvement_on_base_percent": _hundred(entry["improvement_on_base"]),
+            "ever_worse_than_base": (entry["worse_than_base"] or {}).get("simulations"),
+            "threshold_percent": _hundred(numbers["threshold"]),
+            **{f"steps_below_threshold_{key}": steps.get(key) for key in ("mean", "std", "median", "censored")},
+            **_scaled("mass_error", entry["mass_error"] or {}, ("mean", "std"), True),
+        }
+        for metric in _further(results):
+            row |= _scaled(metric.name, entry.get(metric.name, {}), _SPREAD, metric.percent)
+        plain_ones = ("diverged", "milliseconds_per_step", "milliseconds_per_simulation", "parameters")
+        rows.append({**row, **{k: entry[k] for k in plain_ones}, "split": results.description.get("split", "")})
     return write_rows(rows, path)
 
 
-def write_breakdown_csv(results: Results, path: str | Path, *, at: tuple[int, ...] = STEPS_SHOWN) -> Path:
+def write_breakdown_csv(results: Results, path: str | Path) -> Path:
     """Write one row for each group ("all" first), chosen step and method; not finite: empty."""
-    parts = {"all": by_step(results, at), **{g: found["steps"] for g, found in by_group(results, at).items()}}
-    called, percent = error_key(results), results.error.percent
+    parts = {"all": by_step(results), **{g: found["steps"] for g, found in by_group(results).items()}}
     numbers = ("mean", "std", "median", "lower_quartile", "upper_quartile", "max", "mean_of_finite")
-    further = [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
-    rows = []
-    for group, moments in parts.items():
-        for moment in moments:
-            for name, entry in plain(moment["methods"]).items():
-                initial = entry.get("relative_to_initial", {})
-                rows.append(
-                    {
-                        **{"problem": results.problem, "group": group},
-                        **{key: plain(moment[key]) for key in ("step", "time")},
-                        **{"method": name, "n": entry["n"]},
-                        **_scaled(called, entry, numbers, percent),
-                        **_scaled("relative_to_initial", initial, ("mean", "median"), True),
-                        **{key: entry[key] for key in ("diverged", "above_100_percent")},
-                        **{f"{m.name}_mean": _mean_of(results, m, name, group, moment["step"]) for m in further},
-                    }
-                )
+    rows = [
+        {
+            "problem": results.problem,
+            "group": group,
+            "step": moment["step"],
+            "time": moment["time"],
+            "method": name,
+            "n": entry["n"],
+            **_scaled(error_key(results), entry, numbers, results.error.percent),
+            **_scaled("relative_to_initial", entry.get("relative_to_initial", {}), ("mean", "median"), True),
+            **{key: entry[key] for key in ("diverged", "above_100_percent")},
+            **{f"{m.name}_mean": _mean_of(results, m, name, group, moment["step"]) for m in _further(results)},
+        }
+        for group, moments in parts.items()
+        for moment in plain(moments)
+        for name, entry in moment["methods"].items()
+    ]
     return write_rows(rows, path)
+
+
+def _further(results: Results) -> list[Metric]:
+    """The metrics beside the one that counts and what is conserved."""
+    return [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
 
 
 def _mean_of(results: Results, metric: Metric, name: str, group: str, step: int) -> float | None:
@@ -324,18 +313,15 @@ def _mean_of(results: Results, metric: Metric, name: str, group: str, step: int)
 
 
 def write_rows(rows: list[dict[str, Any]], path: str | Path) -> Path:
-    """Write CSV, a column for each key of the first row; empty cells for None."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: "" if value is None else value for key, value in row.items()} for row in rows)
-    return write_atomically(path, text.getvalue())
+    """Write CSV, a column for each key; empty cells for None."""
+    return write_atomically(path, pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n"))
 
 
-def write_json(results: Results, path: str | Path, *, reference: str | None = None, published: bool = False) -> Path:
+def write_json(results: Results, path: str | Path) -> Path:
     """Write :func:`closura.reporting.numbers.all_numbers` as JSON without NaN or Infinity."""
-    numbers = all_numbers(results, reference=reference, published=published)
-    return write_atomically(path, json.dumps(numbers, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    indent = None if results.is_sweep else 1  # of sweeps every simulation is there
+    text = json.dumps(all_numbers(results), indent=indent, allow_nan=False, ensure_ascii=False)
+    return write_atomically(path, text + "\n")
 
 
 def _scaled(name: str, values: dict[str, Any], keys: tuple[str, ...], percent: bool) -> dict[str, Any]:

@@ -41,30 +41,24 @@ def front_figure(results: Results, figure: Figure, *, reference: str | None = No
     One colour and mark per method; points of one method and grid are joined and labelled with their points per side.
     Points that no other dominates are joined by the black line. Closures are large stars. Methods that lost a
     simulation are drawn hollow where they have an aggregate error, and are not drawn where they have none.
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to draw.
     """
     fronts = Fronts(results)
     reference = reference or next(iter(fronts.references))
     ranked = fronts.ranked(reference)
     scale = 100.0 if results.error.percent else 1.0
-    value = {name: scale * fronts.error(name, reference, time) for name in ranked}
-    names = [name for name in ranked if _timed(fronts, name) and 0 < value[name] < np.inf]
-    if not names:
+    errors = {name: scale * fronts.error(name, reference, time) for name in ranked if _timed(fronts, name)}
+    value = {name: error for name, error in errors.items() if 0 < error < np.inf}
+    if not value:
         raise ValueError(f"no method has a finite error by {reference} and a cost; nothing to draw")
-    axes = _panels(figure, fronts, names, value, {call: fronts.front(reference, call, time) for call in CALLS})
+    axes = _panels(figure, fronts, reference, value, {call: fronts.front(reference, call, time) for call in CALLS})
     # A method that all but blew up would press the others together.
-    errors = [value[name] for name in names]
-    high = min(max(errors), 30 * float(np.median(errors)))
+    drawn = list(value.values())
+    high = min(max(drawn), 30 * float(np.median(drawn)))
     for panel in axes:
         panel.set_yscale("log")
-        panel.set_ylim(min(errors) / 1.5, high * 1.4)
+        panel.set_ylim(min(drawn) / 1.5, high * 1.4)
         plain_log_axis(panel, "y")
     axes[0].set_ylabel(f"{axis_label(results.error)} at t = {fronts.times[time]}")
-    _finish(figure, axes, fronts, reference, names)
 
 
 @figure(
@@ -72,32 +66,26 @@ def front_figure(results: Results, figure: Figure, *, reference: str | None = No
     variants=lambda results: {f"-{file_name(name)}": {"reference": name} for name in Fronts(results).references},
     caption="For how long simulations follow the reference, against cost.",
 )  # fmt: skip
-def length_figure(results: Results, figure: Figure, *, reference: str | None = None, metric: str | None = None) -> None:
+def length_figure(results: Results, figure: Figure, *, reference: str | None = None) -> None:
     """For how long simulations are good against milliseconds per unit of simulated time: up and left is better.
 
-    Marks as of :func:`front_figure`; simulations that diverged count with the time until then. ``metric`` is one of
-    whole simulations, usually the last one.
-
-    Raises
-    ------
-    ValueError
-        If nothing of the kind was measured, or nothing has a cost.
+    Marks as of :func:`front_figure`; simulations that diverged count with the time until then. The last metric of whole
+    simulations is drawn.
     """
     fronts = Fronts(results)
     reference = reference or next(iter(fronts.references))
     names = [name for name in fronts.ranked(reference) if _timed(fronts, name)]
     if not fronts.followed or not names:
         raise ValueError(f"the benchmark of {results.problem} does not say for how long methods are good")
-    chosen = results.metrics[metric] if metric else fronts.followed[-1]
+    chosen = fronts.followed[-1]
     value = {name: fronts.length(name, reference, chosen.name) for name in names}
     front = {call: fronts.longest(reference, call, chosen.name) for call in CALLS}
-    axes = _panels(figure, fronts, names, value, front)
+    axes = _panels(figure, fronts, reference, value, front)
     for panel in axes:
         panel.set_ylim(0, 1.08 * max(value.values()))
         if max(value.values()) > 0.9 * chosen.limit:
             panel.axhline(chosen.limit, color="#999999", linewidth=0.7, linestyle=":")
     axes[0].set_ylabel(f"time with {chosen.title}")
-    _finish(figure, axes, fronts, reference, names)
 
 
 def _timed(fronts: Fronts, name: str) -> bool:
@@ -105,18 +93,14 @@ def _timed(fronts: Fronts, name: str) -> bool:
 
 
 def _panels(
-    figure: Figure,
-    fronts: Fronts,
-    names: Sequence[str],
-    value: Mapping[str, float],
-    front: Mapping[str, Sequence[str]],
+    figure: Figure, fronts: Fronts, reference: str, value: Mapping[str, float], front: Mapping[str, Sequence[str]]
 ) -> list[Axes]:
-    """A panel for each kind of call: all points, the front, and costs along the axis."""
+    """A panel for each kind of call: all points, the front, costs along the axis, titles and legend."""
     figure.set_size_inches(11.0, 4.8)
-    axes = list(figure.subplots(1, 2, sharey=True))
+    axes, results = list(figure.subplots(1, 2, sharey=True)), fronts.results
     for panel, call in zip(axes, CALLS, strict=True):
         panel.set_xscale("log")
-        cost = {name: fronts.cost(name, call) for name in names}
+        cost = {name: fronts.cost(name, call) for name in value}
         _points(panel, fronts, cost, value)
         # Steps: until the next point is affordable, nothing is better.
         panel.step(
@@ -125,16 +109,13 @@ def _panels(
         )  # fmt: skip
         panel.set_xlim(min(cost.values()) / 1.8, max(cost.values()) * 1.5)
         plain_log_axis(panel, "x")
-        panel.set_title(_TITLES[call].format(fronts.results.provenance.get("batch", "several")), fontsize=10)
+        panel.set_title(_TITLES[call].format(results.provenance.get("batch", "several")), fontsize=10)
         panel.set_xlabel("ms per unit of simulated time and simulation")
-    return axes
-
-
-def _finish(figure: Figure, axes: Sequence[Axes], fronts: Fronts, reference: str, names: Sequence[str]) -> None:
-    results, missing = fronts.results, len(fronts.ranked(reference)) - len(names)
     title = f"{results.problem}, n = {results.simulations}; reference: {reference} ({fronts.references[reference]})"
+    missing = len(fronts.ranked(reference)) - len(value)
     figure.suptitle(title + (f"; {missing} methods that diverged are not drawn" if missing else ""), fontsize=10)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return axes
 
 
 def _points(axes: Axes, fronts: Fronts, cost: Mapping[str, float], value: Mapping[str, float]) -> None:

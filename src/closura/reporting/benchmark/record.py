@@ -1,4 +1,4 @@
-"""A benchmark in a JSON file: all its numbers, from which tables and figures can be made again."""
+"""The numbers of a benchmark for JSON and CSV, and reading them again: tables and figures can be made of a file."""
 
 import json
 import math
@@ -8,10 +8,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
-from closura.io.files import write_atomically
-from closura.metrics.pareto import CALLS, QUARTILES, Fronts
+from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts
 from closura.metrics.statistics import spread
-from closura.plain import plain
+from closura.reporting.numbers import numbers
 from closura.simulation.benchmark import assemble
 from closura.simulation.sweep import Benchmark
 
@@ -26,49 +25,74 @@ def short(value: float | int) -> float | int | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-def as_json(results: Results) -> dict[str, Any]:
-    """All numbers, per simulation too; null for what is not finite."""
-    fronts = Fronts(results)
-    methods = []
+def front_rows(results: Results) -> list[dict[str, Any]]:
+    """One row per method, reference and time."""
+    fronts, rows = Fronts(results), []
     for name in results.methods:
-        errors: dict[str, Any] = {}
+        costs = {f"ms_{call}_{q}": short(fronts.cost(name, call, q)) for call in CALLS for q in QUARTILES}
         for reference in fronts.references:
-            errors[reference] = {}
             for time, label in enumerate(fronts.times):
-                values = fronts.errors(name, reference, time)
-                found = spread(values)
-                kept = {k: short(found[k]) for k in ("mean", "std", "median", "mean_of_finite", "not_finite")}
-                errors[reference][label] = {
-                    "typical": short(fronts.error(name, reference, time)),
-                    **kept,
-                    "front": [call for call in CALLS if name in fronts.front(reference, call, time)],
-                    "paired": {k: short(v) for k, v in fronts.paired(name, reference, time)._asdict().items()},
-                    "per_simulation": [short(e) for e in values],
-                }
-        methods.append(
-            {
-                "name": name, "family": fronts.fact(name, "family"),
-                "kind": KINDS.get(results.roles[name], "classical"), "role": str(results.roles[name]),
-                "points": fronts.fact(name, "points"), "step": fronts.fact(name, "rule"),
-                "note": fronts.fact(name, "note"), "no_place_on": sorted(fronts.favoured_by(name)),
-                "steps_per_unit_of_time": short(fronts.fact(name, "steps_per_time")),
-                "diverged": results.diverged(name),
-                "milliseconds_per_unit_of_time": {
-                    call: {q: short(fronts.cost(name, call, q)) for q in QUARTILES} for call in CALLS
-                },
-                "errors": errors,
-                **({"horizons": _horizons(fronts, name)} if fronts.followed else {}),
-            }
-        )  # fmt: skip
-    error = results.error
+                beside, facts = fronts.paired(name, reference, time), _facts(fronts, name)
+                rows.append(
+                    {key: facts[key] for key in ("name", "family", "kind", "role", "points", "step")}
+                    | {"reference": reference, "time": label, "error": short(fronts.error(name, reference, time))}
+                    | {"low": short(beside.low), "high": short(beside.high), "diverged": results.diverged(name)}
+                    | {"front": "+".join(fronts.calls_on_front(name, reference, time)), **costs}
+                )
+    return [{"method": row.pop("name"), **row} for row in rows]
+
+
+@numbers("fronts", needs=(COST,), whole=True, rows=front_rows)
+def front_numbers(results: Results) -> dict[str, Any]:
+    """All numbers of a benchmark, per simulation too; null for what is not finite."""
+    fronts, error = Fronts(results), results.error
+    methods = [
+        {
+            **_facts(fronts, name),
+            "note": fronts.fact(name, "note"),
+            "no_place_on": sorted(fronts.favoured_by(name)),
+            "steps_per_unit_of_time": short(fronts.fact(name, "steps_per_time")),
+            "diverged": results.diverged(name),
+            "milliseconds_per_unit_of_time": {
+                call: {q: short(fronts.cost(name, call, q)) for q in QUARTILES} for call in CALLS
+            },
+            "errors": {
+                reference: {t: _errors(fronts, name, reference, time) for time, t in enumerate(fronts.times)}
+                for reference in fronts.references
+            },
+            **({"horizons": _horizons(fronts, name)} if fronts.followed else {}),
+        }
+        for name in results.methods
+    ]
     return {
-        "problem": results.problem, "simulations": results.simulations, "times": list(fronts.times),
+        "simulations": results.simulations, "times": list(fronts.times),
         "coarse": int(results.attribute("coarse")), "measure": error.title, "percent": error.percent,
         "typical": error.aggregate, "truths": fronts.references, "reference": fronts.compared_with,
-        "remarks": json.loads(results.attribute("remarks")), "settings": plain(results.provenance),
+        "remarks": json.loads(results.attribute("remarks")), "settings": results.provenance,
         **({"horizons": {each.title: short(each.limit) for each in fronts.followed}} if fronts.followed else {}),
         "contenders": methods,
     }  # fmt: skip
+
+
+def _facts(fronts: Fronts, name: str) -> dict[str, Any]:
+    """What a method is."""
+    role = fronts.results.roles[name]
+    return {
+        "name": name, "family": fronts.fact(name, "family"), "kind": KINDS.get(role, "classical"), "role": str(role),
+        "points": fronts.fact(name, "points"), "step": fronts.fact(name, "rule"),
+    }  # fmt: skip
+
+
+def _errors(fronts: Fronts, name: str, reference: str, time: int) -> dict[str, Any]:
+    values = fronts.errors(name, reference, time)
+    found = spread(values)
+    return {
+        "typical": short(fronts.error(name, reference, time)),
+        **{k: short(found[k]) for k in ("mean", "std", "median", "mean_of_finite", "not_finite")},
+        "front": fronts.calls_on_front(name, reference, time),
+        "paired": {k: short(v) for k, v in fronts.paired(name, reference, time)._asdict().items()},
+        "per_simulation": [short(e) for e in values],
+    }
 
 
 def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
@@ -87,17 +111,8 @@ def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
     return found
 
 
-def write_json(results: Results, path: str | Path) -> Path:
-    """:func:`as_json` in a file, one method per line."""
-    whole = as_json(results)
-    methods = whole.pop("contenders")
-    head = json.dumps(whole, indent=1, ensure_ascii=False, allow_nan=False)
-    lines = ",\n".join(json.dumps(c, ensure_ascii=False, allow_nan=False, separators=(",", ":")) for c in methods)
-    return write_atomically(path, f'{head[:-2]},\n "contenders": [\n{lines}\n ]\n}}\n')
-
-
 def read_json(path: str | Path) -> Results:
-    """What :func:`write_json` wrote, in this version or an earlier one, to four digits.
+    """The results behind a ``fronts.json`` of this version or an earlier one, to four digits.
 
     Raises
     ------

@@ -1,19 +1,18 @@
-"""A benchmark's numbers: terminal, Markdown, CSV."""
+"""A benchmark's numbers in words and tables: terminal, Markdown, page."""
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from closura.core import Results, Role
+from closura.io.files import write_atomically
 from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts, Paired
-from closura.reporting.benchmark.record import KINDS, short
 from closura.reporting.formatting import bounded
-from closura.reporting.table import Table, table
-from closura.reporting.tables import write_rows
-from closura.reporting.terminal import print_rows
+from closura.reporting.table import Table, print_table, table
 
 NOTABLE = 0.95
 """A point of a front is worth a row where its error is less than that share of the last one's."""
@@ -59,7 +58,7 @@ def front_table(results: Results, *, everyone: bool = False, time: int = -1) -> 
         *(f"{each.title} for" for each in fronts.followed),
         "ms per unit of time", "ms, batched", "diverged", "front",
     ]  # fmt: skip
-    return Table(f"t = {fronts.times[time]}", headings, rows)
+    return Table(f"t = {fronts.times[time]}", headings, rows, left=("step", "front"))
 
 
 @table("fronts", needs=(COST,), order=0)
@@ -72,10 +71,8 @@ def _fronts(results: Results) -> list[Table]:
 
 
 def _notes(results: Results) -> list[str]:
-    fronts = Fronts(results)
-    said = [f"{results.simulations} held-out simulations; {_aggregate(results)} of the {results.error.title}."]
-    said += [f"error by {name}: {words}" for name, words in fronts.references.items()]
-    return [*said, *remarks(results), machine(results)]
+    references = [f"error by {name}: {words}" for name, words in Fronts(results).references.items()]
+    return [_what(results), *references, *remarks(results), machine(results)]
 
 
 def method_name(fronts: Fronts, name: str) -> str:
@@ -88,12 +85,8 @@ def method_name(fronts: Fronts, name: str) -> str:
 
 def marks(fronts: Fronts, name: str, time: int = -1) -> list[str]:
     """The fronts that a method stands on, in words."""
-    found = []
-    for reference in fronts.references:
-        on = [call for call in CALLS if name in fronts.front(reference, call, time)]
-        if on:
-            found.append(reference if len(on) == len(CALLS) else f"{reference} ({on[0]})")
-    return found
+    found = {reference: fronts.calls_on_front(name, reference, time) for reference in fronts.references}
+    return [name if len(on) == len(CALLS) else f"{name} ({on[0]})" for name, on in found.items() if on]
 
 
 def important(fronts: Fronts, time: int = -1) -> list[str]:
@@ -122,23 +115,22 @@ def important(fronts: Fronts, time: int = -1) -> list[str]:
     return sorted(chosen, key=lambda n: (order.get(results.roles[n], 1), fronts.cost(n, "single"), n))
 
 
-def page(results: Results) -> str:
+def write_markdown(results: Results, path: str | Path) -> Path:
     """Everything in words and tables, as Markdown; what stands on a front is bold."""
     fronts = Fronts(results)
     lines = [f"# {results.problem}: error against cost", "", f"`{results.provenance.get('command', '')}`", ""]
-    lines += [f"{results.simulations} held-out simulations; {_aggregate(results)} of the {results.error.title}.", ""]
+    lines += [_what(results), ""]
     lines += [f'* reference "{name}": {words}' for name, words in fronts.references.items()]
     lines += [f"* {remark}" for remark in remarks(results)]
     lines += [f"* all are compared with {fronts.compared_with}", f"* machine: {machine(results)}", ""]
     for time, label in enumerate(fronts.times):
         lines += [f"## t = {label}", "", _bold(front_table(results, time=time)).markdown()]
     lines += [f"## All methods, t = {fronts.times[-1]}", "", _bold(front_table(results, everyone=True)).markdown()]
-    return "\n".join(lines)
+    return write_atomically(path, "\n".join(lines))
 
 
 def _bold(plain: Table) -> Table:
-    rows = [(f"**{name}**" if cells[-1] else name, cells) for name, cells in plain.rows]
-    return Table(plain.title, plain.headings, rows)
+    return replace(plain, rows=[(f"**{name}**" if cells[-1] else name, cells) for name, cells in plain.rows])
 
 
 def remarks(results: Results) -> list[str]:
@@ -159,49 +151,13 @@ def machine(results: Results) -> str:
 
 
 def print_fronts(results: Results, console: Console) -> None:
-    """The important rows at the last time, in few columns."""
-    fronts, error = Fronts(results), results.error
-    title = f"{results.problem}: {error.title} at t = {fronts.times[-1]}, n = {results.simulations}"
-    unit, scale = (" (%)", 100.0) if error.percent else ("", 1.0)
-    middle = [*(f"by {name}{unit}" for name in fronts.references), *(each.title for each in fronts.followed)]
-    rows = []
-    for name in important(fronts):
-        on = [ref for ref in fronts.references if any(name in fronts.front(ref, call) for call in CALLS)]
-        cells = [
-            *(number(scale * fronts.error(name, reference)) for reference in fronts.references),
-            *(_how_long(fronts, name, each.name) for each in fronts.followed),
-            *(number(fronts.cost(name, call)) for call in CALLS),
-            str(results.diverged(name)) if results.diverged(name) else "",
-            ", ".join(on),
-        ]
-        rows.append((name if name != fronts.compared_with else f"{name} (compared with)", cells))
-    headings = ["method", *middle, "ms per time", "batched", "lost", "front"]
-    print_rows(console, headings, rows, title=title, left=("front",))
+    """The important rows at the last time."""
+    fronts = Fronts(results)
+    title = f"{results.problem}: {results.error.title} at t = {fronts.times[-1]}, n = {results.simulations}"
+    print_table(replace(front_table(results), title=title), console)
     for name, words in fronts.references.items():
         console.print(f"error by {name}: {words}", soft_wrap=True)
     console.print(f"ms per unit of simulated time and simulation; {machine(results)}", soft_wrap=True)
-
-
-def write_csv(results: Results, path: str | Path) -> Path:
-    """One line per method, reference and time."""
-    fronts, rows = Fronts(results), []
-    for name in results.methods:
-        costs = {f"ms_{call}_{q}": short(fronts.cost(name, call, q)) for call in CALLS for q in QUARTILES}
-        for reference in fronts.references:
-            for time, label in enumerate(fronts.times):
-                beside = fronts.paired(name, reference, time)
-                rows.append(
-                    {
-                        "method": name, "family": fronts.fact(name, "family"),
-                        "kind": KINDS.get(results.roles[name], "classical"), "role": str(results.roles[name]),
-                        "points": fronts.fact(name, "points"), "step": fronts.fact(name, "rule"),
-                        "reference": reference, "time": label, "error": short(fronts.error(name, reference, time)),
-                        "low": short(beside.low), "high": short(beside.high), "diverged": results.diverged(name),
-                        "front": "+".join(call for call in CALLS if name in fronts.front(reference, call, time)),
-                        **costs,
-                    }
-                )  # fmt: skip
-    return write_rows(rows, path)
 
 
 def _quartiles(fronts: Fronts, name: str, call: str) -> str:
@@ -224,5 +180,7 @@ def _how_long(fronts: Fronts, name: str, metric: str) -> str:
     return f"{at_least}{number(float(times.mean()))} ± {number(float(times.std()), 2)}"
 
 
-def _aggregate(results: Results) -> str:
-    return {"mean": "mean", "median": "median", "geometric": "geometric mean"}[results.error.aggregate]
+def _what(results: Results) -> str:
+    """What was measured of how many simulations."""
+    name = {"geometric": "geometric mean"}.get(results.error.aggregate, results.error.aggregate)
+    return f"{results.simulations} held-out simulations; {name} of the {results.error.title}."

@@ -33,18 +33,12 @@ def animation(
     simulation: int = 0,
     component: int | None = None,
     frames: int = 60,
-    frames_per_second: float = 10.0,
     largest_bytes: int = 1_000_000,
 ) -> bytes:
     """The kept fields of one simulation as a GIF that repeats: methods side by side, the reference last.
 
     Where more than ``frames`` were kept, evenly spaced ones are drawn. Shades and then frames are given up
     until the file is no larger than ``largest_bytes`` (never fewer than 8 frames and 16 shades).
-
-    Raises
-    ------
-    ValueError
-        If no fields were kept: see :func:`closura.reporting.figures.fields.kept_fields`.
     """
     pictures = kept_fields(results, simulation, component)
     # Where fields fade, the colours follow the range of the reference.
@@ -52,7 +46,7 @@ def animation(
     shown, shades = frames_to_show(len(results.frames), frames), 128
     while True:
         # Fewer frames take the same time, so the speed of the motion does not change.
-        seconds = min(frames, len(results.frames)) / frames_per_second / len(shown)
+        seconds = min(frames, len(results.frames)) / 10 / len(shown)
         drawn = [_frame(results, pictures, scales[frame], frame, shades) for frame in shown]
         content = gif(drawn, shades, seconds)
         if len(content) <= largest_bytes or (shades <= 16 and len(shown) <= 8):

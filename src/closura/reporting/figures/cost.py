@@ -23,11 +23,6 @@ def cost_scatter(results: Results, figure: Figure) -> None:
 
     Means and standard deviations; a method with diverged simulations is drawn hollow at the mean of the
     finite ones and says so. The reference has no error: its cost is a vertical line.
-
-    Raises
-    ------
-    ValueError
-        If no method has both a time and a finite error.
     """
     styles, points = styles_of(results), cost_points(results)
     if not points:

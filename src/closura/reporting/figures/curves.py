@@ -1,6 +1,6 @@
-"""Curves against the step: errors, and errors of what should be conserved."""
+"""Curves against the step: errors, errors of what should be conserved, improvement on the coarse solver."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from closura.core import Results
+from closura.metrics.comparison import improvement_per_simulation
 from closura.metrics.statistics import mean_per_step, quantile_per_step, std_per_step
 from closura.reporting.figure import figure
 from closura.reporting.numbers import CONSERVATION
-from closura.reporting.published_curves import STEPS, PublishedCurves, published_curves
+from closura.reporting.published_curves import STEPS, published_curves
 from closura.reporting.style import (
     MethodStyle,
     amount,
@@ -42,11 +43,6 @@ def _draw_errors(
     line ends with a cross where a simulation diverged, because the mean is infinite from there on. ``initial``
     refers errors to the initial field instead of the field at the same time; ``trained_steps`` shades the steps
     that training saw.
-
-    Raises
-    ------
-    ValueError
-        If ``initial`` is asked for and the evaluation does not know the size of the initial field.
     """
     arrays, unit = {}, 100.0 if results.error.percent else 1.0
     for name in results.compared:
@@ -59,19 +55,12 @@ def _draw_errors(
     axes = figure.add_subplot()
     _curves(axes, results, arrays, median=median, trained_steps=trained_steps)
     if found is not None and (found.centre == "median") == median:
-        _published(axes, results, found)
+        low, high = axes.get_ylim()
+        values = _published(axes, results, found.error, found.std)
+        axes.set_ylim(min([low, *(0.8 * value for value in values)]), max([high, *(1.25 * value for value in values)]))
     if not initial and threshold is not None:
         axes.axhline(unit * threshold, color="#444444", linewidth=0.8, linestyle=":")
-        axes.annotate(
-            amount(results.error, threshold),
-            (1.0, unit * threshold),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, 3),
-            textcoords="offset points",
-            ha="right",
-            color="#444444",
-            fontsize=8,
-        )
+        _note(axes, amount(results.error, threshold), unit * threshold, 3, "#444444")
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     name = results.error.title.removeprefix("relative ")
     what = "median and quartiles" if median else "mean ± standard deviation"
@@ -101,13 +90,7 @@ error_curves_initial = figure(
     when=has_times,
 )  # fmt: skip
 def mass_error_curves(results: Results, figure: Figure, *, median: bool = False) -> None:
-    """Absolute relative error of the conserved quantity against the step, logarithmic.
-
-    Raises
-    ------
-    ValueError
-        If no method has one.
-    """
+    """Absolute relative error of the conserved quantity against the step, logarithmic."""
     arrays, quantity = {}, results.attribute("quantity", "mass")
     for name in results.compared:
         if results.has(CONSERVATION, name):
@@ -123,27 +106,73 @@ def mass_error_curves(results: Results, figure: Figure, *, median: bool = False)
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def _published(axes: Axes, results: Results, found: PublishedCurves) -> None:
-    for name, error in found.error.items():
-        shown = [index for index, step in enumerate(STEPS) if step <= results.steps]
-        std = found.std.get(name)
+@figure(
+    "improvement", caption="Improvement on the uncorrected solver; faint lines are single simulations.", order=10,
+    needs=("time",), when=lambda results: has_times(results) and len(results.compared) > 1,
+)  # fmt: skip
+def improvement_curves(results: Results, figure: Figure) -> None:
+    """Improvement on the baseline against the step: the mean over simulations of (CGS - x) / CGS, in percent.
+
+    Closure-RL, Fig. 2 and 4 middle, with the opposite sign: up is better; its numbers are marked where the
+    evaluation repeats them. The first 30 simulations of each closure are drawn faintly. A closure
+    that corrects another solver has a dotted line of its improvement on that one.
+    """
+    names = [name for name in results.compared if name != results.uncorrected]
+    if not names:
+        raise ValueError(f"no method to compare with the baseline {results.uncorrected}; nothing to draw")
+    styles, steps = styles_of(results), np.arange(1, results.steps + 1)
+    lines = [(name, results.uncorrected) for name in names]
+    lines += [(n, results.corrects(n)) for n in results.closures if results.corrects(n) != results.uncorrected]
+    axes = figure.add_subplot()
+    lowest = -20.0
+    for name, other in lines:
+        style, own = styles[name], other != results.uncorrected
+        ratio = 100 * improvement_per_simulation(results, name, other)[:, 1:]
+        ratio = np.where(np.isfinite(ratio), ratio, np.nan)
+        if name in results.closures and not own:
+            axes.plot(steps, ratio[:30].T, color=style.colour, linewidth=0.5, alpha=0.3, zorder=1)
+        complete = np.isfinite(ratio).all(axis=0)
+        # From the first simulation that diverged on, the mean does not exist.
+        mean = np.where(complete, np.where(np.isfinite(ratio), ratio, 0.0).mean(axis=0), np.nan)
+        draw_line(axes, steps, mean, style, f"{name} on {other}" if own else name, thin=own)
+        if np.isfinite(ratio).any():
+            lowest = min(lowest, float(np.nanquantile(ratio, 0.02)))
+    found = published_curves(results)
+    if found:
+        _published(axes, results, found.reduction)
+    axes.axhline(0.0, color="#CC3311", linewidth=1.0)
+    _note(axes, results.uncorrected, 0.0, -3, "#CC3311", below=True)
+    axes.set_ylim(max(lowest, -105.0), 105.0)
+    step_axis(axes, results)
+    axes.set_ylabel(f"improvement on {results.uncorrected} (%), up is better")
+    axes.set_title(figure_title(results, "mean over simulations, faint: single ones"))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _note(axes: Axes, text: str, height: float, offset: int, colour: str, *, below: bool = False) -> None:
+    """Words at the right end of a horizontal line."""
+    axes.annotate(
+        text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(-2, offset), textcoords="offset points",
+        ha="right", va="top" if below else "baseline", color=colour, fontsize=8,
+    )  # fmt: skip
+
+
+def _published(
+    axes: Axes,
+    results: Results,
+    values: Mapping[str, Sequence[float]],
+    std: Mapping[str, Sequence[float]] | None = None,
+) -> list[float]:
+    """Hollow marks at published numbers, as far as was simulated; returns these numbers."""
+    count = sum(step <= results.steps for step in STEPS)
+    for name, numbers in values.items():
+        spread = (std or {}).get(name)
         axes.errorbar(
-            [STEPS[index] for index in shown],
-            [error[index] for index in shown],
-            yerr=None if std is None else [std[index] for index in shown],
-            color=PUBLISHED_COLOURS[name],
-            linestyle="none",
-            marker="D",
-            markerfacecolor="none",
-            markersize=6,
-            elinewidth=0.8,
-            capsize=2,
-            zorder=5,
-            label=f"{name}, published",
-        )
-    low, high = axes.get_ylim()
-    values = [value for error in found.error.values() for value in error[: len(shown)]]
-    axes.set_ylim(min([low, *(0.8 * value for value in values)]), max([high, *(1.25 * value for value in values)]))
+            STEPS[:count], numbers[:count], yerr=None if spread is None else spread[:count],
+            color=PUBLISHED_COLOURS[name], linestyle="none", marker="D", markerfacecolor="none", markersize=6,
+            elinewidth=0.8, capsize=2, zorder=5, label=f"{name}, published",
+        )  # fmt: skip
+    return [number for numbers in values.values() for number in numbers[:count]]
 
 
 def _curves(

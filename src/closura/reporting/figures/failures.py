@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from closura.core import Results
 from closura.reporting.figure import figure
 from closura.reporting.figures.curves import has_times
-from closura.reporting.moments import group_names
+from closura.reporting.numbers import group_names
 from closura.reporting.style import (
     axis_label,
     figure_title,
@@ -22,13 +22,7 @@ from closura.reporting.style import (
     when=lambda results: has_times(results) and any(results.diverged(name) for name in results.compared),
 )  # fmt: skip
 def divergence_curves(results: Results, figure: Figure) -> None:
-    """How many simulations have diverged by each step: those lost stay lost.
-
-    Raises
-    ------
-    ValueError
-        If no simulation of any method diverged.
-    """
+    """How many simulations have diverged by each step: those lost stay lost."""
     lost = {name: results.diverged_at(name) for name in results.compared}
     lost = {name: at for name, at in lost.items() if (at >= 0).any()}
     if not lost:
@@ -53,11 +47,6 @@ def group_errors(results: Results, figure: Figure) -> None:
     """Relative error at the last step of every simulation, by group and method, logarithmic; bars are medians.
 
     Errors that are not finite, or larger than a thousand times all there is, are crosses at the right edge.
-
-    Raises
-    ------
-    ValueError
-        If simulations do not fall into groups.
     """
     groups = group_names(results)
     if not groups:

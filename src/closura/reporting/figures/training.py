@@ -42,11 +42,6 @@ def training_curves(
     validation
         What the validation errors are, for their axis; drawn as they are. By default they are fractions, drawn in
         percent.
-
-    Raises
-    ------
-    ValueError
-        If no row has anything to draw.
     """
     axis_key, panels = _axis_key(metrics), training_panels(metrics)
     if not panels:

@@ -9,6 +9,7 @@ from matplotlib.cbook import violin_stats
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from scipy.stats import gaussian_kde
 
 from closura.core import Results
 from closura.metrics.statistics import steps_below_threshold
@@ -116,7 +117,7 @@ def _violin(axes: Axes, position: int, values: np.ndarray, style: MethodStyle) -
     if np.ptp(logarithm) < 1e-9:
         axes.plot([position - 0.25, position + 0.25], [values[0]] * 2, color=style.colour, linewidth=3)
         return
-    statistics = violin_stats(logarithm, _gaussian_density)[0]
+    statistics = violin_stats(logarithm, lambda values, at: gaussian_kde(values)(at))[0]
     for key in ("coords", "mean", "median", "min", "max"):
         statistics[key] = 10 ** np.asarray(statistics[key])
     parts = axes.violin([statistics], [position], widths=0.7, showextrema=True, showmedians=True)
@@ -127,10 +128,3 @@ def _violin(axes: Axes, position: int, values: np.ndarray, style: MethodStyle) -
     for key in ("cbars", "cmins", "cmaxes", "cmedians"):
         parts[key].set_color(style.colour)
         parts[key].set_linewidth(2.2 if key == "cmedians" else 1.0)
-
-
-def _gaussian_density(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Gaussian kernel density with Scott's width."""
-    width = max(float(values.std(ddof=1)) * len(values) ** -0.2, 1e-3)
-    kernel = np.exp(-0.5 * ((at[:, None] - values[None, :]) / width) ** 2)
-    return np.asarray(kernel.mean(axis=1) / (width * np.sqrt(2 * np.pi)))
