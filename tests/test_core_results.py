@@ -495,6 +495,6 @@ def test_profiles_stand_at_the_points_of_the_grid() -> None:
     for length, first, last in ((22.0, 0.0, 22.0 * 7 / 8), (None, 1 / 16, 15 / 16)):  # points, and middles of cells
         found = build(methods, frames=np.asarray([0, STEPS]), **({"length": length} if length else {}))
         drawn = Figure()
-        profiles.draw(found, drawn)
+        profiles.make(found, drawn)
         points = drawn.axes[0].lines[0].get_xdata()
         assert (points[0], points[-1]) == pytest.approx((first, last))
