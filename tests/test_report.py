@@ -150,7 +150,7 @@ def test_closures_are_compared_with_what_they_correct(evaluation: Results, tmp_p
     cells = dict(zip(headings[1:], dict(rows)["ours"], strict=True))
     assert cells["of initial field (%)"] == "25.0 ± 0"
     assert cells["ever worse than base"] == "0 of 4"
-    assert any("50.0 % are left" in line for line in footnotes(tame))
+    assert any("has 50.0 % of its initial size" in line for line in footnotes(tame))
     row = read_csv(write_csv(tame, tmp_path / "t.csv"))[-1]
     assert (row["base"], row["ever_worse_than_base"]) == ("CGS", "0")
     assert float(row["relative_to_initial_mean_percent"]) == pytest.approx(25.0, rel=1e-12)
