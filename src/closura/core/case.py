@@ -28,7 +28,7 @@ class Case(eqx.Module):
 
     initial: PyTree[Array]
     parameters: PyTree[Array] = None
-    group: Int[Array, ""] | None = None
+    group: Int[Array, "*cases"] | None = None
     end: Float[Array, ""] | None = None
 
 
