@@ -121,7 +121,7 @@ def test_closure_names_and_problems(capsys, compact):
     [
         ((), "which problem? closura benchmark PROBLEM"),
         (("burgers-2d",), "valid: advection, burgers, kolmogorov, turbulence, burgers-1d, euler-1d"),
-        (("advection", *SMALL, "--schemes", "upwnd5"), "unknown scheme 'upwnd5', did you mean upwind5? valid: CGS, ACGS"),
+        (("advection", *SMALL, "--schemes", "upwnd5"), "unknown scheme 'upwnd5', did you mean upwind5? valid: CGS"),
         (("advection", *SMALL, "--grids", "24"), "a grid of 24 points per side cannot be compared on 16"),
         (("advection", *SMALL, "--courant", "-1"), "each value of courant must be positive"),
         (("advection", *SMALL, "--times", "0.1"), "no multiple of the time step"),
