@@ -229,12 +229,12 @@ def refused(capsys, arguments, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["kolmogorov-closure", "--split.by", "interleaved"], "split: interleaved frames leak"),
+        (["kolmogorov-closure", "--split.by", "interleaved"], "--split.by: interleaved frames leak"),
         (["kolmogorov-closure", "--split.by", "day"], "--split.by: unknown 'day'; valid: trajectory, time, interl"),
         (["kolmogorov-closure", "--preset", "best"], "--preset: unknown 'best'; valid: paper, default, quick"),
         (["kolmogorov-closure", "--closure", "gan"], "unknown closure 'gan'; valid: conv, gp"),
         (["kolmogorov-closure", "--settings.channel", "3"], "did you mean --settings.channels? all options: closura"),
-        (["kolmogorov-closure", "--settings.layers", "0"], "settings: layers must be positive, a whole number"),
+        (["kolmogorov-closure", "--settings.layers", "0"], "--settings.layers: layers must be positive, a whole number"),
         (["kolmogorov-closure", "--closure", "gp", "--settings.blocks", "1"], "at least two blocks"),
         (["kolmogorov-closure", "--closure", "flow", "--settings.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
         (["kolmogorov-closure", "--validation.frames", "x"], "--validation.frames: expected a whole number; got 'x'"),
@@ -248,7 +248,7 @@ def refused(capsys, arguments, message):
         (["kolmogorov-closure", "--data", "DATA", "--split.held-out", "2", "--split.validation", "1",
           "--filter.cutoff", "12"], "keeps all waves of 16 x 16 points"),
         (["kolmogorov-closure", "--run", __file__], "is no folder: choose another with --run"),
-        (["kolmogorov-rom", "--settings.blocks", "0"], "settings: blocks must be positive, a whole number"),
+        (["kolmogorov-rom", "--settings.blocks", "0"], "--settings.blocks: blocks must be positive, a whole number"),
         (["kolmogorov-rom", "--settings.heads", "5"], "the width must be a multiple of the heads; got 128 and 5"),
         (["kolmogorov-rom", "--settings.horizons", "x"], "--settings.horizons: expected [FLOAT INT ...]; got"),
         (["kolmogorov-rom", "--model", "vae", "--settings.blocks", "0"], "blocks must be positive"),

@@ -117,6 +117,11 @@ class SpectralFlow(FlowModel):
     def velocity(self, state: Spectrum) -> Velocity:
         return self.flow.to_velocity(state)
 
+    def adopt(self, state: State, of: Solver) -> Spectrum:
+        """The same waves on this solver's grid."""
+        assert isinstance(of, FlowModel)
+        return on_grid(of.spectrum(state), self.flow.points)
+
     def advance(self, state: Spectrum, parameters: Parameters, dt: Step) -> Spectrum:
         return self.flow.step(state, parameters["reynolds"], dt)
 
