@@ -234,7 +234,7 @@ def refused(capsys, arguments, message):
         (["kolmogorov-closure", "--preset", "best"], "--preset: unknown 'best'; valid: paper, default, quick"),
         (["kolmogorov-closure", "--closure", "gan"], "unknown closure 'gan'; valid: conv, gp"),
         (["kolmogorov-closure", "--settings.channel", "3"], "did you mean --settings.channels? all options: closura"),
-        (["kolmogorov-closure", "--settings.layers", "0"], "--settings.layers: layers must be positive, a whole number"),
+        (["kolmogorov-closure", "--settings.layers", "0"], "--settings.layers: layers must be positive, a whole"),
         (["kolmogorov-closure", "--closure", "gp", "--settings.blocks", "1"], "at least two blocks"),
         (["kolmogorov-closure", "--closure", "flow", "--settings.method", "rk4"], "unknown 'rk4'; valid: euler, heun"),
         (["kolmogorov-closure", "--validation.frames", "x"], "--validation.frames: expected a whole number; got 'x'"),
