@@ -17,7 +17,7 @@ from closura.closures import build
 from closura.core import ClosureSpec
 from closura.export.c import TOLERANCE, sources
 from closura.export.package import ExportError, export, read_card
-from closura.export.verify import Compiled, verify
+from closura.export.verify import verify
 from closura.io.closures import SHIPPED
 from closura.io.weights import save_weights
 
@@ -46,7 +46,7 @@ def drawn(name, spec, *, explores=False, seed=0, **options):
 def compiled(closure, folder, *, name="c", flags=("-O1",), known=None):
     spec = closure.spec
     card = {
-        "title": "t", "about": "a", "made_for": "m", "channels": spec.observation, "actions": spec.action,
+        "title": "t", "about": "a", "made_for": "m", "observation": spec.observation, "actions": spec.action,
         "how_to_apply": "h", "grid": [8] * spec.dimensions, "range": known,
     }  # fmt: skip
     for file, text in sources(closure.program(), name, card=card).items():
@@ -248,4 +248,3 @@ def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(tmp_path / "nothing")])
     assert "nothing" in capsys.readouterr().err
-    assert Compiled.__doc__

@@ -68,7 +68,7 @@ def sources(
     name
         Prefix of all names in C, an identifier.
     card
-        ``title``, ``about``, ``made_for``, ``channels`` and ``actions`` (names with their units), ``how_to_apply``,
+        ``title``, ``about``, ``made_for``, ``observation`` and ``actions`` (names of the channels), ``how_to_apply``,
         ``grid``, and ``range``: lowest and highest value of each observed channel, or None.
     vectors
         An observation and its action, for the self-test.
@@ -80,7 +80,7 @@ def sources(
     values: dict[str, Any] = {
         **tables(program), "name": name, "prefix": name.upper(), "hash": hash_of(program), "fortran": fortran,
         "title": card["title"], "about": card["about"], "made_for": card["made_for"],
-        "observation_lines": [f"{i}: {text}" for i, text in enumerate(card["channels"])],
+        "observation_lines": [f"{i}: {text}" for i, text in enumerate(card["observation"])],
         "action_lines": [f"{i}: {text}" for i, text in enumerate(card["actions"])],
         "how_to_apply": card["how_to_apply"], "observed": len(spec.observation), "answered": len(spec.action),
         "has_range": int(known is not None), "example": card["grid"],

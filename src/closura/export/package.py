@@ -220,7 +220,7 @@ def _card(name: str, header: dict[str, Any], closure: Any, problem: Problem | No
         "format": CARD_FORMAT, "version": 1, "name": name, "problem": physics,
         "about": (kind.about if kind is not None and kind.about else f"learned on {physics or 'an unnamed problem'}"),
         "closure": header["architecture"]["closure"], "parameters": count_parameters(closure),
-        "observation": list(spec.observation), "action": list(spec.action), "channels": list(spec.observation),
+        "observation": list(spec.observation), "action": list(spec.action),
         "actions": [_acts(spec, i) for i in range(len(spec.action))], "boundary": list(spec.boundary),
         "how_to_apply": _how(spec), "bound": spec.bound, "grid": grid,
         "time_step": float(problem.time_step) if problem is not None and problem.time_step is not None else None,

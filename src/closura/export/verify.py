@@ -116,8 +116,8 @@ def _verify_c(
 class Compiled:
     """A compiled export as a function of arrays: ``compiled(observation) -> action``, float64, periodic or outflow."""
 
-    def __init__(self, library: ctypes.CDLL, card: dict[str, Any]) -> None:
-        self.library, self.card = library, card
+    def __init__(self, code: ctypes.CDLL, card: dict[str, Any]) -> None:
+        self.code, self.card = code, card
 
     def __call__(self, observation: np.ndarray) -> np.ndarray:
         """The action for an observation ``(channel, *grid)``.
@@ -134,16 +134,16 @@ class Compiled:
             high=[BOUNDARIES.index(each) for each in self.card["boundary"]],
         )
         handle = ctypes.c_void_p()
-        status = getattr(self.library, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid))
+        status = getattr(self.code, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid))
         seen = np.ascontiguousarray(observation, np.float64)
         action = np.zeros((len(self.card["action"]), *seen.shape[1:]))
         if status == 0:
-            status = getattr(self.library, f"{name}_apply")(handle, _pointers(seen), _pointers(action))
-            free = getattr(self.library, f"{name}_free")
+            status = getattr(self.code, f"{name}_apply")(handle, _pointers(seen), _pointers(action))
+            free = getattr(self.code, f"{name}_free")
             free.argtypes = [ctypes.c_void_p]
             free(handle)
         if status:
-            message = getattr(self.library, f"{name}_message")
+            message = getattr(self.code, f"{name}_message")
             message.restype = ctypes.c_char_p
             raise ExportError(f"{name}: {message(status).decode()}")
         return action

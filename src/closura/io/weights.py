@@ -1,8 +1,8 @@
 """Weights that travel: safetensors files that say themselves which network they belong to.
 
-Nothing is executed on loading. The header holds the closure's name and options, its specification (under the names
-"decision" and "agents", which all versions of the format have), and whatever facts the writer added (the run's
-configuration, its validation error).
+Nothing in the file is executed on loading; a closure that was defined in a Python file is imported from that file. The
+header holds the closure's name and options, its specification (under the names "decision" and "agents", which all
+versions of the format have), and whatever facts the writer added (the run's configuration, its validation error).
 """
 
 import math
