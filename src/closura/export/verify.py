@@ -105,48 +105,42 @@ def _verify_c(
     spec = closure.spec
     sizes: dict[int, list[tuple[int, ...]]] = {1: [(33,), (5,)], 2: [(24, 17), (5, 3)], 3: [(7, 9, 8), (3, 5, 2)]}
     with tempfile.TemporaryDirectory() as place:
-        library = Compiled(_compiled(folder, card["name"], compiler, flags, Path(place)), card)
+        code = _compiled(folder, card["name"], compiler, flags, Path(place))
         found = {}
         for shape in sizes[spec.dimensions]:
             seen = observation_for(closure, shape)
-            found[f"c {'x'.join(map(str, shape))}"] = _difference(library(seen), closure, seen)
+            found[f"c {'x'.join(map(str, shape))}"] = _difference(answer(code, card, seen), closure, seen)
     return found
 
 
-class Compiled:
-    """A compiled export as a function of arrays: ``compiled(observation) -> action``, float64, periodic or outflow."""
+def answer(code: ctypes.CDLL, card: dict[str, Any], observation: np.ndarray) -> np.ndarray:
+    """The action of a compiled export for an observation ``(channel, *grid)``, float64, with the card's boundaries.
 
-    def __init__(self, code: ctypes.CDLL, card: dict[str, Any]) -> None:
-        self.code, self.card = code, card
-
-    def __call__(self, observation: np.ndarray) -> np.ndarray:
-        """The action for an observation ``(channel, *grid)``.
-
-        Raises
-        ------
-        ExportError
-            If the closure refuses it.
-        """
-        axes, name = observation.ndim - 1, self.card["name"]
-        grid = _grid(axes)(
-            n=observation.shape[1:],
-            low=[BOUNDARIES.index(each) for each in self.card["boundary"]],
-            high=[BOUNDARIES.index(each) for each in self.card["boundary"]],
-        )
-        handle = ctypes.c_void_p()
-        status = getattr(self.code, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid))
-        seen = np.ascontiguousarray(observation, np.float64)
-        action = np.zeros((len(self.card["action"]), *seen.shape[1:]))
-        if status == 0:
-            status = getattr(self.code, f"{name}_apply")(handle, _pointers(seen), _pointers(action))
-            free = getattr(self.code, f"{name}_free")
-            free.argtypes = [ctypes.c_void_p]
-            free(handle)
-        if status:
-            message = getattr(self.code, f"{name}_message")
-            message.restype = ctypes.c_char_p
-            raise ExportError(f"{name}: {message(status).decode()}")
-        return action
+    Raises
+    ------
+    ExportError
+        If the closure refuses it.
+    """
+    axes, name = observation.ndim - 1, card["name"]
+    grid = _grid(axes)(
+        n=observation.shape[1:],
+        low=[BOUNDARIES.index(each) for each in card["boundary"]],
+        high=[BOUNDARIES.index(each) for each in card["boundary"]],
+    )
+    handle = ctypes.c_void_p()
+    status = getattr(code, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid))
+    seen = np.ascontiguousarray(observation, np.float64)
+    action = np.zeros((len(card["action"]), *seen.shape[1:]))
+    if status == 0:
+        status = getattr(code, f"{name}_apply")(handle, _pointers(seen), _pointers(action))
+        free = getattr(code, f"{name}_free")
+        free.argtypes = [ctypes.c_void_p]
+        free(handle)
+    if status:
+        message = getattr(code, f"{name}_message")
+        message.restype = ctypes.c_char_p
+        raise ExportError(f"{name}: {message(status).decode()}")
+    return action
 
 
 def _grid(axes: int) -> Any:
