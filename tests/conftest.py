@@ -3,12 +3,18 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 # Both precisions are tested in one process; code under test names its dtypes, so float32 stays float32.
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Programs are small here and run briefly: most of the time goes into compiling them, and XLA without its optimisations
+# compiles a third faster. The slow tests compute for long and keep them.
+if "slow" not in " ".join(sys.argv) and "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"
 
 # A program is compiled once in all worker processes and in the commands that tests start, not in each: most of the time
 # of the tests goes into compiling. Nothing is kept from one run of the tests to the next.
