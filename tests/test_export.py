@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from made_closures import drawn, spec_of, written
 
 from closura.cli import main
 from closura.closures import build
-from closura.core import ClosureSpec
-from closura.export.c import TOLERANCE, sources
+from closura.export.c import TOLERANCE
 from closura.export.package import ExportError, export, read_card
 from closura.export.verify import verify
 from closura.io.closures import SHIPPED
@@ -27,30 +27,8 @@ POINTER = ctypes.POINTER(ctypes.c_double)
 KINDS = {"periodic": 0, "outflow": 1, "halo": 2}
 
 
-def spec_of(axes, boundary="periodic"):
-    return ClosureSpec(
-        ("q", "u", "v", "w")[: axes + 1], ("f", "g"), (boundary,) * axes, acts_on=(0, 1), bound=5.0, scale=0.3,
-        unit=0.5, velocity=tuple(range(1, axes + 1)),
-    )  # fmt: skip
-
-
-def drawn(name, spec, *, explores=False, seed=0, **options):
-    """A closure with random weights: an untrained one answers zero."""
-    closure = build(name, spec, options=options, explores=explores, key=jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(eqx.filter(closure, eqx.is_inexact_array))
-    rng = np.random.default_rng(seed)
-    leaves = [jnp.asarray(0.3 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves]
-    return eqx.combine(jax.tree.unflatten(tree, leaves), closure)
-
-
 def compiled(closure, folder, *, name="c", flags=("-O1",), known=None):
-    spec = closure.spec
-    card = {
-        "title": "t", "about": "a", "made_for": "m", "observation": spec.observation, "actions": spec.action,
-        "how_to_apply": "h", "grid": [8] * spec.dimensions, "range": known,
-    }  # fmt: skip
-    for file, text in sources(closure.program(), name, card=card).items():
-        (folder / file).write_text(text)
+    written(closure, folder, name=name, known=known)
     run = [COMPILER, "-std=c99", *flags, "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC"]
     done = subprocess.run([*run, "-o", f"{name}.so", f"{name}.c", "-lm"], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -140,6 +140,8 @@ def tables(program: Program) -> dict[str, Any]:
         defines["STENCIL_TAPS"] = len(program.stencil.offsets)
     if aligned:
         defines |= {"ALIGNED_TAPS": len(last.offsets), "LOOK_TAPS": (2 * program.look + 1) ** 2 - 1}
+    if spec.where == "interfaces":
+        arrays.append(array("OPTIMAL", "double", np.log(optimal_weights(len(spec.action) // 2))))
     guided = program.weights is not None and program.weights.form == "guided"
     if guided:
         guided_arrays, guided_defines = _guided(program)
@@ -159,6 +161,7 @@ def tables(program: Program) -> dict[str, Any]:
         "by_speed": relative,
         "aligned": aligned,
         "guided": guided,
+        "weighs": spec.where == "interfaces",
         "stencil": program.stencil is not None,
         "factor": number(program.factor if program.stencil is None else program.stencil.factor),
         "velocity": spec.velocity,
@@ -209,7 +212,6 @@ def _guided(program: Program) -> tuple[list[CArray], dict[str, Any]]:
     arrays = [
         array("FORMS", "double", forms),
         array("TAU", "double", np.asarray(tau_weights(subs), float)),
-        array("OPTIMAL", "double", np.log(optimal_weights(subs))),
     ]
     defines = {
         "SUBS": subs,

@@ -18,6 +18,7 @@
 #define ROWS 4
 
 typedef @{ real }@ real;
+#define LARGEST_REAL @{ "FLT_MAX" if real == "float" else "DBL_MAX" }@
 
 enum { NONE, RELU, GELU, SILU, TANH, GLU, BILINEAR };
 typedef struct {
@@ -55,6 +56,11 @@ static const int CHANNELS[FIELDS] = {/*% for f in fields %*/@{ f.channels }@/*% 
 static const int ACTS_ON[ANSWERED] = {/*% for i in acts_on %*/@{ i }@/*% if not loop.last %*/, /*% endif %*//*% endfor %*/};
 /*% endif %*/
 #define BOUND @{ bound }@
+/*% if weighs %*/
+#define UNCORRECTED(a) OPTIMAL[(a) % (ANSWERED / 2)] /* logits of the linear scheme of highest order */
+/*% else %*/
+#define UNCORRECTED(a) ((void)(a), 0.0)
+/*% endif %*/
 /*% if has_range %*/
 static const double LOWEST[OBSERVED] = {@{ lowest }@};
 static const double HIGHEST[OBSERVED] = {@{ highest }@};
@@ -150,8 +156,15 @@ static double loaded(const void *array, ptrdiff_t place, int single) {
 }
 
 static void stored(void *array, ptrdiff_t place, int single, double value) {
-  if (single) ((float *)array)[place] = (float)value;
+  if (single) ((float *)array)[place] = (float)(value > FLT_MAX ? FLT_MAX : value < -FLT_MAX ? -FLT_MAX : value);
   else ((double *)array)[place] = value;
+}
+
+/* By its bits: -ffast-math takes isfinite away. */
+static int is_finite(double x) {
+  uint64_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  return (bits >> 52 & 0x7ff) != 0x7ff;
 }
 
 static double clipped(double x) { return x > BOUND ? BOUND : x < -BOUND ? -BOUND : x; }
@@ -202,7 +215,7 @@ static int prepare(@{ name }@_closure *h, const void *const *observation, int si
         int outside = 0;
         for (int c = 0; c < OBSERVED; c++) {
           double value = loaded(observation[c], place, single);
-          if (!isfinite(value)) finite = 0, outside = 1, value = 0;
+          if (!is_finite(value) || value > LARGEST_REAL || value < -LARGEST_REAL) finite = 0, outside = 1, value = 0;
 /*% if has_range %*/
           if (h->guard != @{ prefix }@_GUARD_OFF && !(value >= LOWEST[c] && value <= HIGHEST[c])) {
             outside = 1;
@@ -392,15 +405,30 @@ static void gather(const @{ name }@_closure *h, const pass *p, ptrdiff_t i, ptrd
 }
 
 /*% endif %*/
-static void run(@{ name }@_closure *h, const pass *p, const void *const *noise, void *const *action, int single) {
+/* The action of one cell into the caller's arrays, as the guard wants it. Returns whether it had to go without. */
+static size_t answered(const @{ name }@_closure *h, const double *found, ptrdiff_t i, ptrdiff_t j, ptrdiff_t k,
+                       void *const *action, int single) {
+  const ptrdiff_t place = i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2];
+  const int outside = h->guard != @{ prefix }@_GUARD_OFF && h->outside[(i * h->n[1] + j) * h->n[2] + k];
+  int wrong = 0;
+  for (int a = 0; a < ANSWERED; a++) wrong |= !is_finite(found[a]);
+  for (int a = 0; a < ANSWERED; a++)
+    stored(action[a], place, single,
+           wrong || (outside && h->guard == @{ prefix }@_GUARD_ZERO) ? UNCORRECTED(a) : clipped(found[a]));
+  return wrong && !outside;
+}
+
+/* One pass over all cells. Returns in how many of them the answer is not finite; they are not corrected. */
+static size_t run(@{ name }@_closure *h, const pass *p, const void *const *noise, void *const *action, int single) {
   const int last = p->into == ANSWER, rows = p->aligned ? ANSWERED : 1, block = BLOCK / rows ? BLOCK / rows : 1;
   ptrdiff_t begin[3] = {0, 0, 0}, end[3] = {h->n[0], h->n[1], h->n[2]};
   if (!last)
     for (int a = 0; a < 3; a++) begin[a] -= h->extra_low[p->into][a], end[a] += h->extra_high[p->into][a];
   const ptrdiff_t wide = end[1] - begin[1], blocks = (end[2] - begin[2] + block - 1) / block;
   const ptrdiff_t tasks = (end[0] - begin[0]) * wide * blocks;
+  size_t wrong = 0;
 #ifdef _OPENMP
-#pragma omp parallel for schedule(static) num_threads(h->threads)
+#pragma omp parallel for schedule(static) num_threads(h->threads) reduction(+ : wrong)
 #endif
   for (ptrdiff_t task = 0; task < tasks; task++) {
 #ifdef _OPENMP
@@ -419,10 +447,7 @@ static void run(@{ name }@_closure *h, const pass *p, const void *const *noise, 
       const real *values = f->data + at(f, i, j, k0 + c);
       for (int o = 0; o < OBSERVED; o++) cell[o] = (double)values[o];
       guided(cell, in, other, found);
-      const ptrdiff_t place = i * h->out_stride[0] + j * h->out_stride[1] + (k0 + c) * h->out_stride[2];
-      const int zero = h->guard != @{ prefix }@_GUARD_OFF && h->outside[(i * h->n[1] + j) * h->n[2] + k0 + c];
-      for (int a = 0; a < ANSWERED; a++)
-        stored(action[a], place, single, zero ? OPTIMAL[a % SUBS] : clipped(found[a]));
+      wrong += answered(h, found, i, j, k0 + c, action, single);
     }
     (void)noise, (void)rows;
 /*% else %*/
@@ -445,24 +470,30 @@ static void run(@{ name }@_closure *h, const pass *p, const void *const *noise, 
       }
       double found[ANSWERED];
       answer(h, row, i, j, k, found);
-      const ptrdiff_t place = i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2];
 /*% if noise %*/
       if (noise) {
+        const ptrdiff_t place = i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2];
         const field *f = &h->fields[SPREAD];
         for (int a = 0; a < ANSWERED; a++) found[a] += (double)f->data[at(f, i, j, k) + a] * loaded(noise[a], place, single);
       }
 /*% else %*/
       (void)noise;
 /*% endif %*/
-      /* A guard leaves cells outside of the range alone, or those that are not finite. */
-      int zero = 0;
-      if (h->guard != @{ prefix }@_GUARD_OFF && h->outside[(i * h->n[1] + j) * h->n[2] + k])
-        zero = h->guard == @{ prefix }@_GUARD_ZERO;
-      for (int a = 0; a < ANSWERED; a++) stored(action[a], place, single, zero ? 0 : clipped(found[a]));
+      wrong += answered(h, found, i, j, k, action, single);
     }
 /*% endif %*/
   }
   if (!last && p->into != SPREAD) fill_ghosts(h, p->into);
+  return wrong;
+}
+
+/* No correction anywhere. */
+static void leave(const @{ name }@_closure *h, void *const *action, int single) {
+  for (ptrdiff_t i = 0; i < h->n[0]; i++)
+    for (ptrdiff_t j = 0; j < h->n[1]; j++)
+      for (ptrdiff_t k = 0; k < h->n[2]; k++)
+        for (int a = 0; a < ANSWERED; a++)
+          stored(action[a], i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2], single, UNCORRECTED(a));
 }
 
 static int call(@{ name }@_closure *h, const void *const *observation, const void *const *noise, void *const *action,
@@ -473,18 +504,20 @@ static int call(@{ name }@_closure *h, const void *const *observation, const voi
   for (int a = 0; a < ANSWERED; a++)
     if (!action[a] || (noise && !noise[a])) return @{ prefix }@_BAD_ARGUMENT;
   if (!prepare(h, observation, single)) {
-    for (ptrdiff_t i = 0; i < h->n[0]; i++)
-      for (ptrdiff_t j = 0; j < h->n[1]; j++)
-        for (ptrdiff_t k = 0; k < h->n[2]; k++)
-          for (int a = 0; a < ANSWERED; a++)
-            stored(action[a], i * h->out_stride[0] + j * h->out_stride[1] + k * h->out_stride[2], single, 0);
+    leave(h, action, single);
     return @{ prefix }@_NOT_FINITE;
   }
 /*% if by_speed %*/
   make_relative(h);
 /*% endif %*/
+  size_t wrong = 0;
   for (int p = 0; p < PASS_COUNT; p++)
-    if (PASSES[p].into != SPREAD || SPREAD < 0 || noise) run(h, &PASSES[p], noise, action, single);
+    if (PASSES[p].into != SPREAD || SPREAD < 0 || noise) wrong += run(h, &PASSES[p], noise, action, single);
+  if (wrong && h->guard == @{ prefix }@_GUARD_OFF) {
+    leave(h, action, single);
+    return @{ prefix }@_NOT_FINITE;
+  }
+  h->outside_now += wrong, h->outside_all += wrong;
   return @{ prefix }@_OK;
 }
 
@@ -602,7 +635,7 @@ size_t @{ name }@_outside_total(const @{ name }@_closure *closure) { return clos
 
 const char *@{ name }@_message(int status) {
   static const char *const messages[] = {"no error", "a null pointer", "a grid that is not usable", "not enough memory",
-                                         "the observation is not finite: no correction",
+                                         "the observation, or the answer to it, is not finite: no correction",
                                          "the range of the training data is not known: no guard"};
   return status >= 0 && status <= @{ prefix }@_NO_RANGE ? messages[status] : "unknown status";
 }
