@@ -17,7 +17,7 @@ PLAIN_WORDS = {"weights"}
 
 LEVELS = (
     ("core", "io", "settings", "seeds", "entries", "plain", "parts", "grids", "interruption", "arrays"),
-    ("numerics", "initial"),
+    ("numerics", "initial", "host"),
     ("problems", "closures", "metrics"),
     ("simulation", "trajectories", "offline"),
     ("reporting", "learners", "environment", "runs", "interpretation", "export"),

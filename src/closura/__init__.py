@@ -21,6 +21,7 @@ _PLACES = {
     "Grid": "grids",
     "Metric": "core.metric",
     "Problem": "problems.problem",
+    "Program": "host.pool",
     "Solver": "core.solver",
     "transfer": "core.transfer",
     # settings
@@ -75,6 +76,7 @@ if _TYPE_CHECKING:
     from closura.core.transfer import transfer as transfer
     from closura.environment import Environment as Environment
     from closura.grids import Grid as Grid
+    from closura.host.pool import Program as Program
     from closura.io.closures import load_closure as load_closure
     from closura.learners.state import Learner as Learner
     from closura.learners.state import learner as learner

@@ -38,7 +38,8 @@ Fitted to data sets of flows: {", ".join(ENTRIES["closura.fits"])}
 
 PROBLEM may also be a Python file (FILE.py, FILE.py:NAME). --plugin FILE.py, with any command, adds the metrics,
 figures, tables, baselines, closures and learners that a file defines. --config FILE.toml takes options from a file,
-such as the configuration.toml of a run; those on the command line win.
+such as the configuration.toml of a run; those on the command line win. --workers N runs solvers outside JAX in N
+processes (default: one for each processor), --workers dask://HOST:PORT on a cluster.
 
 Each command explains its options with --help. With CLOSURA_TRACEBACK=1 in the environment errors come with their
 traceback.
@@ -77,6 +78,7 @@ def _main(arguments: list[str]) -> None:
         _refuse(_unknown("command", arguments[0], known))
     try:
         rest, plugins = _without_files(arguments)
+        rest, workers = _without(rest, "--workers")
     except (ValueError, OSError) as error:
         _refuse(str(error))
     if arguments[0] in ("train", "evaluate") and not {"-h", "--help"} & set(rest):
@@ -84,7 +86,7 @@ def _main(arguments: list[str]) -> None:
     if "matplotlib" not in sys.modules:  # no figure of a command has a window, and a wrong name there is an error
         os.environ["MPLBACKEND"] = "agg"
     module, _, function = known[arguments[0]].partition(":")
-    _run(getattr(import_module(module), function), rest, plugins)
+    _run(getattr(import_module(module), function), rest, plugins, workers)
 
 
 def _places(group: str) -> dict[str, str]:
@@ -118,20 +120,28 @@ def _without_files(arguments: list[str]) -> tuple[list[str], list[str]]:
         from closura.commands.configuration import expanded
 
         arguments = [arguments[0], *expanded(arguments[1:], arguments[0])]
-    rest: list[str] = []
-    files: list[str] = []
-    words = iter(arguments[1:])
-    for word in words:
-        if word.partition("=")[0] == "--plugin":
-            files.append(word.partition("=")[2] if "=" in word else next(words, ""))
-        else:
-            rest.append(word)
+    rest, files = _without(arguments[1:], "--plugin")
     if "" in files:
         raise ValueError("--plugin needs a Python file")
     return rest, files
 
 
-def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], plugins: Sequence[str]) -> None:
+def _without(arguments: Sequence[str], option: str) -> tuple[list[str], list[str]]:
+    """The arguments without an option, and its values; "" where one is missing."""
+    rest: list[str] = []
+    values: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word.partition("=")[0] == option:
+            values.append(word.partition("=")[2] if "=" in word else next(words, ""))
+        else:
+            rest.append(word)
+    return rest, values
+
+
+def _run(
+    command: Callable[[Sequence[str]], object], arguments: Sequence[str], plugins: Sequence[str], workers: Sequence[str]
+) -> None:
     from jax.errors import JaxRuntimeError
 
     from closura.commands.console import errors, fail
@@ -143,6 +153,10 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], p
 
     try:
         with leaving_promptly(lambda message: errors.print(f"error: {message}", soft_wrap=True)):
+            if workers:
+                from closura.host.pool import use_workers
+
+                use_workers(workers[-1])
             load_plugins(plugins)
             result = command(arguments)
     except TrainingDiverged as error:
@@ -165,5 +179,9 @@ def _run(command: Callable[[Sequence[str]], object], arguments: Sequence[str], p
             raise
         fail(in_a_line(error))  # in a user's own code
     else:
+        if "closura.host.pool" in sys.modules:
+            for name, counts in sys.modules["closura.host.pool"].counts().items():
+                if counts.failures:
+                    errors.print(f"{name}: {counts.words()}", soft_wrap=True)
         if getattr(result, "verdict", ""):
             sys.exit(3)

@@ -8,14 +8,17 @@ from typing import Any
 
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
-from closura.commands.options import Group, given, parse_groups, use_precision
+from closura.commands.options import HELP, Group, given, parse_groups, use_precision
 from closura.commands.problems import FITS, is_place, named_problem
 from closura.core import Registry
+from closura.core.definition import ProblemDefinition
+from closura.core.registry import source_of
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
 from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.configuration import PRESETS, Preset, train_preset
 from closura.runs.tracking import Tracker
+from closura.runs.training import suited_learner
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,8 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         preset: Any = known["--preset"] if known["--preset"] in PRESETS else "default"
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
         found = named_problem(arguments, "train", others=FITS)
+        if found is not None and learner is None and not HELP & set(arguments) and source_of(found) is not None:
+            learner = _suited(found, preset)
         default = train_preset(preset, problem="" if found is None else found.name, learner=learner, closure=closure)
     place = family(default.name).where
     typed = arguments[0] if arguments and is_place(arguments[0]) else default.name
@@ -133,6 +138,16 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         validation=validation,
         files=(),
     )
+
+
+def _suited(problem: ProblemDefinition, preset: Preset) -> str | None:
+    """The learner that a problem from a file takes where nothing names one."""
+    if problem.preset(preset).get("learner"):
+        return None
+    learner = suited_learner(problem)
+    if learner:
+        console.print(f"learner {learner}: the solver runs outside JAX and has no gradient", soft_wrap=True)
+    return learner or None
 
 
 OWN = ("learner", "closure", "seed", "initial_std", "keep_every", "log_every", "transitions")

@@ -101,6 +101,18 @@ class Solver(eqx.Module):
         """The Courant number of a step of length one; zero where steps have no limit."""
         return jnp.zeros(())
 
+    # Where and how it runs -------------------------------------------------------------------------------------------
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a step has a gradient, which learners through time need."""
+        return True
+
+    @property
+    def side_by_side(self) -> int:
+        """How many simulations are best stepped at a time, where memory does not matter."""
+        return 1
+
     # Closures --------------------------------------------------------------------------------------------------------
 
     @property

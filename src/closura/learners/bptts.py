@@ -111,6 +111,7 @@ class BPTTS(Learner):
     """Gradients of the error through rollouts of the differentiable solver."""
 
     advice = "or shorter --learning.horizons"
+    differentiates = True
     configuration: BPTTSConfiguration = eqx.field(static=True)
 
     @classmethod

@@ -59,11 +59,14 @@ class Learner(eqx.Module):
     ----------
     explores
         Whether it learns from random actions: its closures are policies.
+    differentiates
+        Whether it needs the gradient of the solver (:attr:`closura.Solver.differentiable`).
     advice
         What else than a smaller step helps a training that diverges, as part of a sentence.
     """
 
     explores: ClassVar[bool] = False
+    differentiates: ClassVar[bool] = False
     advice: ClassVar[str] = ""
 
     @classmethod
@@ -221,6 +224,11 @@ class LearnerKind:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__module__", self.make.__module__)  # where it is defined
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether it needs the gradient of the solver."""
+        return self.make.differentiates
 
     @property
     def explores(self) -> bool:

@@ -282,6 +282,15 @@ class Problem(eqx.Module):
 
         return from_solvers(**parts)
 
+    @staticmethod
+    def from_functions(**parts: Any) -> "Problem":
+        """A problem that is described by steps of fields: see
+        :func:`closura.problems.from_functions.from_functions`.
+        """
+        from closura.problems.from_functions import from_functions
+
+        return from_functions(**parts)
+
     def with_baselines(self, further: Mapping[str, Callable[[Grid], Solver]]) -> "Problem":
         """The same problem with baselines from elsewhere, whose names are none of its own."""
         known, baselines = self.methods, {name: make(self.grid) for name, make in further.items()}

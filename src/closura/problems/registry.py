@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from closura.core.definition import PROBLEMS as PROBLEMS
 from closura.core.definition import ProblemDefinition, baselines_of, definition_of
 from closura.core.mistakes import in_words
+from closura.problems.from_functions import from_functions
 from closura.problems.from_solvers import check_shapes, from_solvers
 from closura.problems.problem import Problem
 
@@ -41,8 +42,11 @@ def build_problem(configuration: Any, split: str = "train", *, data_dir: str | P
     try:
         found = definition(configuration, split, data_dir=data_dir)
     except TypeError as error:
-        unknown = re.search(r"from_solvers\(\) got an unexpected keyword argument '(\w+)'", str(error))
-        if unknown and (near := difflib.get_close_matches(unknown[1], inspect.signature(from_solvers).parameters, 1)):
+        unknown = re.search(r"(from_solvers|from_functions)\(\) got an unexpected keyword argument '(\w+)'", str(error))
+        takes: dict[str, Callable[..., Problem]] = {"from_solvers": from_solvers, "from_functions": from_functions}
+        if unknown and (
+            near := difflib.get_close_matches(unknown[2], inspect.signature(takes[unknown[1]]).parameters, 1)
+        ):
             error.add_note(f"did you mean {near[0]}?")
         raise
     if not isinstance(found, Problem):

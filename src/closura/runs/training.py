@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Key, Scalar
 
 from closura.closures import build
+from closura.core.definition import ProblemDefinition
 from closura.interruption import Interrupted as Interrupted
 from closura.io.weights import load_weights, save_weights
 from closura.learners import LEARNERS, LearnerState, averaged
@@ -67,6 +68,23 @@ def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: K
     return closure
 
 
+def check_gradient(learner: str, problem: Problem) -> None:
+    """Refuse a learner that needs a gradient where the solver has none."""
+    if LEARNERS.find(learner).differentiates and not problem.coarse.differentiable:
+        others = ", ".join(name for name in LEARNERS if not LEARNERS.find(name).differentiates)
+        raise ValueError(
+            f"{learner} needs the gradient of a step, and the solver of {problem.name} runs outside JAX: choose "
+            f"--learner {others}, or give the solver's adjoint (vjp=, docs/host.md)"
+        )
+
+
+def suited_learner(definition: ProblemDefinition) -> str:
+    """The learner for a problem that names none: the first that can do with what its solver gives; empty: the usual."""
+    problem = build_problem(definition.settings(), "train")
+    fits = (name for name in LEARNERS if not LEARNERS.find(name).differentiates)
+    return "" if problem.coarse.differentiable else next(fits)
+
+
 def _architecture(c: TrainConfiguration) -> dict[str, Any]:
     """What builds the configured network again, for the header of its weights."""
     spread = {"initial_std": c.initial_std or None} if LEARNERS.find(c.learner).explores else {}
@@ -85,6 +103,7 @@ class TrainingTask(Task):
         names = ("closure", "learner", "reference", "validation", "renew")
         keys = {name: jax.random.fold_in(root, i) for i, name in enumerate(names)}
         problem = build_problem(c.problem, "train", data_dir=data_dir)
+        check_gradient(c.learner, problem)
         held_out = build_problem(c.problem, "validation", data_dir=data_dir)
         self.validation = prepare_validation(
             held_out, c.validation.simulations, c.validation.steps, key=keys["validation"]

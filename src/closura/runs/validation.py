@@ -36,7 +36,8 @@ def rollout(
         states = jax.lax.scan(step, begun, None, length=store.reference.shape[0] - 1)[1]
         return jnp.concatenate([begun[None], states])
 
-    found: Array = jax.lax.map(one, store)
+    together = solver.side_by_side if solver.side_by_side > 1 else None
+    found: Array = jax.lax.map(one, store, batch_size=together)
     return found
 
 

@@ -38,6 +38,11 @@ class _FromStore(Solver):
         """That of the solver."""
         return self.solver.grid
 
+    @property
+    def side_by_side(self) -> int:
+        """That of the solver."""
+        return self.solver.side_by_side
+
     def init(self, case: Case) -> tuple[State, Parameters]:
         """The state of the coarse solver, adopted."""
         return self.solver.adopt(case.initial, self.problem.coarse), case.parameters["own"]

@@ -180,6 +180,8 @@ def _all(
 def run(method: Method, times: Sequence[float], grid: Grid | View, cases: Case, *, batch: int | None = None) -> Marched:
     """One method in all cases, as NumPy arrays with a leading axis of cases; see :func:`simulate`."""
     plan = schedule(method.step, times)
+    if batch is None and method.solver.side_by_side > 1:
+        batch = method.solver.side_by_side
     if batch is not None or jax.default_backend() != "cpu":
         found = _all(method.solver, method.closure, plan, grid, cases, batch or 8)
         return jax.tree.map(np.asarray, found)
