@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import re
 import shutil
 import subprocess
 
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from made_closures import drawn, spec_of, written
+from exported import COMPILER, compiled, drawn, grid_of, near, pointers, run, spec_of
 
 from closura.cli import main
 from closura.closures import build
@@ -21,62 +20,7 @@ from closura.export.verify import verify
 from closura.io.closures import SHIPPED
 from closura.io.weights import save_weights
 
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
-POINTER = ctypes.POINTER(ctypes.c_double)
-KINDS = {"periodic": 0, "outflow": 1, "halo": 2}
-
-
-def compiled(closure, folder, *, name="c", flags=("-O1",), known=None):
-    written(closure, folder, name=name, known=known)
-    run = [COMPILER, "-std=c99", *flags, "-Wall", "-Wextra", "-Werror", "-pedantic", "-shared", "-fPIC"]
-    done = subprocess.run([*run, "-o", f"{name}.so", f"{name}.c", "-lm"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return ctypes.CDLL(str(folder / f"{name}.so")), int(
-        re.search(r"_HALO (\d+)", (folder / f"{name}.h").read_text())[1]
-    )
-
-
-def grid_of(n, low, high, stride=None):
-    class Grid(ctypes.Structure):
-        _fields_ = (
-            ("n", ctypes.c_size_t * len(n)), ("low", ctypes.c_int * len(n)), ("high", ctypes.c_int * len(n)),
-            ("stride", ctypes.c_ssize_t * len(n)), ("out_stride", ctypes.c_ssize_t * len(n)),
-        )  # fmt: skip
-
-    grid = Grid()
-    grid.n[:], grid.low[:], grid.high[:] = n, low, high
-    if stride is not None:
-        grid.stride[:] = stride
-    return grid
-
-
-def pointers(arrays, skip=()):
-    return (POINTER * len(arrays))(*(each[skip].ctypes.data_as(POINTER) for each in arrays))
-
-
-def run(library, seen, boundary, *, ghosts=0, noise=None, guard=0, name="c"):
-    """Status, action, cells outside of the range; ``seen`` may have ghost cells along all axes."""
-    axes = seen.ndim - 1
-    n = [size - 2 * ghosts for size in seen.shape[1:]]
-    kinds = [KINDS[boundary]] * axes
-    grid = grid_of(n, kinds, kinds, [stride // 8 for stride in seen.strides[1:]])
-    handle, action = ctypes.c_void_p(), np.zeros((2, *n))
-    assert getattr(library, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid)) == 0
-    assert getattr(library, f"{name}_guard")(handle, guard) == 0
-    there = pointers(seen, (slice(ghosts, None),) * axes)
-    if noise is None:
-        status = getattr(library, f"{name}_apply")(handle, there, pointers(action))
-    else:
-        status = getattr(library, f"{name}_apply_noise")(handle, there, pointers(noise), pointers(action))
-    outside = getattr(library, f"{name}_outside")(handle)
-    getattr(library, f"{name}_free")(handle)
-    return status, action, outside
-
-
-def near(found, wanted):
-    wanted = np.clip(np.asarray(wanted), -5, 5)
-    return np.abs(found - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
 CASES = (

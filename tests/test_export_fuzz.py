@@ -1,18 +1,16 @@
 """Random calls of exported closures under sanitizers: values or status codes, whatever they are given."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
-from made_closures import drawn, spec_of, written
+from exported import COMPILER, drawn, spec_of, written
 
 from closura.core import ClosureSpec
 from closura.export.package import export
 from closura.io.closures import SHIPPED
 
-COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 PROGRAM = Path(__file__).parent / "fuzz" / "closure_fuzz.c"
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")

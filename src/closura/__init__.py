@@ -52,14 +52,17 @@ _PLACES = {
     "Environment": "environment",
     "Learner": "learners.state",
     "build_problem": "problems.registry",
+    "Guard": "closures.guard",
     "load_closure": "io.closures",
     "next_state": "learners.state",
+    "observed_range": "simulation.ranges",
     "train": "runs.training",
 }
 
 __all__ = ["__version__", *_PLACES]
 
 if _TYPE_CHECKING:
+    from closura.closures.guard import Guard as Guard
     from closura.closures.registry import closure as closure
     from closura.core.case import Case as Case
     from closura.core.case import CaseSampler as CaseSampler
@@ -95,6 +98,7 @@ if _TYPE_CHECKING:
     from closura.settings import Settings as Settings
     from closura.settings import Share as Share
     from closura.simulation.evaluate import evaluate as evaluate
+    from closura.simulation.ranges import observed_range as observed_range
     from closura.simulation.simulate import simulate as simulate
 
 

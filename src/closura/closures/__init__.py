@@ -8,6 +8,7 @@ from closura.closures.compact import CompactConfiguration as CompactConfiguratio
 from closura.closures.compact import compact as compact
 from closura.closures.convolution import convolve as convolve
 from closura.closures.convolutional import ConvolutionalClosure as ConvolutionalClosure
+from closura.closures.guard import Guard as Guard
 from closura.closures.ircnn import ircnn as ircnn
 from closura.closures.networks import ConvolutionStack as ConvolutionStack
 from closura.closures.registry import CLOSURES as CLOSURES

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +22,7 @@ from closura.io.weights import load_weights, read_header
 from closura.plain import to_json
 from closura.problems import Problem, build_problem
 from closura.runs.configuration import TrainConfiguration, from_plain
+from closura.simulation.ranges import recorded
 
 CARD_FORMAT = "closura export"
 TARGETS = ("c", "fortran", "stablehlo")
@@ -159,31 +159,13 @@ def _recorded(problem: Problem, closure: Any, simulations: int) -> tuple[Any, An
     """An observation with its action, and the range of each observed channel over training simulations."""
     if problem.spec.where != "cells":
         return None, None
-    solver, limited = problem.coarse, problem.spec.limit(closure)
-    steps = problem.episode.maximum
-
-    @eqx.filter_jit
-    def one(number: Any, key: Any) -> tuple[Any, Any, Any]:
-        state, parameters, *_ = problem.begin.member(number, key=key)
-        dt = problem.dt_of(parameters)
-
-        def step(state: Any, _: None) -> tuple[Any, tuple[Any, Any]]:
-            seen = solver.observe(state, parameters)
-            axes = tuple(range(1, seen.ndim))
-            return solver.step(state, parameters, dt, limited), (jnp.min(seen, axis=axes), jnp.max(seen, axis=axes))
-
-        state, (low, high) = jax.lax.scan(step, state, None, length=steps)
-        return jnp.min(low, axis=0), jnp.max(high, axis=0), solver.observe(state, parameters)
-
-    keys = jax.random.split(jax.random.key(0), simulations)
-    found = [one(jnp.int32(i), key) for i, key in enumerate(keys)]
-    low = np.min([np.asarray(each[0], float) for each in found], axis=0)
-    high = np.max([np.asarray(each[1], float) for each in found], axis=0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ExportError("the closure diverges on its own training problem: there is no range to guard")
-    seen = np.asarray(found[0][2], np.float32)
+    try:
+        known, seen = recorded(problem, closure, simulations)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
+    seen = seen.astype(np.float32)
     seen = seen[(slice(None), *(slice(0, 14 - 2 * axis) for axis in range(seen.ndim - 1)))]
-    return _answered(closure, seen), [[float(a), float(b)] for a, b in zip(low, high, strict=True)]
+    return _answered(closure, seen), known
 
 
 def _drawn(closure: Any) -> tuple[np.ndarray, np.ndarray]:

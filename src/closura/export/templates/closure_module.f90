@@ -31,6 +31,7 @@ module @{ name }@_module
     procedure, public :: apply
     procedure, public :: guard
     procedure, public :: outside
+    procedure, public :: outside_total
     final :: finish
   end type @{ name }@_type
 
@@ -63,6 +64,11 @@ module @{ name }@_module
       integer(c_int), value :: mode
       integer(c_int) :: status
     end function c_guard
+    function c_outside_total(handle) bind(c, name="@{ name }@_outside_total") result(cells)
+      import :: c_ptr, c_size_t
+      type(c_ptr), value :: handle
+      integer(c_size_t) :: cells
+    end function c_outside_total
     function c_outside(handle) bind(c, name="@{ name }@_outside") result(cells)
       import :: c_ptr, c_size_t
       type(c_ptr), value :: handle
@@ -154,6 +160,12 @@ contains
     class(@{ name }@_type), intent(in) :: self
     outside = int(c_outside(self%handle))
   end function outside
+
+  ! The same in all calls.
+  integer(c_size_t) function outside_total(self)
+    class(@{ name }@_type), intent(in) :: self
+    outside_total = c_outside_total(self%handle)
+  end function outside_total
 
   subroutine finish(self)
     type(@{ name }@_type), intent(inout) :: self
