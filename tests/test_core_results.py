@@ -100,7 +100,7 @@ def test_results_without_times_are_kept_too(tmp_path: Path) -> None:
     back = Results.open(found.save(tmp_path))
     assert (back.steps, back.moment(0)) == (0, "the end")
     assert summary(back)["methods"]["a"]["relative_mae"]["mean"] == pytest.approx(0.2)
-    assert summary_table(back).headings[1] == "relative MAE (%) at the end"
+    assert summary_table(back).headings[2] == "relative MAE (%) at the end"
 
 
 def test_what_is_no_file_of_results_is_refused(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_other_metrics_stand_in_summary_tables_and_csv(tmp_path: Path) -> None:
     found = other_metrics()
     numbers = summary(found)
     assert numbers["metrics"]["correlation"] == {
-        "title": "correlation", "unit": "1", "better": "higher", "aggregate": "mean",
+        "title": "correlation", "unit": "1", "percent": False, "better": "higher", "aggregate": "mean",
     }  # fmt: skip
     drag = numbers["methods"]["CGS"]["drag"]
     assert (drag["mean"], drag["max"], drag["n"]) == (3.0, 6.0, 3)

@@ -2,13 +2,15 @@
 
 import io
 import json
+import math
+import re
 
 import numpy as np
 import pytest
 from made_results import method, read_csv, results
 from rich.console import Console
 
-from closura.core import Results, Role
+from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
 from closura.metrics.comparison import improvement_per_simulation, paired_difference
 from closura.metrics.statistics import (
@@ -21,9 +23,10 @@ from closura.metrics.statistics import (
 )
 from closura.plain import plain
 from closura.reporting.findings import best_baseline, findings
+from closura.reporting.formatting import with_spread
 from closura.reporting.numbers import summary
 from closura.reporting.table import print_tables
-from closura.reporting.tables import footnotes, write_csv, write_json
+from closura.reporting.tables import footnotes, write_breakdown_csv, write_csv, write_json
 
 STEPS = 4
 METHODS = {
@@ -234,6 +237,31 @@ def test_csv(evaluation: Results, tmp_path) -> None:
     assert {row["split"] for row in rows} == {"test images only [held out]"}
 
 
+def test_breakdown_in_the_units_of_its_columns(evaluation: Results, tmp_path) -> None:
+    """Shares in percent where columns say so, with standard deviations, as in the table of the last step."""
+    peak = Metric("peak", abs, percent=True)
+    found = evaluation.assign({
+        "peak": (("method", "case"), np.full((5, 3), 0.02) + [0, 0.01, 0.02], peak.attributes)
+    })  # fmt: skip
+    rows = [row for row in read_csv(write_breakdown_csv(found, tmp_path / "b.csv")) if row["method"] == "closure"]
+    assert float(rows[-1]["peak_mean_percent"]) == pytest.approx(3.0, rel=1e-12)
+    assert float(rows[-1]["peak_std_percent"]) == pytest.approx(100 * math.sqrt(2 / 3) * 0.01, rel=1e-12)
+    assert "peak_mean" not in rows[-1]
+    last = next(row for row in read_csv(write_csv(found, tmp_path / "t.csv")) if row["method"] == "closure")
+    assert rows[-1]["peak_mean_percent"] == last["peak_mean_percent"]
+    assert summary(found)["metrics"]["peak"] == {
+        "title": "peak", "unit": "1", "percent": True, "better": "lower", "aggregate": "mean",
+    }  # fmt: skip
+
+
+def test_round_off_is_said_to_be_round_off() -> None:
+    tiny = {"mean": 3e-8, "std": 2e-8, "mean_of_finite": 3e-8}
+    assert with_spread(tiny, True, 1e-7) == "< 1e-05"
+    assert with_spread(tiny, True) == "3.0e-06 ± 2.0e-06"
+    assert with_spread({**tiny, "std": 2e-7}, True, 1e-7) == "3.0e-06 ± 2.0e-05"
+    assert with_spread({"mean": None, "std": None, "mean_of_finite": 0.5}, True, 1e-7) == "∞ (50.0)"
+
+
 @pytest.mark.parametrize("width", [100, 180])
 def test_table_in_a_terminal(evaluation: Results, width: int) -> None:
     console = Console(width=width, file=io.StringIO(), record=True)
@@ -244,6 +272,7 @@ def test_table_in_a_terminal(evaluation: Results, width: int) -> None:
     assert "+63.3" in text
     assert "≥ 2.3 ± 1.2" in text  # closure: 4, 1, 2 steps, one of them censored
     assert "1,234" in text
+    assert re.search(r"FGS +reference +0 ± 0", text)
     assert "test images only [held out]" in text  # brackets are text, not markup
     assert "n = 3 simulations of 4 steps" in text
 

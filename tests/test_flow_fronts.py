@@ -26,6 +26,7 @@ from closura.reporting.benchmark.record import read_json
 from closura.reporting.numbers import all_numbers
 from closura.reporting.tables import write_json
 from closura.simulation.benchmark import run_benchmark
+from closura.simulation.cost import Timing
 from closura.simulation.evaluate import evaluate
 from closura.simulation.simulate import run
 from closura.simulation.sweep import held_out_cases, problem_benchmark
@@ -231,7 +232,7 @@ def test_steps_beyond_the_limit_are_tried_and_may_be_lost(problem):
 def test_a_benchmark_of_the_flow_comes_back_from_its_file(benchmark, tmp_path):
     names = ("reference: own", "quick 12 C 0.4", "still")
     few = replace(benchmark, methods={name: benchmark.methods[name] for name in names})
-    found = run_benchmark(few, batch=2, repetitions=1, seconds=0.001, settings={"command": "none"})
+    found = run_benchmark(few, timing=Timing(2, 1, 0.001), settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
     assert Fronts(again).followed[1].title == "correlation > 0.8"
     for name in found.methods:

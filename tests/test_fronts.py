@@ -1,5 +1,6 @@
 """Fronts of error against cost: dominance, pairing, grids, steps, and errors that agree with ``closura evaluate``."""
 
+import math
 from dataclasses import replace
 
 import equinox as eqx
@@ -15,7 +16,8 @@ from closura.core.front import Benchmark, Outcome, Sweep, Work, check_grids, nam
 from closura.core.solver import Solver
 from closura.core.transfer import interpolation, transfer
 from closura.grids import Grid
-from closura.metrics.pareto import Fronts, on_front, paired
+from closura.metrics.comparison import paired
+from closura.metrics.pareto import Fronts, on_front
 from closura.metrics.statistics import aggregate
 from closura.numerics import block_mean, courant_limit, get_integrator, subsample
 from closura.problems import AdvectionConfiguration, BurgersConfiguration, build_problem
@@ -27,11 +29,12 @@ from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.front import held_out_conditions, law_benchmark
 from closura.problems.laws.methods import classical
-from closura.reporting.benchmark.record import read_json
-from closura.reporting.benchmark.tables import important
+from closura.reporting.benchmark.record import front_rows, read_json
+from closura.reporting.benchmark.tables import front_table, important
 from closura.reporting.numbers import all_numbers
 from closura.reporting.tables import write_csv, write_json
 from closura.simulation.benchmark import run_benchmark
+from closura.simulation.cost import Timing
 from closura.simulation.evaluate import evaluate
 from closura.simulation.march import schedule
 from closura.simulation.simulate import run
@@ -101,30 +104,35 @@ def test_aggregate_errors():
     assert aggregate(lost, "median") == 2.0  # a lost one is the largest
 
 
-def test_pairing():
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_pairing(bootstrap):
     rng = np.random.default_rng(1)
     reference = rng.uniform(1, 2, 40)
-    found = paired(reference - 0.5, reference, "mean")
+    found = paired(reference - 0.5, reference, "mean", bootstrap=bootstrap)
     # The same difference everywhere: no spread, whatever the errors' own spread is.
     assert np.allclose(found[:3], -0.5, atol=1e-12)
     assert (found.better, found.not_finite) == (40, 0)
-    noisy = paired(reference + rng.normal(0.1, 0.2, 40), reference, "mean")
+    noisy = paired(reference + rng.normal(0.1, 0.2, 40), reference, "mean", bootstrap=bootstrap)
     assert noisy.low < noisy.value < noisy.high
-    # Bootstrap and normal theory agree to a few percent of the width at n = 40.
+    # Either interval and normal theory agree to a few percent of the width at n = 40.
     assert noisy.high - noisy.low == pytest.approx(2 * 1.96 * 0.2 / np.sqrt(40), rel=0.35)
 
 
 def test_pairing_is_the_same_every_time():
     a, b = np.random.default_rng(1).uniform(1, 2, (2, 40))
-    assert paired(a, b, "median") == paired(a, b, "median")
+    assert paired(a, b, "median", bootstrap=True) == paired(a, b, "median", bootstrap=True)
 
 
 def test_pairing_of_ratios_and_of_lost_simulations():
     a, b = np.asarray([1.0, 2.0, 3.0]), np.asarray([2.0, 4.0, 6.0])
-    assert np.allclose(paired(a, b, "geometric")[:3], 0.5, rtol=1e-12)
-    lost = paired(np.asarray([1.0, np.inf]), np.asarray([2.0, 1.0]), "mean")
-    assert np.isnan(lost.value)
-    assert (lost.better, lost.not_finite) == (1, 1)
+    for bootstrap in (False, True):
+        found = paired(a, b, "geometric", bootstrap=bootstrap)
+        assert np.allclose(found[:3], 0.5, rtol=1e-12)
+        turned = paired(-a, -b, "mean", bootstrap=bootstrap).turned()
+        np.testing.assert_allclose(turned[:3], paired(a, b, "mean", bootstrap=bootstrap)[:3], rtol=1e-12)
+        lost = paired(np.asarray([1.0, np.inf]), np.asarray([2.0, 1.0]), "mean", bootstrap=bootstrap)
+        assert np.isnan(lost.value)
+        assert (lost.better, lost.not_finite, lost.of_finite) == (1, 1, -1.0)
 
 
 # --- grids ------------------------------------------------------------------------------------------------------------
@@ -357,7 +365,7 @@ def test_benchmark_of_given_errors_and_costs():
         toy("closure", [1.0, 1.0, 1.0], 3000, Role.CLOSURE),
         toy("the reference", [0.0, 0.0, 0.0], 1, Role.REFERENCE, frozenset({"zero"})),
     )
-    found = run_benchmark(benchmark, batch=2, repetitions=3, seconds=0.02, clock="processor")
+    found = run_benchmark(benchmark, timing=Timing(2, 3, 0.02, "processor"))
     results, found = found, Fronts(found)
     assert found.compared_with == "good"  # the best classical one; neither reference nor closure
     for call in ("single", "batched"):
@@ -375,11 +383,24 @@ def test_benchmark_of_given_errors_and_costs():
     assert plain["lost"]["errors"]["zero"]["1"]["mean"] is None
     assert plain["good"]["errors"]["zero"]["1"]["front"] == ["single", "batched"]
     assert plain["the reference"]["errors"]["zero"]["1"]["front"] == []
+    rows = {row["method"]: row for row in front_rows(results)}
+    # Of 1, 1, 1 and 1, 2, 3: the differences are 0, -1, -2, and percentiles of means of three of them lie between.
+    closure = rows["closure"]
+    assert (closure["role"], closure["error"], closure["std"], closure["simulations"]) == ("closure", 1.0, 0.0, 3)
+    assert (closure["compared_with"], closure["difference"]) == ("good", -1.0)
+    assert -2 <= closure["difference_low"] < -1 < closure["difference_high"] <= 0
+    assert (closure["front_single"], rows["dominated"]["front_single"]) == ("yes", "")
+    assert rows["good"]["std"] == pytest.approx(math.sqrt(2 / 3), abs=1e-4)  # written with four digits
+    assert (rows["the reference"]["role"], rows["lost"]["std"]) == ("reference", None)
+    table = front_table(results)
+    error = table.headings.index("error by zero, %") - 1
+    assert dict(table.rows)["good"][error] == "200 ± 81.6"
+    assert dict(table.rows)["good"][-1] == "yes"
 
 
 def test_a_benchmark_comes_back_from_its_file(tmp_path):
     benchmark = toy_benchmark(toy("one", [1.0, 2.0, 3.0], 1), toy("two", [1.0, np.nan, 3.0], 2))
-    found = run_benchmark(benchmark, batch=1, repetitions=1, seconds=0.001, settings={"command": "none"})
+    found = run_benchmark(benchmark, timing=Timing(1, 1, 0.001), settings={"command": "none"})
     again = read_json(write_json(found, tmp_path / "fronts.json"))
     assert all_numbers(again) == all_numbers(found)
     both = [write_csv(each, tmp_path / f"{i}.csv").read_text() for i, each in enumerate((found, again))]
@@ -396,7 +417,7 @@ def test_what_a_benchmark_refuses():
     with pytest.raises(ValueError, match="no method is called 'two'; valid: one"):
         run_benchmark(toy_benchmark(one), reference="two")
     with pytest.raises(ValueError, match="must be at least 1"):
-        run_benchmark(toy_benchmark(one), batch=0)
+        run_benchmark(toy_benchmark(one), timing=Timing(batch=0))
 
 
 def test_rk4_diffusion_limit():

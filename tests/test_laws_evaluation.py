@@ -150,7 +150,7 @@ def test_methods_on_several_grids_are_compared_on_each():
         assert list(found.on_grid_of(on_grid[2])) == on_grid
         assert found.corrects(on_grid[2]) == on_grid[1] == found.uncorrected_for(on_grid[0])
         each = [[value(found, "l2", name, initial, cells) for initial in names] for name in ("agent", "weno5-js")]
-        ratio = paired_ratio(found, on_grid[2], on_grid[1])["ratio"]
+        ratio = paired_ratio(found, on_grid[2], on_grid[1]).value
         assert ratio == pytest.approx(geometric_mean(each[0]) / geometric_mean(each[1]), rel=1e-12)
 
 

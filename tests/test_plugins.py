@@ -87,18 +87,6 @@ def test_evaluate_with_options_and_errors_as_built_in_problems_have(folder: Path
     assert "cells must be positive" in capsys.readouterr().err
 
 
-def test_benchmark_on_other_grids_and_steps(folder: Path) -> None:
-    main(
-        ["benchmark", "wave.py", "--grids", "16", "32", "--simulations", "2", "--repetitions", "1", "--batch", "2"]
-        + ["--out", "out"]
-    )
-    found = Results.open("out")
-    assert {"upwind5 16 C 0.6", "upwind5 32 C 0.6", "upwind1 32 dt 0.0125"} <= set(found.methods)
-    by_grid = [found.errors(f"upwind5 {n} C 0.3").mean() for n in (16, 32)]
-    assert by_grid[1] < 0.25 * by_grid[0]
-    assert (folder / "out" / "front-reference.png").exists()
-
-
 FAULTY = """
 import closura
 @closura.metric("vector")
@@ -137,6 +125,35 @@ def test_a_second_file_adds_a_baseline_a_metric_and_a_figure(folder: Path, capsy
     # Second order: between the first and the fifth.
     last = {name: np.mean(found.errors(name)[:, -1]) for name in found.compared}
     assert last["upwind5"] < last["lax-wendroff"] < last["upwind1"]
+
+
+def test_benchmark_on_other_grids_and_steps_with_an_added_metric(folder: Path, capsys) -> None:
+    (folder / "faulty.py").write_text(FAULTY)
+    with pytest.raises(SystemExit) as left:
+        main(
+            ["benchmark", "wave.py", "--plugin", "wave_extras.py", "--plugin", "faulty.py", "--grids", "16", "32"]
+            + ["--simulations", "2", "--repetitions", "1", "--batch", "2", "--out", "out"]
+        )
+    assert left.value.code == 4
+    said = " ".join(capsys.readouterr().err.split())
+    assert "metric vector (ValueError: expected a scalar; got shape (1, 32)" in said
+    found = Results.open("out")
+    assert {"upwind5 16 C 0.6", "upwind5 32 C 0.6", "upwind1 32 dt 0.0125"} <= set(found.methods)
+    by_grid = [found.errors(f"upwind5 {n} C 0.3").mean() for n in (16, 32)]
+    assert by_grid[1] < 0.25 * by_grid[0]
+    assert (folder / "out" / "front-reference.png").exists()
+    assert "vector" not in found.metrics
+    heights = {name: found.of("height_error", name)[:, -1].mean() for name in found.methods}
+    assert heights["reference: reference"] == 0
+    # Upwind differences of first order lower a bump more than those of fifth order do.
+    assert heights["upwind5 32 C 0.3"] < 0.2 * heights["upwind1 32 C 0.3"]
+    numbers = json.loads((folder / "out" / "fronts.json").read_text())
+    assert numbers["metrics"]["height_error"]["percent"] is True
+    one = next(each for each in numbers["contenders"] if each["name"] == "upwind5 32 C 0.3")
+    written = next(iter(one["errors"]["reference"].values()))["metrics"]["height_error"]
+    assert written == pytest.approx(heights["upwind5 32 C 0.3"], rel=1e-3)  # four digits
+    assert "height_error,height_error_std" in (folder / "out" / "table.csv").read_text()
+    assert "error of the largest value, % |" in (folder / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_methods_are_compared_on_their_own_grid(results: Results) -> None:
     assert best_baseline(results, "closure, 8 cells") == "teno, 8 cells"
     assert best_baseline(results, "closure, 16 cells") == "weno, 16 cells"
     ratio = paired_ratio(results, "closure, 8 cells", "teno, 8 cells")
-    assert (ratio["ratio"], ratio["better"]) == (pytest.approx(1 / math.sqrt(2)), 1)
+    assert (ratio.value, ratio.better) == (pytest.approx(1 / math.sqrt(2)), 1)
     said = findings(results)["closure, 8 cells"]
     assert "smaller in 1 of 2 initial conditions; ratio 0.707" in said[0]
     assert "By initial condition its error is between 0.25 (shock) and 0.5 (sine) of that of weno, 8 cells." in said

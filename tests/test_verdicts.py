@@ -106,7 +106,7 @@ def test_roles_and_names_of_errors_survive_a_file(tmp_path: Path) -> None:
     entry = summary(back)
     assert entry["error"] == "relative_l2_error"
     assert entry["methods"]["truth"]["relative_l2_error"]["n"] == 4
-    assert summary_table(back).headings[1].startswith("relative L2 error (%) at step 50")
+    assert summary_table(back).headings[2].startswith("relative L2 error (%) at step 50")
     assert "relative_l2_error_mean_percent" in read_csv(write_csv(back, tmp_path / "t.csv"))[0]
 
 

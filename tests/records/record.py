@@ -314,7 +314,7 @@ def main() -> None:
     parser.add_argument("what", choices=("compare", "group"), help="group: the results of one with the package at hand")
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: all of {', '.join(GROUPS)}")
     parser.add_argument("--against", metavar="COMMIT", default="HEAD", help="default: %(default)s, without what is new")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     groups = options.groups or list(GROUPS)
     if unknown := set(groups) - GROUPS.keys():
         parser.error(f"unknown groups {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +13,9 @@ from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
 from closura.commands.problems import is_place, named_problem
 from closura.commands.results import deliver, numbers_and_folder, provenance
-from closura.core import Results
+from closura.core import METRICS, Results
 from closura.core.front import FRACTIONS, Benchmark, Sweep
+from closura.parts import NotAllWritten
 from closura.problems import build_problem
 from closura.problems.fronts import BENCHMARKS, FRONTS, LAW_BENCHMARKS, described_front
 from closura.problems.laws.catalogue import LAW_PROBLEMS
@@ -23,7 +24,7 @@ from closura.problems.laws.methods import learned
 from closura.reporting.benchmark.tables import print_fronts
 from closura.runs.configuration import to_plain
 from closura.settings import Count, Positive, Seed, Settings
-from closura.simulation.benchmark import run_benchmark
+from closura.simulation.benchmark import TIMING, run_benchmark
 from closura.simulation.sweep import problem_benchmark
 
 
@@ -104,18 +105,23 @@ def run_benchmark_command(arguments: Sequence[str]) -> Results:
         preset=options.preset,
         seed=options.seed,
     )
+    repetitions = options.repetitions or (3 if quick else 9)
+    timing = replace(TIMING, batch=options.batch, repetitions=repetitions, clock=options.clock)
     with console.status("simulating") as status:
         found = run_benchmark(
-            benchmark, batch=options.batch, repetitions=options.repetitions or (3 if quick else 9), clock=options.clock,
-            reference=options.reference, settings=settings, report=lambda what: status.update(f"running {what}"),
+            benchmark, timing=timing, reference=options.reference, metrics=METRICS.added().values(), settings=settings,
+            report=lambda what: status.update(f"running {what}"),
         )  # fmt: skip
-    return deliver(
+    deliver(
         outputs,
         found,
         title=f"{found.problem}: error against cost",
         show=partial(print_fronts, found, console),
         configuration=command_tables(options, configuration, arguments, problem=arguments[0]),
     )
+    if found.unmeasured:
+        raise NotAllWritten(found.unmeasured, {})
+    return found
 
 
 def _cell_benchmark(

@@ -1,7 +1,7 @@
 """Benchmarks of error against cost: what is asked for, what a problem says of its own, and what is run."""
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -184,6 +184,8 @@ class Benchmark:
         Points per side of the problem's coarse grid.
     remarks, followed
         As of :class:`Front`.
+    places
+        Indices of ``times`` among those that fields are of (default: all).
     """
 
     problem: str
@@ -197,6 +199,7 @@ class Benchmark:
     coarse: int
     remarks: tuple[str, ...] = field(default=())
     followed: tuple[Metric, ...] = ()
+    places: Sequence[int] | None = None
 
 
 def named(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:

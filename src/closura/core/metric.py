@@ -44,6 +44,8 @@ class Metric:
         (:class:`closura.simulation.march.Marched`) and their case, all in NumPy: one number, or one for each time.
     limit
         The largest value that can be measured: those that reach it are lower bounds.
+    floor
+        Values below are round-off: tables say no more than that they are.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Metric:
     series: bool = False
     limit: float = math.inf
     run: bool = False
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -68,11 +71,16 @@ class Metric:
         return np.asarray(values >= self.limit * (1 - 1e-9))
 
     @property
+    def facts(self) -> dict[str, str | bool]:
+        """What readers of its numbers need; with ``percent`` tables write it in percent, and files as a fraction."""
+        return {key: getattr(self, key) for key in ("title", "unit", "percent", "better", "aggregate")}
+
+    @property
     def attributes(self) -> dict[str, str | int | float]:
         """What is written beside its values."""
         return {
             "long_name": self.title, "units": self.unit, "percent": int(self.percent), "better": self.better,
-            "aggregate": self.aggregate, "limit": self.limit,
+            "aggregate": self.aggregate, "limit": self.limit, "floor": self.floor,
         }  # fmt: skip
 
     @staticmethod
@@ -80,7 +88,7 @@ class Metric:
         """A metric of results, from what is written beside its values; its function is not there."""
         return Metric(
             name, _not_kept, str(found["long_name"]), str(found["units"]), bool(found["percent"]), found["better"],
-            found["aggregate"], limit=float(found.get("limit", math.inf)),
+            found["aggregate"], limit=float(found.get("limit", math.inf)), floor=float(found.get("floor", 0)),
         )  # fmt: skip
 
 

@@ -1,13 +1,15 @@
 """One method beside another, simulation by simulation: improvement, harm, paired differences."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64, Int
 
+from closura.arrays import Values, real_numbers
 from closura.core import Results
-from closura.metrics.statistics import mean_interval, spread
+from closura.core.metric import Aggregate
+from closura.metrics.statistics import bootstrap_interval, mean_interval, spread
 
 
 def losses(results: Results, name: str) -> Float64[np.ndarray, "case time"]:
@@ -85,52 +87,80 @@ def improvement_per_simulation(
     return np.where(usable, -change, np.nan)
 
 
-def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int | str]:
-    """Error of ``a`` minus error of ``b`` at the last step, simulation by simulation.
+class Paired(NamedTuple):
+    """Errors of a method beside those of another, simulation by simulation.
 
-    Negative means that ``a`` is better. The interval is Student's t interval (95 %) of the mean of the
-    differences. Both are NaN as soon as one pair is not finite (``mean_of_finite`` then gives the rest);
-    ``better`` counts the simulations in which ``a`` has the smaller error, diverged ones included.
+    ``value`` is the mean (median) of the differences, or where values are averaged geometrically the ratio of
+    geometric means; ``low`` and ``high`` bound its 95 % interval; all three are NaN as soon as one pair is not finite
+    (of a ratio: or not positive), and ``of_finite`` is the value of the rest. ``better`` counts the simulations in
+    which the method does better, diverged ones included, ``not_finite`` those that one of both lost.
     """
-    first, second = (_infinite(results.last(name)) for name in (a, b))
-    finite = np.isfinite(first) & np.isfinite(second)
-    difference = first[finite] - second[finite]
-    n = int(finite.sum())
-    mean, low, high = mean_interval(difference)
-    whole = bool(finite.all())
+
+    value: float
+    low: float
+    high: float
+    better: int
+    not_finite: int
+    of_finite: float
+
+    def turned(self) -> "Paired":
+        """The same of values with the other sign."""
+        value, low, high, of_finite = (0.0 - each for each in (self.value, self.high, self.low, self.of_finite))
+        return self._replace(value=value, low=low, high=high, of_finite=of_finite)
+
+
+def paired(values: Values, others: Values, how: Aggregate, *, bootstrap: bool = False) -> Paired:
+    """Compare values of which smaller ones are better.
+
+    The interval is Student's t interval of the mean, or the percentile ``bootstrap`` interval over simulations, which a
+    median needs. Of geometric means it is that of the mean logarithm of the ratios.
+    """
+    a, b = (real_numbers(each, "errors", finite=False).astype(np.float64) for each in (values, others))
+    a, b = np.where(np.isfinite(a), a, np.inf), np.where(np.isfinite(b), b, np.inf)
+    usable, ratios = np.isfinite(a) & np.isfinite(b), how == "geometric"
+    better, lost = int((a < b).sum()), int((~usable).sum())
+    if ratios:
+        usable &= (a > 0) & (b > 0)
+    a, b = a[usable], b[usable]
+    differences = np.log(a / b) if ratios else a - b
+    if bootstrap:
+        found = bootstrap_interval(differences, "median" if how == "median" else "mean") if a.size else (math.nan,) * 3
+    else:
+        found = mean_interval(differences)
+    with np.errstate(over="ignore"):
+        value, low, high = np.exp(found).tolist() if ratios else found
+    interval = (value, low, high) if usable.all() else (math.nan,) * 3
+    return Paired(*interval, better, lost, value)
+
+
+def paired_difference(results: Results, a: str, b: str) -> dict[str, float | int | str]:
+    """Error of ``a`` minus error of ``b`` at the last step (:func:`paired`), with Student's interval.
+
+    Negative means that ``a`` is better, of errors of which smaller ones are.
+    """
+    first, second = (_last(results, name) for name in (a, b))
+    found = paired(first, second, "mean")
+    if results.error.better == "higher":
+        found = found.turned()
     return {
         "to": b,
-        "mean": mean if whole else math.nan,
-        "low": low if whole else math.nan,
-        "high": high if whole else math.nan,
+        "mean": found.value,
+        "low": found.low,
+        "high": found.high,
         "interval": "95 % Student t",
         "n": len(first),
-        "not_finite": len(first) - n,
-        "mean_of_finite": mean,
-        "better": int(np.sum(_last(results, a) < _last(results, b))),
+        "not_finite": found.not_finite,
+        "mean_of_finite": found.of_finite,
+        "better": found.better,
     }
 
 
-def paired_ratio(results: Results, a: str, b: str) -> dict[str, float | int]:
-    """Geometric mean of the errors of ``a`` by that of ``b`` at the last step, with its 95 % interval.
-
-    The interval is Student's t interval of the mean logarithm of the ratios. All are NaN where an error is not finite
-    or not positive; there is no interval from a single simulation. ``better`` counts the simulations in which ``a`` has
-    the smaller error.
-    """
-    first, second = (_infinite(results.last(name)) for name in (a, b))
-    better = int(np.sum(_last(results, a) < _last(results, b)))
-    both = np.concatenate([first, second])
-    if not (np.isfinite(both).all() and (both > 0).all()):
-        return {"ratio": math.nan, "low": math.nan, "high": math.nan, "better": better}
-    mean, low, high = mean_interval(np.log(first / second))
-    return {"ratio": math.exp(mean), "low": math.exp(low), "high": math.exp(high), "better": better}
+def paired_ratio(results: Results, a: str, b: str) -> Paired:
+    """Geometric mean of the errors of ``a`` by that of ``b`` at the last step, with Student's interval."""
+    found = paired(results.last(a), results.last(b), "geometric")
+    return found._replace(better=int(np.sum(_last(results, a) < _last(results, b))))
 
 
 def _last(results: Results, name: str) -> Float64[np.ndarray, " sample"]:
     """The metric that counts at the last step, smaller is better."""
     return results.samples(losses(results, name))[:, -1]
-
-
-def _infinite(values: Float64[np.ndarray, " sample"]) -> Float64[np.ndarray, " sample"]:
-    return np.where(np.isfinite(values), values, np.inf)

@@ -6,22 +6,20 @@ call, quartile)``: per unit of simulated time and simulation, one simulation at 
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
 from closura.arrays import Values, real_numbers
 from closura.core import Metric, Results, Role
-from closura.core.metric import Aggregate
+from closura.metrics.comparison import Paired, paired
 from closura.metrics.statistics import aggregate
 
 CALLS = ("single", "batched")
 """One simulation at a time, or several per call."""
 QUARTILES = ("lower", "median", "upper")
 COST = "milliseconds_per_time"
-RESAMPLES = 10_000
-SEED = 0
 
 
 def on_front(cost: Values, error: Values) -> Bool[np.ndarray, " point"]:
@@ -37,37 +35,6 @@ def on_front(cost: Values, error: Values) -> Bool[np.ndarray, " point"]:
         no_worse = usable & (c <= c[i]) & (e <= e[i])
         front[i] = not np.any(no_worse & ((c < c[i]) | (e < e[i])))
     return front
-
-
-class Paired(NamedTuple):
-    """A method beside another, simulation by simulation.
-
-    ``value`` is the mean (median) of the differences, or where values are averaged geometrically the ratio of
-    geometric means; ``low`` and ``high`` bound its 95 % percentile bootstrap interval over simulations; ``better``
-    counts the simulations in which it does better, ``not_finite`` those that one of both lost, which no difference has.
-    """
-
-    value: float
-    low: float
-    high: float
-    better: int
-    not_finite: int
-
-
-def paired(values: Values, others: Values, how: Aggregate) -> Paired:
-    """Compare values of which smaller ones are better; the random numbers of the bootstrap are always the same."""
-    a, b = _numbers(values, "errors"), _numbers(others, "errors of the other method")
-    a, b = np.where(np.isfinite(a), a, np.inf), np.where(np.isfinite(b), b, np.inf)
-    better, lost = int((a < b).sum()), int((~(np.isfinite(a) & np.isfinite(b))).sum())
-    if lost or (how == "geometric" and not ((a > 0) & (b > 0)).all()):
-        return Paired(np.nan, np.nan, np.nan, better, lost)
-    differences = np.log(a / b) if how == "geometric" else a - b
-    chosen = np.random.default_rng(SEED).integers(0, len(a), (RESAMPLES, len(a)))
-    middle = np.median if how == "median" else np.mean
-    drawn = middle(differences[chosen], axis=1)
-    found = np.asarray([middle(differences), *np.percentile(drawn, (2.5, 97.5))], np.float64)
-    value, low, high = (np.exp(found) if how == "geometric" else found).tolist()
-    return Paired(value, low, high, better, lost)
 
 
 class Fronts:
@@ -98,14 +65,25 @@ class Fronts:
     def paired(self, name: str, reference: str, time: int = -1) -> Paired:
         """A method beside the one that all are compared with."""
         own, other = (self.errors(n, reference, time) for n in (name, self.compared_with))
-        return paired(own, other, self.results.error.aggregate)
+        return paired(own, other, self.results.error.aggregate, bootstrap=True)
 
     @property
     def followed(self) -> tuple[Metric, ...]:
         """Metrics of whole simulations of which more is better, by the first reference."""
         later = [self.variable(reference, "") for reference in list(self.references)[1:]]
-        found = [m for m in self.results.metrics.values() if m.better == "higher"]
+        further = {metric.name for metric in self.further}
+        found = [m for m in self.results.metrics.values() if m.better == "higher" and m.name not in further]
         return tuple(m for m in found if not any(m.name.endswith(end) for end in later))
+
+    @property
+    def further(self) -> tuple[Metric, ...]:
+        """Metrics of plug-ins, at each time, by the first reference."""
+        names = json.loads(self.results.attribute("further", "[]"))
+        return tuple(self.results.metrics[name] for name in names if name in self.results.metrics)
+
+    def values(self, name: str, reference: str, metric: str, time: int = -1) -> np.ndarray:
+        """A further metric of all simulations at a time."""
+        return self.results.of(self.variable(reference, metric), name)[:, time]
 
     def length(self, name: str, reference: str, metric: str) -> float:
         """The mean of a metric of whole simulations."""
@@ -115,8 +93,7 @@ class Fronts:
         """By how much it is larger than that of the method to compare with; ``better`` counts larger ones."""
         variable = self.variable(reference, metric)
         own, other = (self.results.of(variable, n) for n in (name, self.compared_with))
-        shorter = paired(-own, -other, "mean")
-        return shorter._replace(value=-shorter.value, low=-shorter.high, high=-shorter.low)
+        return paired(-own, -other, "mean", bootstrap=True).turned()
 
     def cost(self, name: str, call: str, quartile: str = "median") -> float:
         """Milliseconds per unit of simulated time and simulation."""

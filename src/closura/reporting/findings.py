@@ -168,11 +168,11 @@ def _against(results: Results, name: str, other: str, *, cost: bool = False) -> 
     if error.aggregate == "geometric":
         ratio = paired_ratio(results, name, other)
         which, values = "geometric mean", [aggregate(results.last(k), "geometric") for k in (name, other)]
-        found, wins = standing(ratio["low"], ratio["high"], even=1.0, better=error.better), ratio["better"]
-        if math.isfinite(ratio["ratio"]):
-            sure = f"; ratio {ratio['ratio']:.3g}"
-            if math.isfinite(ratio["low"]):
-                sure += f" (95 % interval {ratio['low']:.3g} to {ratio['high']:.3g})"
+        found, wins = standing(ratio.low, ratio.high, even=1.0, better=error.better), ratio.better
+        if math.isfinite(ratio.value):
+            sure = f"; ratio {ratio.value:.3g}"
+            if math.isfinite(ratio.low):
+                sure += f" (95 % interval {ratio.low:.3g} to {ratio.high:.3g})"
     else:
         difference = paired_difference(results, name, other)
         which = "mean" if math.isfinite(mine["mean"]) and math.isfinite(theirs["mean"]) else "median"

@@ -12,13 +12,20 @@ def percent(fraction: float) -> str:
     return short(100 * fraction)
 
 
-def quantity(value: float | None, percent: bool) -> str:
-    """A number, or a fraction as percent without the sign; None stands for infinity."""
+def quantity(value: float | None, percent: bool, floor: float = 0.0) -> str:
+    """A number, or a fraction as percent without the sign; None stands for infinity; below the floor "< floor"."""
+    if value is not None and abs(value) < floor:
+        return f"< {100 * floor if percent else floor:.0e}"
     return "∞" if value is None else short(100 * value if percent else value)
 
 
-def with_spread(values: dict[str, Any], percent: bool) -> str:
-    """Mean ± standard deviation; ∞ with the mean of the finite ones where some are not finite."""
+def with_spread(values: dict[str, Any], percent: bool, floor: float = 0.0) -> str:
+    """Mean ± standard deviation; ∞ with the mean of the finite ones where some are not finite.
+
+    Where both are below the floor "< floor".
+    """
+    if max((abs(each) for each in (values["mean"], values["std"]) if each is not None), default=math.inf) < floor:
+        return quantity(0.0, percent, floor)
     if values["mean"] is not None and math.isfinite(values["mean"]):
         return f"{quantity(values['mean'], percent)} ± {quantity(values['std'], percent)}"
     finite = values["mean_of_finite"]

@@ -71,16 +71,17 @@ def all_numbers(results: Results) -> dict[str, Any]:
 def summary(results: Results) -> dict[str, Any]:
     """All numbers of a comparison as plain Python values, ready for JSON (not finite: None).
 
-    Errors are fractions. Every method has its error at the last step under the name that ``error`` says
-    (``relative_mae``, ``relative_l2_error``), the same with ``_per_step`` (index 0 = initial state), ``role``,
-    ``diverged``, times in milliseconds, ``mass_error`` (the absolute relative error of the conserved ``quantity`` at
-    the last step, or None), ``steps_below_threshold`` where there is a threshold, ``improvement`` (of the means,
-    against the uncorrected solver; positive is better), ``base`` (the method that it corrects) and
-    ``improvement_on_base``, ``paired_difference_to_<uncorrected>`` (and to the base), ``parameters``, and every other
-    metric by its name. Where errors are relative to the field at the same time, ``relative_to_initial`` and
-    ``relative_to_initial_per_step`` refer them to the initial field. Closures have ``worse_than_base``; where the
-    geometric mean counts, ``ratio`` is that by the uncorrected solver's. ``by_step`` holds the errors at chosen steps
-    (:func:`errors_at`), ``by_group`` the same for each group of simulations.
+    All shares are fractions; ``percent`` of a metric says that tables write it in percent. Every method has its
+    error at the last step under the name that ``error`` says (``relative_mae``, ``relative_l2_error``), the same
+    with ``_per_step`` (index 0 = initial state), ``role``, ``diverged``, times in milliseconds, ``mass_error`` (the
+    absolute relative error of the conserved ``quantity`` at the last step, or None), ``steps_below_threshold``
+    where there is a threshold, ``improvement`` (of the means, against the uncorrected solver; positive is better),
+    ``base`` (the method that it corrects) and ``improvement_on_base``, ``paired_difference_to_<uncorrected>`` (and
+    to the base), ``parameters``, and every other metric by its name. Where errors are relative to the field at the
+    same time, ``relative_to_initial`` and ``relative_to_initial_per_step`` refer them to the initial field.
+    Closures have ``worse_than_base``; where the geometric mean counts, ``ratio`` is that by the uncorrected
+    solver's. ``by_step`` holds the errors at chosen steps (:func:`errors_at`), ``by_group`` the same for each group
+    of simulations.
     """
     methods = {name: _entry(results, name) for name in results.methods}
     found: dict[str, Any] = {}
@@ -101,8 +102,7 @@ def summary(results: Results) -> dict[str, Any]:
             "baseline": results.uncorrected,
             "truth": results.reference,
             "error": error_key(results),
-            "metrics": {m.name: {"title": m.title, "unit": m.unit, "better": m.better, "aggregate": m.aggregate}
-                        for m in results.metrics.values()},
+            "metrics": {metric.name: metric.facts for metric in results.metrics.values()},
             "methods": methods,
             "threshold": results.attribute("threshold"),
             "quantity": results.attribute("quantity"),
@@ -133,7 +133,7 @@ def _entry(results: Results, name: str) -> dict[str, Any]:
         "parameters": results.parameters(name),
     }
     if results.error.aggregate == "geometric":
-        entry["ratio"] = paired_ratio(results, name, uncorrected)["ratio"]
+        entry["ratio"] = paired_ratio(results, name, uncorrected).value
     if results.attribute("threshold") is not None:
         count, censored = steps_below_threshold(results.errors(name), results.attribute("threshold"))
         steps = spread(count.astype(np.float64))

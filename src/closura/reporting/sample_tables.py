@@ -74,7 +74,7 @@ def _ratios(results: Results) -> dict[str, str]:
     found = {}
     for name in results.compared:
         other = results.uncorrected_for(name)
-        found[name] = "–" if other == name else bounded(paired_ratio(results, name, other)["ratio"], ".3f")
+        found[name] = "–" if other == name else bounded(paired_ratio(results, name, other).value, ".3f")
     return found
 
 
@@ -82,7 +82,7 @@ def _cell(value: float, metric: Metric) -> str:
     """Values of very different size, as published tables have them, or a number as in other tables."""
     if metric.aggregate == "geometric" and not metric.percent:
         return bounded(value, ".3e")
-    return "–" if np.isnan(value) else quantity(value, metric.percent) if np.isfinite(value) else "∞"
+    return "–" if np.isnan(value) else quantity(value, metric.percent, metric.floor) if np.isfinite(value) else "∞"
 
 
 def _points(results: Results, name: str) -> int:

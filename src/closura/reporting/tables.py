@@ -15,6 +15,7 @@ import pandas as pd
 
 from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
+from closura.metrics.statistics import spread
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.numbers import (
@@ -29,6 +30,8 @@ from closura.reporting.numbers import (
 )
 from closura.reporting.style import amount
 from closura.reporting.table import Table, table
+
+ROLE = "role"
 
 
 class _Column(NamedTuple):
@@ -77,7 +80,7 @@ def _columns(results: Results) -> list[_Column]:
                 return "–"
             if metric.aggregate == "geometric":
                 return quantity(found["geometric_mean"], share)
-            return ("≥ " if found.get("censored") else "") + with_spread(found, share).replace("∞", lost)
+            return ("≥ " if found.get("censored") else "") + with_spread(found, share, metric.floor).replace("∞", lost)
 
         return _Column(heading, 1, cell)
 
@@ -92,6 +95,7 @@ def _columns(results: Results) -> list[_Column]:
             _Column(at, 0, lambda _, e: with_spread(e[key], percent)),
             _Column(f"median{unit}", 0, lambda _, e: quantity(e[key]["median"], percent)),
         ]
+    columns.insert(0, _Column(ROLE, 0, lambda _, e: str(e["role"])))
     if "scale" in results.data:
         columns.append(_Column("of initial field (%)", 0, lambda _, e: with_spread(e["relative_to_initial"], True)))
     if not geometric:
@@ -129,6 +133,7 @@ def summary_table(results: Results) -> Table:
         ["method", *(column.heading for column in columns)],
         [(name, [column.cell(name, entry) for column in columns]) for name, entry in numbers.items()],
         "\n".join(footnotes(results)),
+        left=(ROLE,),
         narrow=[[i for i, column in enumerate(columns) if column.part == part] for part in (0, 1)],
     )
 
@@ -287,9 +292,9 @@ def write_breakdown_csv(results: Results, path: str | Path) -> Path:
             "method": name,
             "n": entry["n"],
             **_scaled(error_key(results), entry, numbers, results.error.percent),
-            **_scaled("relative_to_initial", entry.get("relative_to_initial", {}), ("mean", "median"), True),
+            **_scaled("relative_to_initial", entry.get("relative_to_initial", {}), ("mean", "std", "median"), True),
             **{key: entry[key] for key in ("diverged", "above_100_percent")},
-            **{f"{m.name}_mean": _mean_of(results, m, name, group, moment["step"]) for m in _further(results)},
+            **_further_at(results, name, group, moment["step"]),
         }
         for group, moments in parts.items()
         for moment in plain(moments)
@@ -303,13 +308,17 @@ def _further(results: Results) -> list[Metric]:
     return [m for m in results.metrics.values() if m.name not in (results.error.name, CONSERVATION)]
 
 
-def _mean_of(results: Results, metric: Metric, name: str, group: str, step: int) -> float | None:
-    """The mean of a further metric over the simulations of a group in which it exists."""
-    values = results.of(metric.name, name)
-    values = values if values.ndim == 1 else values[:, step]
-    values = values[[group in ("all", each) for each in results.groups]] if results.groups else values
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if values.size and np.isfinite(values).all() else None
+def _further_at(results: Results, name: str, group: str, step: int) -> dict[str, Any]:
+    """Mean and standard deviation of further metrics over the simulations of a group in which they exist."""
+    found: dict[str, Any] = {}
+    for metric in _further(results):
+        values = results.of(metric.name, name)
+        values = values if values.ndim == 1 else values[:, step]
+        values = values[[group in ("all", each) for each in results.groups]] if results.groups else values
+        values = values[~np.isnan(values)]
+        both = spread(values) if values.size and np.isfinite(values).all() else {}
+        found |= _scaled(metric.name, both, ("mean", "std"), metric.percent)
+    return found
 
 
 def write_rows(rows: list[dict[str, Any]], path: str | Path) -> Path:

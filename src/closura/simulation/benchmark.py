@@ -1,8 +1,8 @@
 """A benchmark of error against cost: all methods run, timed and compared."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,18 @@ import numpy as np
 from closura.core import Method, MethodResult, Metric, Results, Role
 from closura.core.front import Benchmark
 from closura.metrics.pareto import CALLS, COST, QUARTILES, best_on_coarse_grid
-from closura.simulation.cost import Clock, StepTimes, time_steps
+from closura.simulation.cost import StepTimes, Timing, time_steps
+from closura.simulation.simulate import at_times, check_further, measured
+
+TIMING = Timing(batch=8, repetitions=7, seconds=0.03)
 
 
 def run_benchmark(
     benchmark: Benchmark,
     *,
-    batch: int = 8,
-    repetitions: int = 7,
-    seconds: float = 0.03,
-    clock: Clock = "wall",
+    timing: Timing = TIMING,
     reference: str | None = None,
+    metrics: Iterable[Metric] = (),
     settings: Mapping[str, Any] | None = None,
     report: Callable[[str], None] = lambda _: None,
 ) -> Results:
@@ -31,13 +32,13 @@ def run_benchmark(
     ----------
     benchmark
         The methods, and what errors are.
-    batch
-        Simulations per call, for the batched times.
-    repetitions, seconds, clock
-        Timed loops of each method, about how long one takes, and by which clock.
+    timing
+        How steps are timed.
     reference
         Name of the method that all are compared with (default: the classical one with the smallest error on the
         coarse grid by the first reference at the last time).
+    metrics
+        Further metrics of two fields, at the times of comparison; those of whole simulations are left out.
     settings
         For the record.
     report
@@ -52,28 +53,32 @@ def run_benchmark(
     Raises
     ------
     ValueError
-        If the method to compare with is unknown; if a reference diverged.
+        If the method to compare with is unknown; if a reference diverged; if a metric has the name of another.
     """
     if not benchmark.methods or not benchmark.references:
         raise ValueError("a benchmark needs at least one method and one reference")
     _check_reference(benchmark, reference)
-    measured: dict[str, tuple[dict[str, np.ndarray], float, np.ndarray]] = {}
+    further = [metric for metric in metrics if not (metric.series or metric.run)]
+    check_further([replace(benchmark.error, name="error"), *benchmark.followed], further, "benchmarks")
+    compared = [(metric, at_times(metric, benchmark.places).of) for metric in further]
+    done: dict[str, tuple[dict[str, np.ndarray], float, np.ndarray]] = {}
+    unmeasured: dict[str, str] = {}
     for name, method in benchmark.methods.items():
         report(name)
-        measured[name] = _measured(benchmark, method)
+        done[name] = _measured(benchmark, method, compared, unmeasured)
     works = {_work_key(method): partial(benchmark.work, method) for method in benchmark.methods.values()}
-    timing: dict[str, Any] = {"batch": batch, "repetitions": repetitions, "seconds": seconds, "clock": clock}
-    times = time_steps(works, report=report, **timing)
+    times = time_steps(works, timing, report)
     methods = {
-        name: _result(benchmark, method, *measured[name], times[_work_key(method)])
+        name: _result(benchmark, method, *done[name], times[_work_key(method)])
         for name, method in benchmark.methods.items()
     }
     cost = [[[f * getattr(t, q) for q in QUARTILES] for t in step] for f, step in (
-        (measured[name][1], times[_work_key(m)]) for name, m in benchmark.methods.items()
+        (done[name][1], times[_work_key(m)]) for name, m in benchmark.methods.items()
     )]  # fmt: skip
     return assemble(
-        benchmark, methods, np.asarray(cost), compared_with=reference, provenance={**(settings or {}), **timing}
-    )
+        benchmark, methods, np.asarray(cost), compared_with=reference, further=further, unmeasured=unmeasured,
+        provenance={**(settings or {}), **asdict(timing)},
+    )  # fmt: skip
 
 
 def assemble(
@@ -83,6 +88,8 @@ def assemble(
     *,
     compared_with: str | None,
     provenance: Mapping[str, Any],
+    further: Sequence[Metric] = (),
+    unmeasured: Mapping[str, str] | None = None,
 ) -> Results:
     """Results of what was measured; ``cost (method, call, quartile)`` per unit of simulated time and simulation."""
     times = [float(time) if time.replace(".", "", 1).replace("e-", "", 1).isdigit() else np.nan
@@ -90,7 +97,7 @@ def assemble(
     found = Results.build(
         benchmark.problem,
         methods,
-        _metrics(benchmark),
+        _metrics(benchmark, further),
         error="error",
         times=times,
         variables={COST: (("method", "call", "quartile"), cost), "call": list(CALLS), "quartile": list(QUARTILES)},
@@ -98,6 +105,8 @@ def assemble(
         references=json.dumps(dict(benchmark.reference_words), ensure_ascii=False),
         time_names=json.dumps(list(benchmark.times)),
         remarks=json.dumps(list(benchmark.remarks), ensure_ascii=False),
+        further=json.dumps([metric.name for metric in further]),
+        unmeasured=json.dumps(unmeasured) if unmeasured else None,
         coarse=benchmark.coarse,
         compared_with="",
     )
@@ -105,11 +114,11 @@ def assemble(
     return Results(found.data.assign_attrs(compared_with=chosen))
 
 
-def _metrics(benchmark: Benchmark) -> list[Metric]:
-    """The metric that counts by each reference, and those of whole simulations."""
+def _metrics(benchmark: Benchmark, further: Sequence[Metric]) -> list[Metric]:
+    """The metric that counts by each reference, those of whole simulations and further ones."""
     found = []
     for number, name in enumerate(benchmark.references):
-        for metric in (replace(benchmark.error, name="error"), *benchmark.followed):
+        for metric in (replace(benchmark.error, name="error"), *benchmark.followed, *further):
             by = (
                 metric
                 if number == 0
@@ -128,7 +137,12 @@ def _work_key(method: Method) -> str:
     return f"{method.family} {_points(method)}" + (", own step" if method.step.exact else "")
 
 
-def _measured(benchmark: Benchmark, method: Method) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
+def _measured(
+    benchmark: Benchmark,
+    method: Method,
+    further: Sequence[tuple[Metric, Callable[..., np.ndarray]]],
+    unmeasured: dict[str, str],
+) -> tuple[dict[str, np.ndarray], float, np.ndarray]:
     """Values of the metrics, steps per unit of time, and which simulations diverged."""
     outcome = benchmark.run(method)
     values: dict[str, np.ndarray] = {}
@@ -140,6 +154,10 @@ def _measured(benchmark: Benchmark, method: Method) -> tuple[dict[str, np.ndarra
             values[f"error{end}"] = np.where(np.isfinite(error), error, np.inf)
             for metric in benchmark.followed:
                 values[f"{metric.name}{end}"] = np.asarray(metric.of(outcome.fields, fields), np.float64)
+            for metric, of in further:
+                found = measured(metric, unmeasured, partial(of, outcome.fields, fields))
+                if found is not None:
+                    values[f"{metric.name}{end}"] = found
     lost = lost | ~np.isfinite(values["error"]).all(axis=1)
     kept = outcome.frequency[~lost]
     return values, float(kept.mean()) if kept.size else float("nan"), lost

@@ -33,6 +33,41 @@ CLOCKS: dict[Clock, Callable[[], float]] = {"wall": time.perf_counter, "processo
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How steps are timed; the defaults are for comparisons that are not about cost.
+
+    Parameters
+    ----------
+    batch
+        Simulations per call, for the batched times (None: they are timed alone, and the batched time is the same).
+    repetitions
+        Timed loops of each method.
+    seconds
+        About how long one takes.
+    clock
+        By which clock.
+
+    Raises
+    ------
+    ValueError
+        If the clock is unknown or means nothing on this device; if a number is below 1.
+    """
+
+    batch: int | None = None
+    repetitions: int = 5
+    seconds: float = 0.01
+    clock: Clock = "wall"
+
+    def __post_init__(self) -> None:
+        if self.clock not in CLOCKS:
+            raise ValueError(f"unknown clock {self.clock!r}; valid: {', '.join(CLOCKS)}")
+        if self.clock == "processor" and jax.default_backend() != "cpu":
+            raise ValueError(f"processor time says nothing of a {jax.default_backend()}: take --clock wall")
+        if (self.batch is not None and self.batch < 1) or self.repetitions < 1:
+            raise ValueError(f"--batch and --repetitions must be at least 1; got {self.batch} and {self.repetitions}")
+
+
+@dataclass(frozen=True)
 class StepTime:
     """Milliseconds of a step of one simulation: quartiles over repetitions."""
 
@@ -84,23 +119,11 @@ def _case(advance: Callable[[Any, Any], Any], state: Any, context: Any, members:
 
 def time_steps(
     works: Mapping[str, Callable[[int], Work]],
-    *,
-    batch: int | None,
-    repetitions: int,
-    seconds: float = 0.03,
-    clock: Clock = "wall",
+    timing: Timing,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, StepTimes]:
-    """Time ``works[key](members)`` in turns: a loop of about ``seconds`` each, alone and with ``batch`` members.
-
-    Without ``batch`` simulations are timed alone, and the batched time is the same.
-    """
-    if clock not in CLOCKS:
-        raise ValueError(f"unknown clock {clock!r}; valid: {', '.join(CLOCKS)}")
-    if clock == "processor" and jax.default_backend() != "cpu":
-        raise ValueError(f"processor time says nothing of a {jax.default_backend()}: take --clock wall")
-    if (batch is not None and batch < 1) or repetitions < 1:
-        raise ValueError(f"--batch and --repetitions must be at least 1; got {batch} and {repetitions}")
+    """Time ``works[key](members)`` in turns: a loop each, alone and with a batch of members."""
+    batch, seconds, clock = timing.batch, timing.seconds, CLOCKS[timing.clock]
     cases: dict[tuple[str, str], _Case] = {}
     for key, make in works.items():
         report(f"compiling {key}")
@@ -110,23 +133,15 @@ def time_steps(
         if batch is not None:
             cases[key, "batched"] = _case(_Together(made.advance), made.states, made.contexts, batch, seconds)
     found: dict[tuple[str, str], list[float]] = {case: [] for case in cases}
-    for repetition in range(repetitions):
-        report(f"timing, turn {repetition + 1} of {repetitions}")
+    for repetition in range(timing.repetitions):
+        report(f"timing, turn {repetition + 1} of {timing.repetitions}")
         for which, case in cases.items():
-            begun = CLOCKS[clock]()
+            begun = clock()
             jax.block_until_ready(case.call())
-            found[which].append(1e3 * (CLOCKS[clock]() - begun) / case.steps)
+            found[which].append(1e3 * (clock() - begun) / case.steps)
     quartiles = {case: StepTime(*(float(q) for q in np.percentile(each, (25, 50, 75)))) for case, each in found.items()}
     kinds = ("single", "single" if batch is None else "batched")
     return {key: StepTimes(*(quartiles[key, kind] for kind in kinds)) for key in works}
-
-
-def milliseconds_per_step(
-    works: Mapping[str, Callable[[int], Work]], report: Callable[[str], None] = lambda _: None
-) -> dict[str, float]:
-    """Medians of a step of one simulation, for comparisons that are not about cost."""
-    times = time_steps(works, batch=None, repetitions=5, seconds=0.01, report=report)
-    return {key: each.single.median for key, each in times.items()}
 
 
 class _Step(eqx.Module):

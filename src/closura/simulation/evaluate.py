@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.core import Case, Method, MethodResult, Metric, Results, Role, StepRule
 from closura.core.front import Work
-from closura.core.registry import place_in
 from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
@@ -21,7 +20,10 @@ from closura.problems.reference import SolverReference
 from closura.problems.stored import ReferenceStore, simulate_reference
 from closura.reporting.numbers import CONSERVATION
 from closura.simulation.march import DIVERGENCE_FACTOR, Marched
-from closura.simulation.simulate import StoredFields, simulate
+from closura.simulation.simulate import StoredFields, check_further, simulate
+
+ROUND_OFF = 1e-7
+"""Relative changes of totals that are only those of float32."""
 
 
 class _FromStore(Solver):
@@ -259,15 +261,11 @@ def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
     found = [Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate)]
     if problem.quantities:
         title = f"relative {problem.quantities[0].name} error"
-        found.append(Metric(CONSERVATION, _change(problem.quantities[0]), title, percent=True, run=True))
-    for metric in further:
-        if metric.name in (other.name for other in found):
-            raise ValueError(
-                f"evaluations have a metric {metric.name} of their own: give that of a plug-in another name"
-                f"{place_in(metric)}"
-            )
-        found.append(metric)
-    return found
+        of = _change(problem.quantities[0])
+        found.append(Metric(CONSERVATION, of, title, percent=True, run=True, floor=ROUND_OFF))
+    further = list(further)
+    check_further(found, further, "evaluations")
+    return [*found, *further]
 
 
 def _check_reference(name: str, store: ReferenceStore) -> None:

@@ -23,7 +23,7 @@ from closura.core.registry import place_in
 from closura.core.solver import Closure, Solver
 from closura.grids import Grid
 from closura.parts import reason
-from closura.simulation.cost import milliseconds_per_step, work
+from closura.simulation.cost import Timing, time_steps, work
 from closura.simulation.march import Marched, Schedule, View, march, schedule
 
 PARTS = 4
@@ -102,7 +102,7 @@ def simulate(
         raise ValueError(
             f"the reference must be one of the methods with that role ({known or 'none'}); got {reference}"
         )
-    measured = tuple(metrics)
+    metrics = tuple(metrics)
     for method in methods.values():
         schedule(method.step, times)  # refused before work starts
     progress(reference)
@@ -122,15 +122,15 @@ def simulate(
         if name != reference:
             progress(name)
         done = true if name == reference else run(method, times, grid, cases, batch=batch)
-        result = _result(method, done, true, measured, moments, cases, unmeasured)
+        result = _result(method, done, true, metrics, moments, cases, unmeasured)
         kept = np.asarray(done.fields[:fields, frames], np.float32) if fields else None
         found[name] = further(name, done, replace(result, fields=kept))
         failures[name] = _failure(method, done)
     if timing:
         all_works = {**{name: partial(work, method, cases) for name, method in methods.items()}, **(works or {})}
-        costs = milliseconds_per_step({name: each for name, each in all_works.items() if each}, progress)
+        costs = time_steps({name: each for name, each in all_works.items() if each}, Timing(), progress)
         for name, cost in costs.items():
-            found[name] = replace(found[name], milliseconds_per_step=cost)
+            found[name] = replace(found[name], milliseconds_per_step=cost.single.median)
     names: Sequence[str] = ()
     if groups and cases.group is not None:
         names = tuple(groups[int(i)] for i in np.asarray(cases.group))
@@ -138,7 +138,7 @@ def simulate(
     return Results.build(
         problem,
         found,
-        measured,
+        metrics,
         error=error,
         times=moments if over_time else (),
         groups=names,
@@ -199,6 +199,44 @@ def _measure(of: Callable[..., Any], fields: Array, reference: Array) -> Array:
     return jax.lax.map(lambda pair: jax.vmap(of)(*pair), (fields, reference))
 
 
+def at_times(metric: Metric, places: Sequence[int] | None = None) -> Metric:
+    """A metric of two fields as one of all simulations ``(case, time, component, *grid)``, at some of their times."""
+    of, chosen = eqx.filter_jit(jax.vmap(jax.vmap(metric.of))), slice(None) if places is None else np.asarray(places)
+
+    def all_of(fields: np.ndarray, reference: np.ndarray) -> Float64[np.ndarray, "case time"]:
+        found = np.asarray(of(jnp.asarray(fields[:, chosen]), jnp.asarray(reference[:, chosen])), np.float64)
+        if found.ndim != 2:
+            raise ValueError(f"expected a scalar; got shape {found.shape[2:]}")
+        return found
+
+    return replace(metric, of=all_of)
+
+
+def check_further(own: Iterable[Metric], further: Iterable[Metric], whose: str) -> None:
+    """Refuse metrics of plug-ins that have the name of one of a comparison's own."""
+    taken = {metric.name for metric in own}
+    for metric in further:
+        if metric.name in taken:
+            raise ValueError(
+                f"{whose} have a metric {metric.name} of their own: give that of a plug-in another name"
+                f"{place_in(metric)}"
+            )
+        taken.add(metric.name)
+
+
+def measured(metric: Metric, unmeasured: dict[str, str], of: Callable[[], np.ndarray]) -> np.ndarray | None:
+    """Values of a metric; None of one of a plug-in that fails, which costs no other: ``unmeasured`` says why."""
+    if metric.name in unmeasured:
+        return None
+    try:
+        return of()
+    except Exception as error:
+        if METRICS.loaded().get(metric.name) is not metric:
+            raise
+        unmeasured[metric.name] = f"{reason(error)}{place_in(metric, error)}"
+        return None
+
+
 def _result(
     method: Method,
     run: Marched,
@@ -210,15 +248,9 @@ def _result(
 ) -> MethodResult:
     values = {}
     for metric in metrics:
-        if metric.name in unmeasured:
-            continue
-        try:
-            values[metric.name] = _values(metric, run, true, times, cases)
-        except Exception as error:
-            if METRICS.loaded().get(metric.name) is not metric:
-                raise
-            # One of a plug-in costs no other.
-            unmeasured[metric.name] = f"{reason(error)}{place_in(metric, error)}"
+        found = measured(metric, unmeasured, partial(_values, metric, run, true, times, cases))
+        if found is not None:
+            values[metric.name] = found
     failed = np.asarray(run.failed)
     over_time = any(np.ndim(array) > 1 for array in values.values())
     closure: Any = method.closure

@@ -21,7 +21,7 @@ from closura.grids import Grid
 from closura.problems.problem import Problem, SimulatedBegin
 from closura.simulation.cost import work
 from closura.simulation.march import AsStateOf, View, schedule
-from closura.simulation.simulate import run
+from closura.simulation.simulate import at_times, run
 
 
 def held_out_cases(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Case:
@@ -181,12 +181,8 @@ def problem_benchmark(
         for name, each in front.references.items()
     }
     by_method = {id(method): runs[name] for name, method in references.items()}
-    places = np.asarray([looks.index(time) for time in front.times])
-    errors = eqx.filter_jit(jax.vmap(jax.vmap(problem.error)))
-
-    def error(fields: np.ndarray, true: np.ndarray) -> np.ndarray:
-        return np.asarray(errors(jnp.asarray(fields[:, places]), jnp.asarray(true[:, places])), np.float64)
-
+    places = [looks.index(time) for time in front.times]
+    error = Metric("error", problem.error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate)
     return Benchmark(
         problem=problem.name,
         times=tuple(f"{time:.4g}" for time in front.times),
@@ -195,8 +191,9 @@ def problem_benchmark(
         work=lambda method, members: work(method, begun(method), members),
         references={name: lambda _, once=once: once().fields for name, once in runs.items()},  # type: ignore[misc]
         reference_words={name: each.words for name, each in front.references.items()},
-        error=Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate),
+        error=at_times(error, places),
         coarse=problem.grid.shape[0],
         remarks=front.remarks,
         followed=front.followed,
+        places=places,
     )

@@ -6,7 +6,7 @@ relative error; chaos ends every answer.) And has what it simulates afterwards t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, seen, 
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
 from closura.problems.stored import simulate_reference, stored_reference
-from closura.simulation.cost import milliseconds_per_step, work
+from closura.simulation.cost import Timing, time_steps, work
 from closura.simulation.simulate import run
 from closura.simulation.sweep import held_out_cases
 
@@ -167,12 +167,6 @@ def evaluate_flow(
     cases = held_out_cases(problem, simulations, key=key)
     times = dt * np.arange(1, steps + 1)
 
-    def cost(method: Method) -> float:
-        """Milliseconds per coarse step."""
-        assert method.step.dt is not None
-        found = milliseconds_per_step({"": partial(work, method, cases)})[""] if timing else np.nan
-        return found * round(dt / method.step.dt)
-
     def score(name: str, method: Method, states: np.ndarray, **facts: Any) -> MethodResult:
         values, diverged_at = measure.series(states)
         flows[name] = measure.statistics(states, diverged_at < 0)
@@ -195,15 +189,19 @@ def evaluate_flow(
         given = closures.get(name)
         learned = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
         states = np.asarray(run(method, times.tolist(), problem.grid, cases).fields)
-        methods[name] = score(name, method, states, milliseconds_per_step=cost(method), parameters=learned)
+        methods[name] = score(name, method, states, parameters=learned)
     held = np.broadcast_to(reference_fields[:, :1], reference_fields.shape)
     methods[PERSISTENCE] = score(PERSISTENCE, Method(base, Role.NAIVE, step), held)
     flows[reference] = true
     methods[reference] = MethodResult(
-        Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))},
-        milliseconds_per_step=cost(Method(fine.solver, Role.REFERENCE, StepRule(dt=dt / fine.substeps))),
-        fields=measure.fields(reference_fields, -1),
+        Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))}, fields=measure.fields(reference_fields, -1)
     )  # fmt: skip
+    if timing:
+        chosen[reference] = Method(fine.solver, Role.REFERENCE, StepRule(dt=dt / fine.substeps))
+        works = {name: partial(work, method, cases) for name, method in chosen.items()}
+        for name, cost in time_steps(works, Timing(), report).items():
+            coarse_step = cost.single.median * round(dt / (chosen[name].step.dt or dt))
+            methods[name] = replace(methods[name], milliseconds_per_step=coarse_step)
     exponent = None
     if lyapunov is None:
         report("a perturbed reference, for the Lyapunov exponent")

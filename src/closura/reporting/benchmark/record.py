@@ -8,13 +8,14 @@ from typing import Any, NoReturn
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
+from closura.metrics.comparison import Paired
 from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts
-from closura.metrics.statistics import spread
+from closura.metrics.statistics import aggregate, spread
 from closura.reporting.numbers import numbers
 from closura.simulation.benchmark import assemble
 from closura.simulation.sweep import Benchmark
 
-KINDS = {Role.REFERENCE: "truth", Role.CLOSURE: "closure"}
+KINDS = {Role.REFERENCE: "reference", Role.CLOSURE: "closure"}
 """How the file calls roles; all others are "classical"."""
 
 
@@ -26,20 +27,32 @@ def short(value: float | int) -> float | int | None:
 
 
 def front_rows(results: Results) -> list[dict[str, Any]]:
-    """One row per method, reference and time."""
+    """One row per method, reference and time; errors are shares, empty where they are not finite.
+
+    ``difference`` (of geometric means ``ratio``) is that of the error from the error of the method ``compared_with``,
+    between ``difference_low`` and ``difference_high`` with 95 %.
+    """
     fronts, rows = Fronts(results), []
+    beside = "ratio" if results.error.aggregate == "geometric" else "difference"
     for name in results.methods:
         costs = {f"ms_{call}_{q}": short(fronts.cost(name, call, q)) for call in CALLS for q in QUARTILES}
+        facts = _facts(fronts, name)
         for reference in fronts.references:
             for time, label in enumerate(fronts.times):
-                beside, facts = fronts.paired(name, reference, time), _facts(fronts, name)
+                found, on = fronts.paired(name, reference, time), fronts.calls_on_front(name, reference, time)
                 rows.append(
-                    {key: facts[key] for key in ("name", "family", "kind", "role", "points", "step")}
+                    {"method": name, **{key: facts[key] for key in ("family", "role", "points", "step")}}
                     | {"reference": reference, "time": label, "error": short(fronts.error(name, reference, time))}
-                    | {"low": short(beside.low), "high": short(beside.high), "diverged": results.diverged(name)}
-                    | {"front": "+".join(fronts.calls_on_front(name, reference, time)), **costs}
+                    | {"std": short(float(spread(fronts.errors(name, reference, time))["std"]))}
+                    | {"simulations": results.simulations, "aggregate": results.error.aggregate}
+                    | {"compared_with": fronts.compared_with, beside: short(found.value)}
+                    | {f"{beside}_low": short(found.low), f"{beside}_high": short(found.high)}
+                    | {"diverged": results.diverged(name)}
+                    | {f"front_{call}": "yes" if call in on else "" for call in CALLS}
+                    | costs
+                    | _further(fronts, name, reference, time)
                 )
-    return [{"method": row.pop("name"), **row} for row in rows]
+    return rows
 
 
 @numbers("fronts", needs=(COST,), whole=True, rows=front_rows)
@@ -69,6 +82,7 @@ def front_numbers(results: Results) -> dict[str, Any]:
         "coarse": int(results.attribute("coarse")), "measure": error.title, "percent": error.percent,
         "typical": error.aggregate, "truths": fronts.references, "reference": fronts.compared_with,
         "remarks": json.loads(results.attribute("remarks")), "settings": results.provenance,
+        **({"metrics": {m.name: m.facts for m in fronts.further}} if fronts.further else {}),
         **({"horizons": {each.title: short(each.limit) for each in fronts.followed}} if fronts.followed else {}),
         "contenders": methods,
     }  # fmt: skip
@@ -90,9 +104,24 @@ def _errors(fronts: Fronts, name: str, reference: str, time: int) -> dict[str, A
         "typical": short(fronts.error(name, reference, time)),
         **{k: short(found[k]) for k in ("mean", "std", "median", "mean_of_finite", "not_finite")},
         "front": fronts.calls_on_front(name, reference, time),
-        "paired": {k: short(v) for k, v in fronts.paired(name, reference, time)._asdict().items()},
+        "paired": _paired(fronts.paired(name, reference, time)),
         "per_simulation": [short(e) for e in values],
+        **({"metrics": _further(fronts, name, reference, time)} if fronts.further else {}),
     }
+
+
+def _further(fronts: Fronts, name: str, reference: str, time: int) -> dict[str, Any]:
+    """Further metrics with their standard deviations."""
+    found: dict[str, Any] = {}
+    for metric in fronts.further:
+        values = fronts.values(name, reference, metric.name, time)
+        std = spread(values)["std"]
+        found |= {metric.name: short(aggregate(values, metric.aggregate)), f"{metric.name}_std": short(float(std))}
+    return found
+
+
+def _paired(found: Paired) -> dict[str, Any]:
+    return {key: short(value) for key, value in found._asdict().items() if key != "of_finite"}
 
 
 def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
@@ -105,7 +134,7 @@ def _horizons(fronts: Fronts, name: str) -> dict[str, Any]:
             found[reference][each.title] = {
                 "mean": short(float(times.mean())), "std": short(float(times.std())),
                 "median": short(float(np.median(times))), "at_the_end": int(each.at_limit(times).sum()),
-                "paired": {k: short(v) for k, v in fronts.longer(name, reference, each.name)._asdict().items()},
+                "paired": _paired(fronts.longer(name, reference, each.name)),
                 "per_simulation": [short(t) for t in times],
             }  # fmt: skip
     return found
@@ -156,7 +185,7 @@ def _result(each: dict[str, Any], found: dict[str, Any], followed: tuple[Metric,
             times = each["horizons"][reference][metric.title]["per_simulation"]
             values[f"{metric.name}{end}"] = np.asarray(times, np.float64)
     at_coarse = Role.BASELINE if each["points"] == found["coarse"] else Role.FINE_BASELINE
-    role = {"truth": Role.REFERENCE, "closure": Role.CLOSURE}.get(each["kind"], at_coarse)
+    role = {"truth": Role.REFERENCE, "reference": Role.REFERENCE, "closure": Role.CLOSURE}.get(each["kind"], at_coarse)
     lost = np.asarray(~np.isfinite(values["error"]).all(axis=1))
     # The file counts simulations that diverged, and does not say which have finite errors all the same.
     lost[np.flatnonzero(~lost)[: max(each["diverged"] - int(lost.sum()), 0)]] = True

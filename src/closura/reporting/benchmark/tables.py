@@ -6,11 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from closura.core import Results, Role
+from closura.core import Metric, Results, Role
 from closura.io.files import write_atomically
-from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts, Paired
+from closura.metrics.comparison import Paired
+from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts
+from closura.metrics.statistics import aggregate
 from closura.reporting.formatting import bounded
 from closura.reporting.table import Table, print_table, table
 
@@ -31,34 +34,36 @@ def number(value: float, digits: int = 3) -> str:
 def front_table(results: Results, *, everyone: bool = False, time: int = -1) -> Table:
     """:func:`important` methods, or all, at a time."""
     fronts, error = Fronts(results), results.error
-    unit, scale = (", %", 100.0) if error.percent else ("", 1.0)
+    scale = 100.0 if error.percent else 1.0
     differs = "ratio to" if error.aggregate == "geometric" else "difference from"
     first = next(iter(fronts.references))
+    on = ["front"] if len(fronts.references) == 1 else [f"front by {name}" for name in fronts.references]
     rows = []
     for name in results.methods if everyone else important(fronts, time):
         beside = "compared with this"
         if name != fronts.compared_with:
             beside = _paired(fronts.paired(name, first, time), error.aggregate, scale)
-        on = ", ".join(marks(fronts, name, time))
         cells = [
             str(fronts.fact(name, "points")),
             fronts.fact(name, "rule"),
-            *(number(scale * fronts.error(name, reference, time)) for reference in fronts.references),
+            *(_with_spread(fronts.errors(name, reference, time), error) for reference in fronts.references),
             beside,
+            *(_with_spread(fronts.values(name, first, each.name, time), each) for each in fronts.further),
             *(_how_long(fronts, name, each.name) for each in fronts.followed),
             *(_quartiles(fronts, name, call) for call in CALLS),
             f"{results.diverged(name)} of {results.simulations}" if results.diverged(name) else "",
-            on,
+            *(_on(fronts, name, reference, time) for reference in fronts.references),
         ]
         rows.append((method_name(fronts, name), cells))
     headings = [
         "method", "grid", "step",
-        *(f"error by {name}{unit}" for name in fronts.references),
+        *(f"error by {name}{_unit(error)}" for name in fronts.references),
         f"{differs} {fronts.compared_with} by {first}, 95 %",
+        *(f"{each.title}{_unit(each)}" for each in fronts.further),
         *(f"{each.title} for" for each in fronts.followed),
-        "ms per unit of time", "ms, batched", "diverged", "front",
+        "ms per unit of time", "ms, batched", "diverged", *on,
     ]  # fmt: skip
-    return Table(f"t = {fronts.times[time]}", headings, rows, left=("step", "front"))
+    return Table(f"t = {fronts.times[time]}", headings, rows, left=("step", *on))
 
 
 @table("fronts", needs=(COST,), order=0)
@@ -83,10 +88,10 @@ def method_name(fronts: Fronts, name: str) -> str:
     return f"{fronts.fact(name, 'family')} ({note})" if note else str(fronts.fact(name, "family"))
 
 
-def marks(fronts: Fronts, name: str, time: int = -1) -> list[str]:
-    """The fronts that a method stands on, in words."""
-    found = {reference: fronts.calls_on_front(name, reference, time) for reference in fronts.references}
-    return [name if len(on) == len(CALLS) else f"{name} ({on[0]})" for name, on in found.items() if on]
+def _on(fronts: Fronts, name: str, reference: str, time: int) -> str:
+    """Whether a method stands on a front: "yes", or with the only cost by which it does; nothing where it does not."""
+    on = fronts.calls_on_front(name, reference, time)
+    return "yes" if len(on) == len(CALLS) else "".join(f"yes, {call} only" for call in on)
 
 
 def important(fronts: Fronts, time: int = -1) -> list[str]:
@@ -130,7 +135,9 @@ def write_markdown(results: Results, path: str | Path) -> Path:
 
 
 def _bold(plain: Table) -> Table:
-    return replace(plain, rows=[(f"**{name}**" if cells[-1] else name, cells) for name, cells in plain.rows])
+    on = [i - 1 for i, heading in enumerate(plain.headings) if heading.partition(" by ")[0] == "front"]
+    rows = [(f"**{name}**" if any(cells[i] for i in on) else name, cells) for name, cells in plain.rows]
+    return replace(plain, rows=rows)
 
 
 def remarks(results: Results) -> list[str]:
@@ -153,11 +160,38 @@ def machine(results: Results) -> str:
 def print_fronts(results: Results, console: Console) -> None:
     """The important rows at the last time."""
     fronts = Fronts(results)
-    title = f"{results.problem}: {results.error.title} at t = {fronts.times[-1]}, n = {results.simulations}"
+    shown = SPREADS[results.error.aggregate]
+    title = f"{results.problem}: {results.error.title} at t = {fronts.times[-1]}, n = {results.simulations}; {shown}"
     print_table(replace(front_table(results), title=title), console)
     for name, words in fronts.references.items():
         console.print(f"error by {name}: {words}", soft_wrap=True)
     console.print(f"ms per unit of simulated time and simulation; {machine(results)}", soft_wrap=True)
+
+
+SPREADS = {
+    "mean": "mean ± standard deviation",
+    "median": "median (quartiles)",
+    "geometric": "geometric mean ×/÷ geometric standard deviation",
+}
+"""How an error and its spread over simulations are written."""
+
+
+def _with_spread(values: np.ndarray, metric: Metric) -> str:
+    """Values of all simulations as :data:`SPREADS` says; the first number alone where a simulation was lost."""
+    how, scale = metric.aggregate, 100.0 if metric.percent else 1.0
+    middle = number(scale * aggregate(values, how))
+    if not np.isfinite(values).all() or (how == "geometric" and not (values > 0).all()):
+        return middle
+    if how == "mean":
+        return f"{middle} ± {number(scale * float(values.std()))}"
+    if how == "median":
+        low, high = (number(scale * float(end), 2) for end in np.percentile(values, (25, 75)))
+        return f"{middle} ({low}–{high})"
+    return f"{middle} ×/÷ {number(float(np.exp(np.log(values).std())))}"
+
+
+def _unit(metric: Metric) -> str:
+    return ", %" if metric.percent else "" if metric.unit in ("", "1") else f", {metric.unit}"
 
 
 def _quartiles(fronts: Fronts, name: str, call: str) -> str:
@@ -165,10 +199,10 @@ def _quartiles(fronts: Fronts, name: str, call: str) -> str:
     return f"{number(middle)} ({number(low, 2)}–{number(high, 2)})" if math.isfinite(middle) else "–"
 
 
-def _paired(found: Paired, aggregate: str, scale: float) -> str:
+def _paired(found: Paired, how: str, scale: float) -> str:
     if not math.isfinite(found.value):
         return "–"
-    if aggregate == "geometric":
+    if how == "geometric":
         return f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]"
     return f"{scale * found.value:+.3g} [{scale * found.low:+.3g}, {scale * found.high:+.3g}]"
 
@@ -182,5 +216,5 @@ def _how_long(fronts: Fronts, name: str, metric: str) -> str:
 
 def _what(results: Results) -> str:
     """What was measured of how many simulations."""
-    name = {"geometric": "geometric mean"}.get(results.error.aggregate, results.error.aggregate)
-    return f"{results.simulations} held-out simulations; {name} of the {results.error.title}."
+    shown = SPREADS[results.error.aggregate]
+    return f"{results.simulations} held-out simulations; {shown} of the {results.error.title}."
