@@ -235,14 +235,15 @@ def test_what_cannot_run_is_said(tmp_path: Path, solvers: Path) -> None:
 
 
 def test_no_process_and_no_file_is_left(solvers: Path) -> None:
+    before = len(os.listdir("/proc/self/fd"))
     worker = python(solvers, "decay").worker(LAYOUT)
-    path, number = worker._path, worker.process_id
-    assert path.exists()
+    number = worker.process_id
     worker.close()
     worker.close()  # again does nothing
-    assert not path.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(number, 0)
+    del worker
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 # Inside compiled programs ---------------------------------------------------------------------------------------------
@@ -364,6 +365,11 @@ def test_parameters_reach_numpy_functions() -> None:
         ({"coarse": lambda state: state}, r"the coarse step must be step\(state, dt\).* it takes 1 parameters"),
         ({"coarse": lambda state, dt: state[0]}, r"must give a state of its own shape, \(1, 16\); got \(16,\)"),
         ({"coarse": lambda state, dt: np.fft.no(state)}, "the coarse step fails on the first initial field"),
+        (
+            {"coarse": Program(("./missing",))},
+            "coarse program fails on the first initial field: crashed: ./missing cannot",
+        ),
+        ({"fine": Program(("false",))}, "the fine program fails .* the process ended in its start .exit status 1"),
         ({"initial": lambda rng: np.ones(64)}, r"initial must give a field of shape \(1, 64\).*got \(64,\)"),
         ({"initial": lambda rng: np.full((1, 64), np.nan)}, "initial gives numbers that are not finite"),
         ({"dt": 0.0}, "dt of a closura.Problem must be a positive number"),

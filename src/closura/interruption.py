@@ -88,6 +88,7 @@ def leaving_promptly(say: Callable[[str], None]) -> Iterator[None]:
                 if not ended.wait(GRACE):
                     with suppress(Exception):
                         last()
+                    _end_others()
                     say(message)
                     os._exit(130)
 
@@ -95,6 +96,9 @@ def leaving_promptly(say: Callable[[str], None]) -> Iterator[None]:
     watcher.start()
     try:
         yield
+    except BaseException:
+        _end_others()
+        raise
     finally:
         ended.set()
         signal.set_wakeup_fd(before)
@@ -104,7 +108,19 @@ def leaving_promptly(say: Callable[[str], None]) -> Iterator[None]:
         os.close(writing)
 
 
+def before_leaving(end: Callable[[], None]) -> None:
+    """Call a function where an error or a signal leaves :func:`leaving_promptly`: to end other processes."""
+    _before.append(end)
+
+
+def _end_others() -> None:
+    for each in _before:
+        with suppress(Exception):
+            each()
+
+
 _at_once: list[tuple[str, Callable[[], None]]] = []
+_before: list[Callable[[], None]] = []
 
 
 @contextmanager

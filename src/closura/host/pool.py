@@ -2,24 +2,28 @@
 
 import atexit
 import contextlib
-import hashlib
 import logging
 import os
+import resource
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from closura.host.holders import Asked, Holders, Home
 from closura.host.process import Worker, WorkerFailed
 from closura.host.protocol import Layout
+from closura.interruption import before_leaving
 
 LOG = logging.getLogger("closura.host")
+FILES, OTHER_FILES = 4, 256
+"""Open files for each process (its memory, two pipes, what it prints), and for all else."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ class Program:
         before each step, and the program needs to know nothing of closures.
     has_memory
         Whether the next state depends on more than state and parameters (earlier states, random numbers of its own).
-        Such a program keeps one process for each simulation of a batch, and a simulation that is lost is not run again.
+        Such a program keeps one process for each simulation, and a simulation that is lost is not run again.
+    processes
+        How many processes a program with a memory may have: more than all simulations that go on at a time, those of
+        training and of validation for one.
     limit
         Seconds that a step may take before its process is ended.
     start
@@ -51,6 +58,7 @@ class Program:
     environment: tuple[tuple[str, str], ...] = ()
     actions: int = 0
     has_memory: bool = False
+    processes: int = 64
     limit: float = 60.0
     start: float = 60.0
 
@@ -78,39 +86,38 @@ class Counts:
     steps
         Steps that were made.
     failures
-        Failures by kind: "crashed", "timed out", "refused", "not finite".
+        Failures by kind: "crashed", "timed out", "refused", "not finite"; ``said`` is what the first of each was.
     repeated
         Steps that were made again by another process, after theirs had crashed or timed out.
     lost
         Steps that gave no state: their simulations end there.
+    forgotten
+        Simulations of a solver with a memory that went on from their state alone, in another process.
+    batches
+        Batches of steps that were asked for.
     busy
-        Seconds in which workers stepped (the longest of each batch), and ``waited`` between batches.
+        Seconds in which some batch was being stepped.
+    waited
+        Seconds between these: learning, validation, all that is not stepping.
     """
 
     steps: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    said: dict[str, str] = field(default_factory=dict)
     repeated: int = 0
     lost: int = 0
+    forgotten: int = 0
+    batches: int = 0
     busy: float = 0.0
     waited: float = 0.0
 
     def words(self) -> str:
         """Failures in a line; empty without any."""
-        if not self.failures:
+        if not self.failures and not self.forgotten:
             return ""
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
-        return f"{kinds}; {self.repeated} steps repeated, {self.lost} of {self.steps} lost"
-
-
-@runtime_checkable
-class Asked(Protocol):
-    """What a pool asks of a worker, wherever it runs."""
-
-    holds: bytes | None
-
-    def reset(self, state: NDArray, parameters: NDArray) -> None: ...
-    def step(self, dt: float, action: NDArray | None) -> NDArray: ...
-    def close(self) -> None: ...
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items())) or "no failures"
+        memory = f", {self.forgotten} simulations went on without their memory" if self.forgotten else ""
+        return f"{kinds}; {self.repeated} steps repeated, {self.lost} of {self.steps} lost{memory}"
 
 
 class Pool:
@@ -126,20 +133,29 @@ class Pool:
         How many processes work at a time.
     make
         Starts a worker (default: a process on this machine).
+    ended
+        Called when all workers have ended.
     """
 
     def __init__(
-        self, program: Program, layout: Layout, workers: int, *, make: Callable[[], Asked] | None = None
+        self,
+        program: Program,
+        layout: Layout,
+        workers: int,
+        *,
+        make: Callable[[], Asked] | None = None,
+        ended: Callable[[], object] = lambda: None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"need at least one worker; got {workers}")
         self.program, self.layout, self.workers, self.counts = program, layout, workers, Counts()
         self._make: Callable[[], Asked] = make or (lambda: program.worker(layout))
+        self._last = ended
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="closura-worker")
         self._idle: list[Asked] = []
+        self._holders = Holders(_possible(program.processes)) if program.has_memory else None
         self._lock, self._turn = threading.Lock(), threading.Lock()
-        self._last = 0.0
-        self._told: set[str] = set()
+        self._running, self._since, self._ended = 0, 0.0, False
         self._every: set[Asked] = set()
 
     def step(
@@ -155,13 +171,16 @@ class Pool:
 
         ``parameters`` are ``(batch, parameter)``, ``dt`` is ``(batch,)``, ``actions`` ``(batch, action, *grid)``;
         ``seen_as`` is the precision in which the caller keeps states.
+
+        Raises
+        ------
+        ValueError
+            If a program with a memory would need more processes than it may have.
         """
         found = np.full(states.shape, np.nan)
         # Workers that hold simulations serve one batch after the other; others may serve several at a time.
-        with self._turn if self.program.has_memory else contextlib.nullcontext():
-            begun = time.monotonic()
-            self.counts.waited += begun - self._last if self._last else 0.0
-            homes = self._homes(states) if self.program.has_memory else []
+        with self._turn if self._holders else contextlib.nullcontext(), self._timed():
+            homes = self._holders.homes(states) if self._holders else []
 
             def one(i: int) -> None:
                 action = None if actions is None else actions[i]
@@ -170,11 +189,36 @@ class Pool:
                     found[i] = result
 
             list(self._threads.map(one, range(len(states))))
-            if homes:
-                self._remember(found.astype(seen_as).astype(np.float64), homes)
-            self._last = time.monotonic()
-            self.counts.busy += self._last - begun
+            if self._holders:
+                self._holders.remember(found.astype(seen_as).astype(np.float64), homes)
+                self.counts.forgotten = self._holders.forgotten
         return found
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the time of a batch, and that before it if no other runs."""
+        with self._lock:
+            self.counts.batches += 1
+            self._running += 1
+            if self._running == 1:
+                now = time.monotonic()
+                self.counts.waited += now - self._since if self._since else 0.0
+                self._since = now
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._running == 0:
+                    now = time.monotonic()
+                    self.counts.busy += now - self._since
+                    self._since = now
+
+    def kill(self) -> None:
+        """End all processes now, and start no others: steps that are being made are lost."""
+        self._ended = True
+        for worker in list(self._every):
+            worker.kill()
 
     def close(self) -> None:
         """End all processes."""
@@ -183,112 +227,97 @@ class Pool:
             worker.close()
         self._every.clear()
         self._idle.clear()
+        self._last()
 
     # One simulation --------------------------------------------------------------------------------------------------
 
     def _one(
-        self, state: NDArray, parameters: NDArray, dt: float, action: NDArray | None, home: "_Home | None"
+        self, state: NDArray, parameters: NDArray, dt: float, action: NDArray | None, home: Home | None
     ) -> NDArray | None:
-        with self._lock:
-            self.counts.steps += 1
         if not np.isfinite(state).all() or (action is not None and not np.isfinite(action).all()):
             return None  # lost before
-        for attempt in range(2):
-            worker: Asked | None = None
-            try:
-                worker = home.worker if home is not None and home.worker is not None else self._take(attempt > 0)
-                if home is None or not home.continues:
-                    worker.reset(state, parameters)
-                found = np.array(worker.step(dt, action))
-                if home is not None:
-                    home.worker = worker
-                else:
-                    self._give(worker)
-                if not np.isfinite(found).all():
-                    self._count("not finite", "a step gave numbers that are not finite")
-                    return None
-                return found
-            except WorkerFailed as error:
-                self._count(error.kind, str(error))
-                if error.kind == "refused" and worker is not None:
-                    if home is None:
-                        self._give(worker)
-                    else:
-                        home.worker = worker
-                    break
-                if worker is not None:
-                    worker.close()
-                    with self._lock:
-                        self._every.discard(worker)
-                if home is not None:
-                    home.worker = None
-                    break
-                if attempt == 0:
-                    with self._lock:
-                        self.counts.repeated += 1
+        # A step depends on state and parameters alone: another process makes it again, unless a memory is gone.
+        once = home is not None and home.continues
+        found, kind = self._attempt(state, parameters, dt, action, home)
+        if kind in ("crashed", "timed out") and not once:
+            with self._lock:
+                self.counts.repeated += 1
+            found, _ = self._attempt(state, parameters, dt, action, home, fresh=True)
         with self._lock:
-            self.counts.lost += 1
-        return None
+            self.counts.steps += 1
+            self.counts.lost += found is None
+        return found
+
+    def _attempt(
+        self,
+        state: NDArray,
+        parameters: NDArray,
+        dt: float,
+        action: NDArray | None,
+        home: Home | None,
+        *,
+        fresh: bool = False,
+    ) -> tuple[NDArray | None, str]:
+        """The new state or None, and the kind of failure, "" for none."""
+        worker: Asked | None = None
+        try:
+            worker = home.worker if home and home.worker else self._take(fresh)
+            if not (home and home.continues):
+                worker.reset(state, parameters)
+            found = np.array(worker.step(dt, action))
+        except WorkerFailed as error:
+            self._count(error.kind, str(error))
+            if worker is not None and error.kind != "refused":
+                worker.close()
+                with self._lock:
+                    self._every.discard(worker)
+                worker = None
+            self._give(worker, home)
+            return None, error.kind
+        self._give(worker, home)
+        if not np.isfinite(found).all():
+            self._count("not finite", "a step gave numbers that are not finite")
+            return None, "not finite"
+        return found, ""
 
     def _take(self, fresh: bool) -> Asked:
         with self._lock:
             if self._idle and not fresh:  # what has ended one may have ended all
                 return self._idle.pop()
-        worker = self._make()
+        worker = None if self._ended else self._make()
         with self._lock:
-            self._every.add(worker)
-        return worker
+            if worker is not None:
+                self._every.add(worker)
+            if worker is not None and not self._ended:
+                return worker
+        if worker is not None:
+            worker.kill()
+        raise WorkerFailed("crashed", "all processes were ended")
 
-    def _give(self, worker: Asked) -> None:
-        with self._lock:
-            self._idle.append(worker)
+    def _give(self, worker: Asked | None, home: Home | None) -> None:
+        if home:
+            home.worker = worker
+        elif worker is not None:
+            with self._lock:
+                self._idle.append(worker)
 
     def _count(self, kind: str, words: str) -> None:
         with self._lock:
             self.counts.failures[kind] += 1
-            first = kind not in self._told
-            self._told.add(kind)
+            first = kind not in self.counts.said
+            self.counts.said.setdefault(kind, words)
         if first:  # the rest are counted
             LOG.warning("%s: %s: %s", self.program.command[0], kind, words)
 
-    # Solvers with a memory: who holds which simulation ---------------------------------------------------------------
 
-    def _homes(self, states: NDArray) -> "list[_Home]":
-        """For each state the worker that has reached it, or one to begin with."""
-        holders: dict[bytes, list[Asked]] = {}
-        for worker in self._idle:
-            if worker.holds is not None:
-                holders.setdefault(worker.holds, []).append(worker)
-        homes = []
-        for state in states:
-            same = holders.get(_digest(state))
-            homes.append(_Home(same.pop(), True) if same else _Home(None, False))
-        taken = {id(home.worker) for home in homes}
-        rest = [worker for worker in self._idle if id(worker) not in taken]
-        self._idle = []
-        for home in homes:
-            if home.worker is None and rest:
-                home.worker = rest.pop()
-        self._idle = rest
-        return homes
-
-    def _remember(self, found: NDArray, homes: "list[_Home]") -> None:
-        for state, home in zip(found, homes, strict=True):
-            if home.worker is not None:
-                home.worker.holds = _digest(state)
-                self._idle.append(home.worker)
-
-
-@dataclass
-class _Home:
-    """A worker for one simulation of a batch, and whether it holds that simulation already."""
-
-    worker: Asked | None
-    continues: bool
-
-
-def _digest(state: NDArray) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(state).tobytes(), digest_size=16).digest()
+def _possible(processes: int) -> int:
+    """As many processes as were asked for, or as the system's limit of open files allows, which is raised for them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY:
+        processes = min(processes, (hard - OTHER_FILES) // FILES)
+    if soft != resource.RLIM_INFINITY and (needed := FILES * processes + OTHER_FILES) > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    return processes
 
 
 POOLS: dict[tuple[Program, Layout], Pool] = {}
@@ -348,4 +377,12 @@ def counts() -> Mapping[str, Counts]:
     return {" ".join(program.command): pool.counts for (program, _), pool in POOLS.items()}
 
 
+def kill_pools() -> None:
+    """End all processes of all solvers now; where this process is about to end without any more ado."""
+    for pool in list(POOLS.values()):
+        pool.kill()
+
+
 atexit.register(close_pools)
+before_leaving(kill_pools)
+os.register_at_fork(after_in_child=POOLS.clear)  # its threads and processes belong to the other one

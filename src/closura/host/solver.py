@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from closura.core.solver import Closure, Parameters, Solver, State, step_like
 from closura.core.transfer import Restriction, transfer
 from closura.grids import Grid
-from closura.host.pool import Program, pool_of
+from closura.host.pool import Pool, Program, pool_of
 from closura.host.protocol import Layout
 
 
@@ -203,8 +203,20 @@ def _by_function(
 def _by_pool(program: Program, exact: float | None, state: Any, dt: Any, parameters: Any, *action: Any) -> NDArray:
     """Steps of a batch by a program's processes; without a closure actions are zero."""
     states, lengths, (given, *actions) = _batched(exact, state, dt, parameters, *action)
-    layout = Layout(states.shape[1:], program.actions, given.shape[1])
-    taken = (actions[0] if actions else np.zeros((len(states), *layout.action))) if program.actions else None
+    pool = _pool_for(program, states, given)
+    taken = (actions[0] if actions else np.zeros((len(states), *pool.layout.action))) if program.actions else None
     kind = np.asarray(state).dtype
-    found = pool_of(program, layout).step(states, given, lengths, taken, seen_as=kind)
+    found = pool.step(states, given, lengths, taken, seen_as=kind)
     return found.reshape(np.shape(state)).astype(kind)
+
+
+def _pool_for(program: Program, states: NDArray, parameters: NDArray) -> Pool:
+    return pool_of(program, Layout(states.shape[1:], program.actions, parameters.shape[1]))
+
+
+def first_step(program: Program, state: Array, dt: float, parameters: Parameters) -> str:
+    """What goes wrong when a program makes a step from a state; empty if nothing does."""
+    given = np.asarray(_flat(parameters))[None]
+    pool = _pool_for(program, np.asarray(state)[None], given)
+    found = _by_pool(program, dt, np.asarray(state)[None], np.full(1, dt), given)
+    return "" if np.isfinite(found).all() else "; ".join(f"{kind}: {said}" for kind, said in pool.counts.said.items())

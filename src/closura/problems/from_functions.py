@@ -19,7 +19,7 @@ from closura.core.solver import Solver
 from closura.core.transfer import transfer
 from closura.grids import Grid
 from closura.host.pool import Program, asked_workers
-from closura.host.solver import InProcess, StepSolver, Traced
+from closura.host.solver import InProcess, StepSolver, Traced, first_step
 from closura.problems.from_solvers import RELATIVE_L2, from_solvers
 from closura.problems.problem import Problem
 
@@ -124,7 +124,8 @@ def from_functions(
     Raises
     ------
     ValueError
-        If a function is none, or what it gives has the wrong shape; the message says which, and what was expected.
+        If a function is none, what it gives has the wrong shape, or a program does not run; the message says which,
+        and what was expected.
     """
     _check(fields=fields, grid=grid, dt=dt, coarse=coarse, initial=initial, fine=fine, ratio=ratio, horizon=horizon)
     finest, parts = grid.refine(ratio), substeps if substeps is not None else ratio
@@ -134,7 +135,7 @@ def from_functions(
     runs = {}
     for name, step in given.items():
         begun = transfer(jnp.asarray(field), finest if name == FINE else grid, restrict=restrict)
-        runs[name] = step if isinstance(step, Program) else _runs(name, step, begun, dt, parameters, vjp)
+        runs[name] = _runs(name, step, begun, dt, parameters, vjp)
 
     def solver(name: str, on: Grid) -> Solver:
         # The same number as on the coarse grid: steps shrink with the spacing as those of the reference do.
@@ -213,8 +214,12 @@ def _case(field: np.ndarray, parameters: Any) -> Case:
     return Case(jnp.asarray(field), jax.tree.map(jnp.asarray, parameters))
 
 
-def _runs(name: str, step: Step, state: Array, dt: float, parameters: Any, vjp: Step | None) -> Any:
+def _runs(name: str, step: Step | Program, state: Array, dt: float, parameters: Any, vjp: Step | None) -> Any:
     """How a function is called: traced by JAX if it can be, else in NumPy, here or in worker processes."""
+    if isinstance(step, Program):
+        if wrong := first_step(step, state, dt, parameters):
+            raise ValueError(f"the {name} program fails on the first initial field: {wrong}")
+        return step
     takes = len(inspect.signature(step).parameters)
     if takes not in (2, 3):
         form = "step(state, dt) or step(state, dt, parameters)"
