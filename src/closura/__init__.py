@@ -23,6 +23,7 @@ _PLACES = {
     "Problem": "problems.problem",
     "Program": "host.pool",
     "Solver": "core.solver",
+    "from_exponax": "problems.exponax",
     "transfer": "core.transfer",
     # settings
     "Count": "settings",
@@ -50,6 +51,8 @@ _PLACES = {
     "simulate": "simulation.simulate",
     # trainings and closures
     "Environment": "environment",
+    "gymnasium_env": "gymnasium",
+    "gymnasium_vector_env": "gymnasium",
     "Learner": "learners.state",
     "build_problem": "problems.registry",
     "Guard": "closures.guard",
@@ -79,11 +82,14 @@ if _TYPE_CHECKING:
     from closura.core.transfer import transfer as transfer
     from closura.environment import Environment as Environment
     from closura.grids import Grid as Grid
+    from closura.gymnasium import gymnasium_env as gymnasium_env
+    from closura.gymnasium import gymnasium_vector_env as gymnasium_vector_env
     from closura.host.pool import Program as Program
     from closura.io.closures import load_closure as load_closure
     from closura.learners.state import Learner as Learner
     from closura.learners.state import learner as learner
     from closura.learners.state import next_state as next_state
+    from closura.problems.exponax import from_exponax as from_exponax
     from closura.problems.problem import Problem as Problem
     from closura.problems.registry import build_problem as build_problem
     from closura.reporting.figure import figure as figure

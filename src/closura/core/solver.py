@@ -101,6 +101,18 @@ class Solver(eqx.Module):
         """The Courant number of a step of length one; zero where steps have no limit."""
         return jnp.zeros(())
 
+    @property
+    def known_rate(self) -> float | None:
+        """The rate, where it is one number for all states and parameters; None where it is not.
+
+        Steps of a Courant number then have one length that is known before anything is compiled.
+        """
+        return None
+
+    def prepared(self, dt: float) -> "Solver":
+        """The solver for steps of one known length, with what these have in common computed once; by default itself."""
+        return self
+
     # Where and how it runs -------------------------------------------------------------------------------------------
 
     @property

@@ -177,6 +177,7 @@ def work(method: Method, cases: Case, members: int) -> Work:
     there = jax.tree.leaves(cases)[0].shape[0]
     few = jax.tree.map(lambda x: x[np.arange(members) % there], cases)
     states, parameters, dt = _begun(method.solver, few)
-    length = method.step.dt if method.step.exact else None
-    follows = not (method.step.exact or method.solver.steady)
+    known = method.step.exact or (method.step.dt is not None and method.solver.known_rate is not None)
+    length = method.step.dt if known else None
+    follows = not (known or method.solver.steady)
     return Work(_Step(method.solver, method.closure, length, follows), states, (parameters, dt))

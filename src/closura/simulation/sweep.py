@@ -48,11 +48,13 @@ def sweep_schemes(front: Front, sweep: Sweep) -> Iterator[tuple[str, Method]]:
             given = None if family in front.added else front.numbers
             numbers = given(family, n) if given else sweep.steps(solver.courant_limit)
             for courant in numbers:
-                rule = StepRule(courant=courant)
-                yield (
-                    f"{family} {n} {rule}",
-                    Method(solver, Role.BASELINE, rule, family=family, favoured_by=favoured),
-                )
+                rule, ready = StepRule(courant=courant), solver
+                name = f"{family} {n} {rule}"
+                if solver.known_rate is not None:
+                    span = (front.looks or front.times)[0]
+                    dt = span / math.ceil(span * solver.known_rate / courant - 1e-6)
+                    rule, ready = StepRule(dt), solver.prepared(dt)
+                yield name, Method(ready, Role.BASELINE, rule, family=family, favoured_by=favoured)
 
 
 def own_steps(
