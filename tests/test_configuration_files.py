@@ -115,7 +115,7 @@ def test_toml_is_read_as_it_was_written() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["problems", "closures", "learners", "samplers", "metrics", "models", "figures", "baselines"]
+    "kind", ["problems", "closures", "learners", "samplers", "metrics", "models", "figures", "tables", "baselines"]
 )
 def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["list", kind])
@@ -123,9 +123,17 @@ def test_lists(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     main(["list", kind, "--json"])
     found = json.loads(capsys.readouterr().out)
     assert all(name in plain and line in plain for name, line in found.items())
-    if kind not in ("metrics", "baselines"):
-        assert len(found) >= 3
-        assert all(found.values())
+    assert len(found) >= 3
+    assert all(found.values())
+    laws = "burgers-1d, burgers-2d, euler-1d, euler-2d"
+    own = {
+        "metrics": {
+            "error": "relative MAE (advection, burgers); relative L2 error (kolmogorov, turbulence)",
+            "l2": f"L2 error ({laws})",
+        },
+        "baselines": {"upwind5": "a method of advection, burgers", "teno5": f"a method of {laws}"},
+    }
+    assert own.get(kind, {}).items() <= found.items()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from closura.core.mistakes import in_a_line
 from closura.io.weights import load_weights, save_weights
 from closura.problems import Problem, build_problem
 from closura.problems.from_solvers import RELATIVE_L2, check_parts
+from closura.problems.stored import ReferenceStore, lost_at
+from closura.runs.validation import prepare_validation
 from closura.simulation.evaluate import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -146,9 +148,25 @@ def test_a_reference_that_is_unstable_is_no_reference(tmp_path: Path) -> None:
     problem = problem_of(changed(tmp_path), courant=2.5)
     with pytest.raises(ValueError, match=r"\(upwind5 256\) itself diverged in 2 of 2 .*hoose shorter"):
         evaluate(problem, {}, simulations=2, steps=3, key=jax.random.key(0), timing=False)
+    where = r"\(upwind5 256: Advection on 256 points, 8 in each coarse step\) diverged in 2 of 2 .* coarse step [1-9]"
+    with pytest.raises(ValueError, match=where):  # of the first simulations of a training
+        prepare_validation(problem, 2, 40, key=jax.random.key(0))
     lost = problem_of(changed(tmp_path, CASE, CASE.replace("Case(", "Case(jnp.nan * ")))
     with pytest.raises(ValueError, match="The initial conditions are not finite"):
         evaluate(lost, {}, simulations=1, steps=1, key=jax.random.key(0), timing=False)
+    with pytest.raises(ValueError, match=r"first at coarse step 0 .* Its initial conditions are not finite"):
+        prepare_validation(lost, 1, 1, key=jax.random.key(0))
+
+
+def test_when_a_reference_leaves_its_initial_range() -> None:
+    initial = np.asarray([[-1.0, 3.0], [2.0, 2.0]])  # one field of range 2 about 1, one that begins constant
+    fields = np.stack([initial, initial + [[0, 17.9], [0, 0]], initial + [[0, 18.1], [0, 5]]], axis=1)[:, :, None]
+    store = ReferenceStore(jnp.asarray(initial[:, None]), {}, jnp.asarray(fields), jnp.zeros((2, 0)))
+    np.testing.assert_array_equal(lost_at(store, 10.0), [2, 2])
+    np.testing.assert_array_equal(lost_at(store, 10.0, rest=np.inf), [2, -1])
+    np.testing.assert_array_equal(lost_at(store, 11.0, rest=np.inf), [-1, -1])
+    broken = eqx.tree_at(lambda s: s.reference, store, store.reference.at[1, 1].set(jnp.nan))
+    np.testing.assert_array_equal(lost_at(broken, 1e6, rest=np.inf), [-1, 1])
 
 
 class Shift(eqx.Module):

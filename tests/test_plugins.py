@@ -127,6 +127,20 @@ def test_a_second_file_adds_a_baseline_a_metric_and_a_figure(folder: Path, capsy
     assert last["upwind5"] < last["lax-wendroff"] < last["upwind1"]
 
 
+@pytest.mark.parametrize("command", ["train", "evaluate", "benchmark"])
+def test_help_shows_only_what_a_problem_has(command: str, folder: Path, capsys) -> None:
+    """No images, nothing published."""
+    shown = {}
+    for problem in ("./wave.py", "advection"):
+        with pytest.raises(SystemExit) as left:
+            main([command, problem, "--help"])
+        assert left.value.code == 0
+        shown[problem] = capsys.readouterr().out
+    assert "--cells" in shown["./wave.py"]
+    assert not [word for word in ("--data-dir", "paper", "mnist") if word in shown["./wave.py"]]
+    assert all(word in shown["advection"] for word in ("--data-dir", "--preset {paper,default"))
+
+
 def test_benchmark_on_other_grids_and_steps_with_an_added_metric(folder: Path, capsys) -> None:
     (folder / "faulty.py").write_text(FAULTY)
     with pytest.raises(SystemExit) as left:

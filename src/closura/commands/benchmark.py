@@ -11,9 +11,10 @@ from closura.commands.closures import command_tables, default_settings, load_clo
 from closura.commands.console import console
 from closura.commands.evaluation import evaluation_key
 from closura.commands.options import HELP, Group, Repeated, parse_groups, use_precision
-from closura.commands.problems import is_place, named_problem
+from closura.commands.problems import is_place, named_problem, options_of
 from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core import METRICS, Results
+from closura.core.definition import PROBLEMS
 from closura.core.front import FRACTIONS, Benchmark, Sweep
 from closura.parts import NotAllWritten
 from closura.problems import build_problem
@@ -155,7 +156,7 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
     )
     options, *problem = parse_groups(
         arguments[1:] if arguments and not arguments[0].startswith("-") else arguments,
-        Group(BenchmarkOptions),
+        options_of(BenchmarkOptions, PROBLEMS.find(name)),
         *settings,
         prog=f"closura benchmark {shlex.quote(arguments[0] if arguments and is_place(arguments[0]) else name)}",
         description="Error against cost: classical methods on all grids and steps, and closures.",

@@ -11,7 +11,7 @@ import jax
 from closura.commands.closures import command_tables, default_settings, load_closures, physics_of, trainings_of
 from closura.commands.console import console
 from closura.commands.options import Group, Repeated, given, parse_groups, use_precision
-from closura.commands.problems import EVALUATIONS, FITS, check_baselines, named_problem
+from closura.commands.problems import EVALUATIONS, FITS, check_baselines, named_problem, options_of
 from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core.metric import METRICS
 from closura.parts import NotAllWritten
@@ -148,7 +148,7 @@ def parse_evaluate(arguments: Sequence[str]) -> tuple[EvaluateOptions, Any]:
         default = _saved_problem(started, name)
     options, problem = parse_groups(
         arguments if found is None else arguments[1:],
-        Group(EvaluateOptions),
+        options_of(EvaluateOptions, found),
         Group(default),
         prog=f"closura evaluate {shlex.quote(arguments[0]) if found else 'PROBLEM'}",
         description="Methods side by side from the same held-out initial conditions.",

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from closura.closures import CLOSURES
+from closura.commands.closures import own_problem
 from closura.commands.console import console
-from closura.commands.options import HELP, Positional, parse
-from closura.core.definition import BASELINES, PROBLEMS
+from closura.commands.options import HELP, Positional, parse, use_precision
+from closura.core.definition import BASELINES, PROBLEMS, ProblemDefinition
 from closura.core.metric import METRICS
 from closura.io.published import PUBLISHED
 from closura.io.weights import read_header
@@ -18,7 +19,10 @@ from closura.learners import LEARNERS
 from closura.offline.rom import MODELS
 from closura.offline.sampler import SAMPLERS
 from closura.plain import to_json
+from closura.problems import Problem
 from closura.reporting.figure import FIGURES
+from closura.reporting.table import TABLES
+from closura.simulation.evaluate import own_metrics
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class ListOptions:
     """
 
     kind: Positional[Literal["problems", "closures", "learners", "samplers", "reduced-models", "metrics", "models",
-                             "figures", "baselines"]]  # fmt: skip
+                             "figures", "tables", "baselines"]]  # fmt: skip
     json: bool = False
 
 
@@ -65,6 +69,42 @@ def _models() -> dict[str, str]:
     return found | dict.fromkeys(PUBLISHED, "published weights: closura models get")
 
 
+def _metrics() -> dict[str, str]:
+    """Those of problems, with their titles and which they are, and those that files and packages add to all."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, kind in PROBLEMS.all().items():
+        own = kind.metrics() if kind.metrics else {m.name: m.title for m in own_metrics(_usual(kind))}
+        for metric, title in own.items():
+            found.setdefault(metric, {}).setdefault(title, []).append(name)
+    lines = {
+        metric: "; ".join(f"{title} ({', '.join(problems)})" for title, problems in titles.items())
+        for metric, titles in found.items()
+    }
+    return lines | {name: metric.title for name, metric in METRICS.all().items()}
+
+
+def _baselines() -> dict[str, str]:
+    """Methods of problems with which they are, those that files and packages add too."""
+    found: dict[str, list[str]] = {}
+    for name, kind in PROBLEMS.all().items():
+        for method in kind.methods() if kind.methods else _methods(_usual(kind)):
+            found.setdefault(method, []).append(name)
+    for each in BASELINES.all().values():
+        found.setdefault(each.name, []).append(f"{each.problem}, added")
+    return {method: f"a method of {', '.join(problems)}" for method, problems in found.items()}
+
+
+def _methods(problem: Problem) -> list[str]:
+    return [*problem.baselines, *problem.finer]
+
+
+def _usual(kind: ProblemDefinition) -> Problem:
+    """The problem of the usual settings."""
+    settings = kind.settings()
+    use_precision(settings)
+    return own_problem(settings)
+
+
 def _summary(entry: Any) -> str:
     """The first line of what an entry was made of says of it."""
     return next(iter((inspect.getdoc(entry) or "").splitlines()), "")
@@ -76,8 +116,9 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "learners": lambda: {name: _summary(kind.make) for name, kind in LEARNERS.all().items()},
     "samplers": lambda: {name: _summary(kind.module) for name, kind in SAMPLERS.all().items()},
     "reduced-models": lambda: {name: _summary(kind.module) for name, kind in MODELS.all().items()},
-    "metrics": lambda: {name: metric.title for name, metric in METRICS.all().items()},
+    "metrics": _metrics,
     "models": _models,
     "figures": lambda: {name: kind.caption.split("\n")[0] for name, kind in FIGURES.all().items()},
-    "baselines": lambda: {name: f"a method of {each.problem}" for name, each in BASELINES.all().items()},
+    "tables": lambda: {name: _summary(kind.make) for name, kind in TABLES.all().items()},
+    "baselines": _baselines,
 }

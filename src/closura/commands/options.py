@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from itertools import groupby, takewhile
 from pathlib import Path
@@ -43,12 +43,15 @@ class Group(NamedTuple):
         Names of the fields that are options (default: all).
     choices
         Valid values of fields that are text, where they are known only now.
+    hidden
+        Names of fields that help does not show: they mean nothing here.
     """
 
     values: Any
     prefix: str = ""
     only: Sequence[str] = ()
     choices: Mapping[str, Sequence[str]] = {}
+    hidden: Collection[str] = ()
 
 
 class FileWord(str):
@@ -109,6 +112,8 @@ class _Option:
     def read(self, words: Sequence[str]) -> Any:
         if not self.choices:
             return _read(self.hint, words)
+        if get_origin(self.hint) is Literal:
+            return _read(Literal[self.choices], words)
         try:
             return _read(Literal[self.choices], words)
         except ValueError as error:
@@ -357,7 +362,8 @@ def _print_help(prog: str, description: str, groups: Sequence[Group], options: S
     console.print(
         f"usage: {prog}{places} [OPTIONS] [--help] [--config FILE.toml] [--plugin FILE.py]\n\n{description}\n"
     )
-    for (number, owner), mine in groupby(options, lambda o: (o.group, o.owner)):
+    shown = [o for o in options if o.path[-1] not in groups[o.group].hidden]
+    for (number, owner), mine in groupby(shown, lambda o: (o.group, o.owner)):
         table = Table.grid()
         if summary := _summary(owner):
             table.add_row(Text(summary, style="dim"))

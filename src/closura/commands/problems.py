@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from types import FunctionType
+from typing import Any, get_args
 
 from closura.commands.console import errors
-from closura.commands.options import HELP
+from closura.commands.options import HELP, Group
 from closura.core import Registry
 from closura.core.definition import BASELINES, PROBLEMS, ProblemDefinition
+from closura.settings import hints_of
 
 FITS: Registry[FunctionType] = Registry("fit", FunctionType)
 """Commands that fit something to data sets, ``run(words)``, by the name that stands where a problem does."""
@@ -36,6 +38,17 @@ def named_problem(arguments: Sequence[str], command: str, *, others: Iterable[st
     if command in ("evaluate", "benchmark"):
         check_baselines(found.name)
     return found
+
+
+def options_of(options: type[Any], found: ProblemDefinition | None) -> Group:
+    """The options of a command for a problem; help shows those of images and published settings where it has some."""
+    if found is None:
+        return Group(options)
+    presets = get_args(hints_of(options)["preset"])
+    if not found.has_preset("paper"):
+        presets = tuple(name for name in presets if name != "paper")
+    unused = {"data_dir": not found.reads_data, "preset": len(presets) < 2}
+    return Group(options, choices={"preset": presets}, hidden=[name for name, never in unused.items() if never])
 
 
 def check_baselines(problem: str) -> None:

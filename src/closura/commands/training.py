@@ -9,7 +9,7 @@ from typing import Any
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
 from closura.commands.options import HELP, Group, given, parse_groups, use_precision
-from closura.commands.problems import FITS, is_place, named_problem
+from closura.commands.problems import FITS, is_place, named_problem, options_of
 from closura.core import Registry
 from closura.core.definition import ProblemDefinition
 from closura.core.registry import source_of
@@ -28,9 +28,9 @@ class RunOptions:
     Parameters
     ----------
     preset
-        Settings that belong together: "paper" is what produced the published weights, "default" learns best
-        per unit of time, "quick" takes minutes (a tenth of the learner's updates where the problem has no such
-        preset). Other options change single settings.
+        Settings that belong together: "default" learns best per unit of time, "quick" takes minutes (a tenth of the
+        learner's updates where the problem has no such preset), others produced published weights. Other options
+        change single settings.
     run
         The run's folder (default: runs/PROBLEM-LEARNER-CLOSURE-DATA-seedS).
     resume
@@ -119,7 +119,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     network = Group(default.network, CLOSURES.find(default.closure).group)
     options, chosen, problem, network, learning, reference, validation = parse_groups(
         arguments if not arguments or arguments[0].startswith("-") else arguments[1:],
-        Group(RunOptions),
+        options_of(RunOptions, family(default.name)),
         Group(default, only=OWN, choices=choices),
         Group(default.problem),
         network,

@@ -53,6 +53,11 @@ class ProblemDefinition:
         nothing.
     sources
         BibTeX of the publications behind it.
+    reads_data
+        Whether the function takes ``data_dir``.
+    metrics, methods
+        ``metrics()``: titles by name of what evaluations measure, and ``methods()``: names of its baselines (default:
+        as the problem says that its usual settings build).
     about
         What it is, in a line (default: the first line of the function's docstring).
     """
@@ -70,6 +75,9 @@ class ProblemDefinition:
     follows_state: Callable[[Any], bool] = lambda settings: False
     several_calls: Callable[[Any], str] = lambda settings: ""
     sources: tuple[str, ...] = ()
+    reads_data: bool = False
+    metrics: Callable[[], Mapping[str, str]] | None = None
+    methods: Callable[[], Sequence[str]] | None = None
     about: str = ""
 
     def __call__(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
@@ -103,6 +111,10 @@ class ProblemDefinition:
             others = [other for other, table in tables.items() if not isinstance(table, str)]
             raise ValueError(f"{found}: choose preset {' or '.join(others)}")
         return found
+
+    def has_preset(self, name: str) -> bool:
+        """Whether there are tables of a preset."""
+        return isinstance(self._presets().get(name), Mapping)
 
     def published(self, settings: Any) -> Any:
         """Settings with the published physics, as far as some were published and not varied."""
@@ -234,7 +246,8 @@ def problem(
         files = [presets] if isinstance(presets, str) else presets
         tables = files if isinstance(files, Mapping) else [folder / file for file in files]
         first = next(iter((inspect.getdoc(function) or "").splitlines()), "")
-        found = ProblemDefinition(name, build, *groups, joined, tables, **{"about": first, **about})
+        known = {"about": first, "reads_data": "data_dir" in takes, **about}
+        found = ProblemDefinition(name, build, *groups, joined, tables, **known)
         object.__setattr__(found, "__module__", function.__module__)
         return PROBLEMS.add(name, found)
 
@@ -284,7 +297,7 @@ def baseline(name: str, *, problem: str) -> Callable[[Callable[[Grid], Solver]],
             return LaxWendroff(grid)
 
     It is in every evaluation and benchmark of the problem, built-in ones too (but for conservation laws, whose methods
-    are fluxes). Baselines of several problems may have one name; they are listed as ``name@problem``.
+    are fluxes). Baselines of several problems may have one name.
     """
     return lambda make: BASELINES.add(f"{name}@{problem}", Baseline(name, problem, make))
 

@@ -103,6 +103,20 @@ def simulate_reference(
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *stores)
 
 
+def lost_at(store: ReferenceStore, factor: float, *, rest: float = 0.0) -> Int[np.ndarray, " slots"]:
+    """The first step at which each reference is not finite, or has left ``factor`` times its initial range; -1: none.
+
+    About the middle of that range; ``rest`` is how far a field may go that begins constant.
+    """
+    fields = np.asarray(store.reference)
+    low, high = (of(fields, axis=tuple(range(2, fields.ndim))).astype(np.float64) for of in (np.min, np.max))
+    with np.errstate(invalid="ignore"):
+        middle, half = (low + high)[:, :1] / 2, (high - low)[:, :1] / 2
+        reach = np.where(half > 0, factor * half, rest)
+        left = ~(np.isfinite(low) & np.isfinite(high) & (high - middle <= reach) & (middle - low <= reach))
+    return np.where(left.any(axis=1), left.argmax(axis=1), -1)
+
+
 def reference_shapes(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""]) -> ReferenceStore:
     """What :func:`simulate_reference` would give, as shapes and types (``jax.ShapeDtypeStruct``)."""
     numbers, keys = _members(problem, slots, steps, key)

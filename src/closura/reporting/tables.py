@@ -182,11 +182,13 @@ def footnotes(results: Results) -> list[str]:
 
 @table("summary", order=0)
 def _summary(results: Results) -> list[Table]:
+    """Errors, further metrics, losses and costs of all methods."""
     return [summary_table(results)]
 
 
 @table("over-time", needs=("time",), order=10)
 def _over_time(results: Results) -> list[Table]:
+    """Errors at chosen steps."""
     moments, percent = by_step(results), results.error.percent
     if len(moments) < 2:
         return []

@@ -27,7 +27,7 @@ from closura.runs.tracking import Tracker
 from closura.runs.trainer import Progress as Progress
 from closura.runs.trainer import Row, Task, lower_rate, make_updates, opened, verdict, write_finished
 from closura.runs.trainer import TrainingDiverged as TrainingDiverged
-from closura.runs.validation import in_words, prepare_validation, validation_error
+from closura.runs.validation import check_reference, in_words, prepare_validation, validation_error
 from closura.seeds import key_of
 
 IDLE_UPDATES = 10
@@ -116,7 +116,10 @@ class TrainingTask(Task):
         closure = build_closure(c, problem, key=keys["closure"])
         self.renewed = 0
         if self.bank is not None:
-            problem = with_store(problem, self.bank.at(max(reached - 1, 0))[0])
+            store = self.bank.at(max(reached - 1, 0))[0]
+            if not reached:
+                check_reference(problem, store)
+            problem = with_store(problem, store)
             self.renewed = self.bank.renewals(max(reached - 1, 0))
         self.initial = self.learner.init(problem, closure, key=keys["learner"])
         self.c, self.problem, self.renew_key = c, problem, keys["renew"]

@@ -17,7 +17,7 @@ from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
 from closura.problems.reference import SolverReference
-from closura.problems.stored import ReferenceStore, simulate_reference
+from closura.problems.stored import ReferenceStore, lost_at, simulate_reference
 from closura.reporting.numbers import CONSERVATION
 from closura.simulation.march import DIVERGENCE_FACTOR, Marched
 from closura.simulation.simulate import StoredFields, check_further, simulate
@@ -152,6 +152,8 @@ def evaluate(
     if store is None:
         report("reference")
         store = simulate_reference(problem, simulations, steps, key=key)
+    measured, further = own_metrics(problem), list(metrics)
+    check_further(measured, further, "evaluations")
     _check_reference(reference_name, store)
     first = jax.tree.map(lambda x: x[0], store)
     number = jnp.arange(store.slots, dtype=jnp.int32)
@@ -189,7 +191,7 @@ def evaluate(
     if hasattr(problem.begin, "at"):
         works[reference_name] = None
 
-    def further(name: str, run: Marched, result: MethodResult) -> MethodResult:
+    def completed(name: str, run: Marched, result: MethodResult) -> MethodResult:
         if name == reference_name:
             kept = {name: values for name, values in result.values.items() if name == CONSERVATION}
             result = replace(result, values={"error": np.zeros_like(result.values["error"]), **kept})
@@ -210,7 +212,7 @@ def evaluate(
         reference=reference_name,
         times=(problem.time_step * np.arange(1, store.steps + 1)).tolist(),
         grid=problem.grid,
-        metrics=_metrics(problem, metrics),
+        metrics=[*measured, *further],
         error="error",
         groups=problem.groups,
         fields=min(keep, store.slots),
@@ -218,7 +220,7 @@ def evaluate(
         timing=timing,
         works=works,
         progress=report,
-        further=further,
+        further=completed,
         components=problem.components,
         channels=problem.spec.action,
         variables={} if size is None else {"scale": (("case", "time"), size)},
@@ -255,31 +257,24 @@ def _reference_work(problem: Problem, first: ReferenceStore, key: Key[Scalar, ""
     return Work(_ReferenceStep(problem), states, contexts)
 
 
-def _metrics(problem: Problem, further: Iterable[Metric]) -> list[Metric]:
-    """The problem's error, what it conserves, and further metrics."""
+def own_metrics(problem: Problem) -> list[Metric]:
+    """The problem's error, and what it conserves."""
     error = problem.error
     found = [Metric("error", error, problem.error_name, percent=problem.percent, aggregate=problem.aggregate)]
     if problem.quantities:
         title = f"relative {problem.quantities[0].name} error"
         of = _change(problem.quantities[0])
         found.append(Metric(CONSERVATION, of, title, percent=True, run=True, floor=ROUND_OFF))
-    further = list(further)
-    check_further(found, further, "evaluations")
-    return [*found, *further]
+    return found
 
 
 def _check_reference(name: str, store: ReferenceStore) -> None:
     """Errors against a reference that has diverged would say that every method has."""
-    fields = np.asarray(store.reference)
-    low, high = (of(fields, axis=tuple(range(2, fields.ndim))).astype(np.float64) for of in (np.min, np.max))
-    with np.errstate(invalid="ignore"):
-        middle, half = (low + high)[:, :1] / 2, (high - low)[:, :1] / 2
-        reach = np.maximum(DIVERGENCE_FACTOR * half, np.finfo(np.float32).tiny)
-        left = ~((high - middle <= reach) & (middle - low <= reach))
-    lost = left.any(axis=1)
+    steps = lost_at(store, DIVERGENCE_FACTOR)
+    lost = steps >= 0
     if not lost.any():
         return
-    first = int(np.argmax(left, axis=1)[lost].min())
+    first = int(steps[lost].min())
     advice = "Choose shorter time steps (of the fine solver) or other settings"
     if not first:
         advice = "The initial conditions are not finite: look at what draws them, not at the time steps"

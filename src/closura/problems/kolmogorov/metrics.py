@@ -60,6 +60,12 @@ def flow_metrics(problem: Problem, times: np.ndarray) -> list[Metric]:
     ]  # fmt: skip
 
 
+def titles() -> dict[str, str]:
+    """What is measured, by name."""
+    times = {time_metric(threshold): f"time with a correlation above {threshold:g}" for threshold in THRESHOLDS}
+    return {"error": "relative L2 error", "correlation": "correlation of the vorticity", **times, **ERRORS}
+
+
 def statistics_of(flows: Mapping[str, FlowSummary | None], true: FlowSummary, cells: int) -> dict[str, Any]:
     """Variables of the results along ``method``: ``spectrum``, ``energy``, ``dissipation`` and their errors.
 

@@ -10,6 +10,7 @@ from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.baselines import (
+    METHODS,
     coarse_models,
     coarse_solver,
     coarse_steps_of,
@@ -30,6 +31,7 @@ from closura.problems.kolmogorov.configuration import (
 from closura.problems.kolmogorov.developed_states import KolmogorovCases, PoolSettings, developed_states
 from closura.problems.kolmogorov.dynamics import CoarseFlow, on_grid
 from closura.problems.kolmogorov.flow import FlowSolver
+from closura.problems.kolmogorov.metrics import titles
 from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
 from closura.problems.kolmogorov.staggered import STENCILS
 from closura.problems.measures import relative_l2, rms_size
@@ -156,6 +158,8 @@ def _definition(settings: type[KolmogorovConfiguration], about: str) -> ProblemD
         presets=f"{settings.problem}.toml",
         label=lambda c: f"re{c.reynolds:g}-{c.cells}",
         sources=(LEARNED_FLOW,),
+        metrics=titles,
+        methods=lambda: list(METHODS),
         about=about,
     )(kolmogorov)
 

@@ -69,6 +69,7 @@ def _correlation_time(results: Results, name: str, threshold: float) -> dict[str
 
 @table("correlation-times", needs=tuple(ERRORS), order=5)
 def _correlation_times(results: Results) -> list[Table]:
+    """For how long methods follow the reference flow."""
     exponent = results.attribute("lyapunov_exponent", 0.0)
     headings = ["method"]
     for threshold in THRESHOLDS:
@@ -101,6 +102,7 @@ def _correlation_times(results: Results) -> list[Table]:
 
 @table("long-run", needs=tuple(ERRORS), order=6)
 def _long_run(results: Results) -> list[Table]:
+    """Statistics of long runs beside those of the reference."""
     forms = {"log_spectrum_error": (1, ".3f"), "energy_error": (100, "+.1f"), "dissipation_error": (100, "+.1f"),
              "stress_error": (100, ".1f")}  # fmt: skip
     rows = [

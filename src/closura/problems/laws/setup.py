@@ -8,11 +8,12 @@ from closura.core.citations import BPTTS
 from closura.core.definition import ProblemDefinition, Split, problem
 from closura.grids import Grid
 from closura.numerics import get_integrator
-from closura.numerics.weno import get_weno
+from closura.numerics.weno import WENO_SCHEMES, get_weno
 from closura.problems.laws.cases import check_courant, schedule
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.fluxes import Projection, Splitting
 from closura.problems.laws.law import Burgers
+from closura.problems.laws.metrics import METRICS
 from closura.problems.laws.random_cases import BurgersCases, GasCases, PlaneBurgersCases, PlaneGasCases, RandomProfile
 from closura.problems.laws.rewards import (
     Components,
@@ -298,6 +299,8 @@ def _definition(settings: type[LawConfiguration], about: str) -> ProblemDefiniti
         where="interfaces",
         follows_state=follows_state,
         sources=(BPTTS,),
+        metrics=lambda: {metric.name: metric.title for metric in METRICS},
+        methods=lambda: list(WENO_SCHEMES),
         about=about,
     )(conservation_law)
 
