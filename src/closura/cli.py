@@ -24,6 +24,8 @@ closura: learn what a coarse simulation grid cannot resolve
   closura rollout RUN                   ensembles of a reduced-order model as a data set, closed or not
   closura interpret RUN                 a closure's action beside the optimal one, and as an equation
   closura report RUN [RUN ...]          what runs have learned, in one HTML file
+  closura new problem NAME              a problem of your own to begin with: NumPy, JAX, C or Fortran
+  closura check PROBLEM                 what may be wrong with a problem, and whether a closure can pay
   closura list KIND                     what there is by name: problems, closures, learners, samplers, ... (--help)
   closura data fetch NAME               download images (mnist, fashion-mnist), checksum-verified
   closura data generate kolmogorov      simulate flows into a zarr store; a killed run goes on

@@ -51,6 +51,8 @@ ENTRIES: dict[str, dict[str, str]] = {
         "benchmark": "closura.commands.benchmark:run_benchmark_command",
         "export": "closura.commands.exports:run_export",
         "verify": "closura.commands.exports:run_verify",
+        "new": "closura.commands.new:run_new",
+        "check": "closura.commands.check:run_check",
         "list": "closura.commands.listing:run_list",
     },
     "closura.actions": {

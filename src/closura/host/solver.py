@@ -207,7 +207,8 @@ def _by_pool(program: Program, exact: float | None, state: Any, dt: Any, paramet
     taken = (actions[0] if actions else np.zeros((len(states), *pool.layout.action))) if program.actions else None
     kind = np.asarray(state).dtype
     found = pool.step(states, given, lengths, taken, seen_as=kind)
-    return found.reshape(np.shape(state)).astype(kind)
+    with np.errstate(over="ignore"):  # then it is not finite, which is counted where errors are
+        return found.reshape(np.shape(state)).astype(kind)
 
 
 def _pool_for(program: Program, states: NDArray, parameters: NDArray) -> Pool:

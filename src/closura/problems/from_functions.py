@@ -115,7 +115,7 @@ def from_functions(
         ``vjp(state, dt, cotangent)``: the adjoint of a coarse step in NumPy, where there is one.
     scale
         Size of a typical useful action, in units of the fields (default: root mean square of the error of a coarse
-        step, measured over the first eight of one simulation, in one significant digit).
+        step, over the first eight along the reference of one simulation, in one significant digit).
     horizon
         Coarse steps of a simulation: the longest episode of learning.
     error, reward, conserved, threshold, description

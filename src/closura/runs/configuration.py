@@ -53,7 +53,8 @@ class TrainConfiguration(Settings):
     network
         The closure's settings (default: its own).
     initial_std
-        Spread of a policy before training, in units of the action; 0 is the closure's own choice.
+        Spread of a policy before training, in units of the action; 0 is the closure's own choice, and that of problems
+        that are described by their solvers ten times the size of a typical action (``spec.scale``).
     learner
         The learner's name, file or object (:data:`closura.learners.LEARNERS`; default: the first).
     learning
@@ -245,6 +246,8 @@ def train_preset(
         tables |= tables.get("exploring", {})
     closure = closure or tables.get("closure", "")
     own = {"learner": learner, "closure": closure}
+    if not tables:
+        own["initial_std"] = 0.0  # the size of a typical action, which is the problem's
     own |= {f.name: tables[f.name] for f in fields(TrainConfiguration) if f.name in tables and f.name not in own}
     parts = {
         "problem": (kind.settings, kind.values(tables)),

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Key, Scalar
 
 from closura.closures import build
+from closura.closures.actor_critic import SMALLEST_STD
 from closura.core.definition import ProblemDefinition
 from closura.interruption import Interrupted as Interrupted
 from closura.io.weights import load_weights, save_weights
@@ -30,6 +31,8 @@ from closura.runs.trainer import TrainingDiverged as TrainingDiverged
 from closura.runs.validation import check_reference, in_words, prepare_validation, validation_error
 from closura.seeds import key_of
 
+EXPLORATION = 10.0
+"""First spread of policies over the size of a typical action: rewards are for removing errors of many steps."""
 IDLE_UPDATES = 10
 """A training ends when every simulation was lost in so many updates on end."""
 
@@ -56,12 +59,14 @@ def build_closure(configuration: TrainConfiguration, problem: Problem, *, key: K
     """The untrained network of a configuration: a policy for learners that explore."""
     c, network = configuration, configuration.network
     explores = LEARNERS.find(c.learner).explores
+    described = problem.methods is not None  # by its solvers: actions may have any size
+    std = c.initial_std or (max(EXPLORATION * problem.spec.scale, 2 * SMALLEST_STD) if described else None)
     closure = build(
         c.closure,
         problem.spec,
         explores=explores,
         options={f.name: getattr(network, f.name) for f in fields(network)},
-        initial_std=(c.initial_std or None) if explores else None,
+        initial_std=std if explores else None,
         key=key,
     )
     problem.check_action(closure, f"closure {c.closure}")
