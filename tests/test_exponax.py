@@ -153,6 +153,10 @@ def test_initial_fields_of_other_shapes_are_refused() -> None:
         problem.begin(key=KEY)
 
 
+def test_the_documentation_prints_the_example() -> None:
+    assert f"```python\n{EXAMPLE.read_text()}```" in (EXAMPLE.parents[1] / "docs" / "exponax.md").read_text()
+
+
 @pytest.fixture
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The example in an empty folder, on few points."""
@@ -185,6 +189,17 @@ def test_the_command_line(example: list[str], capsys: pytest.CaptureFixture[str]
     # The finer the better, from grids that hold hardly a wave; a closure of two updates is next to none.
     assert last["exponax 32"] < 0.8 * last["exponax 24"] < 0.8 * last["exponax"]
     assert last["run"] == pytest.approx(last["exponax"], rel=0.2)
+
+
+@pytest.mark.slow
+def test_the_documentation_makes_the_other_equations() -> None:
+    page = (EXAMPLE.parents[1] / "docs" / "exponax.md").read_text().partition("## Other equations")[2]
+    names: dict[str, Any] = {}
+    exec(page.split("```python")[1].split("```")[0], names)
+    for name in ("korteweg_de_vries", "decaying_vorticity", "burgers"):
+        begun = begin(names[name], KEY)
+        later = step(names[name].coarse, begun.state, names[name].time_step)
+        assert 0 < float(jnp.max(jnp.abs(later - begun.state))) < 0.5 * float(jnp.max(jnp.abs(begun.state)))
 
 
 @pytest.mark.slow
