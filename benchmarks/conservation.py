@@ -24,11 +24,11 @@ import numpy as np
 
 from closura.closures import AnyClosure
 from closura.commands.evaluation import evaluation_key
+from closura.core.metric import CONSERVATION
 from closura.io.closures import load_closure
 from closura.plain import plain
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference
 from closura.problems.actions import ACTION_FORMS
-from closura.reporting.numbers import CONSERVATION
 from closura.runs import RunFolder, TrainConfiguration, train
 from closura.runs.configuration import train_preset
 from closura.runs.environment import describe_environment

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
-from closura.reporting.numbers import CONSERVATION
+from closura.core.metric import CONSERVATION
 
 
 def unused(*_: Any) -> Any:

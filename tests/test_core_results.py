@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from closura.core import MethodResult, Metric, Results, Role
+from closura.core.metric import CONSERVATION
 from closura.core.results_file import FILE
 from closura.metrics.comparison import improvement_on, paired_difference, worse_than_corrected
 from closura.metrics.statistics import spread
@@ -20,7 +21,7 @@ from closura.plain import plain
 from closura.reporting.figure import FIGURES, figure, figures_of
 from closura.reporting.figures.fields import profiles
 from closura.reporting.findings import best_baseline, findings
-from closura.reporting.numbers import CONSERVATION, summary
+from closura.reporting.numbers import summary
 from closura.reporting.publish import publish
 from closura.reporting.table import TABLES, Table, print_tables, table
 from closura.reporting.tables import summary_table, write_csv

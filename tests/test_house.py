@@ -52,8 +52,6 @@ UPWARD: set[str] = {
     "problems.laws.front -> simulation",
     "problems.laws.references -> simulation",
     "problems.laws.snapshots -> simulation",
-    "simulation.earlier -> reporting",
-    "simulation.evaluate -> reporting",
 }
 """Imports that point upward."""
 

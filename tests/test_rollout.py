@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from closura.core import Results
+from closura.core.metric import CONSERVATION
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection
-from closura.reporting.numbers import CONSERVATION
 from closura.runs.validation import rollout
 from closura.simulation.evaluate import evaluate
 

@@ -15,6 +15,10 @@ Aggregate = Literal["mean", "median", "geometric"]
 geometric mean where simulations differ much in difficulty and each should count by its relative change."""
 
 
+CONSERVATION = "conservation_error"
+"""The name of the relative change of what the equations conserve, without its sign."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """One kind of number, measured of every simulation.

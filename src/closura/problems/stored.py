@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ from closura.io.files import write_atomically
 from closura.io.locks import BEAT, FolderInUse, lock_of, locked
 from closura.io.tensor_files import read_npz
 from closura.problems.problem import Begin, InitialState, Problem
-from closura.problems.reference import Reference, Step
+from closura.problems.reference import Reference, SolverReference, Step
 
 
 class ReferenceStore(eqx.Module):
@@ -115,6 +116,31 @@ def lost_at(store: ReferenceStore, factor: float, *, rest: float = 0.0) -> Int[n
         reach = np.where(half > 0, factor * half, rest)
         left = ~(np.isfinite(low) & np.isfinite(high) & (high - middle <= reach) & (middle - low <= reach))
     return np.where(left.any(axis=1), left.argmax(axis=1), -1)
+
+
+def check_reference(
+    problem: Problem, store: ReferenceStore, factor: float, consequence: str, *, rest: float = 0.0
+) -> None:
+    """Refuse a reference that diverges (:func:`lost_at`), with its solver, the first step and what follows from it.
+
+    Errors against it would say that every method has diverged.
+    """
+    steps = lost_at(store, factor, rest=rest)
+    lost = steps[steps >= 0]
+    if not lost.size:
+        return
+    reference, words = problem.reference, problem.names[1]
+    if isinstance(reference, SolverReference):
+        points = " x ".join(map(str, reference.solver.grid.shape))
+        words += f": {type(reference.solver).__name__} on {points} points, {reference.substeps} in each coarse step"
+    advice = "Take more or shorter steps of the fine solver, or other settings"
+    if not lost.min():
+        advice = "The initial conditions are not finite: look at what draws them, not at the time steps"
+    range_ = f", or beyond {factor:g} times its initial range" if math.isfinite(factor) else ""
+    raise ValueError(
+        f"the reference ({words}) itself diverged in {len(lost)} of {store.slots} simulations, first at step "
+        f"{lost.min()} (not finite{range_}): {consequence}. {advice}"
+    )
 
 
 def reference_shapes(problem: Problem, slots: int, steps: int, *, key: Key[Scalar, ""]) -> ReferenceStore:

@@ -9,10 +9,11 @@ import math
 import numpy as np
 
 from closura.core import Results, Role
+from closura.core.metric import CONSERVATION
 from closura.metrics.comparison import paired_difference, paired_ratio, worse_than_corrected
 from closura.metrics.statistics import aggregate, spread, steps_below_threshold
 from closura.reporting.formatting import cost_beside, percent, quantity, standing, times
-from closura.reporting.numbers import CONSERVATION, group_names
+from closura.reporting.numbers import group_names
 from closura.reporting.style import amount, axis_label
 
 

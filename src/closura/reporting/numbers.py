@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from closura.core import Metric, Registry, Results
+from closura.core.metric import CONSERVATION
 from closura.metrics.comparison import improvement_on, paired_difference, paired_ratio, worse_than_corrected
 from closura.metrics.statistics import (
     geometric_mean,
@@ -42,9 +43,6 @@ def numbers(name: str, **settings: Any) -> Callable[[Callable[[Results], dict[st
     """Register a function that gives numbers of results; settings are those of :class:`NumbersKind`."""
     return lambda make: NUMBERS.add(name, NumbersKind(name, make, **settings))
 
-
-CONSERVATION = "conservation_error"
-"""The relative change of what the equations conserve, without its sign."""
 
 STEPS_SHOWN = (10, 25, 50, 100, 200, 400)
 """Steps that tables show where so many were simulated: those of Closure-RL's figures, and twice as far."""

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from closura.core import Metric, Results, Role
+from closura.core.metric import CONSERVATION
 from closura.io.files import write_atomically
 from closura.metrics.statistics import spread
 from closura.plain import plain
 from closura.reporting.formatting import bounded, count, quantity, short, with_spread
 from closura.reporting.numbers import (
-    CONSERVATION,
     NUMBERS,
     all_numbers,
     by_group,

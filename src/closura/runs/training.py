@@ -28,7 +28,7 @@ from closura.runs.tracking import Tracker
 from closura.runs.trainer import Progress as Progress
 from closura.runs.trainer import Row, Task, lower_rate, make_updates, opened, verdict, write_finished
 from closura.runs.trainer import TrainingDiverged as TrainingDiverged
-from closura.runs.validation import check_reference, in_words, prepare_validation, validation_error
+from closura.runs.validation import check_learned_reference, in_words, prepare_validation, validation_error
 from closura.seeds import key_of
 
 EXPLORATION = 10.0
@@ -123,7 +123,7 @@ class TrainingTask(Task):
         if self.bank is not None:
             store = self.bank.at(max(reached - 1, 0))[0]
             if not reached:
-                check_reference(problem, store)
+                check_learned_reference(problem, store)
             problem = with_store(problem, store)
             self.renewed = self.bank.renewals(max(reached - 1, 0))
         self.initial = self.learner.init(problem, closure, key=keys["learner"])

@@ -15,8 +15,7 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 from closura.core.solver import Closure, Solver
 from closura.environment import Environment, EnvironmentState
 from closura.problems import Problem, ReferenceStore, simulate_reference
-from closura.problems.reference import SolverReference
-from closura.problems.stored import lost_at
+from closura.problems.stored import check_reference
 
 
 @eqx.filter_jit
@@ -64,27 +63,13 @@ def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: K
     if problem.reference.follows_state:
         return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
     store = simulate_reference(problem, simulations, steps, key=key)
-    check_reference(problem, store)
+    check_learned_reference(problem, store)
     return store
 
 
-def check_reference(problem: Problem, store: ReferenceStore) -> None:
-    """Refuse a reference that diverges or grows without bound, with its solver and the first step."""
-    steps = lost_at(store, GROWTH, rest=math.inf)
-    if (steps < 0).all():
-        return
-    lost, first = steps[steps >= 0], int(steps[steps >= 0].min())
-    reference, words = problem.reference, problem.names[1]
-    if isinstance(reference, SolverReference):
-        points = " x ".join(map(str, reference.solver.grid.shape))
-        words += f": {type(reference.solver).__name__} on {points} points, {reference.substeps} in each coarse step"
-    advice = "Take more or shorter fine steps"
-    if not first:
-        advice = "Its initial conditions are not finite: look at what draws them"
-    raise ValueError(
-        f"the reference ({words}) diverged in {len(lost)} of {store.slots} simulations, first at coarse step {first} "
-        f"(not finite, or beyond {GROWTH:g} times its initial range): nothing can be learned from it. {advice}"
-    )
+def check_learned_reference(problem: Problem, store: ReferenceStore) -> None:
+    """Refuse a reference that diverges or grows without bound."""
+    check_reference(problem, store, GROWTH, "nothing can be learned from it", rest=math.inf)
 
 
 @eqx.filter_jit

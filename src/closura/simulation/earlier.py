@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from closura.core import MethodResult, Metric, Results, Role
+from closura.core.metric import CONSERVATION
 from closura.io.tensor_files import read_npz
-from closura.reporting.numbers import CONSERVATION
 
 FILE = "evaluation.npz"
 

@@ -13,12 +13,13 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 
 from closura.core import Case, Method, MethodResult, Metric, Results, Role, StepRule
 from closura.core.front import Work
+from closura.core.metric import CONSERVATION
 from closura.core.solver import Closure, Parameters, Solver, State
 from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
 from closura.problems.reference import SolverReference
-from closura.problems.stored import ReferenceStore, lost_at, simulate_reference
-from closura.reporting.numbers import CONSERVATION
+from closura.problems.stored import ReferenceStore, check_reference, simulate_reference
+from closura.simulation.compared import compared
 from closura.simulation.march import DIVERGENCE_FACTOR, Marched
 from closura.simulation.simulate import StoredFields, check_further, simulate
 
@@ -135,34 +136,22 @@ def evaluate(
     ValueError
         If a closure has the name of another method, ``own`` names no closure, or the reference itself is not finite.
     """
-    baseline, reference_name = problem.names
-    theirs = dict(own or {})
-    if unknown := set(theirs) - set(closures):
-        raise ValueError(f"own problems are those of closures; got {', '.join(sorted(unknown))}")
-    bases = {name: problem.uncorrected(each) for name, each in theirs.items()}
-    taken = {baseline, reference_name, *problem.baselines, *problem.finer}
-    others = {base: theirs[name].coarse for name, base in bases.items() if base not in taken}
-    classical = (baseline, *problem.baselines, *others)
-    taken = {*taken, *others} & set(closures)
-    if taken:
-        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
-    for name, closure in closures.items():
-        theirs.get(name, problem).check_action(closure, f"closure {name}")
+    reference_name = problem.names[1]
+    classical, learned = compared(problem, closures, own or {})
     drawn = store is None
     if store is None:
         report("reference")
         store = simulate_reference(problem, simulations, steps, key=key)
     measured, further = own_metrics(problem), list(metrics)
     check_further(measured, further, "evaluations")
-    _check_reference(reference_name, store)
+    check_reference(problem, store, DIVERGENCE_FACTOR, "nothing can be evaluated by it")
     first = jax.tree.map(lambda x: x[0], store)
     number = jnp.arange(store.slots, dtype=jnp.int32)
     cases = Case(store.state, {"number": number, "own": store.parameters}, store.group)
     frame_steps = np.unique(np.linspace(0, store.steps, frames).round().astype(np.int64))
 
-    def method(role: Role, solver: Solver, closure: Closure | None = None, corrects: str = "") -> Method:
-        rule = StepRule(problem.time_step, exact=True)
-        return Method(_FromStore(solver, problem), role, rule, closure, corrects=corrects)
+    def from_store(methods: Mapping[str, Method]) -> dict[str, Method]:
+        return {name: replace(each, solver=_FromStore(each.solver, problem)) for name, each in methods.items()}
 
     def stored(role: Role, fields: Array) -> Method:
         return Method(StoredFields(problem.grid, jnp.asarray(fields)), role, StepRule(courant=1.0))
@@ -170,19 +159,15 @@ def evaluate(
     # Their fine initial data are not in a store that was handed over.
     finer = problem.finer if drawn and isinstance(problem.begin, SimulatedBegin) else {}
     fine = {name: with_reference(problem, each) for name, each in finer.items()}
-    methods = {baseline: method(Role.UNCORRECTED, problem.coarse)}
-    methods |= {name: method(Role.BASELINE, solver) for name, solver in {**problem.baselines, **others}.items()}
+    methods = from_store(classical)
     for name, each in fine.items():
         report(name)
         methods[name] = stored(
             Role.FINE_BASELINE, simulate_reference(each, store.slots, store.steps, key=key).reference
         )
     methods[reference_name] = stored(Role.REFERENCE, store.reference)
-    for name, closure in closures.items():
-        own_problem = theirs.get(name, problem)
-        limited = own_problem.spec.limit(closure)
-        methods[name] = method(Role.CLOSURE, own_problem.coarse, limited, bases.get(name, ""))
-    longer = _unstable_steps(problem, {baseline: problem.coarse, **problem.baselines, **others}, first)
+    methods |= from_store(learned)
+    longer = _unstable_steps(problem, {name: each.solver for name, each in classical.items()}, first)
     all_fields: dict[str, np.ndarray] = {}
     # What stored fields cost is what it costs to simulate them, where that was done.
     works: dict[str, Callable[[int], Work] | None] = {
@@ -266,23 +251,6 @@ def own_metrics(problem: Problem) -> list[Metric]:
         of = _change(problem.quantities[0])
         found.append(Metric(CONSERVATION, of, title, percent=True, run=True, floor=ROUND_OFF))
     return found
-
-
-def _check_reference(name: str, store: ReferenceStore) -> None:
-    """Errors against a reference that has diverged would say that every method has."""
-    steps = lost_at(store, DIVERGENCE_FACTOR)
-    lost = steps >= 0
-    if not lost.any():
-        return
-    first = int(steps[lost].min())
-    advice = "Choose shorter time steps (of the fine solver) or other settings"
-    if not first:
-        advice = "The initial conditions are not finite: look at what draws them, not at the time steps"
-    raise ValueError(
-        f"the reference ({name}) itself diverged in {int(lost.sum())} of {store.slots} simulations, first at step "
-        f"{first} (not finite, or beyond {DIVERGENCE_FACTOR:g} times its initial range): nothing can be evaluated by "
-        f"it. {advice}"
-    )
 
 
 def _unstable_steps(problem: Problem, solvers: Mapping[str, Solver], first: ReferenceStore) -> str:

@@ -5,6 +5,7 @@ relative error; chaos ends every answer.) And has what it simulates afterwards t
 (spectrum, energy, dissipation, Reynolds stresses, over a long time, and whether it stays bounded at all.)
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +33,8 @@ from closura.problems.kolmogorov.dynamics import CoarseFlow, SpectralFlow
 from closura.problems.kolmogorov.metrics import THRESHOLDS, flow_metrics, seen, statistics_of, time_metric
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
-from closura.problems.stored import simulate_reference, stored_reference
+from closura.problems.stored import check_reference, simulate_reference, stored_reference
+from closura.simulation.compared import compared
 from closura.simulation.cost import Timing, time_steps, work
 from closura.simulation.simulate import run
 from closura.simulation.sweep import held_out_cases
@@ -141,22 +143,16 @@ def evaluate_flow(
         raise ValueError(f"expected a problem kolmogorov; got {problem.name}")
     if simulations < 1 or not time > 0 or not long > 0:
         raise ValueError(f"need at least one simulation and positive times; got {simulations}, {time} and {long}")
-    (uncorrected, reference), theirs = problem.names, dict(own or {})
-    bases = {name: problem.uncorrected(each) for name, each in theirs.items()}
-    taken = {uncorrected, reference, PERSISTENCE, *problem.baselines, *problem.finer}
-    others = {base: theirs[name].coarse for name, base in bases.items() if base not in taken}
-    taken = {*taken, *others} & set(closures)
-    if taken:
-        raise ValueError(f"closures cannot be called {', '.join(sorted(taken))}: other methods have these names")
+    reference = problem.names[1]
+    chosen, learned = compared(problem, closures, own or {}, (PERSISTENCE,))
     steps, followed = max(1, round(max(time, long) / dt)), max(1, round(time / dt))
     report("the reference")
     if identity is None:
         store = simulate_reference(problem, simulations, steps, key=key)
     else:
         store = stored_reference(problem, simulations, steps, key=key, identity=identity)
+    check_reference(problem, store, math.inf, "nothing can be evaluated by it")
     reference_fields = np.asarray(seen(base, problem.grid, store.reference))
-    if not np.isfinite(reference_fields).all():
-        raise ValueError("the reference itself diverges: take more fine steps (--fine-steps)")
     kept = np.unique(np.linspace(0, followed, frames).round().astype(np.int64))
     reynolds = float(np.asarray(store.parameters["reynolds"])[0])
     measure = _Measure(reference_fields, followed, round(long / dt) // 4, kept, dt, reynolds)
@@ -173,25 +169,19 @@ def evaluate_flow(
         fields = measure.fields(states, int(diverged_at[0])) if method.role is not Role.NAIVE else None
         return MethodResult(method.role, values, diverged_at, fields=fields, corrects=method.corrects, **facts)
 
-    step = StepRule(dt=dt, exact=True)
-    chosen = {uncorrected: Method(base, Role.UNCORRECTED, step)}
-    chosen |= {name: Method(solver, Role.BASELINE, step) for name, solver in {**problem.baselines, **others}.items()}
     for name, each in problem.finer.items():
         assert isinstance(each, SolverReference)
         chosen[name] = Method(each.solver, Role.FINE_BASELINE, StepRule(dt=dt / each.substeps, exact=True))
-    for name, closure in closures.items():
-        corrected = theirs.get(name, problem)
-        limited = corrected.spec.limit(closure)
-        chosen[name] = Method(corrected.coarse, Role.CLOSURE, step, limited, corrects=bases.get(name, ""))
+    chosen |= learned
     methods: dict[str, MethodResult] = {}
     for name, method in chosen.items():
         report(name)
         given = closures.get(name)
-        learned = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
+        size = None if given is None else count_parameters(given) if isinstance(given, eqx.Module) else 0
         states = np.asarray(run(method, times.tolist(), problem.grid, cases).fields)
-        methods[name] = score(name, method, states, parameters=learned)
+        methods[name] = score(name, method, states, parameters=size)
     held = np.broadcast_to(reference_fields[:, :1], reference_fields.shape)
-    methods[PERSISTENCE] = score(PERSISTENCE, Method(base, Role.NAIVE, step), held)
+    methods[PERSISTENCE] = score(PERSISTENCE, Method(base, Role.NAIVE, StepRule(dt=dt)), held)
     flows[reference] = true
     methods[reference] = MethodResult(
         Role.REFERENCE, {"error": np.zeros((simulations, followed + 1))}, fields=measure.fields(reference_fields, -1)

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from closura.core import Results
+from closura.core.metric import CONSERVATION
 from closura.metrics.comparison import improvement_per_simulation
 from closura.metrics.statistics import mean_per_step, quantile_per_step, std_per_step
 from closura.reporting.figure import figure
-from closura.reporting.numbers import CONSERVATION
 from closura.reporting.published_curves import STEPS, published_curves
 from closura.reporting.style import (
     MethodStyle,
