@@ -1,6 +1,7 @@
 """Closures with random weights, exported, compiled and called through ctypes."""
 
 import ctypes
+import math
 import re
 import shutil
 import subprocess
@@ -10,13 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.closures import build
+from closura.closures import ConvolutionalClosure, ConvolutionStack, build
+from closura.closures.networks import Convolution
 from closura.core import ClosureSpec
 from closura.export.c import TOLERANCE, sources
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 POINTER = ctypes.POINTER(ctypes.c_double)
 KINDS = {"periodic": 0, "outflow": 1, "halo": 2}
+
+
+INTERFACES = ClosureSpec(
+    (*(f"plus {i}" for i in range(5)), *(f"minus {i}" for i in range(5)), "plus size", "minus size"),
+    (*(f"plus weight {i}" for i in range(3)), *(f"minus weight {i}" for i in range(3))),
+    ("outflow",), acts_on=(2, 2, 2, 7, 7, 7), bound=math.inf, where="interfaces",
+)  # fmt: skip
 
 
 def spec_of(axes, boundary="periodic"):
@@ -33,6 +42,16 @@ def drawn(name, spec, *, explores=False, seed=0, **options):
     rng = np.random.default_rng(seed)
     leaves = [jnp.asarray(0.3 * rng.normal(size=leaf.shape), leaf.dtype) for leaf in leaves]
     return eqx.combine(jax.tree.unflatten(tree, leaves), closure)
+
+
+def pointwise(spec, *, activation="relu", hidden=(7, 6)):
+    """A closure of one's own that sees no neighbours, with random weights."""
+    keys = jax.random.split(jax.random.key(1))
+    backbone = ConvolutionStack(
+        len(spec.observation), hidden, spec.boundary, sizes=(1,) * len(hidden), activation=activation, key=keys[0]
+    )
+    head = Convolution(hidden[-1], len(spec.action), spec.boundary, size=1, key=keys[1])
+    return ConvolutionalClosure(spec, backbone, head=head)
 
 
 def written(closure, folder, *, name="c", known=None):
@@ -74,13 +93,13 @@ def pointers(arrays, skip=()):
     return (POINTER * len(arrays))(*(each[skip].ctypes.data_as(POINTER) for each in arrays))
 
 
-def run(library, seen, boundary, *, ghosts=0, noise=None, guard=0, name="c"):
+def run(library, seen, boundary, *, ghosts=0, noise=None, guard=0, name="c", actions=2):
     """Status, action, cells outside of the range; ``seen`` may have ghost cells along all axes."""
     axes = seen.ndim - 1
     n = [size - 2 * ghosts for size in seen.shape[1:]]
     kinds = [KINDS[boundary]] * axes
     grid = grid_of(n, kinds, kinds, [stride // 8 for stride in seen.strides[1:]])
-    handle, action = ctypes.c_void_p(), np.zeros((2, *n))
+    handle, action = ctypes.c_void_p(), np.zeros((actions, *n))
     assert getattr(library, f"{name}_init")(ctypes.byref(handle), ctypes.byref(grid)) == 0
     assert getattr(library, f"{name}_guard")(handle, guard) == 0
     there = pointers(seen, (slice(ghosts, None),) * axes)

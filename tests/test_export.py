@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import shutil
 import subprocess
 
 import equinox as eqx
@@ -10,15 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exported import COMPILER, compiled, drawn, grid_of, near, pointers, run, spec_of
+from exported import COMPILER, INTERFACES, compiled, drawn, grid_of, near, pointers, pointwise, run, spec_of
 
 from closura.cli import main
 from closura.closures import build
 from closura.export.c import TOLERANCE
 from closura.export.package import ExportError, export, read_card
-from closura.export.verify import verify
+from closura.export.verify import observation_for, verify
 from closura.io.closures import SHIPPED
-from closura.io.weights import save_weights
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 
@@ -63,6 +61,28 @@ def test_published_network_and_strided_arrays(tmp_path):
     seen = np.random.default_rng(2).normal(size=(9, 11, 3))  # channels last: strides that are not contiguous
     status, found, _ = run(library, np.moveaxis(seen, -1, 0), "periodic")
     assert (status, near(found, closure(jnp.asarray(np.moveaxis(seen, -1, 0), jnp.float32)))) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "options", [{"even": True, "largest": 0.0}, {"activation": "tanh"}, {"form": "published", "even": True}]
+)
+def test_weights_of_stencils(options, tmp_path):
+    closure = drawn("weights", INTERFACES, hidden=(9, 5), **options)
+    library, halo = compiled(closure, tmp_path)
+    seen = observation_for(closure, (1001,))
+    status, found, _ = run(library, seen, "outflow", actions=6)
+    wanted = np.asarray(closure(jnp.asarray(seen)))
+    assert (status, halo) == (0, 0)
+    assert np.abs(found - wanted).max() < TOLERANCE * np.abs(wanted).max()
+
+
+def test_a_pointwise_closure(tmp_path):
+    closure = pointwise(spec_of(2), activation="gelu")
+    library, halo = compiled(closure, tmp_path)
+    seen = observation_for(closure, (11, 37))
+    status, found, _ = run(library, seen, "periodic")
+    assert (status, halo) == (0, 0)
+    assert near(found, closure(jnp.asarray(seen, jnp.float32)))
 
 
 def test_what_is_wrong_is_a_status_and_guards_count(tmp_path):
@@ -123,44 +143,8 @@ def test_the_command_line_and_the_self_test(tmp_path, capsys):
         verify(out)
 
 
-@pytest.mark.skipif(shutil.which("gfortran") is None, reason="no gfortran")
-def test_the_fortran_module(tmp_path):
-    closure = drawn("compact", spec_of(2), channels=4, layers=2)
-    save_weights(
-        tmp_path / "mine.safetensors", closure,
-        architecture={"closure": "compact", "options": {"channels": 4, "layers": 2}},
-    )  # fmt: skip
-    export(tmp_path / "mine.safetensors", tmp_path, to=("fortran",), name="mine")
-    seen = np.random.default_rng(5).normal(size=(3, 7, 6))
-    (tmp_path / "main.f90").write_text(
-        """program run
-  use mine_module
-  use, intrinsic :: iso_c_binding, only: c_double
-  implicit none
-  type(mine_type) :: closure
-  real(c_double) :: seen(7, 6, 3), action(7, 6, 2)
-  integer :: status
-  read (*, *) seen
-  call closure%init([7, 6], status)
-  if (status /= mine_ok) error stop 1
-  call closure%apply(seen, action, status)
-  if (status /= mine_ok) error stop 2
-  write (*, '(es24.16)') action
-end program run
-"""
-    )
-    build_ = "make FFLAGS='-O1 -Wall' CFLAGS=-O1 && gfortran -o run main.f90 mine_module.o mine.o -lm"
-    done = subprocess.run(build_, shell=True, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    # The first index is x: Fortran's order of memory, channel after channel.
-    text = " ".join(repr(float(value)) for channel in seen for value in channel.T.ravel())
-    done = subprocess.run([tmp_path / "run"], input=text, capture_output=True, text=True, check=True)
-    found = np.array(done.stdout.split(), float).reshape(2, 6, 7).transpose(0, 2, 1)
-    assert near(found, closure(jnp.asarray(seen, jnp.float32)))
-
-
 def test_what_cannot_be_exported_is_refused(tmp_path, capsys):
-    with pytest.raises(ExportError, match="unknown target rust; valid: c, fortran, stablehlo"):
+    with pytest.raises(ExportError, match="unknown target rust; valid: c, fortran, fortran-pure, onnx, stablehlo"):
         export("burgers", tmp_path, to=("rust",))
     with pytest.raises(FileNotFoundError, match="holds no export"):
         verify(tmp_path)

@@ -1,7 +1,7 @@
 /* Random calls of an exported closure: every one gives values or a status code, within the arrays that it was given.
  *
  *   cc -std=c99 -fsanitize=address,undefined -include NAME.h -DCLOSURE=NAME -DUPPER=PREFIX closure_fuzz.c NAME.c -lm
- *   ./a.out CALLS SEED
+ *   ./a.out CALLS SEED LARGEST      (grids of up to LARGEST / axes cells along an axis)
  *
  * Arrays are allocated to the byte, so that a sanitizer sees any access beside them. What a call must answer is worked
  * out here from the header's text alone. */
@@ -20,6 +20,7 @@ enum { AXES = M(AXES), OBSERVED = M(OBSERVED), ANSWERED = M(ANSWERED), HALO = M(
 #define SENTINEL 12345.0
 
 static uint64_t state;
+static int largest = 36;
 static uint32_t bits(void) { /* Steele et al. 2014, splitmix64 */
   uint64_t z = (state += 0x9e3779b97f4a7c15u);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -90,7 +91,7 @@ static double drawn_value(int kind) {
 
 static int bad_grid(const F(grid) * g) {
   for (int a = 0; a < AXES; a++) {
-    if (g->n[a] < 1 || g->n[a] > 1u << 30) return 1;
+    if (g->n[a] < 1 || g->n[a] > 1u << 26) return 1;
     if (g->low[a] < 0 || g->low[a] > 2 || g->high[a] < 0 || g->high[a] > 2) return 1;
     if ((g->low[a] == M(PERIODIC)) != (g->high[a] == M(PERIODIC))) return 1;
   }
@@ -102,7 +103,7 @@ static void begin(slot *s) {
   memset(&g, 0, sizeof g);
   for (int a = 0; a < AXES; a++) {
     const size_t strange[] = {0, (size_t)-3, SIZE_MAX, SIZE_MAX / 2, (size_t)1 << 31, 0};
-    g.n[a] = below(30) == 0 ? strange[below(6)] : below(2) ? (size_t)(1 + below(4)) : (size_t)(1 + below(AXES == 1 ? 90 : 36 / AXES));
+    g.n[a] = below(30) == 0 ? strange[below(6)] : below(2) ? (size_t)(1 + below(4)) : (size_t)(1 + below(AXES == 1 ? 3 * largest : largest / AXES));
     g.low[a] = below(3), g.high[a] = g.low[a] == M(PERIODIC) ? M(PERIODIC) : 1 + below(2);
     if (below(30) == 0) g.low[a] = below(6) - 2;
     if (below(30) == 0) g.high[a] = below(6) - 2;
@@ -222,6 +223,7 @@ int main(int count, char **words) {
   static slot slots[SLOTS];
   const long calls = count > 1 ? atol(words[1]) : 1000;
   state = count > 2 ? (uint64_t)atol(words[2]) : 0;
+  if (count > 3) largest = atoi(words[3]);
   for (call_number = 0; call_number < calls; call_number++) {
     slot *s = &slots[below(SLOTS)];
     const int what = below(20);

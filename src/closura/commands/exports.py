@@ -9,7 +9,7 @@ from typing import Literal
 from closura.commands.console import console
 from closura.commands.options import Positional, parse
 from closura.commands.results import Outputs
-from closura.export.package import export
+from closura.export.package import export, read_card
 from closura.export.verify import verify
 from closura.settings import Natural
 
@@ -24,7 +24,8 @@ class ExportOptions:
         A run folder, a .safetensors file, or the name of a closure that comes with the package.
     to
         "c": C99, one source and one header file with the weights inside; "fortran": the same and a module of Fortran
-        2008 around it; "stablehlo": a StableHLO module for the training grid (jax.export).
+        2008 around it; "fortran-pure": Fortran 2008 alone, for closures that see their own cell or interface only;
+        "onnx": for any batch and grid; "stablehlo": a StableHLO module for the training grid (jax.export).
     out
         The folder (default: export-NAME).
     name
@@ -34,7 +35,7 @@ class ExportOptions:
     """
 
     closure: Positional[str]
-    to: tuple[Literal["c", "fortran", "stablehlo"], ...] = ("c",)
+    to: tuple[Literal["c", "fortran", "fortran-pure", "onnx", "stablehlo"], ...] = ("c",)
     out: Path | None = None
     name: str = ""
     simulations: Natural = 4
@@ -50,17 +51,20 @@ class VerifyOptions:
         Made by closura export.
     compiler
         The C compiler (default: cc, else gcc or clang).
+    fortran_compiler
+        The Fortran compiler (default: gfortran, else flang, ifx or nvfortran).
     """
 
     folder: Positional[Path]
     compiler: str = ""
+    fortran_compiler: str = ""
 
 
 def run_export(arguments: Sequence[str]) -> None:
     """Write a closure as code for other languages."""
     options = parse(
         ExportOptions, arguments, prog="closura export",
-        description="A closure as C, Fortran or StableHLO, with its card and a self-test.",
+        description="A closure as C, Fortran, ONNX or StableHLO, with its card and a self-test.",
     )  # fmt: skip
     stem = Path(options.closure).name.removesuffix(".safetensors")
     out = options.out or Path(f"export-{stem}")
@@ -78,7 +82,10 @@ def run_verify(arguments: Sequence[str]) -> dict[str, float]:
         VerifyOptions, arguments, prog="closura verify",
         description="Compile or load an export and compare its answers with those of JAX, to 1e-5 of the largest.",
     )  # fmt: skip
-    found = verify(options.folder, compiler=options.compiler)
+    found = verify(options.folder, compiler=options.compiler, fortran_compiler=options.fortran_compiler)
     for name, value in found.items():
         console.print(f"{name}: largest difference {value:.1e} of the largest action")
+    checked = {name.split()[0] for name in found}
+    for target in sorted(set(read_card(options.folder)["targets"]) - checked):
+        console.print(f"{target}: not compared, there is no Fortran compiler", soft_wrap=True)
     return found

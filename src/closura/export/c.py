@@ -1,8 +1,8 @@
-"""Closures as C99: one header and one source file with the weights inside, nothing but libm behind them."""
+"""Closures as source code: C99, a module of Fortran around it, or Fortran alone, with the weights inside."""
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import jinja2
 import numpy as np
 
 from closura.closures.program import Program
+from closura.export.fortran import values as fortran_values
+from closura.export.fortran import vector
 from closura.export.tables import array, number, tables
 from closura.grids import BOUNDARIES
 
@@ -57,7 +59,7 @@ def sources(
     *,
     card: Mapping[str, Any],
     vectors: tuple[np.ndarray, np.ndarray] | None = None,
-    fortran: bool = False,
+    to: Collection[str] = ("c",),
 ) -> dict[str, str]:
     """The files of an export by their names.
 
@@ -72,23 +74,34 @@ def sources(
         ``grid``, and ``range``: lowest and highest value of each observed channel, or None.
     vectors
         An observation and its action, for the self-test.
-    fortran
-        Add a module of Fortran 2008.
+    to
+        "c", "fortran" (C and a module around it), "fortran-pure" (without C).
+
+    Raises
+    ------
+    ValueError
+        If a closure sees more than its own cell, and pure Fortran is asked for.
     """
     spec = program.spec
     known = card.get("range")
     values: dict[str, Any] = {
-        **tables(program), "name": name, "prefix": name.upper(), "hash": hash_of(program), "fortran": fortran,
+        "name": name, "prefix": name.upper(), "hash": hash_of(program), "fortran": "fortran" in to,
         "title": card["title"], "about": card["about"], "made_for": card["made_for"],
         "observation_lines": [f"{i}: {text}" for i, text in enumerate(card["observation"])],
         "action_lines": [f"{i}: {text}" for i, text in enumerate(card["actions"])],
         "how_to_apply": card["how_to_apply"], "observed": len(spec.observation), "answered": len(spec.action),
         "has_range": int(known is not None), "example": card["grid"],
-        "lowest": "" if known is None else ", ".join(number(low) for low, _ in known),
-        "highest": "" if known is None else ", ".join(number(high) for _, high in known),
     }  # fmt: skip
+    low, high = np.transpose(known) if known is not None else 2 * [np.zeros(len(spec.observation))]
+    found = {}
+    if "fortran-pure" in to:
+        pure = values | fortran_values(program) | {"lowest": vector(low), "highest": vector(high)}
+        found[f"{name}_pure.f90"] = rendered("closure_pure.f90", pure)
+    if not {"c", "fortran"} & set(to):
+        return found
     files = {f"{name}.h": "closure.h", f"{name}.c": "closure.c"}
-    if fortran:
+    values |= tables(program) | {"lowest": ", ".join(map(number, low)), "highest": ", ".join(map(number, high))}
+    if "fortran" in to:
         files[f"{name}_module.f90"] = "closure_module.f90"
     if vectors is not None:
         observation, action = vectors
@@ -101,4 +114,9 @@ def sources(
             "test_boundary": BOUNDARIES.index(spec.boundary[0]),
         }  # fmt: skip
         files |= {f"{name}_test.c": "self_test.c", "Makefile": "Makefile"}
-    return {file: _environment().get_template(template).render(values) for file, template in files.items()}
+    return found | {file: rendered(template, values) for file, template in files.items()}
+
+
+def rendered(template: str, values: Mapping[str, Any]) -> str:
+    """A file made from one of the templates."""
+    return _environment().get_template(template).render(values)

@@ -14,8 +14,10 @@ import closura
 from closura.closures import ActorCritic
 from closura.closures._checks import count_parameters
 from closura.closures.convolution import plain_convolutions
+from closura.closures.program import Program
 from closura.core.definition import PROBLEMS
 from closura.export.c import hash_of, identifier, sources
+from closura.export.to_onnx import onnx_model
 from closura.io.closures import shipped
 from closura.io.files import write_atomically
 from closura.io.weights import load_weights, read_header
@@ -25,7 +27,9 @@ from closura.runs.configuration import TrainConfiguration, from_plain
 from closura.simulation.ranges import recorded
 
 CARD_FORMAT = "closura export"
-TARGETS = ("c", "fortran", "stablehlo")
+KEPT = ("problem", "observation", "action", "actions", "how_to_apply", "bound", "boundary", "range", "licence", "hash")
+"""Of the card inside of ONNX files."""
+TARGETS = ("c", "fortran", "fortran-pure", "onnx", "stablehlo")
 
 
 class ExportError(ValueError):
@@ -49,8 +53,9 @@ def export(
     out
         The folder; files of the same names are replaced.
     to
-        "c": C99; "fortran": a module of Fortran 2008 around it as well; "stablehlo": a module for the grid that the
-        closure was trained on, by ``jax.export``.
+        "c": C99; "fortran": a module of Fortran 2008 around it as well; "fortran-pure": Fortran 2008 alone, for
+        closures that see their own cell or interface only; "onnx": for any batch and grid; "stablehlo": a module for
+        the grid that the closure was trained on, by ``jax.export``.
     name
         Prefix of names in C (default: that of the run or file).
     simulations
@@ -64,7 +69,7 @@ def export(
     Raises
     ------
     ExportError
-        If the closure is of a kind that has no ``program()``, or a target is unknown.
+        If the closure is of a kind that has no ``program()``, or a target is unknown or not for this closure.
     FileNotFoundError, WeightsError
         If there is no closure at the path.
     """
@@ -107,9 +112,13 @@ def _export(
     card = _card(name, header, closure, problem, known) | {"hash": hash_of(program), "targets": list(to)}
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str | bytes] = {}
-    if "c" in to or "fortran" in to:
-        shown = card | {"title": f"{name}: a learned closure", "made_for": _made_for(card)}
-        files |= sources(program, name, card=shown, vectors=vectors, fortran="fortran" in to)
+    shown = card | {"title": f"{name}: a learned closure", "made_for": _made_for(card)}
+    try:
+        files |= sources(program, name, card=shown, vectors=vectors, to=to)
+    except ValueError as error:
+        raise ExportError(f"{name}: {error}") from error
+    if "onnx" in to:
+        files[f"{name}.onnx"] = _onnx(program, name, card)
     if "stablehlo" in to:
         files[f"{name}.stablehlo"] = _stablehlo(closure, card["grid"])
     files[f"{name}.safetensors"] = file.read_bytes()
@@ -231,6 +240,28 @@ def _made_for(card: dict[str, Any]) -> str:
     grid = " x ".join(map(str, card["grid"]))
     step = "" if card["time_step"] is None else f", time step {card['time_step']:g}"
     return f"{card['problem'] or 'an unnamed problem'} on {grid} cells{step}"
+
+
+def _onnx(program: Program, name: str, card: dict[str, Any]) -> bytes:
+    kept = (
+        "problem",
+        "observation",
+        "action",
+        "actions",
+        "how_to_apply",
+        "bound",
+        "boundary",
+        "range",
+        "licence",
+        "hash",
+    )
+    about = {key: card[key] if isinstance(card[key], str) else to_json(card[key]) for key in kept}
+    try:
+        return onnx_model(program, name, about)
+    except ImportError as error:
+        raise ExportError("onnx needs the package onnx: pip install 'closura[export]'") from error
+    except ValueError as error:
+        raise ExportError(f"{name}: {error}") from error
 
 
 def _stablehlo(closure: Any, grid: Sequence[int]) -> bytes:

@@ -10,9 +10,11 @@ import numpy as np
 from closura.closures.aligned import SMALLEST_DIFFERENCE, turned_offsets
 from closura.closures.program import Layer, Pass, Program
 from closura.closures.speed import SMALLEST_SPEED
+from closura.core import ClosureSpec
 from closura.numerics.weno import in_differences, optimal_weights, smoothness_forms, tau_weights
 
-TILE = 16
+ROWS = 4
+"""Outputs of a layer that are computed together."""
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "silu": 3, "tanh": 4, "glu": 5, "bilinear": 6}
 
 
@@ -65,7 +67,7 @@ def tables(program: Program) -> dict[str, Any]:
     channels = [len(spec.observation)]
     relative = any(p.source == "relative" for p in (*program.passes, *program.spread))
     if relative:
-        channels.append(len(spec.observation) + 1)
+        channels.append(len(spec.observation) + 2)
     source = {"observation": 0, "relative": 1, "aligned": 0}
     place: list[tuple[int, int]] = []
 
@@ -118,6 +120,8 @@ def tables(program: Program) -> dict[str, Any]:
                 "count": len(each.layers),
                 "aligned": int(each.source == "aligned"),
                 "offset": f"OFFSETS_{n}",
+                "inputs": each.layers[0].weight.shape[0],
+                "place": sum(row["inputs"] for row in rows),
                 "reach": np.abs(offsets).max(axis=0),
             }
         )
@@ -141,12 +145,13 @@ def tables(program: Program) -> dict[str, Any]:
     if aligned:
         defines |= {"ALIGNED_TAPS": len(last.offsets), "LOOK_TAPS": (2 * program.look + 1) ** 2 - 1}
     if spec.where == "interfaces":
-        arrays.append(array("OPTIMAL", "double", np.log(optimal_weights(len(spec.action) // 2))))
+        arrays.append(array("OPTIMAL", "double", uncorrected(spec)[: len(spec.action) // 2]))
     guided = program.weights is not None and program.weights.form == "guided"
+    if program.weights is not None:
+        defines |= weights_constants(program)
+        defines["POINTS"] = 2 * defines["SUBS"] - 1
     if guided:
-        guided_arrays, guided_defines = _guided(program)
-        arrays += guided_arrays
-        defines |= guided_defines
+        arrays += [array(key, "double", values) for key, values in guided_tables(program).items()]
     return {
         "axes": axes,
         "real": "double" if kind is np.float64 else "float",
@@ -155,13 +160,19 @@ def tables(program: Program) -> dict[str, Any]:
         "passes": rows,
         "fields": [{"channels": c} for c in channels],
         "spread_field": spread,
-        "widest": -(-max(widest, 1) // TILE) * TILE,
+        "widest": -(-widest // ROWS) * ROWS,
+        "rows": ROWS,
+        "places": sum(row["inputs"] for row in rows),
+        "shifts": (8 if aligned else 1) * len(last.offsets if aligned else program.stencil.offsets)
+        if program.stencil is not None
+        else 0,
         "acts_on": spec.acts_on,
         "bound": "INFINITY" if math.isinf(spec.bound) else number(spec.bound),
         "by_speed": relative,
         "aligned": aligned,
         "guided": guided,
-        "weighs": spec.where == "interfaces",
+        "weighs": program.weights is not None,
+        "interfaces": spec.where == "interfaces",
         "stencil": program.stencil is not None,
         "factor": number(program.factor if program.stencil is None else program.stencil.factor),
         "velocity": spec.velocity,
@@ -190,13 +201,13 @@ def _radius(each: Pass) -> int:
 
 
 def _tiled(layer: Layer, kind: type) -> tuple[np.ndarray, np.ndarray]:
-    """Weights by tiles of outputs, and the bias, both filled up with zeros."""
-    tiles = -(-layer.bias.size // TILE)
-    weight: np.ndarray = np.zeros((layer.weight.shape[0], tiles * TILE), kind)
+    """Weights ``(outputs / ROWS, input, ROWS)`` in one row, and the bias, both filled up with zeros."""
+    tiles = -(-layer.bias.size // ROWS)
+    weight: np.ndarray = np.zeros((layer.weight.shape[0], tiles * ROWS), kind)
     weight[:, : layer.bias.size] = layer.weight
-    bias: np.ndarray = np.zeros(tiles * TILE, kind)
+    bias: np.ndarray = np.zeros(tiles * ROWS, kind)
     bias[: layer.bias.size] = layer.bias
-    return weight.reshape(-1, tiles, TILE).transpose(1, 0, 2).reshape(-1), bias
+    return weight.reshape(-1, tiles, ROWS).transpose(1, 0, 2).reshape(-1), bias
 
 
 def _offsets(offsets: np.ndarray, axes: int) -> np.ndarray:
@@ -205,23 +216,33 @@ def _offsets(offsets: np.ndarray, axes: int) -> np.ndarray:
     return np.concatenate([np.zeros((len(offsets), 3 - offsets.shape[1]), int), offsets], axis=1)
 
 
-def _guided(program: Program) -> tuple[list[CArray], dict[str, Any]]:
-    """Tables and constants of the guided form of closures that weigh stencils."""
+def uncorrected(spec: ClosureSpec) -> np.ndarray:
+    """The answer that corrects nothing; at interfaces the logits of the linear scheme of highest order."""
+    if spec.where == "cells":
+        return np.zeros(len(spec.action))
+    return np.tile(np.log(optimal_weights(len(spec.action) // 2)), 2)
+
+
+def guided_tables(program: Program) -> dict[str, np.ndarray]:
+    """Arrays of the guided form of closures that weigh stencils: forms of smoothness, weights of tau."""
+    subs = len(program.spec.action) // 2
+    return {
+        "FORMS": np.stack([np.array(in_differences(form)) for form in smoothness_forms(subs)]),
+        "TAU": np.asarray(tau_weights(subs), float),
+    }
+
+
+def weights_constants(program: Program) -> dict[str, Any]:
+    """Numbers of closures that weigh stencils."""
     s, subs = program.weights, len(program.spec.action) // 2
-    forms = np.stack([np.array(in_differences(form)) for form in smoothness_forms(subs)])
-    arrays = [
-        array("FORMS", "double", forms),
-        array("TAU", "double", np.asarray(tau_weights(subs), float)),
-    ]
-    defines = {
+    return {
         "SUBS": subs,
         "SIZES": int(len(program.spec.observation) > 2 * (2 * subs - 1)),
         "EVEN": int(s.even),
-        "LARGEST": number(s.largest),
-        "CLOSED": number(s.gate[0]),
-        "OPENED": number(s.gate[1]),
-        "SOFTENING": number(s.softening),
-        "POWER": number(s.power),
-        "TINY": number(float(np.finfo(np.float64).tiny) ** 0.5),
+        "LARGEST": float(s.largest),
+        "CLOSED": float(s.gate[0]),
+        "OPENED": float(s.gate[1]),
+        "SOFTENING": float(s.softening),
+        "POWER": float(s.power),
+        "TINY": float(np.finfo(np.float64).tiny) ** 0.5,
     }
-    return arrays, defines

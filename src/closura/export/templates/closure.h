@@ -44,7 +44,7 @@ extern "C" {
 enum { /* status */
   @{ prefix }@_OK = 0,
   @{ prefix }@_BAD_ARGUMENT = 1, /* a null pointer */
-  @{ prefix }@_BAD_GRID = 2,     /* a size below one, an unknown boundary, or a periodic one at one end only */
+  @{ prefix }@_BAD_GRID = 2,     /* a size below 1 or above 2^26, an unknown boundary, or a periodic one at one end only */
   @{ prefix }@_NO_MEMORY = 3,
   @{ prefix }@_NOT_FINITE = 4,   /* the observation or the answer to it is not; nothing is corrected */
   @{ prefix }@_NO_RANGE = 5      /* the guard needs a range, and none is known */

@@ -1,4 +1,6 @@
-! @{ title }@ for Fortran 2008: link with @{ name }@.o (see @{ name }@.h for what is observed and answered).
+! @{ title }@, for Fortran 2008.
+! Link with @{ name }@.o; what is observed and answered stands in
+! @{ name }@.h.
 !
 !   type(@{ name }@_type) :: closure
 !   call closure%init(n, status)                      ! periodic, arrays of exactly this size
@@ -10,11 +12,19 @@ module @{ name }@_module
   implicit none
   private
 
-  integer, parameter, public :: @{ name }@_axes = @{ axes }@, @{ name }@_observed = @{ observed }@
-  integer, parameter, public :: @{ name }@_answered = @{ answered }@, @{ name }@_halo = @{ halo }@
-  integer, parameter, public :: @{ name }@_ok = 0, @{ name }@_not_finite = 4
-  integer, parameter, public :: @{ name }@_periodic = 0, @{ name }@_outflow = 1, @{ name }@_halo_cells = 2
-  integer, parameter, public :: @{ name }@_guard_off = 0, @{ name }@_guard_clip = 1, @{ name }@_guard_zero = 2
+  integer, parameter, public :: @{ name }@_axes = @{ axes }@
+  integer, parameter, public :: @{ name }@_observed = @{ observed }@
+  integer, parameter, public :: @{ name }@_answered = @{ answered }@
+  integer, parameter, public :: @{ name }@_halo = @{ halo }@
+  integer, parameter, public :: @{ name }@_ok = 0
+  integer, parameter, public :: @{ name }@_not_finite = 4
+  integer, parameter, public :: @{ name }@_no_range = 5
+  integer, parameter, public :: @{ name }@_periodic = 0
+  integer, parameter, public :: @{ name }@_outflow = 1
+  integer, parameter, public :: @{ name }@_halo_cells = 2
+  integer, parameter, public :: @{ name }@_guard_off = 0
+  integer, parameter, public :: @{ name }@_guard_clip = 1
+  integer, parameter, public :: @{ name }@_guard_zero = 2
 
   type, bind(c) :: grid_type
     integer(c_size_t) :: n(@{ axes }@)
@@ -46,13 +56,15 @@ module @{ name }@_module
       import :: c_ptr
       type(c_ptr), value :: handle
     end subroutine c_free
-    function c_apply(handle, observation, action) bind(c, name="@{ name }@_apply") result(status)
+    function c_apply(handle, observation, action) &
+        bind(c, name="@{ name }@_apply") result(status)
       import :: c_ptr, c_int
       type(c_ptr), value :: handle
       type(c_ptr), intent(in) :: observation(*), action(*)
       integer(c_int) :: status
     end function c_apply
-    function c_apply_noise(handle, observation, noise, action) bind(c, name="@{ name }@_apply_noise") result(status)
+    function c_apply_noise(handle, observation, noise, action) &
+        bind(c, name="@{ name }@_apply_noise") result(status)
       import :: c_ptr, c_int
       type(c_ptr), value :: handle
       type(c_ptr), intent(in) :: observation(*), noise(*), action(*)
