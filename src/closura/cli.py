@@ -183,7 +183,7 @@ def _run(
     else:
         if "closura.host.pool" in sys.modules:
             for name, counts in sys.modules["closura.host.pool"].counts().items():
-                if counts.failures:
+                if counts.steps:
                     errors.print(f"{name}: {counts.words()}", soft_wrap=True)
         if getattr(result, "verdict", ""):
             sys.exit(3)

@@ -112,12 +112,14 @@ class Counts:
     waited: float = 0.0
 
     def words(self) -> str:
-        """Failures in a line; empty without any."""
-        if not self.failures and not self.forgotten:
-            return ""
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items())) or "no failures"
-        memory = f", {self.forgotten} simulations went on without their memory" if self.forgotten else ""
-        return f"{kinds}; {self.repeated} steps repeated, {self.lost} of {self.steps} lost{memory}"
+        """All that counts in a line."""
+        parts = [f"{self.steps} steps in {self.busy:.3g} s, {self.waited:.3g} s between them"]
+        if self.failures:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.failures.items()))
+            parts.append(f"{kinds}: {self.repeated} steps repeated, {self.lost} lost")
+        if self.forgotten:
+            parts.append(f"{self.forgotten} simulations went on without their memory")
+        return "; ".join(parts)
 
 
 class Pool:

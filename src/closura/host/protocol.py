@@ -20,11 +20,12 @@ The worker finds three environment variables:
 
   All that follows is 64-bit floating point: the time step; the state ``[component][x][y][z]``, last index fastest
   (Fortran: ``(z, y, x, component)``); the action alike; the parameters.
-* ``CLOSURA_REQUESTS``: the descriptor of a pipe to read requests from, one byte each: ``r`` (reset: the state and the
-  parameters in memory are those of a simulation to begin or to go on from), ``s`` (step: advance by the time step in
-  memory, with the action in memory, and write the new state), ``q`` (end; so does the end of the pipe).
-* ``CLOSURA_REPLIES``: the descriptor of a pipe to answer on: one byte for the worker's start, ``k``, when it is ready,
-  and one for each ``r`` and ``s``: ``k`` (done) or ``f`` (failed: the simulation is lost, the worker goes on).
+* ``CLOSURA_REQUESTS``: a pipe to read requests from, by its descriptor, or by its path if that begins with ``/``. One
+  byte each: ``r`` (reset: the state and the parameters in memory are those of a simulation to begin or to go on from),
+  ``s`` (step: advance by the time step in memory, with the action in memory, and write the new state), ``q`` (end; so
+  does the end of the pipe).
+* ``CLOSURA_REPLIES``: a pipe to answer on, likewise: one byte for the worker's start, ``k``, when it is ready, and one
+  for each ``r`` and ``s``: ``k`` (done) or ``f`` (failed: the simulation is lost, the worker goes on).
 
 Standard output and error stay the worker's own.
 """

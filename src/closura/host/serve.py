@@ -85,6 +85,11 @@ def serve(solver: Any, memory: Memory, requests: int, replies: int) -> None:
         os.write(replies, answer)
 
 
+def pipe(name: str, mode: int) -> int:
+    """A descriptor that was inherited, or a path to open."""
+    return os.open(name, mode) if name.startswith("/") else int(name)
+
+
 def main() -> None:
     """Map the memory, make the solver, and serve."""
     missing = [name for name in (MEMORY, REQUESTS, REPLIES) if name not in os.environ]
@@ -95,7 +100,7 @@ def main() -> None:
     view = memoryview(mapped)
     memory = Memory(view, read_layout(view))
     solver = solver_of(sys.argv[1], sys.argv[2:])
-    requests, replies = (int(os.environ[name]) for name in (REQUESTS, REPLIES))
+    requests, replies = pipe(os.environ[REQUESTS], os.O_RDONLY), pipe(os.environ[REPLIES], os.O_WRONLY)
     os.write(replies, DONE)
     serve(solver, memory, requests, replies)
 

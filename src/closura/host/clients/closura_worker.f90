@@ -79,8 +79,8 @@ contains
     call get_environment_variable('CLOSURA_REQUESTS', requests, status=status(2))
     call get_environment_variable('CLOSURA_REPLIES', replies, status=status(3))
     if (any(status /= 0)) return
-    read (requests, *) self%requests
-    read (replies, *) self%replies
+    self%requests = pipe(requests, 0_c_int)
+    self%replies = pipe(replies, 1_c_int)
     file = c_open(trim(path)//c_null_char, read_write)
     if (file < 0) return
     memory = c_mmap(c_null_ptr, int(128, c_size_t), protection, shared, file, 0_c_long)
@@ -115,6 +115,16 @@ contains
     logical, intent(in) :: failed
     if (c_write(self%replies, merge('f', 'k', failed), 1_c_size_t) /= 1) stop 1
   end subroutine worker_done
+
+  integer(c_int) function pipe(name, mode)  ! a descriptor that was inherited, or a path to open
+    character(len=*), intent(in) :: name
+    integer(c_int), intent(in) :: mode
+    if (name(1:1) == '/') then
+      pipe = c_open(trim(name)//c_null_char, mode)
+    else
+      read (name, *) pipe
+    end if
+  end function pipe
 
   type(c_ptr) function at(memory, offset)
     type(c_ptr), intent(in) :: memory

@@ -49,6 +49,12 @@ void closura_worker_close(closura_worker *w);
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* A descriptor that was inherited, or a path to open. */
+static int closura_worker_pipe(const char *name, int mode)
+{
+  return name[0] == '/' ? open(name, mode) : atoi(name);
+}
+
 int closura_worker_open(closura_worker *w)
 {
   const char *path = getenv("CLOSURA_MEMORY"), *in = getenv("CLOSURA_REQUESTS"), *out = getenv("CLOSURA_REPLIES");
@@ -77,8 +83,8 @@ int closura_worker_open(closura_worker *w)
   w->action = (double *)(base + header[10]);
   w->parameter = (double *)(base + header[11]);
   w->dt = (double *)(base + header[12]);
-  w->requests = atoi(in);
-  w->replies = atoi(out);
+  w->requests = closura_worker_pipe(in, O_RDONLY);
+  w->replies = closura_worker_pipe(out, O_WRONLY);
   return closura_worker_done(w, 0);
 }
 
