@@ -12,7 +12,7 @@ from law_results import value
 
 from closura.core import Method, Metric, Role, StepRule
 from closura.core.case import Case
-from closura.core.front import Benchmark, Outcome, Sweep, Work, check_grids, named
+from closura.core.front import FRONTS, Benchmark, Outcome, Sweep, Work, check_grids, named
 from closura.core.solver import Solver
 from closura.core.transfer import interpolation, transfer
 from closura.grids import Grid
@@ -24,7 +24,6 @@ from closura.problems import AdvectionConfiguration, BurgersConfiguration, build
 from closura.problems.advection import AdvectionSolver
 from closura.problems.burgers import BurgersSolver
 from closura.problems.characteristics import cubic
-from closura.problems.fronts import FRONTS
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.evaluate import Study, run_study
 from closura.problems.laws.front import held_out_conditions, law_benchmark
@@ -47,7 +46,7 @@ BURGERS = BurgersConfiguration(cells=16, ratio=2)
 
 def suite_of(configuration, sweep, closures=None, simulations=3):
     problem = build_problem(configuration, "test")
-    front = FRONTS[problem.name]
+    front = FRONTS.find(problem.name)
     found = problem_benchmark(
         front, problem, configuration, sweep, closures or {}, {}, simulations=simulations, key=KEY
     )

@@ -78,6 +78,13 @@ ENTRIES: dict[str, dict[str, str]] = {
         "kolmogorov-closure": "closura.commands.flow_fits:run_evaluate_closure",
         "kolmogorov-rom": "closura.commands.flow_fits:run_evaluate_model",
     },
+    # What problems say of their benchmarks; others are described by their solvers.
+    "closura.fronts": {
+        "advection": "closura.problems.fronts:advection_front",
+        "burgers": "closura.problems.fronts:burgers_front",
+        "kolmogorov": "closura.problems.kolmogorov.front:flow_front",
+        "turbulence": "closura.problems.kolmogorov.front:flow_front",
+    },
     "closura.figures": {
         "error_curves": "closura.reporting.figures.curves:error_curves",
         "error_curves_median": "closura.reporting.figures.curves:error_curves_median",

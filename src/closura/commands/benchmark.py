@@ -15,12 +15,12 @@ from closura.commands.problems import is_place, named_problem, options_of
 from closura.commands.results import deliver, numbers_and_folder, provenance
 from closura.core import METRICS, Results
 from closura.core.definition import PROBLEMS
-from closura.core.front import FRACTIONS, Benchmark, Sweep
+from closura.core.front import FRACTIONS, FRONTS, Benchmark, Sweep
 from closura.parts import NotAllWritten
 from closura.problems import build_problem
-from closura.problems.fronts import BENCHMARKS, FRONTS, LAW_BENCHMARKS, described_front
+from closura.problems.fronts import described_front
 from closura.problems.laws.catalogue import LAW_PROBLEMS
-from closura.problems.laws.front import law_benchmark
+from closura.problems.laws.front import LAW_BENCHMARKS, law_benchmark
 from closura.problems.laws.methods import learned
 from closura.reporting.benchmark.tables import print_fronts
 from closura.runs.configuration import to_plain
@@ -131,7 +131,7 @@ def _cell_benchmark(
     """The benchmark of a problem whose closures stand in cells."""
     problem = build_problem(configuration, "test", data_dir=options.data_dir)
     closures, own = load_closures(options.closure, configuration, problem, arguments, command="benchmark")
-    front = FRONTS.get(problem.name, described_front)
+    front = FRONTS.find(problem.name) if problem.name in FRONTS else described_front
     return problem_benchmark(
         front, problem, configuration, sweep, closures, own, simulations=simulations, key=evaluation_key(options.seed)
     )
@@ -167,7 +167,8 @@ def parse_benchmark(arguments: Sequence[str]) -> tuple[BenchmarkOptions, Any]:
 def _problem(arguments: Sequence[str]) -> str:
     """The problem's name; that of the first one for help that names none."""
     first = arguments[0] if arguments else ""
-    if not is_place(first) and first not in BENCHMARKS and not HELP & set(arguments):
-        raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(BENCHMARKS)}, or FILE.py")
+    known = (*FRONTS.names(), *LAW_BENCHMARKS)
+    if not is_place(first) and first not in known and not HELP & set(arguments):
+        raise ValueError(f"which problem? closura benchmark PROBLEM ...; valid: {', '.join(known)}, or FILE.py")
     found = named_problem(arguments, "benchmark")
-    return BENCHMARKS[0] if found is None else found.name
+    return known[0] if found is None else found.name

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 from closura.core.case import Case
 from closura.core.method import Method, StepRule
 from closura.core.metric import Metric
+from closura.core.registry import Registry
 from closura.core.solver import Solver
 
 FRACTIONS = (0.25, 0.5, 0.9)
@@ -155,6 +157,10 @@ class Front:
     numbers: Callable[[str, int], tuple[float, ...]] | None = None
     baselines: bool = True
     added: frozenset[str] = frozenset()
+
+
+FRONTS: Registry[FunctionType] = Registry("front", FunctionType)
+"""``front(problem, configuration, sweep)`` by the problem's name, which gives a :class:`Front`."""
 
 
 @dataclass(frozen=True, eq=False)

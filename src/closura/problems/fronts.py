@@ -1,13 +1,12 @@
-"""Which problems have a benchmark of error against cost, and what each says of its own.
+"""What problems on a grid say of their benchmarks of error against cost.
 
-A problem on a grid joins with one function that makes its :class:`~closura.core.front.Front`: its classical solvers on
+A problem joins with one function that makes its :class:`~closura.core.front.Front`: its classical solvers on
 ``n`` points per side, the references that errors are measured against - the one that its closures were trained on, and
 a converged one where that is not converged - times of comparison, and remarks.
 :func:`closura.simulation.sweep.problem_benchmark` adds what all have in common: held-out cases, the coarse solver and
 closures at the problem's own step, and its error.
 """
 
-from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
 
@@ -21,7 +20,6 @@ from closura.problems.advection_setup import BASELINES, AdvectionConfiguration
 from closura.problems.burgers import BurgersSolver
 from closura.problems.burgers_setup import INTEGRATOR, BurgersConfiguration
 from closura.problems.characteristics import Characteristics
-from closura.problems.kolmogorov.front import flow_front
 from closura.problems.problem import Problem
 from closura.problems.reference import SolverReference
 
@@ -169,18 +167,3 @@ def described_front(problem: Problem, configuration: Any, sweep: Sweep) -> Front
         references={"reference": Trusted(name, reference.solver, StepRule(dt), words)},
         remarks=REMARKS,
     )
-
-
-FRONTS: dict[str, Callable[..., Front]] = {
-    "advection": advection_front,
-    "burgers": burgers_front,
-    "kolmogorov": flow_front,
-    "turbulence": flow_front,
-}
-"""``front(problem, configuration, sweep)`` by the problem's name."""
-
-LAW_BENCHMARKS: tuple[str, ...] = ("burgers-1d", "euler-1d")
-"""Conservation laws: :func:`closura.problems.laws.front.law_benchmark` serves all with random initial conditions."""
-
-BENCHMARKS: tuple[str, ...] = (*FRONTS, *LAW_BENCHMARKS)
-"""All that come with the package."""

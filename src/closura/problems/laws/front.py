@@ -25,6 +25,9 @@ from closura.seeds import generator_of
 from closura.simulation.cost import work
 from closura.simulation.simulate import run
 
+LAW_BENCHMARKS: tuple[str, ...] = ("burgers-1d", "euler-1d")
+"""Laws with random initial conditions of which the exact solution is known."""
+
 GRIDS = (32, 64, 128, 256, 512, 1024)
 SCHEMES = ("weno3-js", "weno5-js", "weno5-z", "teno5")
 REMARKS = (
