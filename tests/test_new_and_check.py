@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +17,7 @@ from closura.cli import main
 from closura.commands.new import new_problem
 from closura.core.definition import PROBLEMS
 from closura.host.pool import close_pools
-from closura.simulation.checks import Finding, check_problem
+from closura.simulation.checks import Finding, _Seen, check_problem
 
 SPARING = "--learning.updates 2 --learning.environments 2 --learning.steps 4 --reference.slots 8 --reference.steps 8"
 SMALL = (f"{SPARING} --validation.simulations 2 --validation.steps 8").split()
@@ -230,3 +231,13 @@ def test_a_check_that_fails_has_status_two(
     assert "WRONG  cases" in capsys.readouterr().out
     assert "spirals-wrong" in PROBLEMS
     assert isinstance(Program(("x",)), Program)
+
+
+def test_a_check_of_a_solver_that_refinement_costs_nothing() -> None:
+    """Spectral errors fall by orders, and small grids cost the same: no powers beyond what a number holds."""
+    seen = SimpleNamespace(_closure_cost=lambda: 1e-3)
+    same = _Seen._pays(seen, [2.0, 0.01], [1e-4, 1.02e-4])
+    assert same.words.endswith(
+        "the finer grid takes no longer: k^p has no bound. Refine, unless the solver's grid is given"
+    )
+    assert "more than k^p = 2.69e+43" in _Seen._pays(seen, [2.0, 1e-9], [1e-4, 1.06e-4]).words  # e^100, at most

@@ -241,10 +241,13 @@ class _Seen:
 
     def _pays(self, errors: list[float], costs: list[float]) -> Finding:
         """What a closure has to achieve to be worth more than the finer grid."""
-        power = math.log(errors[0] / errors[1]) / max(math.log(costs[1] / costs[0]), 1e-9)
+        if costs[1] < 1.05 * costs[0]:
+            words = f"a coarse step takes {1e3 * costs[0]:.3g} ms, and the finer grid takes no longer: k^p has no bound"
+            return Finding("cost", "note", f"{words}. Refine, unless the solver's grid is given")
+        power = math.log(errors[0] / errors[1]) / math.log(costs[1] / costs[0])
         ratio = self._closure_cost() / costs[0]
         k = 1 + ratio
-        needed = k**power
+        needed = math.exp(min(power * math.log(k), 100.0))
         words = (
             f"a coarse step takes {1e3 * costs[0]:.3g} ms, the finer grid {costs[1] / costs[0]:.3g} times as much: "
             f"p = {power:.2g}. The usual network multiplies the cost by k = {k:.3g}: it pays if it divides the "
