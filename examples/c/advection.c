@@ -1,5 +1,5 @@
 /* A ring in a vortex: psi_t + u psi_x + v psi_y = 0 on 64 x 64 points of the periodic unit square, fifth-order upwind
- * differences, RK4, time step dx / 4, 400 steps. Prints the error against the exact solution, along characteristics.
+ * differences, RK4, time step dx / 4, 100 steps. Prints the error against the exact solution, along characteristics.
  *
  *   make alone && ./alone              the solver by itself
  *   make closed && ./closed            the same with the closure that `closura export advection --out closure` wrote */
@@ -10,7 +10,7 @@
 #include "advection.h"
 #endif
 
-enum { N = 64, STEPS = 400 };
+enum { N = 64, STEPS = 100 };
 static const double PI = 3.14159265358979323846, DX = 1.0 / N, DT = 0.25 / N;
 typedef double field[N][N]; /* [x][y] */
 

@@ -1,12 +1,12 @@
 ! A ring in a vortex: psi_t + u psi_x + v psi_y = 0 on 64 x 64 points of the periodic unit square, fifth-order upwind
-! differences, RK4, time step dx / 4, 400 steps. Prints the error against the exact solution, along characteristics.
+! differences, RK4, time step dx / 4, 100 steps. Prints the error against the exact solution, along characteristics.
 !
 !   make alone && ./alone              the solver by itself
 !   make closed && ./closed            with the closure that `closura export advection --to fortran` wrote
 module scheme
   use, intrinsic :: iso_fortran_env, only: real64
   implicit none
-  integer, parameter :: n = 64, steps = 400
+  integer, parameter :: n = 64, steps = 100
   real(real64), parameter :: pi = acos(-1.0_real64), dx = 1.0_real64 / n, dt = dx / 4
   ! The derivative, for positive velocities, of the points at offsets -3 to 2.
   real(real64), parameter :: weight(6) = [-1 / 30.0_real64, 1 / 4.0_real64, -1.0_real64, 1 / 3.0_real64, &
