@@ -24,6 +24,7 @@ from closura.closures import CompactConfiguration
 from closura.commands.evaluation import evaluation_key
 from closura.io.weights import WeightsError, load_weights, read_header
 from closura.learners import BPTTS, LEARNERS, BPTTSConfiguration, LearnerKind, LearnerState, PPOConfiguration, averaged
+from closura.learners.eki import EKIConfiguration
 from closura.problems import AdvectionConfiguration, Problem, ReferenceStore, advection, simulate_reference
 from closura.runs import (
     CheckpointError,
@@ -59,6 +60,12 @@ TINY_PPO = replace(
     TINY,
     learner="ppo",
     learning=PPOConfiguration(updates=12, environments=2, steps=4, minibatch=4),
+)
+TINY_EKI = replace(
+    TINY,
+    learner="eki",
+    learning=EKIConfiguration(updates=12, members=4, batch=2, horizon=2, statistics=("moments",)),
+    validation=replace(TINY.validation, statistics=("spectrum",)),
 )
 PAPER = train_preset("paper")
 # The published recipe, shrunk: one episode per update, the reference simulated afresh, stop by transitions. The limit
@@ -123,8 +130,8 @@ AT_RENEWAL = replace(TINY, reference=replace(TINY.reference, renew_every=3))
 
 @pytest.mark.parametrize(
     ("configuration", "stop"),
-    [(TINY, 9), (TINY_PPO, 9), (AT_RENEWAL, 9), (TINY_PAPER, 5)],
-    ids=["bptts", "ppo", "renewal", "paper"],
+    [(TINY, 9), (TINY_PPO, 9), (TINY_EKI, 9), (AT_RENEWAL, 9), (TINY_PAPER, 5)],
+    ids=["bptts", "ppo", "eki", "renewal", "paper"],
 )
 def test_a_resumed_run_equals_one_that_was_never_stopped(
     tmp_path: Path, configuration: TrainConfiguration, stop: int

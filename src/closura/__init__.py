@@ -39,6 +39,7 @@ _PLACES = {
     "learner": "learners.state",
     "metric": "core.metric",
     "problem": "core.definition",
+    "statistic": "problems.statistics",
     "table": "reporting.table",
     "Table": "reporting.table",
     # comparisons
@@ -92,6 +93,7 @@ if _TYPE_CHECKING:
     from closura.problems.exponax import from_exponax as from_exponax
     from closura.problems.problem import Problem as Problem
     from closura.problems.registry import build_problem as build_problem
+    from closura.problems.statistics import statistic as statistic
     from closura.reporting.figure import figure as figure
     from closura.reporting.publish import publish as publish
     from closura.reporting.table import Table as Table

@@ -4,12 +4,21 @@ ENTRIES: dict[str, dict[str, str]] = {
     "closura.closures": {
         "compact": "closura.closures.compact:compact",
         "ircnn": "closura.closures.ircnn:ircnn",
+        "pointwise": "closura.closures.pointwise:pointwise",
         "weights": "closura.closures.weights:WeightsClosure",
     },
     "closura.learners": {
         "bptts": "closura.learners.bptts:BPTTS",
         "ppo": "closura.learners.ppo:PPO",
         "a2c": "closura.learners.a2c:A2C",
+        "eki": "closura.learners.eki:EKI",
+        "supervised": "closura.learners.supervised:Supervised",
+    },
+    "closura.statistics": {
+        "spectrum": "closura.problems.statistics:spectrum",
+        "moments": "closura.problems.statistics:moments",
+        "quantiles": "closura.problems.statistics:quantiles",
+        "increments": "closura.problems.statistics:increments",
     },
     "closura.samplers": {
         "none": "closura.offline.baselines:NoClosure",

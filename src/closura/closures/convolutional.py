@@ -105,7 +105,8 @@ class ConvolutionalClosure(BackboneClosure):
         actor_key, critic_key = jax.random.split(key)
         width, count = self.backbone.channels[-1], len(self.spec.action)
         # Mean and spread are drawn as one convolution, as they were published.
-        both = Convolution(width, 2 * count, self.spec.boundary, key=actor_key)
+        size = self.head.kernel.shape[0]
+        both = Convolution(width, 2 * count, self.spec.boundary, size=size, key=actor_key)
         mean, spread = _part(both, slice(count)), _part(both, slice(count, None))
         if initial_std is not None:
             target = initial_std - SMALLEST_STD
@@ -115,7 +116,7 @@ class ConvolutionalClosure(BackboneClosure):
             mean = _begun(mean, 0.1 * initial_std, 0.0)
             spread = _begun(spread, 0.01, raw)
         closure = ConvolutionalClosure(self.spec, self.backbone, head=mean, scaled=False)
-        return closure, spread, Convolution(width, 1, self.spec.boundary, key=critic_key)
+        return closure, spread, Convolution(width, 1, self.spec.boundary, size=size, key=critic_key)
 
     def seen(self, features: int) -> int:
         return features + 2 * self.head.reach

@@ -20,6 +20,7 @@ from closura.offline.rom import MODELS
 from closura.offline.sampler import SAMPLERS
 from closura.plain import to_json
 from closura.problems import Problem
+from closura.problems.statistics import STATISTICS
 from closura.reporting.figure import FIGURES
 from closura.reporting.table import TABLES
 from closura.simulation.evaluate import own_metrics
@@ -38,7 +39,7 @@ class ListOptions:
     """
 
     kind: Positional[Literal["problems", "closures", "learners", "samplers", "reduced-models", "metrics", "models",
-                             "figures", "tables", "baselines"]]  # fmt: skip
+                             "figures", "tables", "baselines", "statistics"]]  # fmt: skip
     json: bool = False
 
 
@@ -121,4 +122,5 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "figures": lambda: {name: kind.caption.split("\n")[0] for name, kind in FIGURES.all().items()},
     "tables": lambda: {name: _summary(kind.make) for name, kind in TABLES.all().items()},
     "baselines": _baselines,
+    "statistics": lambda: {name: kind.about for name, kind in STATISTICS.all().items()},
 }

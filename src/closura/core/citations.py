@@ -32,3 +32,15 @@ LEARNED_FLOW = """\
   year          = {2021},
   doi           = {10.1073/pnas.2101784118}
 }"""
+
+EKI = """\
+@article{kovachki2019ensemble,
+  title         = {Ensemble {Kalman} inversion: a derivative-free technique for machine learning tasks},
+  author        = {Kovachki, Nikola B. and Stuart, Andrew M.},
+  journal       = {Inverse Problems},
+  volume        = {35},
+  number        = {9},
+  pages         = {095005},
+  year          = {2019},
+  doi           = {10.1088/1361-6420/ab1c3a}
+}"""

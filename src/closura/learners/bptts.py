@@ -14,6 +14,9 @@ keeps the states of all steps and nothing else, where the published code moved a
 Sources: Way, Kapilavai, Fu and Yu, "Backpropagation through Time and Space: Learning Numerical Methods with
 Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagation through time is Williams and Peng
 (1990).
+
+With ``statistics`` the loss is the distance between the statistics of the batch and of its reference, both averaged
+over windows and simulations.
 """
 
 from collections.abc import Callable
@@ -31,14 +34,15 @@ from closura.core import citations
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, learner, next_state
 from closura.problems.problem import Problem, Transition
-from closura.settings import Count, Decay, NotNegative, Positive, Settings, Share
+from closura.problems.statistics import OfStatistics, Statistics, Values, check_statistics, statistics_of
+from closura.settings import Count, Decay, NotNegative, Positive, Share
 
 SMALLEST_ERROR = 1e-5
 """Errors far below this are as good as none: the logarithm of a loss ends here (float32 resolves 1e-7)."""
 
 
 @dataclass(frozen=True)
-class BPTTSConfiguration(Settings):
+class BPTTSConfiguration(OfStatistics):
     """Settings of gradients through the rollout.
 
     Parameters
@@ -101,7 +105,11 @@ class BPTTSConfiguration(Settings):
 
 
 class _Window(NamedTuple):
+    """A simulation's loss, statistics of its states and of the reference, and where it stands."""
+
     loss: Float[Array, ""]
+    values: Values
+    targets: Values
     last_error: Float[Array, ""]
     episode: EnvironmentState
 
@@ -118,6 +126,7 @@ class BPTTS(Learner):
     def check(cls, training: Any, *, follows_state: bool) -> None:
         """Windows need stored reference to begin on, and a reward without an error is a loss of its own."""
         settings: BPTTSConfiguration = training.learning
+        check_statistics(settings, follows_state=follows_state)
         if not follows_state and not training.reference.slots and not settings.proceed:
             raise ValueError(
                 "windows of bptts begin on stored reference: set reference.slots, or let windows proceed "
@@ -157,14 +166,21 @@ class BPTTS(Learner):
         c = self.configuration
         return Environment(problem).reset_batch_anywhere(c.batch, max(c.horizons), early=c.early, key=key)
 
-    def window(self, problem: Problem, closure: PyTree[Array], episode: EnvironmentState, horizon: int) -> _Window:
+    def window(
+        self,
+        problem: Problem,
+        closure: PyTree[Array],
+        episode: EnvironmentState,
+        horizon: int,
+        statistics: Statistics | None = None,
+    ) -> _Window:
         """Roll one simulation out over ``horizon`` steps; the loss is the mean (of rewards the sum) over the window."""
         c = self.configuration
         limited, dt = problem.spec.limit(closure), problem.dt_of(episode.parameters)
 
         def step(
             carry: tuple[Array, PyTree[Array], Array], _: None
-        ) -> tuple[tuple[Array, PyTree[Array], Array], tuple[Array, Array]]:
+        ) -> tuple[tuple[Array, PyTree[Array], Array], tuple[Any, ...]]:
             state, reference, runs = carry
             # A simulation that has failed is held where it was found out: its error still says how to avoid that,
             # and what comes after a negative pressure says nothing. (It steps on from its beginning, unseen: what is
@@ -186,19 +202,21 @@ class BPTTS(Learner):
                 loss = -jnp.mean(problem.reward(transition))
             else:
                 loss = jnp.mean(jnp.square(following - field)) if c.loss == "mse" else error
-            return (following, reference, runs & problem.coarse.is_valid(following)), (loss, error)
+            seen = (statistics.values(following), statistics.values(field)) if statistics else ((), ())
+            return (following, reference, runs & problem.coarse.is_valid(following)), (loss, error, *seen)
 
         # Without rematerialisation the activations of all steps are kept: twice the time, measured.
         remade = jax.checkpoint(step, prevent_cse=False)  # in a loop there is nothing to be merged with
         begun = (episode.state, episode.reference, jnp.ones((), bool))
-        (state, reference, runs), (losses, errors) = jax.lax.scan(remade, begun, None, length=horizon)
+        (state, reference, runs), (losses, errors, *seen) = jax.lax.scan(remade, begun, None, length=horizon)
         last = EnvironmentState(state, episode.parameters, reference, episode.step + horizon, episode.quantities)
         loss = jnp.sum(losses) if c.loss == "reward" else jnp.mean(losses)
         if c.loss == "log":
             loss = jnp.log(loss + SMALLEST_ERROR)
         elif c.loss == "root":
             loss = jnp.sqrt(loss + SMALLEST_ERROR)
-        return _Window(loss, jnp.where(runs, errors[-1], jnp.inf), last)
+        values, targets = _means(seen)
+        return _Window(loss, values, targets, jnp.where(runs, errors[-1], jnp.inf), last)
 
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """One window for every simulation, one step of the optimiser, new initial conditions where due."""
@@ -207,11 +225,16 @@ class BPTTS(Learner):
         weights, static = eqx.partition(state.closure, eqx.is_inexact_array)
         fresh = self.begin(problem, key=begin_key)
         episodes = state.carry
+        statistics = statistics_of(problem, c.statistics) if c.statistics else None
 
         def loss(weights: PyTree[Array], episodes: EnvironmentState) -> tuple[Float[Array, ""], _Window]:
             closure = eqx.combine(weights, static)
-            windows = by_groups(lambda e: self.window(problem, closure, e, horizon), episodes, problem.grid.size)
-            return jnp.mean(windows.loss), windows
+            one = lambda episode: self.window(problem, closure, episode, horizon, statistics)
+            windows = by_groups(one, episodes, problem.grid.size)
+            if statistics is None:
+                return jnp.mean(windows.loss), windows
+            values, targets = _means((windows.values, windows.targets))
+            return statistics.distance(values, statistics.scores(targets)), windows
 
         if c.clip == "simulation":
             value, windows, gradient, left_out = _by_simulation(loss, weights, episodes, c.gradient_norm)
@@ -300,6 +323,11 @@ def _by_simulation(
         return jnp.sum(jnp.where(fine.reshape(axes), x, 0) * shares.reshape(axes).astype(x.dtype), axis=0)
 
     return _mean_of(values, fine), windows, jax.tree.map(mean, gradients), ~fine
+
+
+def _means(tree: Any) -> Any:
+    """Means over the first axis."""
+    return jax.tree.map(lambda x: jnp.mean(x, axis=0), tree)
 
 
 def _mean_of(values: Float[Array, " batch"], which: Bool[Array, " batch"]) -> Float[Array, ""]:

@@ -7,8 +7,8 @@ PPO and A2C share all of this and differ in the policy's part of the loss (:mod:
 import abc
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -28,11 +28,12 @@ from closura.learners.collection import (
 )
 from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, next_state
 from closura.problems.problem import Problem
-from closura.settings import Count, Decay, Natural, NotNegative, Positive, Settings, Share
+from closura.problems.statistics import OfStatistics, StatisticsReward, check_statistics, statistics_of
+from closura.settings import Count, Decay, Natural, NotNegative, Positive, Share
 
 
 @dataclass(frozen=True)
-class OnPolicyConfiguration(Settings):
+class OnPolicyConfiguration(OfStatistics):
     """Settings that PPO and A2C share.
 
     Parameters
@@ -130,6 +131,11 @@ class OnPolicyLearner(Learner):
     explores = True
     configuration: OnPolicyConfiguration = eqx.field(static=True)
 
+    @classmethod
+    def check(cls, training: Any, *, follows_state: bool) -> None:
+        """Statistics need a reference of their own."""
+        check_statistics(training.learning, follows_state=follows_state)
+
     @abc.abstractmethod
     def policy_loss(
         self, log_prob: Float[Array, "frame *grid"], frames: Frames, used: Bool[Array, " frame"]
@@ -170,8 +176,11 @@ class OnPolicyLearner(Learner):
         return self.environment(problem).reset_batch(self.configuration.environments, key=key)
 
     def environment(self, problem: Problem) -> Environment:
-        """The problem as an environment, with this learner's reading of endings."""
-        return Environment(problem, self.configuration.ends_are_terminal)
+        """The problem as an environment, with this learner's reading of endings, and its reward if it has one."""
+        c = self.configuration
+        if c.statistics:
+            problem = replace(problem, reward=StatisticsReward(statistics_of(problem, c.statistics), problem.reward))
+        return Environment(problem, c.ends_are_terminal)
 
     def collect(
         self, problem: Problem, policy: ActorCritic, carry: PyTree[Array], *, key: Key[Scalar, ""]

@@ -126,6 +126,12 @@ class BurgersSolver(Solver):
         relative = (parameters["viscosity"] / self.unit).astype(jnp.float32)
         return jnp.concatenate([seen, jnp.broadcast_to(relative, (1, *state.shape[1:]))])
 
+    def correct(
+        self, state: Velocity, parameters: Parameters, dt: Step, action: Float[Array, "action *grid"]
+    ) -> Velocity:
+        """Subtract the time step times what the action means, and clip."""
+        return self._subtract(state, dt * correction(action.astype(state.dtype), self.action))
+
     def corrected_step(
         self, state: Velocity, parameters: Parameters, dt: Step, closure: Closure | None
     ) -> tuple[Velocity, Velocity]:
@@ -137,8 +143,11 @@ class BurgersSolver(Solver):
                 answer = closure(turned(seen, turn)).astype(state.dtype)
                 parts.append(turned(correction(answer, self.action), turn, back=True))
             forcing = sum(parts[1:], start=parts[0]) / len(parts) if len(parts) > 1 else parts[0]
-            state = jnp.clip(state - dt * forcing, -STATE_BOUND, STATE_BOUND)
+            state = self._subtract(state, dt * forcing)
         return self.advance(state, parameters, dt), state
+
+    def _subtract(self, state: Velocity, change: Velocity) -> Velocity:
+        return jnp.clip(state - change, -STATE_BOUND, STATE_BOUND)
 
 
 @lru_cache

@@ -9,6 +9,7 @@ from closura.core.registry import check_unchanged, load_file, source_of
 from closura.entries import ENTRIES
 from closura.learners import LEARNERS
 from closura.problems import PROBLEMS, family
+from closura.problems.statistics import STATISTICS, OfStatistics, check_statistics
 from closura.runs.reference_bank import ReferenceConfiguration
 from closura.settings import Count, Natural, NotNegative, Seed, Settings, build_part, build_settings
 
@@ -16,11 +17,12 @@ Preset = Literal["paper", "default", "quick"]
 
 
 @dataclass(frozen=True)
-class ValidationConfiguration(Settings):
+class ValidationConfiguration(OfStatistics):
     """How checkpoints are evaluated: on simulations that are neither in training nor in the test set.
 
     Where the target takes notice of the agents' state there is no reference to be near to: then the sum of the rewards
-    of a simulation counts, and named initial conditions are those of training, as published.
+    of a simulation counts, and named initial conditions are those of training, as published. With ``statistics`` the
+    distance of those counts, in the mean over all simulations and steps.
 
     Parameters
     ----------
@@ -109,10 +111,12 @@ class TrainConfiguration(Settings):
         self._complete("network", f"closure {closure!r}", CLOSURES.find(closure).settings)
         self._complete("learning", f"learner {learner!r}", LEARNERS.find(learner).settings)
         if not self.files:
-            entries = (kind, CLOSURES.find(closure), LEARNERS.find(learner))
+            named = (*getattr(self.learning, "statistics", ()), *self.validation.statistics)
+            entries = (kind, CLOSURES.find(closure), LEARNERS.find(learner), *map(STATISTICS.find, named))
             outside = dict.fromkeys(tuple(source) for entry in entries if (source := source_of(entry)) is not None)
             object.__setattr__(self, "files", tuple(outside))
         follows = kind.follows_state(self.problem)
+        check_statistics(self.validation, follows_state=follows)
         if follows and self.reference.slots:
             raise ValueError(
                 "the target takes notice of the agents' state, so that no reference can be stored: set "
@@ -179,7 +183,9 @@ def from_plain(plain: dict[str, Any], *, load_files: bool = True) -> TrainConfig
 
 
 def _load_files(values: Mapping[str, Any]) -> None:
-    named = ((PROBLEMS, values["name"]), (CLOSURES, values["closure"]), (LEARNERS, values["learner"]))
+    parts = [part for part in (values.get("learning"), values.get("validation")) if isinstance(part, dict)]
+    statistics = [(STATISTICS, name) for part in parts for name in part.get("statistics", ())]
+    named: Any = ((PROBLEMS, values["name"]), (CLOSURES, values["closure"]), (LEARNERS, values["learner"]), *statistics)
     missing = [
         f"{registry.what} {name}"
         for registry, name in named

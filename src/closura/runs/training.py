@@ -111,8 +111,9 @@ class TrainingTask(Task):
         check_gradient(c.learner, problem)
         held_out = build_problem(c.problem, "validation", data_dir=data_dir)
         self.validation = prepare_validation(
-            held_out, c.validation.simulations, c.validation.steps, key=keys["validation"]
-        )
+            held_out, c.validation.simulations, c.validation.steps,
+            statistics=c.validation.statistics, key=keys["validation"],
+        )  # fmt: skip
         identity = reference_identity(c.problem, "train")
         self.bank = (
             ReferenceBank(problem, c.reference, key=keys["reference"], identity=identity) if c.reference.slots else None

@@ -6,6 +6,7 @@ which are the problem's own.
 """
 
 import math
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -15,7 +16,8 @@ from jaxtyping import Array, Float, Key, PyTree, Scalar
 from closura.core.solver import Closure, Solver
 from closura.environment import Environment, EnvironmentState
 from closura.problems import Problem, ReferenceStore, simulate_reference
-from closura.problems.stored import check_reference
+from closura.problems.statistics import Statistics, Values, statistics_of
+from closura.problems.stored import StoredBegin, StoredReference, check_reference
 
 
 @eqx.filter_jit
@@ -55,16 +57,38 @@ class RewardedSimulations(eqx.Module):
     steps: int = eqx.field(static=True)
 
 
-Validation = ReferenceStore | RewardedSimulations
+class ComparedStatistics(eqx.Module):
+    """Simulations whose statistics are compared with the reference's, in the mean over all of them and all steps."""
+
+    store: ReferenceStore
+    statistics: Statistics
+    target: Float[Array, "*value"]
+
+    def values(self, states: Float[Array, "simulation times component *grid"]) -> Values:
+        """Means over simulations and times but the first."""
+        each = jax.lax.map(jax.vmap(self.statistics.values), states[:, 1:])
+        return tuple(jnp.mean(v, axis=(0, 1)) for v in each)
 
 
-def prepare_validation(problem: Problem, simulations: int, steps: int, *, key: Key[Scalar, ""]) -> Validation:
-    """Simulate the reference, or only draw initial conditions where it follows the closure."""
+Validation = ReferenceStore | RewardedSimulations | ComparedStatistics
+
+
+def prepare_validation(
+    problem: Problem, simulations: int, steps: int, *, statistics: tuple[str, ...] = (), key: Key[Scalar, ""]
+) -> Validation:
+    """Simulate the reference, or only draw initial conditions where it follows the closure.
+
+    ``statistics`` names those that count instead of the error.
+    """
     if problem.reference.follows_state:
         return RewardedSimulations(Environment(problem).reset_batch(simulations, key=key), steps)
     store = simulate_reference(problem, simulations, steps, key=key)
     check_learned_reference(problem, store)
-    return store
+    if not statistics:
+        return store
+    stored = replace(problem, begin=StoredBegin(store), reference=StoredReference(store.reference))
+    found = ComparedStatistics(store, statistics_of(stored, statistics), jnp.zeros(()))
+    return replace(found, target=found.statistics.scores(found.values(store.reference)))
 
 
 def check_learned_reference(problem: Problem, store: ReferenceStore) -> None:
@@ -74,15 +98,19 @@ def check_learned_reference(problem: Problem, store: ReferenceStore) -> None:
 
 @eqx.filter_jit
 def validation_error(problem: Problem, closure: PyTree[Array] | None, validation: Validation) -> Float[Array, ""]:
-    """What is to be small: typical error at the last stored step, or minus the sum of rewards.
+    """What is to be small: typical error at the last stored step, minus the sum of rewards, or a distance.
 
     Not finite if one simulation is lost. How several errors make one is the problem's (``typical``).
     """
     if isinstance(validation, RewardedSimulations):
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
-    states = rollout(problem, problem.coarse, problem.spec.limit(closure), validation)
-    last = jax.vmap(problem.error)(states[:, -1], validation.reference[:, -1])
+    store = validation.store if isinstance(validation, ComparedStatistics) else validation
+    states = rollout(problem, problem.coarse, problem.spec.limit(closure), store)
+    if isinstance(validation, ComparedStatistics):
+        distance = validation.statistics.distance(validation.values(states), validation.target)
+        return jnp.where(jnp.isfinite(distance), distance, jnp.inf)
+    last = jax.vmap(problem.error)(states[:, -1], store.reference[:, -1])
     if problem.aggregate == "geometric":
         aggregate = jnp.exp(jnp.mean(jnp.log(jnp.maximum(last, jnp.finfo(last.dtype).tiny))))
     else:
@@ -110,5 +138,7 @@ def in_words(problem: Problem, validation: Validation, value: float) -> str:
     """A validation error as a person reads it: a reward, a share in percent, or the error as it is."""
     if isinstance(validation, RewardedSimulations):
         return f"reward {-value:.4g}"
+    if isinstance(validation, ComparedStatistics):
+        return f"distance {value:.4g} of {', '.join(kind.name for kind in validation.statistics.kinds)}"
     middle = {"mean": "", "median": " (median)", "geometric": " (geometric mean)"}[problem.aggregate]
     return f"error {100 * value:.3g} %{middle}" if problem.percent else f"error {value:.4g}{middle}"

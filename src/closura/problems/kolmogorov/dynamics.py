@@ -190,8 +190,18 @@ class CoarseFlow(FlowModel):
             assert isinstance(self.flow, StaggeredFlow)
             reynolds = parameters["reynolds"].astype(state.dtype)
             return self.flow.advance(state, reynolds, dt / self.steps, self.steps, answer), state
-        taken = self.flow.solenoidal(dt * self.speed * correction(answer, self.action))
+        taken = self._taken(dt, answer)
         return self.advance(state, parameters, dt) - taken, state - taken
+
+    def correct(
+        self, state: Velocity, parameters: Parameters, dt: Step, action: Float[Array, "action x y"]
+    ) -> Velocity:
+        """The state with a correction alone; weights of the interpolation are none."""
+        return state if self.action == "interpolation" else state - self._taken(dt, action.astype(state.dtype))
+
+    def _taken(self, dt: Step, answer: Float[Array, "action x y"]) -> Velocity:
+        """What an answer takes away in a step: without divergence and mean."""
+        return self.flow.solenoidal(dt * self.speed * correction(answer, self.action))
 
 
 class Limits(NamedTuple):

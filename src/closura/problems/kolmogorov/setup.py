@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from closura.core import ClosureSpec
 from closura.core.citations import LEARNED_FLOW
 from closura.core.definition import ProblemDefinition, problem
+from closura.grids import Grid
 from closura.problems.actions import action_channels
 from closura.problems.kolmogorov.baselines import (
     METHODS,
@@ -32,11 +33,12 @@ from closura.problems.kolmogorov.developed_states import KolmogorovCases, PoolSe
 from closura.problems.kolmogorov.dynamics import CoarseFlow, on_grid
 from closura.problems.kolmogorov.flow import FlowSolver
 from closura.problems.kolmogorov.metrics import titles
-from closura.problems.kolmogorov.rewards import NextErrorReduction, SpectrumGain, spectrum_of
+from closura.problems.kolmogorov.rewards import ENERGIES, NextErrorReduction, SpectrumGain, spectrum_of
 from closura.problems.kolmogorov.staggered import STENCILS
 from closura.problems.measures import relative_l2, rms_size
 from closura.problems.problem import EpisodeRules, Problem, SimulatedBegin, field_type
 from closura.problems.reference import SolverReference
+from closura.problems.statistics import Statistics
 
 SEEDS = {"train": 0, "validation": 100_000, "test": 200_000}
 """First seed of each split's chains."""
@@ -87,7 +89,7 @@ def kolmogorov(configuration: KolmogorovConfiguration, split: str = "train") -> 
         reference=reference,
         baselines={name: CoarseFlow(model, steps) for name, model in coarse_models(c, dtype).items()},
         finer=finer_flows(c, coarse),
-        reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, flow, dtype),
+        reward=NextErrorReduction() if c.reward == "error" else _spectrum_gain(c, flow, grid, dtype),
         error=relative_l2,
         spec=ClosureSpec(
             observed, channels, grid.boundary, acts_on, c.action_bound,
@@ -126,18 +128,15 @@ def pool_settings(c: KolmogorovConfiguration, split: str) -> PoolSettings:
     )  # fmt: skip
 
 
-def _spectrum_gain(c: KolmogorovConfiguration, coarse: FlowSolver, dtype: Any) -> SpectrumGain:
+def _spectrum_gain(c: KolmogorovConfiguration, coarse: FlowSolver, grid: Grid, dtype: Any) -> SpectrumGain:
     """The reward by the spectrum of the training split's flow, whatever split the problem is of."""
     pool = developed_states(pool_settings(c, "train"))
     seen = jax.vmap(lambda state: on_grid(state, coarse.points))(jnp.asarray(pool))
-    mean, spread = (x.astype(dtype) for x in spectrum_of(seen, coarse))
+    mean, spread = (x.astype(dtype) for x in spectrum_of(seen, coarse, grid))
     weights = jnp.square(1 / spread)
-    return SpectrumGain(
-        mean,
-        c.reward_band * spread,
-        weights / jnp.mean(weights) if c.reward_weights == "spread" else jnp.ones_like(mean),
-        c.reward == "shared-spectrum",
-    )
+    weights = weights / jnp.mean(weights) if c.reward_weights == "spread" else jnp.ones_like(mean)
+    statistics = Statistics((ENERGIES,), grid, weights, c.reward_band * spread)
+    return SpectrumGain(statistics, statistics.scores((mean,)), c.reward == "shared-spectrum")
 
 
 def _in_words(c: KolmogorovConfiguration) -> str:
