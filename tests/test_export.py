@@ -30,12 +30,15 @@ CASES = (
     ("outflow", 2, {"output": "action", "activation": "silu", "wide_layers": 3}, True),
     ("periodic", 2, {"by_speed": True, "activation": "bilinear"}, False),
     ("periodic", 3, {"by_speed": True, "activation": "tanh"}, False),
+    ("periodic", 1, {"hidden": (6, 4)}, True),
+    ("outflow", 2, {"hidden": (5,), "radius": 1}, False),
 )
 
 
 @pytest.mark.parametrize(("boundary", "axes", "options", "explores"), CASES)
 def test_c_answers_as_jax_does(boundary, axes, options, explores, tmp_path):
-    closure = drawn("compact", spec_of(axes, boundary), explores=explores, channels=9, layers=3, **options)
+    kind, size = ("pointwise", {}) if "hidden" in options else ("compact", {"channels": 9, "layers": 3})
+    closure = drawn(kind, spec_of(axes, boundary), explores=explores, **size, **options)
     library, halo = compiled(closure, tmp_path)
     rng = np.random.default_rng(1)
     for n in {1: [(33,), (3,)], 2: [(12, 9), (5, 3)], 3: [(5, 7, 6)]}[axes]:  # smaller than the halo too

@@ -41,6 +41,7 @@ KINDS = {
     "flow-policy": (2, "periodic", "compact", {**SMALL, "view": "flow", "look": 0, "explores": True}),
     "action-3d": (3, "periodic", "compact", {**SMALL, "output": "action", "wide_layers": 2, "activation": "silu"}),
     "published": (2, "periodic", "ircnn", {}),
+    "pointwise": (2, "outflow", "pointwise", {"hidden": (6, 4), "explores": True}),
     "guided": (0, "outflow", "weights", {"hidden": (8,), "even": True}),
     "weights": (0, "outflow", "weights", {"hidden": (8,), "form": "published"}),
 }

@@ -38,13 +38,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures._members import by_groups
+from closura.closures.convolution import uses_blocks
 from closura.core.citations import EKI as SOURCE
 from closura.core.solver import Closure
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import Learner, LearnerState, Metrics, learner, next_state
 from closura.problems.problem import Field, Problem
 from closura.problems.statistics import OfStatistics, Statistics, Values, check_statistics, statistics_of
-from closura.settings import Count, Decay, NotNegative, Positive, Range
+from closura.settings import Count, Decay, Natural, NotNegative, Positive, Range
 
 Ensemble = Float[Array, "member weight"]
 
@@ -85,7 +86,8 @@ class EKIConfiguration(OfStatistics):
     stride
         States are observed at every so many cells along each axis.
     at_once
-        Members that run side by side; the others wait. One is right for a processor, all of them for a GPU.
+        Members that run side by side; the others wait. 0: one on a processor, all on a GPU, and as many as keep a
+        solver outside JAX busy.
     average
         Decay of the moving average of the ensemble's mean, which is what is validated and kept.
     """
@@ -104,7 +106,7 @@ class EKIConfiguration(OfStatistics):
     regularisation: NotNegative = 0.0
     limit: Positive = 10.0
     stride: Count = 1
-    at_once: Count = 1
+    at_once: Natural = 0
     average: Decay = 0.9
 
 
@@ -164,14 +166,17 @@ class EKI(Learner):
         ensemble, prior = state.carry
         episodes = Environment(problem).reset_batch_anywhere(c.batch, c.horizon, early=c.early, key=case_key)
         statistics = statistics_of(problem, c.statistics) if c.statistics else None
+        asked = problem.coarse.side_by_side
         ends, targets = jax.lax.map(lambda e: _reference(problem, e, c.horizon, statistics), episodes)
 
         def run(member: Float[Array, " weight"]) -> _Observed:
             closure = problem.spec.limit(eqx.combine(unravel(member), static))
             one = lambda case: _observed(problem, closure, case[0], case[1], statistics, c)
-            return by_groups(one, (episodes, ends), problem.grid.size)
+            cases = (episodes, ends)
+            # Solvers outside JAX take whole batches.
+            return jax.vmap(one)(cases) if asked > 1 else by_groups(one, cases, problem.grid.size)
 
-        found: _Observed = jax.lax.map(run, ensemble, batch_size=min(c.at_once, c.members))
+        found: _Observed = jax.lax.map(run, ensemble, batch_size=_at_once(problem, c))
         found = found._replace(difference=found.difference / _sizes(episodes.state))
         off = jnp.sqrt(jnp.mean(jnp.square(found.difference), axis=tuple(range(2, found.difference.ndim))))
         known = [jnp.all(jnp.isfinite(v), axis=2) for v in found.values]
@@ -247,6 +252,13 @@ def _observed(
     thinned = (slice(None), *(slice(None, None, c.stride),) * problem.grid.dimensions)
     difference = (last - end)[thinned]
     return _Observed(difference, tuple(jnp.mean(v, axis=0) for v in values), problem.error(last, end))
+
+
+def _at_once(problem: Problem, c: EKIConfiguration) -> int:
+    """How many members run side by side."""
+    asked = problem.coarse.side_by_side
+    usual = -(-asked // c.batch) if asked > 1 else (1 if uses_blocks() else c.members)
+    return min(c.at_once or usual, c.members)
 
 
 def _sizes(states: Float[Array, "case component *grid"]) -> Float[Array, "component *ones"]:

@@ -29,7 +29,7 @@ from closura.grids import Grid
 from closura.problems.problem import Field, Problem, Transition
 from closura.settings import Settings
 
-Values = tuple[Float[Array, " value"], ...]
+Values = tuple[Float[Array, "..."], ...]
 """Numbers of each statistic."""
 
 SMALLEST = 1e-12
@@ -200,7 +200,7 @@ def cell_gains(
     return shares + (gain - jnp.mean(shares))
 
 
-def mirrored(field: Field, grid: Grid) -> tuple[Field, tuple[float, ...]]:
+def mirrored(field: Field, grid: Grid) -> tuple[Array, tuple[float, ...]]:
     """A field that is periodic along every axis, continued as its mirror image where it is not; and its extent."""
     extent = list(grid.extent)
     for axis, boundary in enumerate(grid.boundary):
