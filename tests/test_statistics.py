@@ -166,6 +166,7 @@ CASES: dict[str, tuple[Any, str, dict[str, Any], Any, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_statistics_alone_lower_their_distance_held_out(name: str) -> None:
     """Advection by gradients, a wave that loses too little by trial, Burgers' equation by ensembles."""
