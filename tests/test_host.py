@@ -355,6 +355,7 @@ def test_parameters_reach_numpy_functions() -> None:
     begun = jax.vmap(lambda k: problem.begin(key=k))(jax.random.split(jax.random.key(0), 4))
     after = jax.vmap(lambda s, p: problem.coarse.advance(s, p, 0.5))(begun.state, begun.parameters)
     rates = np.asarray(begun.parameters["rate"])
+    hash(jax.tree.structure(problem))  # compiled programs are found by it
     assert len(set(rates.tolist())) == 4
     np.testing.assert_allclose(after[:, 0, 0], 1 - 0.5 * rates, rtol=1e-6)
 

@@ -37,8 +37,10 @@ class DrawnFields(CaseSampler):
     initial
         ``initial(key)`` in JAX, or ``initial(rng)`` in NumPy with a ``numpy.random.Generator``: a field
         ``(component, *fine grid)``, or a field and the case's parameters.
-    example
-        What the function gave once: shapes and types.
+    numpy
+        Whether it is a NumPy function.
+    shapes
+        Names of its parameters, and shapes and types of what it gives, where it is.
     """
 
     initial: Callable[..., Any] = eqx.field(static=True)
@@ -54,11 +56,11 @@ class DrawnFields(CaseSampler):
         def draw(data: Any) -> Any:
             field, parameters = _pair(self.initial(np.random.default_rng(np.asarray(data).ravel().tolist())))
             given = parameters or {}
-            return np.asarray(field, np.float32), {name: np.asarray(given[name], np.float32) for name in names}
+            return np.asarray(field, np.float32), tuple(np.asarray(given[name], np.float32) for name in names)
 
         data = jax.random.key_data(key)
-        field, parameters = jax.pure_callback(draw, shapes, data, vmap_method="sequential")
-        return Case(field, parameters or None)
+        field, values = jax.pure_callback(draw, shapes, data, vmap_method="sequential")
+        return Case(field, dict(zip(names, values, strict=True)) or None)
 
 
 def from_functions(
@@ -204,9 +206,9 @@ def _cases(initial: Callable[..., Any], shape: tuple[int, ...]) -> tuple[DrawnFi
     if in_numpy and not (parameters is None or isinstance(parameters, dict)):
         raise ValueError(f"parameters of a case must be a dictionary; got {in_words(parameters)}")
     given = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), parameters)
-    like = (np.asarray(field, np.float32), given or {})
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
     names = tuple(sorted(given or {})) if in_numpy else ()
+    like = (np.asarray(field, np.float32), tuple(given[name] for name in names))
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
     return DrawnFields(initial, in_numpy, (names, shapes) if in_numpy else ()), like[0], given
 
 
