@@ -277,7 +277,7 @@ class Held(closura.Solver):
     grid: closura.Grid = eqx.field(static=True)
     def advance(self, state, parameters, dt):
         return state
-@closura.baseline("held", problem="wave")
+@closura.baseline("held", problem="lake")
 def one(grid):
     return Held(grid)
 @closura.baseline("held", problem="burgers")
@@ -289,16 +289,16 @@ def two(grid):
 def test_baselines_of_built_in_problems_and_of_one_name(folder: Path, capsys) -> None:
     (folder / "two.py").write_text(BASELINES_OF_TWO)
     load_plugins(["two.py"])
-    assert {"held@wave", "held@burgers"} <= set(BASELINES)
+    assert {"held@lake", "held@burgers"} <= set(BASELINES)
     settings = problem_preset("burgers", "default")
     problem = build_problem(replace(settings, cells=12, ratio=1), "test")
     assert type(problem.baselines["held"]).__name__ == "Held"
     check_baselines("burgers")
-    assert "baseline held is for wave, a problem that is not known here" in capsys.readouterr().err
+    assert "baseline held is for lake, a problem that is not known here" in capsys.readouterr().err
     with pytest.raises(ValueError, match="'held' is already a method of burgers"):
         baselines_of("burgers", ("held",))
-    (folder / "two.py").write_text(BASELINES_OF_TWO.replace('"burgers"', '"wave"'))
-    with pytest.raises(ValueError, match="has two baselines called held@wave"):
+    (folder / "two.py").write_text(BASELINES_OF_TWO.replace('"burgers"', '"lake"'))
+    with pytest.raises(ValueError, match="has two baselines called held@lake"):
         load_plugins(["two.py"])
     (folder / "law.py").write_text(BASELINES_OF_TWO.replace('"burgers"', '"euler-1d"'))
     load_plugins(["law.py"])
