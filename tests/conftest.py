@@ -34,6 +34,16 @@ from pathlib import Path
 import jax
 import pytest
 
+from closura.closures import CLOSURES
+from closura.core.definition import BASELINES, PROBLEMS
+from closura.core.metric import METRICS
+from closura.core.registry import is_own
+from closura.learners import LEARNERS
+from closura.reporting.figure import FIGURES
+from closura.reporting.table import TABLES
+
+REGISTRIES = (PROBLEMS, CLOSURES, METRICS, FIGURES, TABLES, BASELINES, LEARNERS)
+
 MANY_MAPPINGS = 20_000
 """Of memory. A process of Linux may have 65,530 (vm.max_map_count), every compiled program takes some, and a process
 that gets no more dies without a word."""
@@ -47,6 +57,17 @@ def _few_mappings():
     if maps.exists() and maps.read_bytes().count(b"\n") > MANY_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _own_entries_alone():
+    """What the files of a test module have registered is forgotten after it."""
+    before = [set(registry._entries) for registry in REGISTRIES]
+    yield
+    for registry, known in zip(REGISTRIES, before, strict=True):
+        for name in set(registry._entries) - known:
+            if not is_own(registry._entries[name]):
+                del registry._entries[name]
 
 
 @pytest.fixture(scope="session")

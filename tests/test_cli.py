@@ -132,7 +132,10 @@ def test_mistakes_are_named_with_what_is_valid(
         (["fly"], "unknown command 'fly'; valid: demo, train, evaluate, rollout, report, interpret, data, models"),
         (["train"], "which problem?"),
         (["train", "navier-stokes"], "unknown problem 'navier-stokes'; valid: advection, burgers, "),
-        (["train", "advection", "--closure", "big"], "--closure: unknown 'big'; valid: compact, ircnn, pointwise, or a FILE.py"),
+        (
+            ["train", "advection", "--closure", "big"],
+            "--closure: unknown 'big'; valid: compact, ircnn, pointwise, or a FILE.py",
+        ),
         (["train", "advection", "--learner", "sarsa"], "--learner: unknown 'sarsa'; valid: bptts, ppo, a2c"),
         (["train", "advection", "--preset", "fast"], "--preset: unknown 'fast'; valid: paper, default, quick"),
         (["train", "advection", "--run", there], "already holds a run: continue it with --resume"),
