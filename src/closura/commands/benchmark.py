@@ -54,7 +54,7 @@ class BenchmarkOptions(Settings):
     reference
         Name of the method that all are compared with (default: the best classical one on the coarse grid).
     scale
-        "quick": few simulations, small grids, a reference on a smaller grid, for a look.
+        "quick": few simulations, small grids, a reference on a smaller grid.
     batch
         Simulations per call, where several are advanced together.
     repetitions

@@ -122,8 +122,7 @@ def training_bar() -> Iterator[Callable[[Row], None]]:
 def work_bar(verb: str, unit: str, *, lines: int = 5) -> Iterator[Callable[..., None]]:
     """A progress bar with the time left; where there is no terminal, ``lines`` lines for each name.
 
-    It is told the name of what is worked at, what is done, what there is to do, and, where there is more to say, how
-    that stands in words.
+    It is called with the name of the work, how much is done, how much there is, and optionally a remark.
     """
     if not console.is_terminal:
         said: dict[str, int] = {}
