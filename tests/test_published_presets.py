@@ -80,8 +80,10 @@ def settings(configuration: Any, names: dict[str, Any]) -> dict[str, Any]:
 def test_learning(preset: TrainConfiguration) -> None:
     assert type(preset.learning) is PPOConfiguration
     assert settings(preset.learning, LEARNING) == LEARNING
-    # No setting of the learner is left unpublished but the number of updates, which transitions end.
-    assert set(preset.learning.__dataclass_fields__) - set(LEARNING) == {"updates"}
+    # No setting of the learner is left unpublished but the number of updates, which transitions end, and statistics
+    # as a loss, which the publication does not have.
+    assert set(preset.learning.__dataclass_fields__) - set(LEARNING) == {"statistics", "updates"}
+    assert preset.learning.statistics == ()
 
 
 def test_training(preset: TrainConfiguration) -> None:
