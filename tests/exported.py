@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from closura.closures import ConvolutionalClosure, ConvolutionStack, build
-from closura.closures.networks import Convolution
+from closura.closures import build
 from closura.core import ClosureSpec
 from closura.export.c import TOLERANCE, sources
 
@@ -26,6 +25,17 @@ INTERFACES = ClosureSpec(
     (*(f"plus weight {i}" for i in range(3)), *(f"minus weight {i}" for i in range(3))),
     ("outflow",), acts_on=(2, 2, 2, 7, 7, 7), bound=math.inf, where="interfaces",
 )  # fmt: skip
+
+
+COMPACT = (  # boundary, axes, options of the closure, whether it explores
+    ("periodic", 1, {"output": "action", "activation": "glu", "wide_layers": 2}, False),
+    ("outflow", 1, {"by_speed": True}, True),
+    ("periodic", 2, {"activation": "gelu", "wide_layers": 2}, True),
+    ("periodic", 2, {"view": "flow", "radius": 3}, False),
+    ("periodic", 2, {"view": "flow", "look": 0}, True),
+    ("outflow", 2, {"output": "action", "activation": "silu", "wide_layers": 3}, True),
+    ("periodic", 2, {"by_speed": True, "activation": "bilinear"}, False),
+)
 
 
 def spec_of(axes, boundary="periodic"):
@@ -44,14 +54,9 @@ def drawn(name, spec, *, explores=False, seed=0, **options):
     return eqx.combine(jax.tree.unflatten(tree, leaves), closure)
 
 
-def pointwise(spec, *, activation="relu", hidden=(7, 6)):
-    """A closure of one's own that sees no neighbours, with random weights."""
-    keys = jax.random.split(jax.random.key(1))
-    backbone = ConvolutionStack(
-        len(spec.observation), hidden, spec.boundary, sizes=(1,) * len(hidden), activation=activation, key=keys[0]
-    )
-    head = Convolution(hidden[-1], len(spec.action), spec.boundary, size=1, key=keys[1])
-    return ConvolutionalClosure(spec, backbone, head=head)
+def pointwise(spec, *, activation="relu", hidden=(7, 6), **options):
+    """A closure that sees no neighbours, with random weights."""
+    return drawn("pointwise", spec, hidden=hidden, activation=activation, **options)
 
 
 def written(closure, folder, *, name="c", known=None):

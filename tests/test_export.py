@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exported import COMPILER, INTERFACES, compiled, drawn, grid_of, near, pointers, pointwise, run, spec_of
+from exported import COMPACT, COMPILER, INTERFACES, compiled, drawn, grid_of, near, pointers, pointwise, run, spec_of
 
 from closura.cli import main
 from closura.closures import build
@@ -22,13 +22,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 
 
 CASES = (
-    ("periodic", 1, {"output": "action", "activation": "glu", "wide_layers": 2}, False),
-    ("outflow", 1, {"by_speed": True}, True),
-    ("periodic", 2, {"activation": "gelu", "wide_layers": 2}, True),
-    ("periodic", 2, {"view": "flow", "radius": 3}, False),
-    ("periodic", 2, {"view": "flow", "look": 0}, True),
-    ("outflow", 2, {"output": "action", "activation": "silu", "wide_layers": 3}, True),
-    ("periodic", 2, {"by_speed": True, "activation": "bilinear"}, False),
+    *COMPACT,
     ("periodic", 3, {"by_speed": True, "activation": "tanh"}, False),
     ("periodic", 1, {"hidden": (6, 4)}, True),
     ("outflow", 2, {"hidden": (5,), "radius": 1}, False),

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from exported import INTERFACES, drawn, near, spec_of
+from exported import COMPACT, INTERFACES, drawn, near, spec_of
 
 from closura.closures import build
 from closura.core import ClosureSpec
@@ -15,16 +15,7 @@ from closura.export.to_onnx import onnx_model
 from closura.export.verify import observation_for, verify
 
 onnxruntime = pytest.importorskip("onnxruntime")
-CASES = (
-    ("periodic", 1, {"output": "action", "activation": "glu", "wide_layers": 2}, False),
-    ("outflow", 1, {"by_speed": True}, True),
-    ("periodic", 2, {"activation": "gelu", "wide_layers": 2}, True),
-    ("periodic", 2, {"view": "flow", "radius": 3}, False),
-    ("periodic", 2, {"view": "flow", "look": 0}, True),
-    ("outflow", 2, {"output": "action", "activation": "silu", "wide_layers": 3}, True),
-    ("periodic", 2, {"by_speed": True, "activation": "bilinear"}, False),
-    ("periodic", 3, {"output": "action", "activation": "tanh"}, False),
-)
+CASES = (*COMPACT, ("periodic", 3, {"output": "action", "activation": "tanh"}, False))
 
 
 def session_of(closure, **about):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from closura import Grid, Problem, evaluate
+from closura.commands.new import new_problem
 from closura.core.definition import PROBLEMS
 from closura.host.pool import Pool, Program, close_pools, pool_of, use_workers
 from closura.host.process import Worker, WorkerFailed
@@ -398,16 +399,14 @@ def test_learners_that_need_a_gradient_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"needs the gradient of a step, and the solver of .* runs outside JAX"):
         check_gradient("bptts", diffusion())
     check_gradient("ppo", diffusion())
-    source = (Path(__file__).parent.parent / "examples" / "spirals.py").read_text()
-    (tmp_path / "spirals.py").write_text(source.replace('problem("spirals"', 'problem("spirals-again"'))
-    kind = PROBLEMS.find(str(tmp_path / "spirals.py"))
+    (file,) = new_problem("spirals-again", "numpy", tmp_path)
+    kind = PROBLEMS.find(str(file))
     assert suited_learner(kind) == "ppo"
 
 
 def test_functions_of_a_file_run_in_workers_where_these_are_asked_for(tmp_path: Path) -> None:
-    source = (Path(__file__).parent.parent / "examples" / "spirals.py").read_text()
-    (tmp_path / "spirals.py").write_text(source.replace('problem("spirals"', 'problem("spirals-twice"'))
-    kind = PROBLEMS.find(str(tmp_path / "spirals.py"))
+    (file,) = new_problem("spirals-twice", "numpy", tmp_path)
+    kind = PROBLEMS.find(str(file))
     settings = kind.settings(points=8)
     problem = kind(settings)
     use_workers(2)
