@@ -24,6 +24,7 @@ _PLACES = {
     "Program": "host.pool",
     "Solver": "core.solver",
     "from_exponax": "problems.exponax",
+    "recorded": "trajectories.recorded",
     "transfer": "core.transfer",
     # settings
     "Count": "settings",
@@ -108,6 +109,7 @@ if _TYPE_CHECKING:
     from closura.simulation.evaluate import evaluate as evaluate
     from closura.simulation.ranges import observed_range as observed_range
     from closura.simulation.simulate import simulate as simulate
+    from closura.trajectories.recorded import recorded as recorded
 
 
 def __getattr__(name: str) -> _Any:

@@ -147,7 +147,7 @@ def _run(
     from jax.errors import JaxRuntimeError
 
     from closura.commands.console import errors, fail
-    from closura.core.mistakes import in_a_line, place_of
+    from closura.core.mistakes import in_a_line, in_callback, place_of
     from closura.core.registry import load_plugins
     from closura.interruption import leaving_promptly
     from closura.parts import NotAllWritten, reason
@@ -173,7 +173,9 @@ def _run(
         fail(reason(error) if isinstance(error, OSError) else in_a_line(error))
     except (MemoryError, JaxRuntimeError) as error:
         if isinstance(error, JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
-            raise
+            if os.environ.get("CLOSURA_TRACEBACK") or not in_callback(error):
+                raise
+            fail(in_callback(error))
         said = " ".join(str(error).split()) or "no more can be had"
         fail(f"not enough memory ({said}): take a smaller grid, fewer simulations or smaller batches")
     except Exception as error:

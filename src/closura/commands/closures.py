@@ -136,7 +136,22 @@ def load_closures(
         if settings is not None:
             own[name] = own_problem(settings)
         closures[name] = load_closure(path, own.get(name, problem).spec)
+        check_unseen(name, path, problem)
     return closures, own
+
+
+def check_unseen(name: str, path: Path, problem: Problem) -> None:
+    """Refuse simulations of a list that a closure has seen in its training, whatever they are called today."""
+    weights = RunFolder(path).weights if path.is_dir() else path
+    cases = getattr(problem.begin, "cases", None)
+    if cases is None or not cases.marks or weights.suffix != ".safetensors":
+        return
+    seen = set(read_header(weights)["metadata"].get("seen", ()))
+    if both := [mark for mark in cases.marks if mark in seen]:
+        raise ValueError(
+            f"{name} has seen {len(both)} of the {len(cases.marks)} simulations held out here, in its training: "
+            "hold out the same ones as then, or train again"
+        )
 
 
 def command_tables(options: Any, settings: Any = None, arguments: Sequence[str] = (), **names: str) -> dict[str, Any]:

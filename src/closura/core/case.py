@@ -24,12 +24,15 @@ class Case(eqx.Module):
     end
         When it ends: times at which the simulation is looked at are then shares of this. By default the problem's
         horizon.
+    recorded
+        Where it begins in recordings, ``(recording, frame)``: for references that are recorded.
     """
 
     initial: PyTree[Array]
     parameters: PyTree[Array] = None
     group: Int[Array, "*cases"] | None = None
     end: Float[Array, ""] | None = None
+    recorded: Int[Array, "*cases 2"] | None = None
 
 
 def stacked(cases: Sequence[Case]) -> Case:
@@ -40,6 +43,30 @@ def stacked(cases: Sequence[Case]) -> Case:
 
 class CaseSampler(eqx.Module):
     """Draws cases: independent ones from keys, or the members of a list in turn."""
+
+    @property
+    def count(self) -> int | None:
+        """How many cases there are, where they are a list; None where there are as many as are asked for."""
+        return None
+
+    @property
+    def steps(self) -> int | None:
+        """For how many coarse steps from its beginning a case is known; None where there is no limit."""
+        return None
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Marks of the simulations that cases are cut from, where they are a list: what is held out has others."""
+        return ()
+
+    def limited(self, cases: int, steps: int) -> int:
+        """How many of so many cases there are; ValueError if they are not known for so many coarse steps."""
+        if self.steps is not None and steps > self.steps:
+            raise ValueError(
+                f"{steps} coarse steps were asked for, and recordings hold {self.steps} from where they begin: take "
+                f"{self.steps} at most (--steps, --reference.steps, --validation.steps; windows of training: horizon=)"
+            )
+        return cases if self.count is None else min(cases, self.count)
 
     @abc.abstractmethod
     def sample(self, *, key: Key[Scalar, ""]) -> Case:

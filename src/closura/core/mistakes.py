@@ -35,6 +35,12 @@ def in_a_line(error: BaseException) -> str:
     return f"{place}: {line}" if isinstance(error, ValueError) else f"{place}: {type(error).__name__}: {line}"
 
 
+def in_callback(error: BaseException) -> str:
+    """The ValueError that a function has raised that was called back from a compiled program; nothing for others."""
+    said, _, own = str(error).rpartition("\nValueError: ")
+    return " ".join(own.split()) if "callback" in said else ""
+
+
 @contextmanager
 def told_as(what: str) -> Iterator[None]:
     """Errors of users' code within are ValueErrors in a line, after ``what``."""

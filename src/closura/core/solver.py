@@ -113,6 +113,9 @@ class Solver(eqx.Module):
         """The solver for steps of one known length, with what these have in common computed once; by default itself."""
         return self
 
+    recorded: ClassVar[bool] = False
+    """Whether states are read instead of computed: steps then have no cost."""
+
     # Where and how it runs -------------------------------------------------------------------------------------------
 
     @property

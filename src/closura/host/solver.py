@@ -71,12 +71,18 @@ class StepSolver(Solver):
         ``restrict(field, ratio)`` to coarser grids whose sizes divide its own (default: every ratio-th point).
     longest
         The longest stable time step; 0: none is known.
+    centred
+        Points are cells: without ``restrict``, coarser grids get means over them (:func:`~closura.transfer`).
+    parts
+        Steps of the function or program in each step of the solver.
     """
 
     grid: Grid = eqx.field(static=True)
     runs: Program | InProcess | Traced = eqx.field(static=True)
     restrict: Restriction | None = eqx.field(static=True, default=None)
     longest: float = eqx.field(static=True, default=0.0)
+    centred: bool = eqx.field(static=True, default=False)
+    parts: int = eqx.field(static=True, default=1)
     steady: ClassVar[bool] = True
 
     @property
@@ -100,7 +106,7 @@ class StepSolver(Solver):
         return self.to_grid(case.initial, self.grid), case.parameters
 
     def to_grid(self, state: State, grid: Grid) -> Float[Array, "component *grid"]:
-        return transfer(state, grid, restrict=self.restrict)
+        return transfer(state, grid, restrict=self.restrict, centred=self.centred)
 
     def advance(self, state: State, parameters: Parameters, dt: float | Float[Array, ""]) -> State:
         return self._call(state, parameters, dt, None)
@@ -118,6 +124,14 @@ class StepSolver(Solver):
         return isinstance(self.runs, Program) and self.runs.actions > 0
 
     def _call(self, state: State, parameters: Parameters, dt: float | Float[Array, ""], action: Array | None) -> State:
+        if self.parts == 1:
+            return self._one(state, parameters, dt, action)
+        part = dt / self.parts
+        return jax.lax.scan(
+            lambda s, _: (self._one(s, parameters, part, action), None), state, None, length=self.parts
+        )[0]
+
+    def _one(self, state: State, parameters: Parameters, dt: float | Float[Array, ""], action: Array | None) -> State:
         # A length that is known now is handed on as it is; a traced one has the precision of JAX's numbers.
         exact = float(dt) if isinstance(dt, int | float) else None
         length = jnp.asarray(dt, jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32)

@@ -22,9 +22,10 @@ from closura.host.pool import Program, asked_workers
 from closura.host.solver import InProcess, StepSolver, Traced, first_step
 from closura.problems.from_solvers import RELATIVE_L2, from_solvers
 from closura.problems.problem import Problem
+from closura.problems.recorded import USUAL_HORIZON, Recordings, first_case, recorded_cases
 
 Step = Callable[..., Any]
-COARSE, FINE = "coarse", "fine"
+COARSE, FINE, RECORDED = "coarse", "fine", "recorded"
 LOOKS = 8
 """Steps of the first simulation whose errors say how large actions are."""
 
@@ -69,15 +70,16 @@ def from_functions(
     grid: Grid,
     dt: float,
     coarse: Step | Program,
-    initial: Callable[..., Any],
+    initial: Callable[..., Any] | None = None,
     fine: Step | Program | None = None,
+    reference: Recordings | None = None,
     ratio: int = 4,
     substeps: int | None = None,
     restrict: Callable[[Array, int], Array] | None = None,
     baselines: Mapping[str, Step | Program] = {},
     vjp: Step | None = None,
     scale: float | None = None,
-    horizon: int = 100,
+    horizon: int | None = None,
     error: Metric = RELATIVE_L2,
     reward: Callable[[Any], Array] | None = None,
     conserved: tuple[tuple[str, Callable[[Array], Array]], ...] = (),
@@ -102,15 +104,21 @@ def from_functions(
         other grids too: the state says how many points there are.
     initial
         ``initial(key)`` in JAX or ``initial(rng)`` in NumPy: a field on the fine grid, ``grid.refine(ratio)``; or that
-        and a dictionary of parameters (numbers or arrays).
+        and a dictionary of parameters (numbers or arrays). Recordings have their own.
     fine
         The step of the reference (default: the coarse one, on the fine grid).
+    reference
+        Recordings instead of ``initial`` and ``fine`` (:func:`closura.recorded`), on the coarse grid or a finer one,
+        with a frame every ``dt``, or every fraction or multiple of it. Of a multiple the coarse step of the problem is
+        the time between two frames: the solver takes several steps in it, the closure is called once before them.
     ratio
-        How many times as many points the reference has along each axis.
+        How many times as many points the reference has along each axis; of recordings they say so themselves.
     substeps
-        Steps of the reference in each coarse one (default: ``ratio``; diffusive problems need its square).
+        Steps of the reference in each coarse one (default: ``ratio``; diffusive problems need its square). Beside
+        recordings only benchmarks need it, for steps of the coarse solver on other grids.
     restrict
-        ``restrict(field, ratio)`` from finer grids to coarser ones (default: every ratio-th point).
+        ``restrict(field, ratio)`` from finer grids to coarser ones (default: every ratio-th point; of recordings means
+        over cells).
     baselines
         Other steps on the coarse grid with the coarse time step, by name.
     vjp
@@ -119,7 +127,8 @@ def from_functions(
         Size of a typical useful action, in units of the fields (default: root mean square of the error of a coarse
         step, over the first eight along the reference of one simulation, in one significant digit).
     horizon
-        Coarse steps of a simulation: the longest episode of learning.
+        Coarse steps of a simulation: the longest episode of learning, and of recordings the length of the windows that
+        training is cut into (default: 100, or as many as the shortest recording has).
     error, reward, conserved, threshold, description
         As for :func:`~closura.problems.from_solvers.from_solvers`.
 
@@ -129,32 +138,61 @@ def from_functions(
         If a function is none, what it gives has the wrong shape, or a program does not run; the message says which,
         and what was expected.
     """
-    _check(fields=fields, grid=grid, dt=dt, coarse=coarse, initial=initial, fine=fine, ratio=ratio, horizon=horizon)
-    finest, parts = grid.refine(ratio), substeps if substeps is not None else ratio
-    cases, field, parameters = _cases(initial, (len(fields), *finest.shape))
+    _check(
+        fields=fields, grid=grid, dt=dt, coarse=coarse, initial=initial, fine=fine, ratio=ratio, horizon=horizon,
+        reference=reference,
+    )  # fmt: skip
+    if reference is None:
+        finest, length, inner = grid.refine(ratio), dt, 1
+        parts = substeps if substeps is not None else ratio
+        cases, field, parameters = _cases(initial, (len(fields), *finest.shape))
+        first = _case(field, parameters)
+        given = {COARSE: coarse, FINE: coarse if fine is None else fine, **baselines}
+    else:
+        if len(fields) != len(reference.components):
+            raise ValueError(
+                f"fields must name the components of the recordings, {', '.join(reference.components)}; got "
+                f"{', '.join(fields)}"
+            )
+        cases, trusted, horizon, inner = recorded_cases(reference, grid, dt, horizon, restrict)
+        finest, length, ratio = trusted.grid, dt * inner, trusted.grid.shape[0] // grid.shape[0]
+        parts, first = substeps if substeps is not None else ratio, first_case(cases)
+        field, parameters = first.initial, jax.tree.map(np.asarray, first.parameters)
+        given = {COARSE: coarse, **baselines}
+        description = {**reference.words, **(description or {})}
     power = math.log(parts) / math.log(ratio) if ratio > 1 else 1.0
-    given = {COARSE: coarse, FINE: coarse if fine is None else fine, **baselines}
+    centred = reference is not None and restrict is None
     runs = {}
     for name, step in given.items():
-        begun = transfer(jnp.asarray(field), finest if name == FINE else grid, restrict=restrict)
+        begun = transfer(jnp.asarray(field), finest if name == FINE else grid, restrict=restrict, centred=centred)
         runs[name] = _runs(name, step, begun, dt, parameters, vjp)
+        if inner > 1 and isinstance(step, Program) and step.actions:
+            raise ValueError(
+                f"the {name} program applies actions itself, once in each of its steps: expected dt to be the time "
+                f"between two frames, {length:g}, or a multiple; got {dt:g}"
+            )
 
     def solver(name: str, on: Grid) -> Solver:
+        if name == RECORDED and reference is not None:
+            return trusted
         # The same number as on the coarse grid: steps shrink with the spacing as those of the reference do.
-        longest = dt * min(1.0, (grid.shape[0] / on.shape[0]) ** power)
-        return StepSolver(on, runs[name], restrict, longest)
+        longest = length * min(1.0, (grid.shape[0] / on.shape[0]) ** power)
+        return StepSolver(on, runs[name], restrict, longest, centred, inner)
 
-    size = scale or _residual(solver(COARSE, grid), solver(FINE, finest), _case(field, parameters), dt, parts)
+    called = RECORDED if reference is not None else COARSE if fine is None or fine is coarse else FINE
+    each, looks = (parts, LOOKS) if reference is None else (1, min(LOOKS, horizon or LOOKS))
+    beside = solver(FINE if reference is None else RECORDED, finest)
+    size = scale or _residual(solver(COARSE, grid), beside, first, length, each, looks)
     return from_solvers(
         cases=cases,
         solver=solver,
         uncorrected=COARSE,
         baselines=tuple(baselines),
-        reference=(COARSE if fine is None or fine is coarse else FINE, finest),
+        reference=(called, finest),
         grid=grid,
-        dt=dt,
-        substeps=parts,
-        horizon=horizon,
+        dt=length,
+        substeps=each,
+        horizon=horizon or USUAL_HORIZON,
         spec=ClosureSpec(
             fields, tuple(f"correction of {name}" for name in fields), grid.boundary, tuple(range(len(fields))),
             bound=100 * size, scale=size,
@@ -180,7 +218,12 @@ def _check(**parts: Any) -> None:
          "a function step(state, dt) or a closura.Program"),
         ("fine", parts["fine"] is None or callable(parts["fine"]) or isinstance(parts["fine"], Program),
          "a function step(state, dt) or a closura.Program"),
-        ("initial", callable(parts["initial"]), "a function of a random key, or of rng"),
+        ("reference", parts["reference"] is None or isinstance(parts["reference"], Recordings),
+         "what closura.recorded(...) gives"),
+        ("initial", callable(parts["initial"]) if parts["reference"] is None else parts["initial"] is None,
+         "a function of a random key, or of rng" if parts["reference"] is None
+         else "left out, like fine, where recordings are the reference: they begin and go on by themselves"),
+        ("fine", parts["reference"] is None or parts["fine"] is None, "left out where recordings are the reference"),
         ("ratio", isinstance(ratio, int) and ratio >= 1, "a whole number, 1 or more"),
     ):  # fmt: skip
         if not good:
@@ -252,7 +295,7 @@ def _place(step: Step) -> str:
 
 
 @eqx.filter_jit
-def _squares(coarse: Solver, fine: Solver, case: Case, dt: float, parts: int) -> Float[Array, " step"]:
+def _squares(coarse: Solver, fine: Solver, case: Case, dt: float, parts: int, looks: int) -> Float[Array, " step"]:
     """Mean squares of the errors of coarse steps along the reference."""
     state, parameters = coarse.init(case)
     begun, theirs = fine.init(case)
@@ -264,15 +307,15 @@ def _squares(coarse: Solver, fine: Solver, case: Case, dt: float, parts: int) ->
         wrong = coarse.advance(state, parameters, dt) - following
         return (following, true), jnp.mean(jnp.square(wrong))
 
-    return jax.lax.scan(step, (state, begun), None, length=LOOKS)[1]
+    return jax.lax.scan(step, (state, begun), None, length=looks)[1]
 
 
-def _residual(coarse: Solver, fine: Solver, case: Case, dt: float, parts: int) -> float:
+def _residual(coarse: Solver, fine: Solver, case: Case, dt: float, parts: int, looks: int) -> float:
     """Root mean square of the error of a coarse step along the reference, in one digit; 0.01 where there is none."""
-    size = float(np.sqrt(np.mean(np.asarray(_squares(coarse, fine, case, dt, parts)))))
+    size = float(np.sqrt(np.mean(np.asarray(_squares(coarse, fine, case, dt, parts, looks)))))
     if not math.isfinite(size):
         raise ValueError(
-            f"the coarse solver, or the reference beside it, is not finite within {LOOKS} steps of the first "
+            f"the coarse solver, or the reference beside it, is not finite within {looks} steps of the first "
             "simulation: take a smaller dt, or more substeps"
         )
     return float(f"{size:.0e}") if size > 0 else 0.01

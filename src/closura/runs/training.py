@@ -129,6 +129,8 @@ class TrainingTask(Task):
             self.renewed = self.bank.renewals(max(reached - 1, 0))
         self.initial = self.learner.init(problem, closure, key=keys["learner"])
         self.c, self.problem, self.renew_key = c, problem, keys["renew"]
+        cases = (getattr(p.begin, "cases", None) for p in (problem, held_out))
+        self.marks = sorted({mark for each in cases if each is not None for mark in each.marks})
         self.data = "; ".join(dict(p.description)["split"] for p in (problem, held_out))
         self.total = sum(self.learner.stages())
         self.log_every, self.validate_every, self.keep_every = c.log_every, c.validation.every, c.keep_every
@@ -201,6 +203,7 @@ class TrainingTask(Task):
                 "update": int(row["update"]),
                 "validation_error": row.get("validation_error"),
                 "configuration": to_plain(self.c),
+                **({"seen": self.marks} if self.marks else {}),
             },
         )
 
@@ -286,7 +289,7 @@ def _begin(
     if facts.get("data") != task.data:
         raise RunError(
             f"{run.path} was trained on other data, expected {facts.get('data')}; got {task.data}: give the same "
-            "--data-dir"
+            "--data-dir, or the same recordings"
         )
     return (task, state, {"uncorrected": None, **facts}), task.data, reached
 

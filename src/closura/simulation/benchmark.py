@@ -1,6 +1,7 @@
 """A benchmark of error against cost: all methods run, timed and compared."""
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -11,7 +12,7 @@ import numpy as np
 from closura.core import Method, MethodResult, Metric, Results, Role
 from closura.core.front import Benchmark
 from closura.metrics.pareto import CALLS, COST, QUARTILES, best_on_coarse_grid
-from closura.simulation.cost import StepTimes, Timing, time_steps
+from closura.simulation.cost import StepTime, StepTimes, Timing, time_steps
 from closura.simulation.simulate import at_times, check_further, measured
 
 TIMING = Timing(batch=8, repetitions=7, seconds=0.03)
@@ -66,8 +67,13 @@ def run_benchmark(
     for name, method in benchmark.methods.items():
         report(name)
         done[name] = _measured(benchmark, method, compared, unmeasured)
-    works = {_work_key(method): partial(benchmark.work, method) for method in benchmark.methods.values()}
-    times = time_steps(works, timing, report)
+    works = {
+        _work_key(method): partial(benchmark.work, method)
+        for method in benchmark.methods.values()
+        if not method.solver.recorded
+    }
+    unknown = StepTime(*3 * (float("nan"),))
+    times = defaultdict(lambda: StepTimes(unknown, unknown), time_steps(works, timing, report))
     methods = {
         name: _result(benchmark, method, *done[name], times[_work_key(method)])
         for name, method in benchmark.methods.items()

@@ -173,7 +173,7 @@ def evaluate(
     works: dict[str, Callable[[int], Work] | None] = {
         name: partial(_reference_work, each, first, key) for name, each in {**fine, reference_name: problem}.items()
     }
-    if hasattr(problem.begin, "at"):
+    if hasattr(problem.begin, "at") or getattr(getattr(problem.reference, "solver", None), "recorded", False):
         works[reference_name] = None
 
     def completed(name: str, run: Marched, result: MethodResult) -> MethodResult:

@@ -24,14 +24,15 @@ from closura.simulation.march import AsStateOf, View, schedule
 from closura.simulation.simulate import at_times, run
 
 
-def held_out_cases(problem: Problem, simulations: int, *, key: Key[Scalar, ""]) -> Case:
-    """The cases that ``closura evaluate`` with the same key begins from, stacked."""
+def held_out_cases(problem: Problem, simulations: int, *, steps: int = 1, key: Key[Scalar, ""]) -> Case:
+    """The cases that ``closura evaluate`` with the same key begins from, stacked; they are known for so many steps."""
     begin = problem.begin
     if not isinstance(begin, SimulatedBegin):
         raise ValueError(f"{problem.name} here begins from stored simulations, which hold no fine initial data")
-    numbers = jnp.arange(simulations, dtype=jnp.int32)
+    keys = jax.random.split(key, simulations)[: begin.cases.limited(simulations, steps)]
+    numbers = jnp.arange(len(keys), dtype=jnp.int32)
     draw = eqx.filter_jit(lambda items: jax.lax.map(lambda item: begin.cases.member(item[0], key=item[1]), items))
-    found: Case = draw((numbers, jax.random.split(key, simulations)))
+    found: Case = draw((numbers, keys))
     return found
 
 
@@ -151,7 +152,7 @@ def problem_benchmark(
     front = _with_baselines(make(problem, configuration, sweep), problem)
     looks = front.looks or front.times
     view: Grid | View = problem.grid if front.in_points else AsStateOf(problem.coarse)
-    cases = held_out_cases(problem, simulations, key=key)
+    cases = held_out_cases(problem, simulations, steps=math.ceil(looks[-1] / problem.time_step - 1e-6), key=key)
 
     def reference(name: str, each: Trusted) -> Method:
         return Method(

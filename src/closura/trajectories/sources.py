@@ -39,8 +39,8 @@ class Source:
 class Stored:
     """An array of numbers in an HDF5 file.
 
-    ``kind`` is what it holds, which decides the units it may have: "time", "position", "velocity", or "" for plain
-    numbers.
+    ``kind`` is what it holds, which decides the units it may have: "time", "position", "velocity", "" for plain
+    numbers, or "any".
     """
 
     def __init__(self, path: Path, file: Any, name: str, kind: str = "") -> None:
@@ -79,6 +79,18 @@ class Stored:
         value = self.attributes.get(name)
         return None if value is None else bool(np.all(value))
 
+    @property
+    def chunks(self) -> tuple[int, ...] | None:
+        """Sizes of the chunks that are read as a whole; None where there are none."""
+        found: tuple[int, ...] | None = self._array.chunks
+        return found
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the axes, from their scales or labels; empty for an axis that has none."""
+        scales = (next((s.name for s in each.values()), "") or each.label for each in self._array.dims)
+        return tuple(str(name).rsplit("/", 1)[-1] for name in scales)
+
     def check_axes(self, expected: Sequence[str]) -> None:
         """Refuse axes whose labels, where there are any, are those of others (ValueError says what the labels are)."""
         labels = [each.label or next(iter(each.keys()), "") for each in self._array.dims]
@@ -91,7 +103,7 @@ class Stored:
 
     def _check_units(self, kind: str) -> None:
         units = text(self.attributes.get("units", "")).strip().lower()
-        if factor_of(units, UNITS.get(kind, {})) != 1:
+        if kind != "any" and factor_of(units, UNITS.get(kind, {})) != 1:
             raise ValueError(
                 f"{self.path}: {self.name} has the units {units!r}; expected plain, non-dimensional numbers: rescale it"
             )
