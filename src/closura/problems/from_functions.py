@@ -4,7 +4,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import equinox as eqx
 import jax
@@ -22,7 +22,7 @@ from closura.host.pool import Program, asked_workers
 from closura.host.solver import InProcess, StepSolver, Traced, first_step
 from closura.problems.from_solvers import RELATIVE_L2, from_solvers
 from closura.problems.problem import Problem
-from closura.problems.recorded import USUAL_HORIZON, Recordings, first_case, recorded_cases
+from closura.problems.recorded import USUAL_HORIZON, Recordings, recorded_cases
 
 Step = Callable[..., Any]
 COARSE, FINE, RECORDED = "coarse", "fine", "recorded"
@@ -142,10 +142,11 @@ def from_functions(
         fields=fields, grid=grid, dt=dt, coarse=coarse, initial=initial, fine=fine, ratio=ratio, horizon=horizon,
         reference=reference,
     )  # fmt: skip
+    cases: CaseSampler
     if reference is None:
         finest, length, inner = grid.refine(ratio), dt, 1
         parts = substeps if substeps is not None else ratio
-        cases, field, parameters = _cases(initial, (len(fields), *finest.shape))
+        cases, field, parameters = _cases(cast(Callable[..., Any], initial), (len(fields), *finest.shape))
         first = _case(field, parameters)
         given = {COARSE: coarse, FINE: coarse if fine is None else fine, **baselines}
     else:
@@ -154,9 +155,10 @@ def from_functions(
                 f"fields must name the components of the recordings, {', '.join(reference.components)}; got "
                 f"{', '.join(fields)}"
             )
-        cases, trusted, horizon, inner = recorded_cases(reference, grid, dt, horizon, restrict)
+        cut, trusted, first, inner = recorded_cases(reference, grid, dt, horizon, restrict)
+        cases, horizon = cut, cut.horizon
         finest, length, ratio = trusted.grid, dt * inner, trusted.grid.shape[0] // grid.shape[0]
-        parts, first = substeps if substeps is not None else ratio, first_case(cases)
+        parts = substeps if substeps is not None else ratio
         field, parameters = first.initial, jax.tree.map(np.asarray, first.parameters)
         given = {COARSE: coarse, **baselines}
         description = {**reference.words, **(description or {})}

@@ -213,8 +213,10 @@ class Recorded(Solver):
 
 def recorded_cases(
     recordings: Recordings, grid: Grid, dt: float, horizon: int | None, restrict: Restriction | None
-) -> tuple[RecordedCases, Recorded, int, int]:
-    """Cases and reference of recordings, the horizon, and the solver's own steps in each coarse step of the problem.
+) -> tuple[RecordedCases, Recorded, Case, int]:
+    """Cases and reference of recordings, a first case, and the solver's own steps in each coarse step of the problem.
+
+    The first case is the beginning of the first recording for training, whatever the split.
 
     Raises
     ------
@@ -225,12 +227,8 @@ def recorded_cases(
     longest = recordings.horizon(stride, horizon)
     identity = jnp.asarray(np.frombuffer(bytes.fromhex(recordings.identity), np.uint32))
     cases = RecordedCases(recordings, stride, longest, identity)
-    return cases, Recorded(fine, recordings, stride, restrict), longest, parts
-
-
-def first_case(cases: RecordedCases) -> Case:
-    """The beginning of the first recording for training, whatever the split."""
-    return cases.at(jnp.asarray(cases.recordings.first, jnp.int32), jnp.zeros((), jnp.int32))
+    first = cases.at(jnp.asarray(recordings.first, jnp.int32), jnp.zeros((), jnp.int32))
+    return cases, Recorded(fine, recordings, stride, restrict), first, parts
 
 
 def _frame(recordings: Recordings, place: PyTree[Array]) -> Float[Array, "component *fine"]:

@@ -89,9 +89,9 @@ def recorded(
         raise ValueError("variables must name an array or more; got none")
     paths = _paths(path)
     make = partial(RecordingFile, variables=names, dims=dims, parameters=tuple(parameters), interval=interval)
-    reader = _Reader(str(path), make, paths, skip, cache_bytes)
-    first = reader.first
     called = Path(path).name
+    reader = _Reader(called, make, paths, skip, cache_bytes)
+    first = reader.first
     chosen = _division(called, reader.names, validation, test)
     members = chosen[split]
     marks = tuple(reader.mark(number) for number in members)

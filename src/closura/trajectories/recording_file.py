@@ -18,6 +18,7 @@ from closura.trajectories.sources import Stored, as_floats, numbers_of, text
 AXES = ("x", "y", "z")
 ROLES = ("simulation", "time", "component", *AXES)
 HDF5 = b"\x89HDF"
+NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 USUAL_BYTES = 2**22
 MOST_BYTES = 2**26
 """Of frames that are read at once, where a file has no chunks, and where it has large ones."""
@@ -271,7 +272,12 @@ def _hdf5(path: Path) -> tuple[set[str], Callable[[str], Array], Mapping[str, An
     except OSError as error:
         raise ValueError(f"{path} cannot be read as HDF5 ({error}): make or copy it again") from error
     names: set[str] = set()
-    file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and not text(item.attrs.get("NAME", "")).startswith(NO_VARIABLE):
+            names.add(name)
+
+    file.visititems(note)
 
     def get(name: str) -> Array:
         if h5py.check_string_dtype(file[name].dtype):
