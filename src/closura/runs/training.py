@@ -114,6 +114,8 @@ class TrainingTask(Task):
             held_out, c.validation.simulations, c.validation.steps,
             statistics=c.validation.statistics, key=keys["validation"],
         )  # fmt: skip
+        cases = (getattr(p.begin, "cases", None) for p in (problem, held_out))
+        self.marks = sorted({mark for each in cases if each is not None for mark in each.marks})
         identity = reference_identity(c.problem, "train")
         self.bank = (
             ReferenceBank(problem, c.reference, key=keys["reference"], identity=identity) if c.reference.slots else None
@@ -129,8 +131,6 @@ class TrainingTask(Task):
             self.renewed = self.bank.renewals(max(reached - 1, 0))
         self.initial = self.learner.init(problem, closure, key=keys["learner"])
         self.c, self.problem, self.renew_key = c, problem, keys["renew"]
-        cases = (getattr(p.begin, "cases", None) for p in (problem, held_out))
-        self.marks = sorted({mark for each in cases if each is not None for mark in each.marks})
         self.data = "; ".join(dict(p.description)["split"] for p in (problem, held_out))
         self.total = sum(self.learner.stages())
         self.log_every, self.validate_every, self.keep_every = c.log_every, c.validation.every, c.keep_every
