@@ -401,7 +401,7 @@ def test_learners_that_need_a_gradient_are_refused(tmp_path: Path) -> None:
     check_gradient("ppo", diffusion())
     (file,) = new_problem("spirals-again", "numpy", tmp_path)
     kind = PROBLEMS.find(str(file))
-    assert suited_learner(kind) == "ppo"
+    assert suited_learner(kind.settings()) == "ppo"
 
 
 def test_functions_of_a_file_run_in_workers_where_these_are_asked_for(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import closura
 from closura import Grid, Problem
 from closura.cli import main
 from closura.commands.benchmark import run_benchmark_command
 from closura.commands.evaluation import run_evaluate
+from closura.commands.training import parse_train
 from closura.metrics.pareto import Fronts
 from closura.problems import simulate_reference
 from closura.problems.recorded import Recordings
@@ -135,6 +135,19 @@ def problem_of(reference: Recordings, **more: Any) -> Problem:
     return Problem.from_functions(reference=reference, **options)
 
 
+def spied(monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Simulations whose frames are read from now on."""
+    reads: set[int] = set()
+    read = RecordingFile.read
+
+    def noted(self: RecordingFile, simulation: int, start: int, stop: int) -> np.ndarray:
+        reads.add(simulation)
+        return read(self, simulation, start, stop)
+
+    monkeypatch.setattr(RecordingFile, "read", noted)
+    return reads
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recorded") / "runs.zarr"
@@ -146,7 +159,9 @@ def opened(path: Path, split: str = "train", **more: Any) -> Recordings:
     return recorded(path, variables="u", parameters=("speed",), split=split, **more)
 
 
-def test_windows_are_cut_from_training_and_held_out_recordings_begin_at_their_beginning(store: Path) -> None:
+def test_windows_are_cut_from_training_and_held_out_recordings_begin_at_their_beginning(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     means = waves()["u"].values.reshape(RUNS, FRAMES, 8, 4).mean(axis=-1)  # over cells, as restrict does by default
     train = problem_of(opened(store), horizon=15, dt=2 * INTERVAL)
     found = simulate_reference(train, 64, 10, key=jax.random.key(0))
@@ -163,11 +178,16 @@ def test_windows_are_cut_from_training_and_held_out_recordings_begin_at_their_be
     frames = [frame for _, frame in starts]
     assert min(frames) <= 1
     assert max(frames) == FRAMES - 1 - 15 * 2  # all of 0 to 10 are as likely; missing one of the ends has 1e-3
+    reads = spied(monkeypatch)
     test = problem_of(opened(store, "test"), horizon=15)
     found = simulate_reference(test, 100, 40, key=jax.random.key(1))
     np.testing.assert_allclose(found.reference[:, :, 0], means[8:], atol=1e-6, rtol=0)
     np.testing.assert_array_equal(found.state, found.reference[:, 0])
+    with pytest.raises(ValueError, match="50 coarse steps were asked for, and recordings hold 40"):
+        simulate_reference(test, 2, 50, key=jax.random.key(1))
     np.testing.assert_allclose(found.parameters["speed"], waves()["speed"].values[8:], rtol=1e-6)
+    # The first recording for training says how large actions are.
+    assert reads == {0, 8, 9}
     # What a typical action is does not depend on the split: weights are scaled by it.
     assert test.spec.scale == problem_of(opened(store, "validation")).spec.scale
 
@@ -278,50 +298,20 @@ TINY = [*SHORT, *SMALL, "--validation.steps", "20", "--validation.every", "50"]
 FRONT = ["--grids", "8", "16", "--repetitions", "1", "--simulations", "4", "--times", "0.4"]
 
 
-def test_from_training_to_benchmark_nothing_held_out_is_read(
+TRAINING = ["train", "recorded_wave.py", "--learner", "supervised", *TINY, "--run", "run"]
+
+
+def test_nothing_held_out_is_read_in_training_and_nothing_seen_in_an_evaluation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     plugin(tmp_path)
     waves().to_zarr("runs.zarr", encoding={"u": {"chunks": (1, 16, FINE)}}, consolidated=False)
-    reads: set[int] = set()
-    read = RecordingFile.read
-
-    def noted(self: RecordingFile, simulation: int, start: int, stop: int) -> np.ndarray:
-        reads.add(simulation)
-        return read(self, simulation, start, stop)
-
-    monkeypatch.setattr(RecordingFile, "read", noted)
-    training = [
-        "train",
-        "recorded_wave.py",
-        "--learner",
-        "supervised",
-        "--learning.updates",
-        "150",
-        *TINY,
-        "--run",
-        "run",
-    ]
-    main(training)
+    reads = spied(monkeypatch)
+    training = [*TRAINING, "--learning.updates", "2"]
+    with contextlib.suppress(SystemExit):  # two updates may well be worse than none
+        main(training)
     assert reads == set(range(8))
-    out = capsys.readouterr().out
-    assert "validation" in out
-    reads.clear()
-    found = evaluated("run")
-    # The first recording for training says how large actions are.
-    assert reads == {0, 8, 9}
-    error = found.errors("run")[:, -1].mean() / found.errors("coarse")[:, -1].mean()
-    assert error < 0.8  # 0.65 was seen; where nothing is learned it is 1
-    front = Fronts(run_benchmark_command(["recorded_wave.py", "--closure", "run", *FRONT]))
-    assert "recorded on 32 points" in capsys.readouterr().out
-    costs = {name: front.cost(name, "single") for name in front.results.methods}
-    assert np.isnan(costs.pop("reference: reference"))  # to read costs nothing that could be compared
-    assert np.isfinite(list(costs.values())).all()
-    assert len(costs) == 8  # three steps on each grid, the coarse solver and the closure at their own
-    with pytest.raises(SystemExit):
-        main(["evaluate", "recorded_wave.py", "--closure", "run", "--steps", "50"])
-    assert "50 coarse steps were asked for, and recordings hold 40" in capsys.readouterr().err.replace("\n", " ")
 
     # Other data under the same name: the training is over, and what it has seen is not held out.
     shutil.rmtree("runs.zarr")
@@ -334,14 +324,34 @@ def test_from_training_to_benchmark_nothing_held_out_is_read(
     assert "run has seen 2 of the 2 simulations held out here" in capsys.readouterr().err.replace("\n", " ")
 
 
-def evaluated(run: str) -> closura.Results:
-    found: closura.Results = run_evaluate(f"recorded_wave.py --closure {run} --steps 20 --no-timing".split())
-    return found
+@pytest.mark.slow  # half a minute: a whole training, evaluation and benchmark
+def test_a_gain_on_held_out_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plugin(tmp_path)
+    waves().to_zarr("runs.zarr", consolidated=False)
+    main([*TRAINING, "--learning.updates", "150"])
+    found = run_evaluate(["recorded_wave.py", "--closure", "run", "--steps", "20"])
+    error = found.errors("run")[:, -1].mean() / found.errors("coarse")[:, -1].mean()
+    assert error < 0.8  # 0.65 was seen; where nothing is learned it is 1
+    assert np.isnan(found.milliseconds("recorded"))
+    front = Fronts(run_benchmark_command(["recorded_wave.py", "--closure", "run", *FRONT]))
+    assert "recorded on 32 points" in capsys.readouterr().out
+    costs = {name: front.cost(name, "single") for name in front.results.methods}
+    assert np.isnan(costs.pop("reference: reference"))  # to read costs nothing that could be compared
+    assert np.isfinite(list(costs.values())).all()
+    assert len(costs) == 8  # three steps on each grid, the coarse solver and the closure at their own
 
 
+@pytest.mark.slow  # a quarter of a minute each
 @pytest.mark.parametrize(
     "learner",
-    ["ppo --numpy --learning.environments 2 --learning.steps 4", "bptts --learning.horizons 2 --learning.fractions 1"],
+    [
+        "ppo --numpy --learning.environments 2 --learning.steps 4",
+        "bptts --learning.horizons 2 --learning.fractions 1",
+        "bptts --learning.horizons 2 --learning.fractions 1 --reference.slots 0",
+    ],
 )
 def test_learners_along_trajectories(learner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -379,3 +389,14 @@ def test_a_missing_value_in_the_midst_of_a_recording(
         "error: recording 8 of runs.zarr: u is missing or not finite in frame 7: fill it, cut the recording there, or "
         "leave it out"
     )
+
+
+def test_a_training_looks_at_the_recordings_that_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --learner the problem is built to see which one suits it: with the settings of the command line."""
+    monkeypatch.chdir(tmp_path)
+    plugin(tmp_path)
+    waves().to_zarr("other.zarr", consolidated=False)
+    _, configuration = parse_train(["recorded_wave.py", "--numpy", "--path=other.zarr", "--seed", "1"])
+    assert (configuration.learner, configuration.problem.path) == ("ppo", "other.zarr")
+    with pytest.raises(FileNotFoundError, match=r"no recordings at third\.zarr"):
+        parse_train(["recorded_wave.py", "--path", "third.zarr"])

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from closura.closures import CLOSURES
 from closura.commands.closures import own_problem
-from closura.commands.console import console
+from closura.commands.console import console, errors
 from closura.commands.options import HELP, Positional, parse, use_precision
 from closura.core.definition import BASELINES, PROBLEMS, ProblemDefinition
 from closura.core.metric import METRICS
+from closura.core.registry import source_of
 from closura.io.published import PUBLISHED
 from closura.io.weights import read_header
 from closura.learners import LEARNERS
@@ -74,7 +75,7 @@ def _metrics() -> dict[str, str]:
     """Those of problems, with their titles and which they are, and those that files and packages add to all."""
     found: dict[str, dict[str, list[str]]] = {}
     for name, kind in PROBLEMS.all().items():
-        own = kind.metrics() if kind.metrics else {m.name: m.title for m in own_metrics(_usual(kind))}
+        own = kind.metrics() if kind.metrics else {m.name: m.title for p in _usual(kind) for m in own_metrics(p)}
         for metric, title in own.items():
             found.setdefault(metric, {}).setdefault(title, []).append(name)
     lines = {
@@ -88,7 +89,7 @@ def _baselines() -> dict[str, str]:
     """Methods of problems with which they are, those that files and packages add too."""
     found: dict[str, list[str]] = {}
     for name, kind in PROBLEMS.all().items():
-        for method in kind.methods() if kind.methods else _methods(_usual(kind)):
+        for method in kind.methods() if kind.methods else (m for p in _usual(kind) for m in _methods(p)):
             found.setdefault(method, []).append(name)
     for each in BASELINES.all().values():
         found.setdefault(each.name, []).append(f"{each.problem}, added")
@@ -99,11 +100,17 @@ def _methods(problem: Problem) -> list[str]:
     return [*problem.baselines, *problem.finer]
 
 
-def _usual(kind: ProblemDefinition) -> Problem:
-    """The problem of the usual settings."""
+def _usual(kind: ProblemDefinition) -> list[Problem]:
+    """The problem of the usual settings; none of a file that asks for what is not there, such as recordings."""
     settings = kind.settings()
     use_precision(settings)
-    return own_problem(settings)
+    try:
+        return [own_problem(settings)]
+    except (ValueError, OSError) as error:
+        if source_of(kind) is None:
+            raise
+        errors.print(f"note: {kind.name} is left out: {error}", soft_wrap=True)
+        return []
 
 
 def _summary(entry: Any) -> str:

@@ -187,6 +187,19 @@ def given(arguments: Sequence[str], *names: str) -> dict[str, Any]:
     return found
 
 
+def only_options(arguments: Sequence[str], names: Collection[str]) -> list[str]:
+    """The words of the arguments that belong to a few settings, before the others are known."""
+    found: list[str] = []
+    takes = False
+    for word in arguments:
+        if word.startswith("--"):
+            name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+            takes = name in names or name.removeprefix("no_") in names
+        if takes:
+            found.append(word)
+    return found
+
+
 def _options(number: int, group: Group, path: tuple[str, ...] = ()) -> list[_Option]:
     plain = isinstance(group.values, type)
     kind = group.values if plain else type(group.values)

@@ -2,13 +2,13 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from closura.closures import CLOSURES
 from closura.commands.console import console, say_verdict, training_bar
-from closura.commands.options import HELP, Group, given, parse_groups, use_precision
+from closura.commands.options import HELP, Group, given, only_options, parse_groups, use_precision
 from closura.commands.problems import FITS, is_place, named_problem, options_of
 from closura.core import Registry
 from closura.core.definition import ProblemDefinition
@@ -108,7 +108,7 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
         learner, closure = _known(LEARNERS, known["--learner"]), _known(CLOSURES, known["--closure"])
         found = named_problem(arguments, "train", others=FITS)
         if found is not None and learner is None and not HELP & set(arguments) and source_of(found) is not None:
-            learner = _suited(found, preset)
+            learner = _suited(found, preset, arguments[1:])
         default = train_preset(preset, problem="" if found is None else found.name, learner=learner, closure=closure)
     place = family(default.name).where
     typed = arguments[0] if arguments and is_place(arguments[0]) else default.name
@@ -140,11 +140,13 @@ def parse_train(arguments: Sequence[str]) -> tuple[RunOptions, TrainConfiguratio
     )
 
 
-def _suited(problem: ProblemDefinition, preset: Preset) -> str | None:
-    """The learner that a problem from a file takes where nothing names one."""
+def _suited(problem: ProblemDefinition, preset: Preset, arguments: Sequence[str]) -> str | None:
+    """The learner that a problem from a file takes where nothing names one; it is built as the arguments say."""
     if problem.preset(preset).get("learner"):
         return None
-    learner = suited_learner(problem)
+    usual = problem.settings()
+    own = only_options(arguments, [f.name for f in fields(usual)])
+    learner = suited_learner(parse_groups(own, Group(usual), prog="closura train", description="")[0])
     if learner:
         console.print(f"learner {learner}: the solver runs outside JAX and has no gradient", soft_wrap=True)
     return learner or None

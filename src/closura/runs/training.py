@@ -13,7 +13,6 @@ from jaxtyping import Key, Scalar
 
 from closura.closures import build
 from closura.closures.actor_critic import SMALLEST_STD
-from closura.core.definition import ProblemDefinition
 from closura.interruption import Interrupted as Interrupted
 from closura.io.weights import load_weights, save_weights
 from closura.learners import LEARNERS, LearnerState, averaged
@@ -83,9 +82,9 @@ def check_gradient(learner: str, problem: Problem) -> None:
         )
 
 
-def suited_learner(definition: ProblemDefinition) -> str:
+def suited_learner(settings: Any) -> str:
     """The learner for a problem that names none: the first that can do with what its solver gives; empty: the usual."""
-    problem = build_problem(definition.settings(), "train")
+    problem = build_problem(settings, "train")
     fits = (name for name in LEARNERS if not LEARNERS.find(name).differentiates)
     return "" if problem.coarse.differentiable else next(fits)
 
