@@ -385,7 +385,7 @@ def test_what_is_wrong_with_a_problem_is_said(changes: dict, said: str) -> None:
 
 def test_parts_of_the_wrong_kind_are_named() -> None:
     parts: dict = {"fields": ("u",), "grid": Grid((16,)), "dt": 1e-3, "coarse": smooth, "initial": bumps}
-    parts |= {"fine": None, "ratio": 4, "horizon": 9}
+    parts |= {"fine": None, "ratio": 4, "horizon": 9, "reference": None}
     for name, wrong, said in (
         ("fields", "u", "fields of a closura.Problem must be a tuple of names"),
         ("coarse", "smooth", r"coarse of a closura.Problem must be a function step\(state, dt\)"),

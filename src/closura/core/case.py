@@ -45,28 +45,22 @@ class CaseSampler(eqx.Module):
     """Draws cases: independent ones from keys, or the members of a list in turn."""
 
     @property
-    def count(self) -> int | None:
-        """How many cases there are, where they are a list; None where there are as many as are asked for."""
-        return None
-
-    @property
-    def steps(self) -> int | None:
-        """For how many coarse steps from its beginning a case is known; None where there is no limit."""
-        return None
-
-    @property
     def marks(self) -> tuple[str, ...]:
         """Marks of the simulations that cases are cut from, where they are a list: what is held out has others."""
         return ()
 
+    def at_most(self, steps: int) -> int:
+        """So many coarse steps, or as many as cases are known for from their beginning."""
+        return steps
+
     def limited(self, cases: int, steps: int) -> int:
-        """How many of so many cases there are; ValueError if they are not known for so many coarse steps."""
-        if self.steps is not None and steps > self.steps:
+        """So many cases, or as many as there are; ValueError if they are not known for so many coarse steps."""
+        if steps > (known := self.at_most(steps)):
             raise ValueError(
-                f"{steps} coarse steps were asked for, and recordings hold {self.steps} from where they begin: take "
-                f"{self.steps} at most (--steps, --reference.steps, --validation.steps; windows of training: horizon=)"
+                f"{steps} coarse steps were asked for, and recordings hold {known} from where they begin: take {known} "
+                "at most (--steps, --reference.steps, --validation.steps; windows of training: horizon=)"
             )
-        return cases if self.count is None else min(cases, self.count)
+        return cases
 
     @abc.abstractmethod
     def sample(self, *, key: Key[Scalar, ""]) -> Case:

@@ -152,17 +152,16 @@ class RecordedCases(CaseSampler):
     identity: UInt32[Array, " number"]
 
     @property
-    def count(self) -> int | None:
-        return None if self.recordings.training else len(self.recordings.members)
-
-    @property
-    def steps(self) -> int | None:
-        r = self.recordings
-        return self.horizon if r.training else min(r.frames[m] - 1 for m in r.members) // self.stride
-
-    @property
     def marks(self) -> tuple[str, ...]:
         return self.recordings.marks
+
+    def at_most(self, steps: int) -> int:
+        r = self.recordings
+        return min(steps, self.horizon if r.training else min(r.frames[m] - 1 for m in r.members) // self.stride)
+
+    def limited(self, cases: int, steps: int) -> int:
+        asked = super().limited(cases, steps)
+        return asked if self.recordings.training else min(asked, len(self.recordings.members))
 
     def sample(self, *, key: Key[Scalar, ""]) -> Case:
         r = self.recordings

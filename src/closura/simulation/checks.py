@@ -84,7 +84,7 @@ def check_problem(
         lambda item: begin.cases.member(item[0], key=item[1]), (jnp.arange(CASES, dtype=jnp.int32), keys)
     )
     yield _aligned(problem, problem.reference, cases)
-    steps = min(steps, begin.cases.steps or steps)
+    steps = begin.cases.at_most(steps)
     report(f"simulating {steps} steps")
     seen = _Seen(problem, problem.reference, cases, steps)
     yield from seen.converges()
