@@ -43,6 +43,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "burgers": "closura.problems.burgers_setup:burgers",
         "burgers-1d": "closura.problems.laws.setup:burgers_1d",
         "burgers-2d": "closura.problems.laws.setup:burgers_2d",
+        "convection": "closura.problems.convection.setup:convection",
         "euler-1d": "closura.problems.laws.setup:euler_1d",
         "euler-2d": "closura.problems.laws.setup:euler_2d",
         "kolmogorov": "closura.problems.kolmogorov.setup:kolmogorov_flow",
