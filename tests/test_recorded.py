@@ -350,7 +350,7 @@ def test_a_gain_on_held_out_recordings(
     [
         "ppo --numpy --learning.environments 2 --learning.steps 4",
         "bptts --learning.horizons 2 --learning.fractions 1",
-        "bptts --learning.horizons 2 --learning.fractions 1 --reference.slots 0",
+        "supervised --reference.slots 0",
     ],
 )
 def test_learners_along_trajectories(learner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
