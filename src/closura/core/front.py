@@ -14,6 +14,7 @@ from closura.core.method import Method, StepRule
 from closura.core.metric import Metric
 from closura.core.registry import Registry
 from closura.core.solver import Solver
+from closura.grids import Grid
 
 FRACTIONS = (0.25, 0.5, 0.9)
 """Time steps that are tried by default, as shares of the longest stable one of each scheme."""
@@ -192,6 +193,13 @@ class Benchmark:
         As of :class:`Front`.
     places
         Indices of ``times`` among those that fields are of (default: all).
+    uncorrected
+        Name of the method that closures correct where they do not say so: the coarse solver at its own step (default:
+        the one with that role).
+    kinds
+        By name, the coarse solver with an untrained closure of each kind: timed, and not run.
+    grid
+        The coarse grid; fields may have another number of points.
     """
 
     problem: str
@@ -206,6 +214,9 @@ class Benchmark:
     remarks: tuple[str, ...] = field(default=())
     followed: tuple[Metric, ...] = ()
     places: Sequence[int] | None = None
+    uncorrected: str = ""
+    kinds: Mapping[str, Method] = field(default_factory=dict)
+    grid: Grid | None = None
 
 
 def named(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:

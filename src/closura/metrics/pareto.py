@@ -20,6 +20,12 @@ CALLS = ("single", "batched")
 """One simulation at a time, or several per call."""
 QUARTILES = ("lower", "median", "upper")
 COST = "milliseconds_per_time"
+TURNS = "milliseconds_per_time_in_turns"
+"""The times that these are quartiles of, ``(method, call, turn)``: all methods were timed in turns."""
+CLOSURE_COST = "closure_milliseconds_per_time_in_turns"
+"""The same of the coarse solver with an untrained closure of each kind, ``(closure_kind, call, turn)``."""
+CLASSICAL = (Role.UNCORRECTED, Role.BASELINE, Role.FINE_BASELINE, Role.COARSE_BASELINE)
+"""Roles of methods that learn nothing."""
 
 
 def on_front(cost: Values, error: Values) -> Bool[np.ndarray, " point"]:
@@ -95,8 +101,48 @@ class Fronts:
         own, other = (self.results.of(variable, n) for n in (name, self.compared_with))
         return paired(-own, -other, "mean", bootstrap=True).turned()
 
-    def cost(self, name: str, call: str, quartile: str = "median") -> float:
-        """Milliseconds per unit of simulated time and simulation."""
+    @property
+    def base(self) -> str:
+        """The coarse solver that closures correct, alone at its own step."""
+        return str(self.results.attribute("uncorrected", "")) or self.results.uncorrected
+
+    def corrected(self, name: str) -> str:
+        """The method that a closure corrects, at the same step."""
+        return str(self.results.data["corrects"].sel({"method": name}).item()) or self.base
+
+    def of(self, name: str, reference: str, metric: str = "error", time: int = -1) -> np.ndarray:
+        """A metric of all simulations at a time; infinite where it is not finite."""
+        found = self.results.of(self.variable(reference, metric), name)
+        found = found[:, time] if found.ndim == 2 else found
+        return np.where(np.isfinite(found), found, np.inf)
+
+    def least(self, reference: str, metric: str = "error", time: int = -1) -> float:
+        """How far a reference is from the last one, which is the sharpest: smaller errors say nothing. 0: not known."""
+        last = list(self.references)[-1]
+        there = [n for n in self.results.named(Role.REFERENCE) if last in self.favoured_by(n)]
+        if reference == last or not there:
+            return 0.0
+        found = aggregate(self.of(there[0], reference, metric, time), self.results.error.aggregate)
+        return found if np.isfinite(found) else 0.0
+
+    def turns(self, name: str, call: str) -> np.ndarray:
+        """The times behind a cost, ``(turn,)``: of earlier files the quartiles."""
+        variable = TURNS if TURNS in self.results.data else COST
+        return np.asarray(self.results.data[variable].sel({"method": name, "call": call}).values, np.float64)
+
+    @property
+    def closure_kinds(self) -> tuple[str, ...]:
+        """Kinds of closures whose cost on the coarse solver was measured."""
+        data = self.results.data
+        return tuple(map(str, data["closure_kind"].values)) if CLOSURE_COST in data else ()
+
+    def closure_turns(self, name: str, call: str) -> np.ndarray:
+        """The times of the coarse solver with a closure of a kind, ``(turn,)``."""
+        place = {"closure_kind": name, "call": call}
+        return np.asarray(self.results.data[CLOSURE_COST].sel(place).values, np.float64)
+
+    def cost(self, name: str, call: str, quartile: str = "lower") -> float:
+        """Milliseconds per unit of simulated time and simulation: disturbances only ever add to it."""
         place = {"method": name, "call": call, "quartile": quartile}
         return float(self.results.data[COST].sel(place).item())
 

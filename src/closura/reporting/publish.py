@@ -10,6 +10,7 @@ from closura.core import Results
 from closura.core.results_file import FILE
 from closura.io.files import check_folder
 from closura.parts import Parts, file_name
+from closura.reporting.benchmark.criterion import write_criterion_csv
 from closura.reporting.benchmark.tables import write_markdown
 from closura.reporting.figure import FIGURES, write_figures
 from closura.reporting.figures.training import training_curves, training_panels
@@ -42,7 +43,8 @@ def publish(
 
     The report is one self-contained file; ``breakdown.csv`` holds chosen steps and groups of simulations, and
     ``results.nc`` all that was measured, from which ``closura report`` can write a report again. Benchmarks leave
-    ``fronts.json``, ``table.md`` and figures beside them instead of the first, the third and ``figures/``.
+    ``fronts.json``, ``table.md``, ``criterion.csv`` and figures beside them instead of the first, the third and
+    ``figures/``.
 
     Parameters
     ----------
@@ -71,7 +73,8 @@ def publish(
     pictures = folder if sweep else folder / "figures"
     table = "fronts.json" if sweep else "table.json"
     writers: dict[str, Callable[..., Any]] = {table: write_json, "table.csv": write_csv}
-    writers |= {"table.md": write_markdown} if sweep else {"breakdown.csv": write_breakdown_csv}
+    of_sweeps = {"table.md": write_markdown, "criterion.csv": write_criterion_csv}
+    writers |= of_sweeps if sweep else {"breakdown.csv": write_breakdown_csv}
     for name, write in writers.items():
         parts.write(name, folder / name, partial(write, results))
     parts.write(FILE, folder / FILE, lambda path: results.save(path.parent))

@@ -11,7 +11,7 @@ import numpy as np
 
 from closura.core import Method, MethodResult, Metric, Results, Role
 from closura.core.front import Benchmark
-from closura.metrics.pareto import CALLS, COST, QUARTILES, best_on_coarse_grid
+from closura.metrics.pareto import CALLS, CLOSURE_COST, COST, QUARTILES, TURNS, best_on_coarse_grid
 from closura.simulation.cost import StepTime, StepTimes, Timing, time_steps
 from closura.simulation.simulate import at_times, check_further, measured
 
@@ -72,8 +72,10 @@ def run_benchmark(
         for method in benchmark.methods.values()
         if not method.solver.recorded
     }
-    unknown = StepTime(*3 * (float("nan"),))
-    times = defaultdict(lambda: StepTimes(unknown, unknown), time_steps(works, timing, report))
+    kinds = {f"closure {name}": partial(benchmark.work, method) for name, method in benchmark.kinds.items()}
+    nan = float("nan")
+    unknown = StepTime(nan, nan, nan, timing.repetitions * (nan,))
+    times = defaultdict(lambda: StepTimes(unknown, unknown), time_steps({**works, **kinds}, timing, report))
     methods = {
         name: _result(benchmark, method, *done[name], times[_work_key(method)])
         for name, method in benchmark.methods.items()
@@ -81,9 +83,15 @@ def run_benchmark(
     cost = [[[f * getattr(t, q) for q in QUARTILES] for t in step] for f, step in (
         (done[name][1], times[_work_key(m)]) for name, m in benchmark.methods.items()
     )]  # fmt: skip
+    turns = np.asarray([[_digits(done[name][1], t) for t in times[_work_key(m)]] for name, m in benchmark.methods.items()])
+    base = benchmark.uncorrected or next((n for n, m in benchmark.methods.items() if m.role is Role.UNCORRECTED), "")
+    closure_turns = {
+        name: np.asarray([_digits(done[base][1], t) for t in times[f"closure {name}"]])
+        for name in (benchmark.kinds if base else ())
+    }
     return assemble(
-        benchmark, methods, np.asarray(cost), compared_with=reference, further=further, unmeasured=unmeasured,
-        provenance={**(settings or {}), **asdict(timing)},
+        benchmark, methods, np.asarray(cost), turns, closure_turns, compared_with=reference, further=further,
+        unmeasured=unmeasured, provenance={**(settings or {}), **asdict(timing)},
     )  # fmt: skip
 
 
@@ -91,13 +99,26 @@ def assemble(
     benchmark: Benchmark,
     methods: Mapping[str, MethodResult],
     cost: np.ndarray,
+    turns: np.ndarray | None = None,
+    kinds: Mapping[str, np.ndarray] | None = None,
     *,
     compared_with: str | None,
     provenance: Mapping[str, Any],
     further: Sequence[Metric] = (),
     unmeasured: Mapping[str, str] | None = None,
 ) -> Results:
-    """Results of what was measured; ``cost (method, call, quartile)`` per unit of simulated time and simulation."""
+    """Results of what was measured; ``cost (method, call, quartile)`` per unit of simulated time and simulation.
+
+    ``turns (method, call, turn)`` are the times that these are quartiles of, and ``kinds[name] (call, turn)`` those of
+    the coarse solver with a closure of a kind.
+    """
+    variables: dict[str, Any] = {COST: (("method", "call", "quartile"), cost), "call": list(CALLS)}
+    variables["quartile"] = list(QUARTILES)
+    if turns is not None:
+        variables[TURNS] = (("method", "call", "turn"), turns)
+    if kinds:
+        variables[CLOSURE_COST] = (("closure_kind", "call", "turn"), np.stack(list(kinds.values())))
+        variables["closure_kind"] = list(kinds)
     times = [float(time) if time.replace(".", "", 1).replace("e-", "", 1).isdigit() else np.nan
              for time in benchmark.times]  # fmt: skip
     found = Results.build(
@@ -106,7 +127,7 @@ def assemble(
         _metrics(benchmark, further),
         error="error",
         times=times,
-        variables={COST: (("method", "call", "quartile"), cost), "call": list(CALLS), "quartile": list(QUARTILES)},
+        variables=variables,
         provenance=provenance,
         references=json.dumps(dict(benchmark.reference_words), ensure_ascii=False),
         time_names=json.dumps(list(benchmark.times)),
@@ -114,6 +135,7 @@ def assemble(
         further=json.dumps([metric.name for metric in further]),
         unmeasured=json.dumps(unmeasured) if unmeasured else None,
         coarse=benchmark.coarse,
+        uncorrected=benchmark.uncorrected or None,
         compared_with="",
     )
     chosen = compared_with or best_on_coarse_grid(found)
@@ -132,6 +154,11 @@ def _metrics(benchmark: Benchmark, further: Sequence[Metric]) -> list[Metric]:
             )
             found.append(by)
     return found
+
+
+def _digits(frequency: float, step: StepTime) -> list[float]:
+    """Times per unit of simulated time, in turn; clocks say no more than five digits."""
+    return [float(f"{frequency * each:.5g}") for each in step.turns]
 
 
 def _points(method: Method) -> int:
@@ -185,6 +212,7 @@ def _result(
         values,
         diverged_at=np.where(lost, len(benchmark.times) - 1, -1),
         milliseconds_per_step=times.single.median,
+        corrects=method.corrects,
         facts={
             "family": method.family, "points": _points(method), "rule": str(method.step), "note": method.note,
             "favoured_by": ",".join(sorted(method.favoured_by)), "steps_per_time": frequency,

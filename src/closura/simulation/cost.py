@@ -69,11 +69,12 @@ class Timing:
 
 @dataclass(frozen=True)
 class StepTime:
-    """Milliseconds of a step of one simulation: quartiles over repetitions."""
+    """Milliseconds of a step of one simulation: quartiles over repetitions, and all of these in turn."""
 
     lower: float
     median: float
     upper: float
+    turns: tuple[float, ...] = ()
 
 
 class StepTimes(NamedTuple):
@@ -139,7 +140,7 @@ def time_steps(
             begun = clock()
             jax.block_until_ready(case.call())
             found[which].append(1e3 * (clock() - begun) / case.steps)
-    quartiles = {case: StepTime(*(float(q) for q in np.percentile(each, (25, 50, 75)))) for case, each in found.items()}
+    quartiles = {c: StepTime(*np.percentile(each, (25, 50, 75)).tolist(), tuple(each)) for c, each in found.items()}
     kinds = ("single", "single" if batch is None else "batched")
     return {key: StepTimes(*(quartiles[key, kind] for kind in kinds)) for key in works}
 

@@ -20,6 +20,7 @@ from closura.core.solver import Closure, Solver
 from closura.grids import Grid
 from closura.problems.problem import Problem, SimulatedBegin
 from closura.simulation.cost import work
+from closura.simulation.kinds import closure_kinds
 from closura.simulation.march import AsStateOf, View, schedule
 from closura.simulation.simulate import at_times, run
 
@@ -70,17 +71,25 @@ def own_steps(
 
     Each closure stands on the solver that it was trained to correct (that of its ``own`` problem), and acts from the
     first step; where the problem burns in, each has a second row that begins as ``closura evaluate`` does, after steps
-    of the coarse solver alone. Baselines are those that the sweep asks for.
+    of the coarse solver alone. Baselines are those that the sweep asks for, and the solvers that closures correct.
     """
     n, base = problem.grid.shape[0], problem.names[0]
     rule, burn_in = StepRule(problem.time_step, exact=True), getattr(problem.begin, "burn_in", 0)
+    known = set()
     for name, solver in {base: problem.coarse, **(problem.baselines if baselines else {})}.items():
         if name == base or not sweep.schemes or name in sweep.schemes:
             role = Role.UNCORRECTED if name == base else Role.BASELINE
+            known.add(name)
             yield f"{name} {n} {rule}", Method(solver, role, rule, family=name)
     for name, closure in closures.items():
         theirs = own.get(name, problem)
-        method = Method(theirs.coarse, Role.CLOSURE, rule, theirs.spec.limit(closure), family=name)
+        corrected = problem.uncorrected(theirs)
+        row = f"{corrected} {n} {rule}"
+        if corrected not in known:
+            known.add(corrected)
+            yield row, Method(theirs.coarse, Role.BASELINE, rule, family=corrected)
+        limited = theirs.spec.limit(closure)
+        method = Method(theirs.coarse, Role.CLOSURE, rule, limited, family=name, corrects=row)
         yield name, method
         if burn_in:
             note = f"{burn_in} step of {base} first, as closura evaluate"
@@ -199,4 +208,6 @@ def problem_benchmark(
         remarks=front.remarks,
         followed=front.followed,
         places=places,
+        kinds=closure_kinds(problem.coarse, problem.spec, StepRule(problem.time_step, exact=True)),
+        grid=problem.grid,
     )

@@ -11,19 +11,14 @@ from closura.core import MethodResult, Metric, Results, Role
 from closura.metrics.comparison import Paired
 from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts
 from closura.metrics.statistics import aggregate, spread
+from closura.reporting.benchmark.criterion import criterion_numbers
+from closura.reporting.benchmark.numbers import short
 from closura.reporting.numbers import numbers
 from closura.simulation.benchmark import assemble
 from closura.simulation.sweep import Benchmark
 
 KINDS = {Role.REFERENCE: "reference", Role.CLOSURE: "closure"}
 """How the file calls roles; all others are "classical"."""
-
-
-def short(value: float | int) -> float | int | None:
-    """Four significant digits; None for what is not finite."""
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def front_rows(results: Results) -> list[dict[str, Any]]:
@@ -69,6 +64,8 @@ def front_numbers(results: Results) -> dict[str, Any]:
             "milliseconds_per_unit_of_time": {
                 call: {q: short(fronts.cost(name, call, q)) for q in QUARTILES} for call in CALLS
             },
+            "turns": {call: [_finite(each) for each in fronts.turns(name, call)] for call in CALLS},
+            "corrects": fronts.corrected(name) if results.roles[name].learned else "",
             "errors": {
                 reference: {t: _errors(fronts, name, reference, time) for time, t in enumerate(fronts.times)}
                 for reference in fronts.references
@@ -84,6 +81,11 @@ def front_numbers(results: Results) -> dict[str, Any]:
         "remarks": json.loads(results.attribute("remarks")), "settings": results.provenance,
         **({"metrics": {m.name: m.facts for m in fronts.further}} if fronts.further else {}),
         **({"horizons": {each.title: short(each.limit) for each in fronts.followed}} if fronts.followed else {}),
+        "uncorrected": fronts.base,
+        "closure_kinds": {
+            name: {call: fronts.closure_turns(name, call).tolist() for call in CALLS} for name in fronts.closure_kinds
+        },
+        "criterion": criterion_numbers(results),
         "contenders": methods,
     }  # fmt: skip
 
@@ -161,15 +163,24 @@ def read_json(path: str | Path) -> Results:
             problem=found["problem"], times=tuple(found["times"]), methods={}, run=_gone, work=_gone,
             references=dict.fromkeys(found["truths"], _gone), reference_words=found["truths"], error=error,
             coarse=found["coarse"], remarks=tuple(found["remarks"]), followed=followed,
+            uncorrected=found.get("uncorrected", ""),
         )  # fmt: skip
         methods = {each["name"]: _result(each, found, followed) for each in found["contenders"]}
         cost = [
             [_numbers([each["milliseconds_per_unit_of_time"][call][q] for q in QUARTILES], math.nan) for call in CALLS]
             for each in found["contenders"]
         ]
+        turns = [
+            [_numbers(each["turns"][call], math.nan) for call in CALLS] for each in found["contenders"] if "turns" in each
+        ]
+        kinds = {
+            name: np.asarray([_numbers(each[call], math.nan) for call in CALLS])
+            for name, each in found.get("closure_kinds", {}).items()
+        }
         return assemble(
-            benchmark, methods, np.asarray(cost), compared_with=found["reference"], provenance=found["settings"]
-        )
+            benchmark, methods, np.asarray(cost), np.asarray(turns) if turns else None, kinds,
+            compared_with=found["reference"], provenance=found["settings"],
+        )  # fmt: skip
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} holds no benchmark that closura can read: {error!r}") from error
 
@@ -191,12 +202,17 @@ def _result(each: dict[str, Any], found: dict[str, Any], followed: tuple[Metric,
     lost[np.flatnonzero(~lost)[: max(each["diverged"] - int(lost.sum()), 0)]] = True
     return MethodResult(
         Role(each.get("role", role)), values, diverged_at=np.where(lost, len(found["times"]) - 1, -1),
+        corrects=each.get("corrects", ""),
         facts={
             "family": each["family"], "points": each["points"], "rule": each["step"], "note": each["note"],
             "favoured_by": ",".join(each["no_place_on"]),
             "steps_per_time": _numbers([each["steps_per_unit_of_time"]], math.nan)[0],
         },
     )  # fmt: skip
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _identifier(title: str) -> str:

@@ -14,21 +14,12 @@ from closura.io.files import write_atomically
 from closura.metrics.comparison import Paired
 from closura.metrics.pareto import CALLS, COST, QUARTILES, Fronts
 from closura.metrics.statistics import aggregate
-from closura.reporting.formatting import bounded
+from closura.reporting.benchmark.criterion import criterion_tables
+from closura.reporting.benchmark.numbers import number
 from closura.reporting.table import Table, print_table, table
 
 NOTABLE = 0.95
 """A point of a front is worth a row where its error is less than that share of the last one's."""
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Significant digits without exponents for usual sizes; a dash for what is not finite."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    places = digits - 1 - math.floor(math.log10(abs(value)))
-    return bounded(value, f".{min(max(places, 0), 8)}f" if abs(value) >= 1e-5 else f".{digits - 1}e")
 
 
 def front_table(results: Results, *, everyone: bool = False, time: int = -1) -> Table:
@@ -130,8 +121,13 @@ def write_markdown(results: Results, path: str | Path) -> Path:
     lines += [f"* all are compared with {fronts.compared_with}", f"* machine: {machine(results)}", ""]
     for time, label in enumerate(fronts.times):
         lines += [f"## t = {label}", "", _bold(front_table(results, time=time)).markdown()]
+    lines += [part for each in criterion_tables.make(results) for part in _section(each)]
     lines += [f"## All methods, t = {fronts.times[-1]}", "", _bold(front_table(results, everyone=True)).markdown()]
     return write_atomically(path, "\n".join(lines))
+
+
+def _section(each: Table) -> list[str]:
+    return [f"## {each.title}", "", each.markdown(), each.note.replace("\n", "\n\n"), ""]
 
 
 def _bold(plain: Table) -> Table:
@@ -165,7 +161,10 @@ def print_fronts(results: Results, console: Console) -> None:
     print_table(replace(front_table(results), title=title), console)
     for name, words in fronts.references.items():
         console.print(f"error by {name}: {words}", soft_wrap=True)
-    console.print(f"ms per unit of simulated time and simulation; {machine(results)}", soft_wrap=True)
+    console.print(f"ms per unit of simulated time and simulation; {machine(results)}\n", soft_wrap=True)
+    for each in criterion_tables.make(results):
+        if each.shown:
+            print_table(each, console)
 
 
 SPREADS = {
