@@ -6,7 +6,6 @@ import shlex
 import shutil
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +16,7 @@ from closura.cli import main
 from closura.commands.new import new_problem
 from closura.core.definition import PROBLEMS
 from closura.host.pool import close_pools
-from closura.simulation.checks import Finding, _Seen, check_problem
+from closura.simulation.checks import Finding, check_problem, pays
 
 SPARING = "--learning.updates 2 --learning.environments 2 --learning.steps 4 --reference.slots 8 --reference.steps 8"
 SMALL = (f"{SPARING} --validation.simulations 2 --validation.steps 8").split()
@@ -235,9 +234,20 @@ def test_a_check_that_fails_has_status_two(
 
 def test_a_check_of_a_solver_that_refinement_costs_nothing() -> None:
     """Spectral errors fall by orders, and small grids cost the same: no powers beyond what a number holds."""
-    seen = SimpleNamespace(_closure_cost=lambda: 1e-3)
-    same = _Seen._pays(seen, [2.0, 0.01], [1e-4, 1.02e-4])
-    assert same.words.endswith(
-        "the finer grid takes no longer: k^p has no bound. Refine, unless the solver's grid is given"
-    )
-    assert "more than k^p = 2.69e+43" in _Seen._pays(seen, [2.0, 1e-9], [1e-4, 1.06e-4]).words  # e^100, at most
+
+    def found(errors: list[float], costs: list[float]) -> Finding:
+        names = ("8", "16")
+        errors = {name: np.full(4, e) for name, e in zip(names, errors, strict=True)}  # type: ignore[assignment]
+        turns = {name: np.full(5, c) for name, c in zip(names, costs, strict=True)}
+        return pays(Measurements(names, "8", errors, turns, kinds={"net": np.full(5, 4 * costs[0])}))  # type: ignore[arg-type]
+
+    assert "it takes no longer, and k^p has no bound" in found([2.0, 0.01], [1e-4, 1.02e-4]).words
+    steep = found([2.0, 1e-9], [1e-4, 1.06e-4])
+    assert steep.status == "note"
+    # Beyond the finer grid's cost nothing was measured: at least its own gain.
+    assert "net: k = 4, at least 2e+09" in steep.words
+    fair = found([2.0, 1.0], [1.0, 8.0])
+    # p = ln 2 / ln 8 = 1/3, and 4^(1/3) = 1.587.
+    assert "p = 0.333 [0.333, 0.333]" in fair.words
+    assert "net: k = 4, 1.59" in fair.words
+    assert fair.status == "ok"

@@ -22,6 +22,7 @@ from closura.problems.fronts import described_front
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.front import LAW_BENCHMARKS, law_benchmark
 from closura.problems.laws.methods import learned
+from closura.problems.statistics import STATISTICS, statistic_metric
 from closura.reporting.benchmark.tables import print_fronts
 from closura.runs.configuration import to_plain
 from closura.settings import Count, Positive, Seed, Settings
@@ -51,6 +52,8 @@ class BenchmarkOptions(Settings):
         Number of held-out simulations (default 100; quick 4).
     times
         Times at which errors are taken, in units of simulated time (default: the problem's usual ones).
+    statistics
+        Statistics of fields whose differences from the reference's are errors too (closura list statistics).
     reference
         Name of the method that all are compared with (default: the best classical one on the coarse grid).
     scale
@@ -78,6 +81,7 @@ class BenchmarkOptions(Settings):
     preset: Literal["paper", "default"] = "default"
     simulations: Count | None = None
     times: tuple[Positive, ...] = ()
+    statistics: tuple[str, ...] = ()
     reference: str | None = None
     scale: Literal["full", "quick"] = "full"
     batch: Count = 8
@@ -107,10 +111,13 @@ def run_benchmark_command(arguments: Sequence[str]) -> Results:
         seed=options.seed,
     )
     repetitions = options.repetitions or (3 if quick else 9)
+    metrics = [*METRICS.added().values()]
+    if benchmark.grid is not None:
+        metrics += [statistic_metric(STATISTICS.find(name), benchmark.grid) for name in options.statistics]
     timing = replace(TIMING, batch=options.batch, repetitions=repetitions, clock=options.clock)
     with console.status("simulating") as status:
         found = run_benchmark(
-            benchmark, timing=timing, reference=options.reference, metrics=METRICS.added().values(), settings=settings,
+            benchmark, timing=timing, reference=options.reference, metrics=metrics, settings=settings,
             report=lambda what: status.update(f"running {what}"),
         )  # fmt: skip
     deliver(

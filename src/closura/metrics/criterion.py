@@ -27,7 +27,7 @@ from jaxtyping import Float64
 
 from closura.core import Results
 from closura.core.metric import Aggregate
-from closura.metrics.envelope import NEAR, Draw, Envelope, measured, resampled
+from closura.metrics.envelope import GAP, Draw, Envelope, measured, resampled
 from closura.metrics.pareto import CLASSICAL, Fronts
 
 RESAMPLES = 500
@@ -184,8 +184,8 @@ class Criterion:
         return np.asarray(self.error * (costs / self.cost) ** -self.local.value)
 
 
-def criterion(m: Measurements, resamples: int = RESAMPLES) -> Criterion:
-    """Fit p along the classical front, and hold closures against it.
+def criterion(m: Measurements, resamples: int) -> Criterion:
+    """Fit p along the classical front, and hold closures against it; intervals are of so many resamples.
 
     Raises
     ------
@@ -214,8 +214,11 @@ def criterion(m: Measurements, resamples: int = RESAMPLES) -> Criterion:
         k, power, exponent, needed, off, gain, margin = (
             _interval(float(found[j, i]), spread[:, j, i]) for j in range(len(found))
         )
-        own = {} if name in m.kinds else {"gain": gain, "margin": margin, "lost": int(np.isinf(errors[names.index(name)]).sum())}
-        return Demand(name, base, k, power, exponent, needed, off, bool(first.cost[name] > BEYOND * dearest), **own)
+        beyond = bool(first.cost[name] > BEYOND * dearest)
+        if name in m.kinds:
+            return Demand(name, base, k, power, exponent, needed, off, beyond)
+        lost = int(np.isinf(errors[names.index(name)]).sum())
+        return Demand(name, base, k, power, exponent, needed, off, beyond, gain, margin, lost)
 
     demands = [demand(i, *pair) for i, pair in enumerate(pairs.items())]
     front = first.front
@@ -316,7 +319,7 @@ def _words(m: Measurements, first: _Once) -> list[str]:
             f"p = 0 from {m.base} on: of {len(dearer)} dearer classical methods none errs less than what its cost buys"
             " already, so any gain over the front pays"
         )
-    elif better[0] > NEAR[1] * cost:
+    elif better[0] > GAP * cost:
         found.append(
             f"p = 0 up to {better[0] / cost:.3g} times the cost: no classical method that errs less lies between, so "
             "any gain over the front pays; if finer grids exist there, measure them"
@@ -367,6 +370,6 @@ def criterion_of(
             {name: fronts.closure_turns(name, call) for name in fronts.closure_kinds},
             closures,
             fronts.least(reference, metric, time) * CLEAR,
-        )
+        ),
+        RESAMPLES,
     )
-

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int
 
 from closura.core.metric import Aggregate
 from closura.metrics.statistics import aggregate
@@ -15,7 +15,7 @@ NEAR = (0.5, 16.0)
 
 A grid of twice the points costs sixteen times as much in three dimensions with explicit steps.
 """
-GAP = 16.0
+GAP = 32.0
 """Neighbours on the front that are further apart in cost leave a gap: no grid is taken to lie between them."""
 QUARTILE = 25
 """Percentile of a step's times, over turns, that counts as its cost: disturbances only ever add to it."""
@@ -55,12 +55,20 @@ class Envelope:
         found = np.where(x[after] - x[before] > math.log(GAP), y[before], found)
         return np.where(at >= x[0] - 1e-12, np.exp(found), np.where(np.isnan(at), np.nan, np.inf))
 
-    def inside(self, near: float | None = None) -> Float64[np.ndarray, " point"]:
-        """Indices of the points that a fit takes: all, or those :data:`NEAR` a cost; none at the reference's limit."""
+    def inside(self, near: float | None = None) -> Int[np.ndarray, " point"]:
+        """Indices of the points that a fit takes: all, or those :data:`NEAR` a cost; none at the reference's limit.
+
+        If there is but one so near, those up to the next gap.
+        """
         kept = self.error > self.least
-        if near is not None:
-            kept &= (self.cost >= NEAR[0] * near * (1 - 1e-12)) & (self.cost <= NEAR[1] * near * (1 + 1e-12))
-        return np.flatnonzero(kept)
+        if near is None:
+            return np.flatnonzero(kept)
+        inside = kept & (self.cost >= NEAR[0] * near * (1 - 1e-12))
+        for farthest in (NEAR[1], GAP):
+            found = np.flatnonzero(inside & (self.cost <= farthest * near * (1 + 1e-12)))
+            if len(found) > 1:
+                break
+        return found
 
     def exponent(self, near: float | None = None) -> float:
         """p of a least-squares line through the points in logarithms; NaN of fewer than two."""
@@ -75,19 +83,19 @@ class Envelope:
 class Draw(NamedTuple):
     """Costs and errors of all methods, as measured or of one resample."""
 
-    cost: Float64[np.ndarray, " method"]
+    cost: Float64[np.ndarray, " timed"]
     error: Float64[np.ndarray, " method"]
 
 
 def measured(
-    turns: Float64[np.ndarray, "method turn"], errors: Float64[np.ndarray, "method case"], how: Aggregate
+    turns: Float64[np.ndarray, "timed turn"], errors: Float64[np.ndarray, "method case"], how: Aggregate
 ) -> Draw:
     """Costs and errors as measured; infinite errors where the aggregate is."""
     return Draw(np.percentile(turns, QUARTILE, axis=1), np.asarray([aggregate(each, how) for each in errors]))
 
 
 def resampled(
-    turns: Float64[np.ndarray, "method turn"],
+    turns: Float64[np.ndarray, "timed turn"],
     errors: Float64[np.ndarray, "method case"],
     how: Aggregate,
     count: int,
@@ -117,5 +125,3 @@ def _aggregates(
         return np.asarray(errors[cases].mean(axis=1))
     with np.errstate(divide="ignore"):
         return np.asarray(np.exp(np.log(np.maximum(errors, 0))[cases].mean(axis=1)))
-
-

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from closura.core.metric import Metric
 from closura.core.registry import Registry
 from closura.grids import Grid
 from closura.problems.problem import Field, Problem, Transition
@@ -89,6 +90,25 @@ class OfStatistics(Settings):
         super().__post_init__()
         for name in self.statistics:
             STATISTICS.find(name)
+
+
+def statistic_metric(kind: Statistic, grid: Grid) -> Metric:
+    """A statistic as an error of two fields: by how much its numbers differ from those of the reference.
+
+    The root mean square of the differences of logarithms, or of other numbers the Euclidean norm of the differences
+    over that of the reference's. ``grid`` is that of the fields, but for its number of points.
+    """
+
+    def of(field: Field, reference: Field) -> Float[Array, ""]:
+        here = Grid(field.shape[1:], grid.extent, grid.boundary)
+        scores = [Statistics((kind,), here).scores(Statistics((kind,), here).values(f)) for f in (field, reference)]
+        square = jnp.sum(jnp.square(scores[0] - scores[1]))
+        size = scores[1].size if kind.logarithm else jnp.sum(jnp.square(scores[1]))
+        return jnp.sqrt(square / size)
+
+    title = f"log {kind.name} difference" if kind.logarithm else f"{kind.name} difference"
+    name = f"{kind.name}_difference".replace("-", "_")
+    return Metric(name, of, title, percent=not kind.logarithm, aggregate="median")
 
 
 def check_statistics(settings: OfStatistics, *, follows_state: bool) -> None:

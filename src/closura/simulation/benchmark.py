@@ -83,7 +83,9 @@ def run_benchmark(
     cost = [[[f * getattr(t, q) for q in QUARTILES] for t in step] for f, step in (
         (done[name][1], times[_work_key(m)]) for name, m in benchmark.methods.items()
     )]  # fmt: skip
-    turns = np.asarray([[_digits(done[name][1], t) for t in times[_work_key(m)]] for name, m in benchmark.methods.items()])
+    turns = np.asarray(
+        [[_digits(done[name][1], t) for t in times[_work_key(m)]] for name, m in benchmark.methods.items()]
+    )
     base = benchmark.uncorrected or next((n for n, m in benchmark.methods.items() if m.role is Role.UNCORRECTED), "")
     closure_turns = {
         name: np.asarray([_digits(done[base][1], t) for t in times[f"closure {name}"]])

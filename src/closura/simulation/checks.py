@@ -1,9 +1,9 @@
 """Whether a problem is one that a closure can be learned on: what its author may have forgotten, and what pays."""
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import equinox as eqx
@@ -12,13 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from closura.closures import CLOSURES, build
 from closura.core import Method, Role, StepRule
 from closura.core.case import Case
 from closura.core.solver import Solver
 from closura.core.specification import ClosureSpec
+from closura.metrics.criterion import RESAMPLES, Estimate, Measurements, criterion
+from closura.metrics.envelope import QUARTILE
 from closura.problems.problem import Problem, SimulatedBegin, measure
 from closura.problems.reference import SolverReference
+from closura.simulation.cost import Timing, time_steps, work
+from closura.simulation.kinds import closure_kinds
 from closura.simulation.march import AsStateOf
 from closura.simulation.simulate import run
 
@@ -32,6 +35,11 @@ SMALL = 1e-5
 """Typical actions below this are near the smallest spread of a policy."""
 LOWEST_ORDER = 0.1
 """Below this errors do not fall with the spacing."""
+NO_DEARER = 1.05
+"""Times as long that are no longer."""
+HARD = 5.0
+"""Errors that have to be divided by more than this by every kind of closure: refining is easier."""
+TIMING = Timing(repetitions=9, seconds=0.02)
 ALIGNED = 1e-3
 """Relative difference of the two initial states beyond which grids are said not to agree: far above rounding."""
 
@@ -201,9 +209,9 @@ class _Seen:
         method = Method(solver, Role.BASELINE, StepRule(dt))
         return np.asarray(run(method, [end or self.end], AsStateOf(self.problem.coarse), self.cases).fields[:, -1])
 
-    def _error(self, fields: np.ndarray) -> float:
-        errors = jax.vmap(self.problem.error)(jnp.asarray(fields), jnp.asarray(self.true))
-        return float(np.mean(np.asarray(errors)))
+    def _errors(self, fields: np.ndarray) -> np.ndarray:
+        each = jax.vmap(self.problem.error)(jnp.asarray(fields), jnp.asarray(self.true))
+        return np.asarray(each, np.float64)
 
     def converges(self) -> Iterator[Finding]:
         """Errors on the coarse grid and a finer one, and what a closure has to achieve to be worth more."""
@@ -213,8 +221,9 @@ class _Seen:
             return
         scale = 100 if problem.percent else 1
         unit = " %" if problem.percent else ""
-        errors, costs = [self._error(self.alone)], [self._seconds(problem.coarse, problem.time_step)]
-        if not math.isfinite(errors[0]):
+        methods = {f"{points}": Method(problem.coarse, Role.UNCORRECTED, StepRule(problem.time_step))}
+        errors = {f"{points}": self._errors(self.alone)}
+        if not np.isfinite(errors[f"{points}"]).all():
             yield Finding("coarse solver", "wrong", f"it is not finite after {self.steps} steps: take a smaller dt")
             return
         for factor in FACTORS[1:]:
@@ -225,56 +234,37 @@ class _Seen:
             fine_state, theirs = self._begun(finer)
             rates = float(problem.coarse.rate(state, parameters)), float(finer.rate(fine_state, theirs))
             dt = problem.time_step * (rates[0] / rates[1] if all(rates) else 1 / factor)
-            errors.append(self._error(self._fields(finer, dt)))
-            costs.append(self._seconds(finer, dt) * problem.time_step / dt)
-        said = ", ".join(f"{scale * e:.3g}{unit} on {f * points}" for f, e in zip(FACTORS, errors, strict=False))
-        if len(errors) < 2 or not math.isfinite(errors[1]):
+            methods[f"{factor * points}"] = Method(finer, Role.FINE_BASELINE, StepRule(dt))
+            errors[f"{factor * points}"] = self._errors(self._fields(finer, dt))
+        typical = [float(np.mean(each)) for each in errors.values()]
+        said = ", ".join(f"{scale * e:.3g}{unit} on {name}" for e, name in zip(typical, errors, strict=True))
+        if len(typical) < 2 or not math.isfinite(typical[1]):
             yield Finding(
                 "convergence", "note", f"error after {self.steps} steps {said} points; no finer grid to compare"
             )
             return
-        order = math.log2(errors[0] / max(errors[1], 1e-30))
+        order = math.log2(typical[0] / max(typical[1], 1e-30))
         if order < LOWEST_ORDER:
             yield Finding("convergence", "wrong", f"error {said} points: the solver does not converge to the reference")
             return
         yield Finding("convergence", "ok", f"error after {self.steps} steps {said} points: order {order:.2g}")
-        yield self._pays(errors, costs)
+        yield pays(self._measured(methods, errors))
 
-    def _pays(self, errors: list[float], costs: list[float]) -> Finding:
-        """What a closure has to achieve to be worth more than the finer grid."""
-        if costs[1] < 1.05 * costs[0]:
-            words = f"a coarse step takes {1e3 * costs[0]:.3g} ms, and the finer grid takes no longer: k^p has no bound"
-            return Finding("cost", "note", f"{words}. Refine, unless the solver's grid is given")
-        power = math.log(errors[0] / errors[1]) / math.log(costs[1] / costs[0])
-        ratio = self._closure_cost() / costs[0]
-        k = 1 + ratio
-        needed = math.exp(min(power * math.log(k), 100.0))
-        words = (
-            f"a coarse step takes {1e3 * costs[0]:.3g} ms, the finer grid {costs[1] / costs[0]:.3g} times as much: "
-            f"p = {power:.2g}. The usual network multiplies the cost by k = {k:.3g}: it pays if it divides the "
-            f"error by more than k^p = {needed:.3g}"
-        )
-        if needed > 5:
-            return Finding("cost", "note", f"{words}. Refining is the better buy, unless the solver's grid is given")
-        return Finding("cost", "ok", words)
-
-    def _closure_cost(self) -> float:
-        """Seconds of a call of the usual closure on the coarse grid."""
-        spec, grid = self.problem.spec, self.problem.grid
-        name = next(name for name in CLOSURES if CLOSURES.find(name).where == spec.where)
-        network = build(name, spec, key=jax.random.key(0))
-        call = eqx.filter_jit(lambda x: network(x))
-        if spec.where != "cells":
-            return 0.0
-        return _timed(lambda: call(jnp.ones((len(spec.observation), *grid.shape), jnp.float32)))
+    def _measured(self, methods: dict[str, Method], errors: dict[str, np.ndarray]) -> Measurements:
+        """Errors, and the costs of all grids and of closures on the coarse one, in turns."""
+        coarse = next(iter(methods.values()))
+        rule = StepRule(self.problem.time_step, exact=True)
+        kinds = closure_kinds(coarse.solver, self.problem.spec, rule)
+        works = {name: partial(work, method, self.cases) for name, method in (methods | kinds).items()}
+        times = time_steps(works, TIMING)
+        turns = {name: np.asarray(times[name].single.turns) / (m.step.dt or 1) for name, m in (methods | kinds).items()}
+        return Measurements(
+            tuple(methods), next(iter(methods)), errors, {name: turns[name] for name in methods},
+            kinds={name: turns[name] for name in kinds},
+        )  # fmt: skip
 
     def _begun(self, solver: Solver) -> tuple[Any, Any]:
         return solver.init(jax.tree.map(lambda leaf: leaf[0], self.cases))
-
-    def _seconds(self, solver: Solver, dt: float) -> float:
-        state, parameters = self._begun(solver)
-        step = eqx.filter_jit(lambda s: solver.step(s, parameters, dt))
-        return _timed(lambda: step(state))
 
     def conserves(self) -> Iterator[Finding]:
         """Whether what is said to be conserved is, by the coarse solver and by the reference."""
@@ -309,12 +299,29 @@ def _one(cases: Case, number: int) -> Case:
     return found
 
 
-def _timed(call: Callable[[], Any], repetitions: int = 5) -> float:
-    """Median seconds of a call, after one that compiles."""
-    jax.block_until_ready(call())
-    found = []
-    for _ in range(repetitions):
-        begun = time.perf_counter()
-        jax.block_until_ready(call())
-        found.append(time.perf_counter() - begun)
-    return float(np.median(found))
+def pays(m: Measurements) -> Finding:
+    """What a closure has to achieve to be worth more than the finer grid (:mod:`closura.metrics.criterion`)."""
+    c = criterion(m, RESAMPLES)
+    coarse, fine = (np.percentile(m.turns[name], QUARTILE) for name in m.classical[:2])
+    finer = fine / coarse
+    if finer < NO_DEARER:
+        return Finding(
+            "cost", "note",
+            f"the finer grid takes {finer:.3g} times as long: it takes no longer, and k^p has no bound. Refine, unless "
+            "the solver's grid is given",
+        )  # fmt: skip
+    demands = "; ".join(
+        f"{each.name}: k = {each.k.value:.3g}, {'at least ' if each.at_least else ''}{_said(each.needed)}"
+        for each in c.kinds
+    )
+    words = (
+        f"the finer grid takes {finer:.3g} times as long: p = {_said(c.local)}. A closure that multiplies the cost of "
+        f"a step by k pays if it divides the error by more than k^p. {demands}"
+    )
+    if c.kinds and min(each.needed.value for each in c.kinds) > HARD:
+        return Finding("cost", "note", f"{words}. Refining is the better buy, unless the solver's grid is given")
+    return Finding("cost", "ok", words)
+
+
+def _said(found: Estimate) -> str:
+    return f"{found.value:.3g}" + ("" if math.isnan(found.low) else f" [{found.low:.3g}, {found.high:.3g}]")

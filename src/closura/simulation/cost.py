@@ -140,9 +140,14 @@ def time_steps(
             begun = clock()
             jax.block_until_ready(case.call())
             found[which].append(1e3 * (clock() - begun) / case.steps)
-    quartiles = {c: StepTime(*np.percentile(each, (25, 50, 75)).tolist(), tuple(each)) for c, each in found.items()}
+    quartiles = {case: StepTime(*_quartiles(each), tuple(each)) for case, each in found.items()}
     kinds = ("single", "single" if batch is None else "batched")
     return {key: StepTimes(*(quartiles[key, kind] for kind in kinds)) for key in works}
+
+
+def _quartiles(times: list[float]) -> tuple[float, float, float]:
+    low, middle, high = np.percentile(times, (25, 50, 75)).tolist()
+    return low, middle, high
 
 
 class _Step(eqx.Module):

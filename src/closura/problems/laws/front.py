@@ -113,7 +113,9 @@ def law_benchmark(
 
     everything = named(methods())
     # The scheme whose weights closures replace, at a step between the longest and the shortest.
-    own = [name for name, method in everything.items() if not method.role.learned and method.solver.grid.shape[0] == coarse]
+    own = [
+        name for name, method in everything.items() if not method.role.learned and method.solver.grid.shape[0] == coarse
+    ]
     own = [name for name in own if everything[name].family == "weno5-js"] or own
     base = own[len({everything[name].step for name in own}) // 2] if own else ""
     kinds = {}

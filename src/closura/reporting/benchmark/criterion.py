@@ -65,7 +65,7 @@ def views(results: Results, *, every_time: bool = False) -> Iterator[View]:
 
 @table("criterion", needs=(COST,), order=1)
 def criterion_tables(results: Results) -> list[Table]:
-    """p of every front, then what closures have to achieve, and the fronts themselves."""
+    """The exponent of every front, then what closures have to achieve, and the fronts themselves."""
     fronts, found = Fronts(results), list(views(results))
     if not found:
         return []
@@ -91,7 +91,7 @@ def _details(results: Results, view: View, at: str) -> list[Table]:
     rows = [(f"kind {each.name}", _demanded(each)) for each in c.kinds]
     rows += [(each.name, _demanded(each)) for each in chosen(fronts, c)]
     headings = ["closure", "corrects", "k", "p", "has to divide the error by", "divides it by", "margin", "so it"]
-    notes = [*(sentence(each) for each in chosen(fronts, c)), *(f"{w[0].upper()}{w[1:]}." for w in c.words)]
+    notes = [*(sentence(each) for each in chosen(fronts, c)), *(f"note: {words}." for words in c.words)]
     demanded = Table(f"What a closure has to achieve: {title}", headings, rows, "\n".join(notes),
                      left=("corrects", "so it"), shown=shown)  # fmt: skip
     scale = 100.0 if view.metric.percent else 1.0
@@ -100,7 +100,13 @@ def _details(results: Results, view: View, at: str) -> list[Table]:
         (p.name, [number(p.cost), number(p.cost / c.cost), number(scale * p.error), number(p.exponent)])
         for p in c.points
     ]  # fmt: skip
-    headings = ["method", "ms per unit of time", "over the coarse solver's", f"{view.metric.title}{unit}", "p to the next"]
+    headings = [
+        "method",
+        "ms per unit of time",
+        "over the coarse solver's",
+        f"{view.metric.title}{unit}",
+        "p to the next",
+    ]
     return [demanded, Table(f"The classical front: {title}", headings, front, shown=False)]
 
 
@@ -124,15 +130,15 @@ def sentence(each: Demand) -> str:
     """Whether a closure pays, with its numbers."""
     assert each.margin is not None and each.gain is not None  # noqa: PT018
     costs = f"At {estimate(each.k)} times the cost of {each.base}"
-    if each.lost and not math.isfinite(1 / max(each.gain.value, 1e-300)):
+    if each.lost and not each.gain.value > 0:
         return f"{each.name} does not pay: it lost {each.lost} simulations."
     if each.needed.value == 0:
         return f"{each.name} pays: no classical method is as cheap."
     least = "at least " if each.at_least else ""
-    said = {"pays": "pays", "does not pay": "does not pay", "undecided": "neither pays nor fails to, with 95 %"}
+    said = each.verdict if each.verdict != "undecided" else f"is undecided: its margin {estimate(each.margin)} holds 1"
     return (
-        f"{each.name} {said[each.verdict or 'undecided']}. {costs} it has to divide the error by {least}"
-        f"{estimate(each.needed)} and divides it by {estimate(each.gain)}"
+        f"{each.name} {said}. {costs} it has to divide the error by {least}{estimate(each.needed)} and divides it by "
+        f"{estimate(each.gain)}"
         + (f"; it lost {each.lost} simulations" if each.lost else "")
         + (", beyond the dearest classical method that was measured" if each.at_least else "")
         + "."
@@ -169,7 +175,11 @@ def criterion_rows(results: Results) -> list[dict[str, Any]]:
     fronts, rows = Fronts(results), []
     for view in views(results, every_time=True):
         c = view.found(results)
-        same = {"metric": view.metric.title, "reference": view.reference, "time": fronts.times[view.time]}
+        same: dict[str, Any] = {
+            "metric": view.metric.title,
+            "reference": view.reference,
+            "time": fronts.times[view.time],
+        }
         same |= {"calls": view.call, "coarse_solver": c.base}
         words = "; ".join(c.words)
         for what, p, points in (("near", c.local, c.local_points), ("whole", c.whole, c.whole_points)):
@@ -264,8 +274,8 @@ def _draw(axes: Axes, results: Results, view: View) -> None:
         said = f"coarse error over k^p, p = {estimate(c.local)}"
         axes.plot(k, scale * c.error * k**-c.local.value, color="#CC3311", linestyle="--", linewidth=1, label=said)
         if math.isfinite(c.local.low):
-            ends = [scale * c.error * k**-end for end in (c.local.low, c.local.high)]
-            axes.fill_between(k, *ends, color="#CC3311", alpha=0.15, linewidth=0)
+            low, high = (scale * c.error * k**-end for end in (c.local.low, c.local.high))
+            axes.fill_between(k, low, high, color="#CC3311", alpha=0.15, linewidth=0)
     for each in c.kinds:
         if math.isfinite(each.k.value):
             axes.axvline(each.k.value, color="#999999", linewidth=0.8, linestyle=":", zorder=1)
@@ -276,6 +286,8 @@ def _draw(axes: Axes, results: Results, view: View) -> None:
         value = scale * fronts.error(each.name, view.reference)
         if math.isfinite(at) and 0 < value < math.inf and len(error):
             axes.plot(at, value, color="#0077BB", marker="*", markersize=11, linestyle="none", zorder=5)
-            axes.annotate(each.name, (at, value), xytext=(6, 4), textcoords="offset points", fontsize=7.5, color="#0077BB")
+            axes.annotate(
+                each.name, (at, value), xytext=(6, 4), textcoords="offset points", fontsize=7.5, color="#0077BB"
+            )
     for axis in ("x", "y"):
         plain_log_axis(axes, axis)

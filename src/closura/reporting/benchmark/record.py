@@ -171,7 +171,9 @@ def read_json(path: str | Path) -> Results:
             for each in found["contenders"]
         ]
         turns = [
-            [_numbers(each["turns"][call], math.nan) for call in CALLS] for each in found["contenders"] if "turns" in each
+            [_numbers(each["turns"][call], math.nan) for call in CALLS]
+            for each in found["contenders"]
+            if "turns" in each
         ]
         kinds = {
             name: np.asarray([_numbers(each[call], math.nan) for call in CALLS])
