@@ -4,6 +4,7 @@ import csv
 import json
 
 import jax
+import numpy as np
 import pytest
 
 from closura.cli import main
@@ -53,6 +54,9 @@ def test_advection(tmp_path, capsys, compact):
             "configuration.toml",
             "table.md",
             "table.csv",
+            "criterion.csv",
+            "criterion-published.png",
+            "criterion-exact.png",
             "fronts.json",
             "results.nc",
             "report.html",
@@ -99,6 +103,26 @@ def test_advection(tmp_path, capsys, compact):
     assert len(rows) == 2 * len(by_name)
     page = (out / "table.md").read_text()
     assert "## All methods" in page
+    # p is the slope of a line through the rows that nothing dominates, fitted by hand.
+    of_exact = [row for row in rows if row["reference"] == "exact" and row["role"] not in ("closure", "reference")]
+    points = sorted((float(row["ms_single_lower"]), float(row["error"])) for row in of_exact)
+    front: list[tuple[float, float]] = []
+    for cost, error in points:
+        if not front or error < 0.95 * front[-1][1]:
+            front.append((cost, error))
+    by_hand = -np.polyfit(*np.log(front).T, 1)[0]
+    criterion = list(csv.DictReader((out / "criterion.csv").read_text().splitlines()))
+    whole = [
+        row for row in criterion if (row["what"], row["reference"], row["calls"]) == ("front, whole", "exact", "single")
+    ]
+    assert float(whole[0]["p"]) == pytest.approx(by_hand, rel=5e-3)  # of numbers with four digits
+    assert int(whole[0]["points"]) == len(front)
+    assert {row["what"] for row in criterion} >= {"kind compact", "kind pointwise", "closure idle"}
+    # It is worth its cost to nobody: it does nothing.
+    (useless,) = [row for row in criterion if row["what"] == "closure idle" and row["reference"] == "exact"][:1]
+    assert float(useless["gain"]) == pytest.approx(1.0, rel=1e-3)
+    assert useless["verdict"] == "does not pay"
+    assert "What a closure has to achieve: relative MAE by exact" in said
     assert "| upwind5 | 8 | C 0.9 |" in page.replace("**", "")
 
 
@@ -120,7 +144,7 @@ def test_closure_names_and_problems(capsys, compact):
     ("arguments", "words"),
     [
         ((), "which problem? closura benchmark PROBLEM"),
-        (("burgers-2d",), "valid: advection, burgers, kolmogorov, turbulence, burgers-1d, euler-1d"),
+        (("burgers-3d",), "valid: advection, burgers, kolmogorov, turbulence, burgers-1d"),
         (("advection", *SMALL, "--schemes", "upwnd5"), "unknown scheme 'upwnd5', did you mean upwind5? valid: CGS"),
         (("advection", *SMALL, "--grids", "24"), "a grid of 24 points per side cannot be compared on 16"),
         (("advection", *SMALL, "--courant", "-1"), "each value of courant must be positive"),
@@ -154,4 +178,5 @@ def test_conservation_law(tmp_path, capsys):
     found = strict(tmp_path / "out" / "fronts.json")
     assert [c["name"] for c in found["contenders"]] == ["weno3-js 32 C 0.5", "weno3-js 64 C 0.5", "agent 32 C 0.5"]
     assert found["times"] == ["0.05", "0.1"]
-    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {"front-exact-t0.05.png", "front-exact-t0.1.png"}
+    pictures = {"front-exact-t0.05.png", "front-exact-t0.1.png", "criterion-exact.png"}
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == pictures

@@ -27,7 +27,7 @@ from jaxtyping import Float64
 
 from closura.core import Results
 from closura.core.metric import Aggregate
-from closura.metrics.envelope import GAP, Draw, Envelope, measured, resampled
+from closura.metrics.envelope import GAP, REACH, Draw, Envelope, measured, resampled
 from closura.metrics.pareto import CLASSICAL, Fronts
 
 RESAMPLES = 500
@@ -37,6 +37,8 @@ BEYOND = 1.001
 """Costs over that of the dearest classical method that are beyond what was measured."""
 FLAT = 1.05
 """Errors that differ by less no longer fall."""
+REFINED = 4.0
+"""Costs that differ by more are those of other grids, not of other steps."""
 CLEAR = 2.0
 """Errors below so many times the distance between two references say nothing by the first of them."""
 
@@ -153,9 +155,11 @@ class Criterion:
     ----------
     base
         The coarse solver, with its ``cost`` and ``error``.
-    local, whole
-        p of the front near the coarse solver's cost (:data:`closura.metrics.envelope.NEAR`) and of all of it;
-        ``local_points``, ``whole_points`` say of how many points.
+    local
+        p from the coarse solver's cost on: the mean slope of the front up to ``reach`` times that, which is
+        :data:`closura.metrics.envelope.REACH`, or less where nothing dearer was measured.
+    whole
+        p of a least-squares line through the ``fitted`` points of the front.
     points
         The front.
     off_front
@@ -170,9 +174,9 @@ class Criterion:
     cost: float
     error: float
     local: Estimate
+    reach: float
     whole: Estimate
-    local_points: int
-    whole_points: int
+    fitted: int
     points: tuple[Point, ...]
     off_front: Estimate
     kinds: tuple[Demand, ...]
@@ -221,6 +225,8 @@ def criterion(m: Measurements, resamples: int) -> Criterion:
         return Demand(name, base, k, power, exponent, needed, off, beyond, gain, margin, lost)
 
     demands = [demand(i, *pair) for i, pair in enumerate(pairs.items())]
+    reach = dearest / first.cost[m.base]
+    reach = math.nan if not reach > FLAT else min(reach, REACH)
     front = first.front
     slopes = [
         -math.log(b / a) / math.log(d / c)
@@ -232,10 +238,10 @@ def criterion(m: Measurements, resamples: int) -> Criterion:
         m.base,
         first.cost[m.base],
         first.error[m.base],
-        estimate(lambda draw: draw.front.exponent(draw.cost[m.base])),
+        estimate(lambda draw: draw.front.slope(draw.cost[m.base], reach * draw.cost[m.base])),
+        reach,
         estimate(lambda draw: draw.front.exponent()),
-        len(front.inside(first.cost[m.base])),
-        len(front.inside()),
+        len(front.fitted),
         tuple(
             Point(m.classical[i], *map(float, numbers))
             for i, *numbers in zip(front.chosen, front.cost, front.error, [*slopes, math.nan], strict=False)
@@ -328,13 +334,12 @@ def _words(m: Measurements, first: _Once) -> list[str]:
         found.append(
             f"errors below {m.least:.3g} count as that much: {CLEAR:g} times the distance between the two references"
         )
-    elif len(front) and dearer:
-        reached = float(front.cost[front.error <= FLAT * front.error[-1]][0])
-        dearest = max(first.cost[name] for name in usable)
-        if better and dearest > 2 * reached:
+    elif len(front):
+        level = [first.cost[name] for name in usable if first.error[name] <= FLAT * front.error[-1]]
+        if max(level) > REFINED * min(level):
             found.append(
-                f"from {reached / cost:.3g} times the cost on errors no longer fall: the limit of the reference, or of"
-                " what these methods can do"
+                f"from {min(level) / cost:.3g} times the cost on errors no longer fall: the limit of the reference, or "
+                "of what these methods can do"
             )
     return found
 

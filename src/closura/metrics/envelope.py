@@ -10,11 +10,13 @@ from jaxtyping import Float64, Int
 from closura.core.metric import Aggregate
 from closura.metrics.statistics import aggregate
 
-NEAR = (0.5, 16.0)
-"""Costs over that of the coarse solver between which the local exponent is fitted.
+REACH = 16.0
+"""Up to so many times the coarse solver's cost its local exponent is that of.
 
 A grid of twice the points costs sixteen times as much in three dimensions with explicit steps.
 """
+NOTABLE = 0.95
+"""A point of the front errs less than that share of a cheaper one's error: shorter steps on one grid are none."""
 GAP = 32.0
 """Neighbours on the front that are further apart in cost leave a gap: no grid is taken to lie between them."""
 QUARTILE = 25
@@ -22,7 +24,7 @@ QUARTILE = 25
 
 
 class Envelope:
-    """Points of error against cost that none dominates, the cheapest first.
+    """Points of error against cost that no cheaper one comes near, the cheapest first.
 
     Between two of them the error is linear in the logarithms, as that of the grids that lie between; across a
     :data:`GAP` it is that of the cheaper one. Errors count as at least ``least``, below which the reference is no
@@ -34,11 +36,13 @@ class Envelope:
     ) -> None:
         usable = np.isfinite(cost) & np.isfinite(error) & (cost > 0) & (error > 0)
         error = np.where(usable, np.maximum(error, least), np.inf)
-        order = np.lexsort((error, cost))
-        order = order[usable[order]]
-        # A point stays where it errs less than all before it.
-        falls = error[order] < np.minimum.accumulate(np.concatenate([[np.inf], error[order]]))[:-1]
-        self.chosen = order[falls]
+        chosen: list[int] = []
+        lowest = np.inf
+        for i in np.lexsort((error, cost)):
+            if error[i] < NOTABLE * lowest:
+                chosen.append(int(i))
+                lowest = error[i]
+        self.chosen = np.asarray(chosen, np.int64)
         self.cost, self.error, self.least = cost[self.chosen], error[self.chosen], least
 
     def __len__(self) -> int:
@@ -55,29 +59,26 @@ class Envelope:
         found = np.where(x[after] - x[before] > math.log(GAP), y[before], found)
         return np.where(at >= x[0] - 1e-12, np.exp(found), np.where(np.isnan(at), np.nan, np.inf))
 
-    def inside(self, near: float | None = None) -> Int[np.ndarray, " point"]:
-        """Indices of the points that a fit takes: all, or those :data:`NEAR` a cost; none at the reference's limit.
+    @property
+    def fitted(self) -> Int[np.ndarray, " point"]:
+        """Indices of the points that a fit takes: none at the reference's limit."""
+        return np.flatnonzero(self.error > self.least)
 
-        If there is but one so near, those up to the next gap.
-        """
-        kept = self.error > self.least
-        if near is None:
-            return np.flatnonzero(kept)
-        inside = kept & (self.cost >= NEAR[0] * near * (1 - 1e-12))
-        for farthest in (NEAR[1], GAP):
-            found = np.flatnonzero(inside & (self.cost <= farthest * near * (1 + 1e-12)))
-            if len(found) > 1:
-                break
-        return found
-
-    def exponent(self, near: float | None = None) -> float:
-        """p of a least-squares line through the points in logarithms; NaN of fewer than two."""
-        kept = self.inside(near)
+    def exponent(self) -> float:
+        """The exponent of a least-squares line through the points in logarithms; NaN of fewer than two."""
+        kept = self.fitted
         if len(kept) < 2:
             return math.nan
         x, y = np.log(self.cost[kept]), np.log(self.error[kept])
         x = x - x.mean()
         return float(-(x @ y) / (x @ x))
+
+    def slope(self, start: float, end: float) -> float:
+        """The mean exponent between two costs; NaN where nothing is known of one of them."""
+        here, there = self.at(np.asarray([start, end]))
+        if not (math.isfinite(here) and math.isfinite(there) and end > start > 0):
+            return math.nan
+        return math.log(here / there) / math.log(end / start)
 
 
 class Draw(NamedTuple):

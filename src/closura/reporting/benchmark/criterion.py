@@ -73,10 +73,9 @@ def criterion_tables(results: Results) -> list[Table]:
     rows = []
     for view in found:
         c = view.found(results)
-        rows.append((view.words, [SAID[view.call], _fit(c.local, c.local_points), _fit(c.whole, c.whole_points),
-                                  estimate(c.off_front)]))  # fmt: skip
+        rows.append((view.words, [SAID[view.call], _near(c), _whole(c), estimate(c.off_front)]))
     base = f"{fronts.base}"
-    headings = [f"at {at}", "calls", f"p near {base}", "p of the whole front", f"{base} over the front at its cost"]
+    headings = [f"at {at}", "calls", f"p from {base} on", "p of the whole front", f"{base} over the front at its cost"]
     main = Table(f"When a closure pays, {at}", headings, rows, EXPLAINED, left=("calls",))
     details = [t for view in found for t in _details(results, view, at)]
     return [main, *details]
@@ -164,10 +163,13 @@ def estimate(found: Estimate) -> str:
     return f"{number(found.value)} [{low}, {high}]"
 
 
-def _fit(found: Estimate, points: int) -> str:
-    if points < 2:
-        return f"– ({points} point{'' if points == 1 else 's'})"
-    return f"{estimate(found)} ({points} points)"
+def _near(c: Criterion) -> str:
+    return "–" if math.isnan(c.local.value) else f"{estimate(c.local)} (to {number(c.reach)} times the cost)"
+
+
+def _whole(c: Criterion) -> str:
+    points = f"({c.fitted} point{'' if c.fitted == 1 else 's'})"
+    return f"{'–' if c.fitted < 2 else estimate(c.whole)} {points}"
 
 
 def criterion_rows(results: Results) -> list[dict[str, Any]]:
@@ -182,8 +184,8 @@ def criterion_rows(results: Results) -> list[dict[str, Any]]:
         }
         same |= {"calls": view.call, "coarse_solver": c.base}
         words = "; ".join(c.words)
-        for what, p, points in (("near", c.local, c.local_points), ("whole", c.whole, c.whole_points)):
-            rows.append(same | {"what": f"front, {what}", **_ends("p", p), "points": points, "words": words})
+        rows.append(same | {"what": "front, local", **_ends("p", c.local), "reach": short(c.reach), "words": words})
+        rows.append(same | {"what": "front, whole", **_ends("p", c.whole), "points": c.fitted})
         for kind, demands in (("kind", c.kinds), ("closure", c.closures)):
             rows += [same | {"what": f"{kind} {each.name}", **_numbers(each)} for each in demands]
     return rows
@@ -210,8 +212,8 @@ def criterion_numbers(results: Results) -> list[dict[str, Any]]:
         {
             "metric": view.metric.title, "reference": view.reference, "time": fronts.times[view.time],
             "calls": view.call, "coarse_solver": c.base, "cost": short(c.cost), "error": short(c.error),
-            "near": {**_ends("p", c.local), "points": c.local_points},
-            "whole": {**_ends("p", c.whole), "points": c.whole_points},
+            "local": {**_ends("p", c.local), "reach": short(c.reach)},
+            "whole": {**_ends("p", c.whole), "points": c.fitted},
             "off_front": _ends("value", c.off_front),
             "front": [{"name": p.name, "cost": short(p.cost), "error": short(p.error), "p": short(p.exponent)}
                       for p in c.points],
@@ -237,7 +239,7 @@ def _by_reference(results: Results) -> dict[str, dict[str, Any]]:
 @figure(
     "criterion", needs=(COST,), order=2, variants=_by_reference,
     caption="What a closure has to achieve: the front of classical methods, and the error of the coarse solver divided "
-    "by k^p, with the p fitted near its cost and its 95 % interval. Ticks are the costs of kinds of closures, stars "
+    "by k^p, with the local p and its 95 % interval. Ticks are the costs of kinds of closures, stars "
     "are closures with their 95 % intervals: one below the front pays.",
 )  # fmt: skip
 def criterion_figure(results: Results, figure: Figure, *, reference: str | None = None) -> None:
@@ -267,10 +269,8 @@ def _draw(axes: Axes, results: Results, view: View) -> None:
     axes.plot(x, y, color="black", marker="o", markersize=4, linewidth=1.2, label="classical front", zorder=3)
     axes.plot(1, scale * c.error, color="#CC3311", marker="s", markersize=7, linestyle="none", zorder=4,
               label=f"coarse solver: {c.base}")  # fmt: skip
-    dear = [each.k.value for each in c.kinds] + [fronts.cost(d.name, view.call) / c.cost for d in c.closures]
-    right = max([x[-1], 2.0, *(k for k in dear if math.isfinite(k))])
     if math.isfinite(c.local.value):
-        k = np.geomspace(1, right, 50)
+        k = np.geomspace(1, max(c.reach, 2.0), 50)
         said = f"coarse error over k^p, p = {estimate(c.local)}"
         axes.plot(k, scale * c.error * k**-c.local.value, color="#CC3311", linestyle="--", linewidth=1, label=said)
         if math.isfinite(c.local.low):
