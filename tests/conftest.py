@@ -44,6 +44,13 @@ from closura.reporting.table import TABLES
 
 REGISTRIES = (PROBLEMS, CLOSURES, METRICS, FIGURES, TABLES, BASELINES, LEARNERS)
 
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    """Intervals of benchmarks by few resamples: types are checked in each of them, which takes most of the time."""
+    monkeypatch.setattr("closura.metrics.criterion.RESAMPLES", 20)
+
+
 MANY_MAPPINGS = 20_000
 """Of memory. A process of Linux may have 65,530 (vm.max_map_count), every compiled program takes some, and a process
 that gets no more dies without a word."""

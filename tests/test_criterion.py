@@ -22,13 +22,6 @@ from closura.reporting.benchmark.criterion import (
 )
 from closura.simulation.benchmark import assemble
 
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resamples for the few tests of tables and files: what they print is not random."""
-    monkeypatch.setattr("closura.metrics.criterion.RESAMPLES", 20)
-
-
 COSTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 TURNS, CASES = 5, 12
 

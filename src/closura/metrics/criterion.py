@@ -188,8 +188,10 @@ class Criterion:
         return np.asarray(self.error * (costs / self.cost) ** -self.local.value)
 
 
-def criterion(m: Measurements, resamples: int) -> Criterion:
+def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
     """Fit p along the classical front, and hold closures against it; intervals are of so many resamples.
+
+    By default :data:`RESAMPLES`.
 
     Raises
     ------
@@ -204,7 +206,7 @@ def criterion(m: Measurements, resamples: int) -> Criterion:
     errors = np.stack([np.asarray(m.errors[name], np.float64) for name in names])
     errors = np.where(np.isfinite(errors), errors, np.inf)
     first = _Once(m, timed, measured(turns, errors, m.aggregate))
-    draws = [_Once(m, timed, draw) for draw in resampled(turns, errors, m.aggregate, resamples)]
+    draws = [_Once(m, timed, draw) for draw in resampled(turns, errors, m.aggregate, resamples or RESAMPLES)]
 
     def estimate(of: Callable[[_Once], float]) -> Estimate:
         return _interval(of(first), np.asarray([of(draw) for draw in draws]))
@@ -375,6 +377,5 @@ def criterion_of(
             {name: fronts.closure_turns(name, call) for name in fronts.closure_kinds},
             closures,
             fronts.least(reference, metric, time) * CLEAR,
-        ),
-        RESAMPLES,
+        )
     )

@@ -16,7 +16,7 @@ from closura.core import Method, Role, StepRule
 from closura.core.case import Case
 from closura.core.solver import Solver
 from closura.core.specification import ClosureSpec
-from closura.metrics.criterion import RESAMPLES, Estimate, Measurements, criterion
+from closura.metrics.criterion import Estimate, Measurements, criterion
 from closura.metrics.envelope import QUARTILE
 from closura.problems.problem import Problem, SimulatedBegin, measure
 from closura.problems.reference import SolverReference
@@ -301,7 +301,7 @@ def _one(cases: Case, number: int) -> Case:
 
 def pays(m: Measurements) -> Finding:
     """What a closure has to achieve to be worth more than the finer grid (:mod:`closura.metrics.criterion`)."""
-    c = criterion(m, RESAMPLES)
+    c = criterion(m)
     coarse, fine = (np.percentile(m.turns[name], QUARTILE) for name in m.classical[:2])
     finer = fine / coarse
     if finer < NO_DEARER:
