@@ -274,6 +274,8 @@ def test_the_command(tmp_path, capsys, problem):
             "fronts.json",
             "results.nc",
             "report.html",
+            "criterion.csv",
+            "criterion-own.png",
             "front-own-t1.png",
             "front-own-t2.png",
             "follow-own.png",

@@ -16,6 +16,7 @@ from closura.cli import main
 from closura.commands.new import new_problem
 from closura.core.definition import PROBLEMS
 from closura.host.pool import close_pools
+from closura.metrics.criterion import Measurements
 from closura.simulation.checks import Finding, check_problem, pays
 
 SPARING = "--learning.updates 2 --learning.environments 2 --learning.steps 4 --reference.slots 8 --reference.steps 8"

@@ -157,7 +157,7 @@ class Criterion:
         The coarse solver, with its ``cost`` and ``error``.
     local
         p from the coarse solver's cost on: the mean slope of the front up to ``reach`` times that, which is
-        :data:`closura.metrics.envelope.REACH`, or less where nothing dearer was measured.
+        :data:`closura.metrics.envelope.REACH`, or less where the front ends before.
     whole
         p of a least-squares line through the ``fitted`` points of the front.
     points
@@ -202,7 +202,9 @@ def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
         raise ValueError(f"the coarse solver {m.base!r} is not among the classical methods {', '.join(m.classical)}")
     names = [*m.classical, *m.closures]
     timed = [*names, *m.kinds]
-    turns = np.stack([m.turns[name] for name in names] + list(m.kinds.values()))
+    # An untrained closure makes no step cheaper: less is noise.
+    with_closure = [np.maximum(each, m.turns[m.base]) for each in m.kinds.values()]
+    turns = np.stack([*(m.turns[name] for name in names), *with_closure])
     errors = np.stack([np.asarray(m.errors[name], np.float64) for name in names])
     errors = np.where(np.isfinite(errors), errors, np.inf)
     first = _Once(m, timed, measured(turns, errors, m.aggregate))
@@ -227,9 +229,10 @@ def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
         return Demand(name, base, k, power, exponent, needed, off, beyond, gain, margin, lost)
 
     demands = [demand(i, *pair) for i, pair in enumerate(pairs.items())]
-    reach = dearest / first.cost[m.base]
-    reach = math.nan if not reach > FLAT else min(reach, REACH)
-    front = first.front
+    front, cost = first.front, first.cost[m.base]
+    # To the front's end; where nothing on it is dearer, as far as was measured.
+    end = front.cost[-1] if len(front) and front.cost[-1] > FLAT * cost else dearest
+    reach = min(end / cost, REACH) if end > FLAT * cost else math.nan
     slopes = [
         -math.log(b / a) / math.log(d / c)
         for (a, b), (c, d) in zip(

@@ -214,7 +214,7 @@ def _result(
         values,
         diverged_at=np.where(lost, len(benchmark.times) - 1, -1),
         milliseconds_per_step=times.single.median,
-        corrects=method.corrects,
+        corrects=method.corrects if method.corrects in benchmark.methods else "",
         facts={
             "family": method.family, "points": _points(method), "rule": str(method.step), "note": method.note,
             "favoured_by": ",".join(sorted(method.favoured_by)), "steps_per_time": frequency,
