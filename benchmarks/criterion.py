@@ -22,7 +22,7 @@ from closura.metrics.pareto import CALLS, CLOSURE_COST, TURNS, Fronts
 from closura.problems import PROBLEMS, build_problem
 from closura.problems.laws.catalogue import LAW_PROBLEMS
 from closura.problems.laws.front import law_benchmark
-from closura.reporting.benchmark.criterion import criterion_rows
+from closura.reporting.benchmark.criterion import criterion_rows, views
 from closura.reporting.benchmark.record import read_json
 from closura.reporting.tables import write_rows
 from closura.runs.environment import describe_environment
@@ -130,9 +130,9 @@ def main() -> None:
         if path.stem not in CORRECTED and CLOSURE_COST not in results.data:
             continue
         results = with_kinds(results, known["problems"].get(results.problem, {}))
-        last = list(Fronts(results).references)[-1], Fronts(results).times[-1]
+        last = [view for view in views(results) if view.reference == list(Fronts(results).references)[-1]]
         same = {"file": path.stem, "problem": results.problem, "simulations": results.simulations}
-        rows += [same | row for row in criterion_rows(results) if (row["reference"], row["time"]) == last]
+        rows += [same | row for row in criterion_rows(results, last)]
     write_rows(rows, RESULTS / "criterion" / "criterion.csv")
     for row in rows:
         if row["calls"] == "single":

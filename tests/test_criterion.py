@@ -94,6 +94,12 @@ def test_intervals_cover_the_exponent() -> None:
     assert held >= 32
 
 
+def test_a_closure_may_be_called_as_its_kind() -> None:
+    found = measured(power_law(1.0) | {"net": (8.0, 0.1)}, "m2", kinds={"net": np.full(TURNS, 4.0)})
+    assert [(each.name, each.k.value) for each in found.kinds] == [("net", pytest.approx(2.0))]
+    assert [(each.name, each.k.value) for each in found.closures] == [("net", pytest.approx(4.0))]
+
+
 def test_disturbed_turns_do_not_count() -> None:
     """A burst in three of nine turns leaves the lower quartile, and k."""
     methods = power_law(1.0)

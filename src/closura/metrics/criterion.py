@@ -201,7 +201,8 @@ def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
     if m.base not in m.classical:
         raise ValueError(f"the coarse solver {m.base!r} is not among the classical methods {', '.join(m.classical)}")
     names = [*m.classical, *m.closures]
-    timed = [*names, *m.kinds]
+    kinds = {f"kind {name}": name for name in m.kinds}  # a closure may be called as its kind is
+    timed = [*names, *kinds]
     # An untrained closure makes no step cheaper: less is noise.
     with_closure = [np.maximum(each, m.turns[m.base]) for each in m.kinds.values()]
     turns = np.stack([*(m.turns[name] for name in names), *with_closure])
@@ -213,7 +214,7 @@ def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
     def estimate(of: Callable[[_Once], float]) -> Estimate:
         return _interval(of(first), np.asarray([of(draw) for draw in draws]))
 
-    pairs = {**dict.fromkeys(m.kinds, m.base), **m.closures}
+    pairs = {**dict.fromkeys(kinds, m.base), **m.closures}
     found = first.demands(pairs)
     spread = np.stack([draw.demands(pairs) for draw in draws])
     dearest = max((first.cost[name] for name in m.classical if first.usable(name)), default=math.nan)
@@ -223,8 +224,8 @@ def criterion(m: Measurements, resamples: int | None = None) -> Criterion:
             _interval(float(found[j, i]), spread[:, j, i]) for j in range(len(found))
         )
         beyond = bool(first.cost[name] > BEYOND * dearest)
-        if name in m.kinds:
-            return Demand(name, base, k, power, exponent, needed, off, beyond)
+        if name in kinds:
+            return Demand(kinds[name], base, k, power, exponent, needed, off, beyond)
         lost = int(np.isinf(errors[names.index(name)]).sum())
         return Demand(name, base, k, power, exponent, needed, off, beyond, gain, margin, lost)
 

@@ -1,7 +1,7 @@
 """When a closure pays, in words, tables, numbers and a figure: p of the classical front, and what k demands."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -172,10 +172,10 @@ def _whole(c: Criterion) -> str:
     return f"{'–' if c.fitted < 2 else estimate(c.whole)} {points}"
 
 
-def criterion_rows(results: Results) -> list[dict[str, Any]]:
-    """A row for each fit and each closure: by every reference, at every time, by both kinds of calls."""
+def criterion_rows(results: Results, chosen: Iterable[View] | None = None) -> list[dict[str, Any]]:
+    """A row for each fit and each closure: by every reference, at every time, by both kinds of calls, or of some."""
     fronts, rows = Fronts(results), []
-    for view in views(results, every_time=True):
+    for view in views(results, every_time=True) if chosen is None else chosen:
         c = view.found(results)
         same: dict[str, Any] = {
             "metric": view.metric.title,
