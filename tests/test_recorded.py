@@ -308,20 +308,20 @@ def test_nothing_held_out_is_read_in_training_and_nothing_seen_in_an_evaluation(
     plugin(tmp_path)
     waves().to_zarr("runs.zarr", encoding={"u": {"chunks": (1, 16, FINE)}}, consolidated=False)
     reads = spied(monkeypatch)
-    training = [*TRAINING, "--learning.updates", "2"]
     with contextlib.suppress(SystemExit):  # two updates may well be worse than none
-        main(training)
+        main([*TRAINING, "--learning.updates", "2"])
     assert reads == set(range(8))
 
-    # Other data under the same name: the training is over, and what it has seen is not held out.
-    shutil.rmtree("runs.zarr")
-    waves().isel(simulation=[5, 6, 7, 8, 9, 0, 1, 2, 3, 4]).to_zarr("runs.zarr", consolidated=False)
-    with pytest.raises(SystemExit):
-        main([*training, "--resume"])
-    assert "was trained on other data" in capsys.readouterr().err.replace("\n", " ")
+    # Other data under the same name: what it has seen is not held out.
+    in_another_order()
     with pytest.raises(SystemExit):
         main(["evaluate", "recorded_wave.py", "--closure", "run", "--steps", "20"])
     assert "run has seen 2 of the 2 simulations held out here" in capsys.readouterr().err.replace("\n", " ")
+
+
+def in_another_order() -> None:
+    shutil.rmtree("runs.zarr")
+    waves().isel(simulation=[5, 6, 7, 8, 9, 0, 1, 2, 3, 4]).to_zarr("runs.zarr", consolidated=False)
 
 
 @pytest.mark.slow  # half a minute: a whole training, evaluation and benchmark
@@ -342,6 +342,10 @@ def test_a_gain_on_held_out_recordings(
     assert np.isnan(costs.pop("reference: reference"))  # to read costs nothing that could be compared
     assert np.isfinite(list(costs.values())).all()
     assert len(costs) == 8  # three steps on each grid, the coarse solver and the closure at their own
+    in_another_order()
+    with pytest.raises(SystemExit):
+        main([*TRAINING, "--learning.updates", "150", "--resume"])
+    assert "was trained on other data" in capsys.readouterr().err.replace("\n", " ")
 
 
 @pytest.mark.slow  # a quarter of a minute each
