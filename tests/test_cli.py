@@ -134,7 +134,7 @@ def test_mistakes_are_named_with_what_is_valid(
         (["train", "navier-stokes"], "unknown problem 'navier-stokes'; valid: advection, burgers, "),
         (
             ["train", "advection", "--closure", "big"],
-            "--closure: unknown 'big'; valid: compact, ircnn, pointwise, or a FILE.py",
+            "--closure: unknown 'big'; valid: compact, ircnn, pointwise, recurrent, or a FILE.py",
         ),
         (["train", "advection", "--learner", "sarsa"], "--learner: unknown 'sarsa'; valid: bptts, ppo, a2c"),
         (["train", "advection", "--preset", "fast"], "--preset: unknown 'fast'; valid: paper, default, quick"),

@@ -5,6 +5,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "compact": "closura.closures.compact:compact",
         "ircnn": "closura.closures.ircnn:ircnn",
         "pointwise": "closura.closures.pointwise:pointwise",
+        "recurrent": "closura.closures.recurrent:Recurrent",
         "weights": "closura.closures.weights:WeightsClosure",
     },
     "closura.learners": {
@@ -47,6 +48,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "euler-1d": "closura.problems.laws.setup:euler_1d",
         "euler-2d": "closura.problems.laws.setup:euler_2d",
         "kolmogorov": "closura.problems.kolmogorov.setup:kolmogorov_flow",
+        "lorenz96": "closura.problems.lorenz96.setup:lorenz96",
         "turbulence": "closura.problems.kolmogorov.setup:turbulence",
     },
     "closura.commands": {
@@ -134,10 +136,14 @@ ENTRIES: dict[str, dict[str, str]] = {
         "energy_distances": "closura.offline.figures:energy_distances",
         "space_time": "closura.offline.figures:space_time",
         "follow": "closura.reporting.benchmark.figures:length_figure",
+        "ranks": "closura.reporting.ensemble_tables:rank_histograms",
+        "spread": "closura.reporting.ensemble_tables:spread_and_error",
     },
     "closura.tables": {
         "summary": "closura.reporting.tables:_summary",
         "over-time": "closura.reporting.tables:_over_time",
+        "ensembles": "closura.reporting.ensemble_tables:_ensembles",
+        "climate": "closura.reporting.ensemble_tables:_climate",
         "groups": "closura.reporting.tables:_groups",
         "samples": "closura.reporting.sample_tables:_samples",
         "failures": "closura.problems.laws.tables:failures",
@@ -157,6 +163,8 @@ ENTRIES: dict[str, dict[str, str]] = {
     },
     "closura.numbers": {
         "fronts": "closura.reporting.benchmark.record:front_numbers",
+        "ensembles": "closura.reporting.ensemble_tables:_ensemble_numbers",
+        "climate": "closura.reporting.ensemble_tables:_climate_numbers",
         "laws": "closura.problems.laws.tables:entries",
         "flow": "closura.problems.kolmogorov.tables:_flow_numbers",
         "offline-closures": "closura.offline.numbers:closure_numbers",

@@ -15,13 +15,17 @@ from closura.problems.problem import InitialState, Problem, Transition
 
 
 class EnvironmentState(eqx.Module):
-    """A running episode: the coarse state with its parameters, the reference, and the number of steps taken."""
+    """A running episode: the coarse state with its parameters, the reference, and the number of steps taken.
+
+    ``memory`` is what a closure carries from step to step (:mod:`closura.core.memory`); None for plain ones.
+    """
 
     state: Float[Array, "component *grid"]
     parameters: PyTree[Array]
     reference: PyTree[Array]
     step: Int[Array, ""]
     quantities: Float[Array, " quantity"]
+    memory: PyTree[Array] = None
 
 
 class Timestep(NamedTuple):

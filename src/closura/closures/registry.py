@@ -10,7 +10,9 @@ import jax
 from jaxtyping import Array, PRNGKeyArray
 
 from closura.closures.actor_critic import ActorCritic
+from closura.closures.memory_policy import MemoryPolicy
 from closura.core import ClosureSpec, Registry
+from closura.core.memory import remembers
 from closura.core.mistakes import in_words
 from closura.core.specification import Place
 from closura.settings import NoSettings, Settings, check_kind
@@ -152,4 +154,5 @@ def build(
         )
     if not explores:
         return made
-    return ActorCritic(spec, made, initial_std=initial_std, key=jax.random.split(key)[1])
+    policy: Any = MemoryPolicy if remembers(made) else ActorCritic
+    return policy(spec, made, initial_std=initial_std, key=jax.random.split(key)[1])

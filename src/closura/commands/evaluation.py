@@ -18,7 +18,7 @@ from closura.parts import NotAllWritten
 from closura.problems import PROBLEMS, build_problem, family
 from closura.runs.configuration import to_plain
 from closura.seeds import key_of
-from closura.settings import Count, Positive, Seed, Settings
+from closura.settings import Count, NotNegative, Positive, Seed, Settings
 from closura.simulation.evaluate import evaluate
 from closura.simulation.saved import check_replaceable, configuration_of, load_simulations, load_store, saver
 
@@ -38,6 +38,12 @@ class EvaluateOptions(Settings):
         Number of held-out simulations.
     steps
         Coarse steps of each.
+    members
+        Members of an ensemble of each method that draws random numbers, from each initial condition.
+    climate
+        Time of free runs of every method, all of them together: statistics of the long run are compared; 0: none.
+    climate_runs
+        How many runs share that time.
     threshold
         Relative error that still counts as low: steps until it is exceeded are counted (default: the problem's).
     seed
@@ -62,6 +68,9 @@ class EvaluateOptions(Settings):
     preset: Literal["paper", "default"] = "default"
     simulations: Count = 100
     steps: Count = 50
+    members: Count = 1
+    climate: NotNegative = 0.0
+    climate_runs: Count = 64
     threshold: Positive | None = None
     seed: Seed = 0
     data_dir: Path | None = None
@@ -107,6 +116,9 @@ def run_evaluate(arguments: Sequence[str]) -> Any:
             key=evaluation_key(options.seed),
             store=store,
             frames=51,
+            members=options.members,
+            climate=options.climate,
+            climate_runs=options.climate_runs,
             threshold=options.threshold,
             own=own,
             metrics=METRICS.added().values(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.core.case import Case
 from closura.core.specification import Closure as Closure
@@ -68,6 +68,16 @@ class Solver(eqx.Module):
         By default the other's field on this grid.
         """
         return of.to_grid(state, self.grid)
+
+    def begun(self, state: State, parameters: Parameters, *, key: Key[Scalar, ""]) -> State:
+        """The state at the beginning of a simulation, with what it draws at random: by default as it is.
+
+        Members of an ensemble have different keys.
+        """
+        return state
+
+    random: ClassVar[bool] = False
+    """Whether simulations from one state differ by what :meth:`begun` draws."""
 
     def alone(self) -> "Solver":
         """The solver without what concerns closures alone: equal for two solvers that advance alike."""

@@ -89,4 +89,9 @@ class ClosureSpec:
 
     def limit(self, closure: Closure | None) -> Closure | None:
         """A closure with its actions clipped to the bound."""
-        return closure if closure is None or math.isinf(self.bound) else Limited(closure, self.bound)
+        if closure is None or math.isinf(self.bound):
+            return closure
+        limited = getattr(closure, "limited", None)  # closures with memory have more than an answer
+        if limited is not None:
+            return limited(self.bound)
+        return Limited(closure, self.bound)

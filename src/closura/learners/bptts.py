@@ -15,6 +15,9 @@ Sources: Way, Kapilavai, Fu and Yu, "Backpropagation through Time and Space: Lea
 Multi-Agent Reinforcement Learning" (arXiv:2203.08937); truncated backpropagation through time is Williams and Peng
 (1990).
 
+Closures with memory or noise are rolled out as ensembles of ``members``, whose distribution is scored
+(:mod:`closura.learners.ensembles`); their windows begin on the reference, with a memory that has just begun.
+
 With ``statistics`` the loss is the distance between the statistics of the batch and of its reference, both averaged
 over windows and simulations.
 """
@@ -31,7 +34,9 @@ from jaxtyping import Array, Bool, Float, Key, PyTree, Scalar
 
 from closura.closures._members import by_groups
 from closura.core import citations
+from closura.core.memory import remembers
 from closura.environment import Environment, EnvironmentState
+from closura.learners.ensembles import SCORES, member_window
 from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, learner, next_state
 from closura.problems.problem import Problem, Transition
 from closura.problems.statistics import OfStatistics, Statistics, Values, check_statistics, statistics_of
@@ -72,11 +77,14 @@ class BPTTSConfiguration(OfStatistics):
         one that has steep losses does not rule. Gradients that are not finite are left out of either.
     average
         Decay of the moving average of the weights, which is what is validated and kept.
+    members
+        Members of each simulation, which begin alike and differ by the random numbers of their closures.
     loss
         "mae" (the problem's error) or "mse" of the state against the reference, averaged over the window; "root" and
         "log" are the root and the logarithm of the former: simulations then count more evenly, by their relative
         improvement with the logarithm, whatever their difficulty. "reward" (published): minus the problem's reward,
-        summed over the window and averaged over the agents.
+        summed over the window and averaged over the agents. Of ensembles "crps" and "energy": fair scores of
+        the distribution (:mod:`closura.learners.ensembles`).
     through_target
         Differentiate the target too, where it takes notice of the state (published: one step of WENO from there).
     """
@@ -93,7 +101,8 @@ class BPTTSConfiguration(OfStatistics):
     gradient_norm: NotNegative = 1.0
     clip: Literal["batch", "simulation"] = "batch"
     average: Decay = 0.98
-    loss: Literal["mae", "mse", "root", "log", "reward"] = "mae"
+    members: Count = 1
+    loss: Literal["mae", "mse", "root", "log", "reward", "crps", "energy"] = "mae"
     through_target: bool = False
 
     def __post_init__(self) -> None:
@@ -102,6 +111,11 @@ class BPTTSConfiguration(OfStatistics):
             raise ValueError(f"one fraction per horizon; got {self.horizons} and {self.fractions}")
         if sum(self.fractions) <= 0:
             raise ValueError(f"fractions must not all be zero; got {self.fractions}")
+        if (self.members > 1 or self.loss in SCORES) and (self.loss == "reward" or self.proceed):
+            raise ValueError(
+                f"windows of ensembles begin on the reference and are compared with it: set proceed to 0 and loss to "
+                f"another than reward; got {self.members} members, proceed {self.proceed:g}, loss {self.loss!r}"
+            )
 
 
 class _Window(NamedTuple):
@@ -176,6 +190,8 @@ class BPTTS(Learner):
     ) -> _Window:
         """Roll one simulation out over ``horizon`` steps; the loss is the mean (of rewards the sum) over the window."""
         c = self.configuration
+        if self.draws(closure):
+            return self._members(problem, closure, episode, horizon, statistics)
         limited, dt = problem.spec.limit(closure), problem.dt_of(episode.parameters)
 
         def step(
@@ -218,6 +234,28 @@ class BPTTS(Learner):
         values, targets = _means(seen)
         return _Window(loss, values, targets, jnp.where(runs, errors[-1], jnp.inf), last)
 
+    def draws(self, closure: PyTree[Array]) -> bool:
+        """Whether windows have members, or closures that carry memory."""
+        return self.configuration.members > 1 or self.configuration.loss in SCORES or remembers(closure)
+
+    def _members(
+        self,
+        problem: Problem,
+        closure: PyTree[Array],
+        episode: EnvironmentState,
+        horizon: int,
+        statistics: Statistics | None,
+    ) -> _Window:
+        c = self.configuration
+        losses, errors, seen, runs, last = member_window(
+            problem, closure, episode, horizon, members=c.members, loss=c.loss, statistics=statistics
+        )
+        loss = jnp.mean(losses)
+        if c.loss in ("log", "root"):
+            loss = (jnp.log if c.loss == "log" else jnp.sqrt)(loss + SMALLEST_ERROR)
+        values, targets = _means(seen)
+        return _Window(loss, values, targets, jnp.where(runs, errors[-1], jnp.inf), last)
+
     def update(self, problem: Problem, state: LearnerState, stage: int) -> tuple[LearnerState, Metrics]:
         """One window for every simulation, one step of the optimiser, new initial conditions where due."""
         c, horizon = self.configuration, self.configuration.horizons[stage]
@@ -225,6 +263,10 @@ class BPTTS(Learner):
         weights, static = eqx.partition(state.closure, eqx.is_inexact_array)
         fresh = self.begin(problem, key=begin_key)
         episodes = state.carry
+        if self.draws(state.closure):
+            keys = jax.random.split(jax.random.fold_in(begin_key, 1), c.batch)
+            data = jax.random.key_data(keys)
+            episodes = eqx.tree_at(lambda e: e.memory, episodes, data, is_leaf=lambda x: x is None)
         statistics = statistics_of(problem, c.statistics) if c.statistics else None
 
         def loss(weights: PyTree[Array], episodes: EnvironmentState) -> tuple[Float[Array, ""], _Window]:

@@ -1,12 +1,14 @@
 """Playing a policy in environments on the device; advantages of what was seen, and its minibatches."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key, Scalar
 
 from closura.closures import ActorCritic
+from closura.closures.memory_policy import Seen, begun, evaluate_seen, with_memory
+from closura.core.memory import remembers
 from closura.environment import Environment, EnvironmentState
 from closura.learners.state import choose
 
@@ -14,11 +16,13 @@ from closura.learners.state import choose
 class Trajectory(NamedTuple):
     """What a learner sees of the world: arrays ``(time, environment, ...)``.
 
-    ``next_value`` belongs to the state that a step reached, also where the episode ended there. ``valid`` is
-    false for padding, after the end of a whole episode that was shorter than the longest possible.
+    ``observation`` is ``(time, environment, channel, *grid)``, with the memory of the step before where policies have
+    one (:class:`~closura.closures.memory_policy.Seen`). ``next_value`` belongs to the state that a step reached, also
+    where the episode ended there. ``valid`` is false for padding, after the end of a whole episode that was shorter
+    than the longest possible.
     """
 
-    observation: Float[Array, "time environment channel *grid"]
+    observation: Any
     action: Float[Array, "time environment action *grid"]
     log_prob: Float[Array, "time environment *grid"]
     value: Float[Array, "time environment *grid"]
@@ -55,11 +59,14 @@ def collect_steps(
 
     def step(episodes: EnvironmentState, key: Key[Scalar, ""]) -> tuple[EnvironmentState, Trajectory]:
         observation = jax.vmap(environment.observe)(episodes)
-        normal, value = jax.vmap(policy.evaluate)(observation)
+        seen = Seen(observation, episodes.memory) if remembers(policy) else observation
+        normal, value = jax.vmap(lambda seen: evaluate_seen(policy, seen))(seen)
         action_key, reset_key = jax.random.split(key)
         action = jax.vmap(lambda n, k: n.sample(k))(normal, jax.random.split(action_key, count))
         log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, action)
         following, timestep = jax.vmap(environment.step)(episodes, action)
+        if remembers(policy):
+            following = with_memory(following, jax.vmap(policy.remember)(episodes.memory, observation))
         done = timestep.done
         # The critic is asked about last states, and simulations begin anew, only where an episode has ended.
         end_value = jax.lax.cond(
@@ -70,11 +77,14 @@ def collect_steps(
 
         def reset() -> EnvironmentState:
             fresh = jax.vmap(lambda k: environment.reset(key=k))(jax.random.split(reset_key, count))
+            if remembers(policy):
+                first = jax.vmap(environment.observe)(fresh)
+                fresh = with_memory(fresh, begun(policy, first, key=jax.random.fold_in(reset_key, 1)))
             return choose(done, fresh, following)
 
         episodes = jax.lax.cond(jnp.any(done), reset, lambda: following)
         return episodes, Trajectory(
-            observation, action, log_prob, value, end_value, timestep.reward.astype(value.dtype),
+            seen, action, log_prob, value, end_value, timestep.reward.astype(value.dtype),
             _mean(normal.std), timestep.error.astype(jnp.float32), following.step,
             timestep.terminated, done, jnp.ones_like(done),
         )  # fmt: skip

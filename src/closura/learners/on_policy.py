@@ -17,6 +17,9 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PyTree, Scalar
 
 from closura.closures import ActorCritic
+from closura.closures.memory_policy import begun as memories_of
+from closura.closures.memory_policy import evaluate_seen, with_memory
+from closura.core.memory import remembers
 from closura.environment import Environment
 from closura.learners.collection import (
     Minibatches,
@@ -26,7 +29,7 @@ from closura.learners.collection import (
     generalised_advantages,
     minibatches,
 )
-from closura.learners.state import Learner, LearnerState, Metrics, global_norm, keep_if, next_state
+from closura.learners.state import Learner, LearnerState, Metrics, choose, global_norm, keep_if, next_state
 from closura.problems.problem import Problem
 from closura.problems.statistics import OfStatistics, StatisticsReward, check_statistics, statistics_of
 from closura.settings import Count, Decay, Natural, NotNegative, Positive, Share
@@ -95,7 +98,7 @@ class OnPolicyConfiguration(OfStatistics):
 class Frames(NamedTuple):
     """Independent frames of a trajectory: what one minibatch holds; the first axis counts frames."""
 
-    observation: Float[Array, "frame channel *grid"]
+    observation: Any
     action: Float[Array, "frame action *grid"]
     log_prob: Float[Array, "frame *grid"]
     advantage: Float[Array, "frame *grid"]
@@ -147,7 +150,7 @@ class OnPolicyLearner(Learner):
     ) -> tuple[Float[Array, ""], Metrics]:
         """Loss of a minibatch and its parts: the policy's, the critic's squared error and the entropy."""
         c = self.configuration
-        normal, value = jax.vmap(policy.evaluate)(frames.observation)
+        normal, value = jax.vmap(lambda seen: evaluate_seen(policy, seen))(frames.observation)
         log_prob = jax.vmap(lambda n, a: n.log_prob(a))(normal, frames.action)
         own, further = self.policy_loss(log_prob, frames, used)
         critic = masked_mean(jnp.square(frames.returns - value), used)
@@ -174,6 +177,29 @@ class OnPolicyLearner(Learner):
         if self.configuration.steps == 0:
             return None
         return self.environment(problem).reset_batch(self.configuration.environments, key=key)
+
+    def init(self, problem: Problem, closure: PyTree[Array], *, key: Key[Scalar, ""]) -> LearnerState:
+        """The state before the first update; memories of policies that have some begin with the episodes."""
+        state = super().init(problem, closure, key=key)
+        if not remembers(closure):
+            return state
+        if state.carry is None:
+            raise ValueError("policies with memory are not trained on whole episodes: set learning.steps above 0")
+        return replace(state, carry=self._with_memories(problem, closure, state.carry, key=key))
+
+    def renew(
+        self, problem: Problem, state: LearnerState, fresh: Bool[Array, " slots"], *, key: Key[Scalar, ""]
+    ) -> LearnerState:
+        """As for all, with new memories of the episodes that begin anew."""
+        if not remembers(state.closure):
+            return super().renew(problem, state, fresh, key=key)
+        slot, _ = state.carry.reference
+        begun = self._with_memories(problem, state.closure, self.begin(problem, key=key), key=key)
+        return replace(state, carry=choose(fresh[slot], begun, state.carry))
+
+    def _with_memories(self, problem: Problem, closure: Any, episodes: Any, *, key: Key[Scalar, ""]) -> Any:
+        seen = jax.vmap(Environment(problem).observe)(episodes)
+        return with_memory(episodes, memories_of(closure, seen, key=jax.random.fold_in(key, 1)))
 
     def environment(self, problem: Problem) -> Environment:
         """The problem as an environment, with this learner's reading of endings, and its reward if it has one."""
@@ -212,7 +238,7 @@ class OnPolicyLearner(Learner):
         )  # fmt: skip
         advantage = jnp.where(fine.reshape(fine.shape + (1,) * (advantage.ndim - 2)), advantage, jnp.nan)
         parts = (trajectory.observation, trajectory.action, trajectory.log_prob, advantage, returns)
-        return Frames(*(x.reshape((-1, *x.shape[2:])) for x in parts))
+        return Frames(*jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:])), parts))
 
     def improve(
         self, policy: ActorCritic, optimiser: PyTree[Array], frames: Frames, batches: Minibatches
@@ -299,12 +325,13 @@ def _finite(arrays: Iterable[Array], axes: int) -> Bool[Array, "..."]:
 def finite_steps(trajectory: Trajectory) -> Bool[Array, "time environment"]:
     """Which steps hold finite numbers alone."""
     t = trajectory
-    return _finite((t.observation, t.action, t.log_prob, t.value, t.next_value, t.reward, t.std, t.error), 2)
+    seen = [x for x in jax.tree.leaves(t.observation) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return _finite((*seen, t.action, t.log_prob, t.value, t.next_value, t.reward, t.std, t.error), 2)
 
 
 def finite_frames(frames: Frames) -> Bool[Array, " frame"]:
     """The same of frames: those of a step that was not finite have no advantage."""
-    return _finite(frames, 1)
+    return _finite((x for x in jax.tree.leaves(frames) if jnp.issubdtype(x.dtype, jnp.inexact)), 1)
 
 
 def describe_trajectory(trajectory: Trajectory) -> Metrics:

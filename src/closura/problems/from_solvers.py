@@ -184,7 +184,7 @@ def check_shapes(problem: Problem) -> None:
         check_like("its reference on the coarse grid", reference.field(initial), state)
         for method, solver in {problem.names[0]: coarse, **problem.baselines}.items():
             with told_as(f"{said}: a step of {method!r}"):
-                begun = solver.adopt(state, coarse)
+                begun = solver.begun(solver.adopt(state, coarse), parameters, key=jax.random.key(0))
                 following = solver.step(begun, parameters, problem.time_step)
             of = f" (of {type(solver).__name__}.advance)"
             check_like(f"the state of {method!r} after a step", following, begun, of)
@@ -220,9 +220,11 @@ def _check_methods(solver: Solver) -> None:
     """Methods that a solver overrides must take the arguments that they are called with."""
     for method, of in vars(Solver).items():
         if inspect.isfunction(of) and not method.startswith("_") and hasattr(type(solver), method):
-            wanted = list(inspect.signature(of).parameters)[1:]
+            takes = list(inspect.signature(of).parameters.values())[1:]
+            wanted = [each.name for each in takes]
+            words = {each.name: None for each in takes if each.kind is inspect.Parameter.KEYWORD_ONLY}
             try:
-                inspect.signature(getattr(solver, method)).bind(*wanted)
+                inspect.signature(getattr(solver, method)).bind(*wanted[: len(wanted) - len(words)], **words)
             except TypeError as error:
                 kind = type(solver).__name__
                 raise ValueError(f"{kind}.{method} must take (self, {', '.join(wanted)}): {error}") from error

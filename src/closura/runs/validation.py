@@ -3,18 +3,24 @@
 The first is for simulations that are neither in training nor in the test set. The second is the published selection
 of agents that weigh stencils: minus the sum over time of the reward, averaged over agents and initial conditions,
 which are the problem's own.
+
+Closures with memory or noise are run as ensembles: the mean fair CRPS over all steps counts (of a single member and
+without spread it is the mean absolute error).
 """
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
+from closura.core.memory import Carried, remembers
 from closura.core.solver import Closure, Solver
 from closura.environment import Environment, EnvironmentState
+from closura.learners.ensembles import Members, fair_crps
 from closura.problems import Problem, ReferenceStore, simulate_reference
 from closura.problems.statistics import Statistics, Values, statistics_of
 from closura.problems.stored import StoredBegin, StoredReference, check_reference
@@ -43,6 +49,36 @@ def rollout(
 
     together = solver.side_by_side if solver.side_by_side > 1 else None
     found: Array = jax.lax.map(one, store, batch_size=together)
+    return found
+
+
+MEMBERS = 10
+"""Members of a simulation whose closure draws random numbers."""
+
+
+@eqx.filter_jit
+def ensembles(
+    problem: Problem, closure: Closure, store: ReferenceStore, members: int = MEMBERS
+) -> Float[Array, "simulation times member component *grid"]:
+    """States of the members of stored simulations at every coarse step, the first included."""
+    every = Members(problem.coarse, closure, members)
+
+    def one(pair: tuple[Array, ReferenceStore]) -> Array:
+        number, stored = pair
+        dt = problem.dt_of(stored.parameters)
+        key = jax.random.key_data(jax.random.fold_in(jax.random.key(0), number))
+        zero = jnp.zeros((), jnp.int32)
+        begun = every.start(EnvironmentState(stored.state, stored.parameters, None, zero, stored.quantities, key))
+
+        def step(now: Carried, _: None) -> tuple[Carried, Any]:
+            following = every.follow(now, stored.parameters, dt)
+            return following, following.state
+
+        states = jax.lax.scan(step, begun, None, length=store.steps)[1]
+        first: Any = begun.state
+        return jnp.concatenate([first[None], states])
+
+    found: Array = jax.lax.map(one, (jnp.arange(store.slots), store), batch_size=32)
     return found
 
 
@@ -98,7 +134,7 @@ def check_learned_reference(problem: Problem, store: ReferenceStore) -> None:
 
 @eqx.filter_jit
 def validation_error(problem: Problem, closure: PyTree[Array] | None, validation: Validation) -> Float[Array, ""]:
-    """What is to be small: typical error at the last stored step, minus the sum of rewards, or a distance.
+    """What is to be small: typical error at the last stored step, CRPS, minus the sum of rewards, or a distance.
 
     Not finite if one simulation is lost. How several errors make one is the problem's (``typical``).
     """
@@ -106,6 +142,8 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
         each = -summed_rewards(problem, closure, validation)
         return jnp.where(jnp.all(jnp.isfinite(each)), jnp.mean(each), jnp.inf)
     store = validation.store if isinstance(validation, ComparedStatistics) else validation
+    if remembers(closure):
+        return _distribution(problem, closure, store, validation)
     states = rollout(problem, problem.coarse, problem.spec.limit(closure), store)
     if isinstance(validation, ComparedStatistics):
         distance = validation.statistics.distance(validation.values(states), validation.target)
@@ -116,6 +154,20 @@ def validation_error(problem: Problem, closure: PyTree[Array] | None, validation
     else:
         aggregate = jnp.mean(last) if problem.aggregate == "mean" else jnp.median(last)
     return jnp.where(jnp.all(jnp.isfinite(last)), aggregate, jnp.inf)
+
+
+def _distribution(
+    problem: Problem, closure: PyTree[Array], store: ReferenceStore, validation: Validation
+) -> Float[Array, ""]:
+    """The mean fair CRPS over all steps of ensembles, or the distance of the statistics of their members."""
+    limited: Any = problem.spec.limit(closure)
+    states = ensembles(problem, limited, store)
+    if isinstance(validation, ComparedStatistics):
+        many = jnp.moveaxis(states, 2, 1).reshape(-1, *states.shape[1:2], *states.shape[3:])
+        value = validation.statistics.distance(validation.values(many), validation.target)
+    else:
+        value = jnp.mean(jax.vmap(jax.vmap(fair_crps))(states[:, 1:], store.reference[:, 1:]))
+    return jnp.where(jnp.isfinite(value), value, jnp.inf)
 
 
 def summed_rewards(

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from closura.core import Method, Role, StepRule
-from closura.core.solver import Closure
+from closura.core.memory import WithMemory, remembers
+from closura.core.solver import Closure, Solver
 from closura.problems.problem import Problem
 
 
@@ -54,5 +55,11 @@ def compared(
         theirs = own.get(name, problem)
         theirs.check_action(closure, f"closure {name}")
         limited = theirs.spec.limit(closure)
-        learned[name] = Method(theirs.coarse, Role.CLOSURE, step, limited, corrects=bases.get(name, ""))
+        own_solver: Solver
+        asked: Closure | None
+        if remembers(limited):
+            own_solver, asked = WithMemory(theirs.coarse, limited), None
+        else:
+            own_solver, asked = theirs.coarse, limited
+        learned[name] = Method(own_solver, Role.CLOSURE, step, asked, corrects=bases.get(name, ""))
     return Compared(classical, learned)

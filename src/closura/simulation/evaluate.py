@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key, PyTree, Scalar
 
+from closura.closures.memory_policy import acting
 from closura.core import Case, Method, MethodResult, Metric, Results, Role, StepRule
 from closura.core.front import Work
 from closura.core.metric import CONSERVATION
@@ -19,7 +20,9 @@ from closura.grids import Grid
 from closura.problems.problem import Problem, Quantity, SimulatedBegin, with_reference
 from closura.problems.reference import SolverReference
 from closura.problems.stored import ReferenceStore, check_reference, simulate_reference
+from closura.simulation.climate import with_climate
 from closura.simulation.compared import compared
+from closura.simulation.ensembles import as_run, key_of_case
 from closura.simulation.march import DIVERGENCE_FACTOR, Marched
 from closura.simulation.simulate import StoredFields, check_further, simulate
 
@@ -47,8 +50,22 @@ class _FromStore(Solver):
         return self.solver.side_by_side
 
     def init(self, case: Case) -> tuple[State, Parameters]:
-        """The state of the coarse solver, adopted."""
-        return self.solver.adopt(case.initial, self.problem.coarse), case.parameters["own"]
+        """The state of the coarse solver, adopted, with random numbers of the case."""
+        state, own = self.solver.adopt(case.initial, self.problem.coarse), case.parameters["own"]
+        return (self.solver.begun(state, own, key=key_of_case(case)) if self.solver.random else state), own
+
+    def begun(self, state: State, parameters: Parameters, *, key: Key[Scalar, ""]) -> State:
+        """As of the solver."""
+        return self.solver.begun(state, parameters, key=key)
+
+    @property
+    def random(self) -> bool:  # type: ignore[override]
+        """As of the solver."""
+        return self.solver.random
+
+    def is_valid(self, state: State) -> Array:
+        """As of the solver."""
+        return self.solver.is_valid(state)
 
     def advance(self, state: State, parameters: Parameters, dt: float | Float[Array, ""]) -> State:
         """A step of the solver alone."""
@@ -91,6 +108,9 @@ def evaluate(
     store: ReferenceStore | None = None,
     keep: int = 3,
     frames: int = 6,
+    members: int = 1,
+    climate: float = 0.0,
+    climate_runs: int = 64,
     threshold: float | None = None,
     own: Mapping[str, Problem] | None = None,
     metrics: Iterable[Metric] = (),
@@ -124,6 +144,13 @@ def evaluate(
         Further metrics of fields on the coarse grid.
     keep, frames
         Of how many simulations, and at how many evenly spaced steps, fields are kept for figures.
+    members
+        Simulations of each method that draws random numbers from each initial condition; policies then act by draws
+        instead of their mean. The error is that of the mean of the members, and scores of the distribution stand
+        beside it (:mod:`closura.simulation.ensembles`).
+    climate, climate_runs
+        Length of free runs of all methods, all of them together, and their number: the statistics of the long run are
+        compared (:mod:`closura.simulation.climate`); 0: none.
     save
         Called with the store and all fields by method, ``(simulation, step + 1, component, *grid)``.
     timing
@@ -137,6 +164,7 @@ def evaluate(
         If a closure has the name of another method, ``own`` names no closure, or the reference itself is not finite.
     """
     reference_name = problem.names[1]
+    closures = {name: acting(closure, members) for name, closure in closures.items()}
     classical, learned = compared(problem, closures, own or {})
     drawn = store is None
     if store is None:
@@ -151,7 +179,8 @@ def evaluate(
     frame_steps = np.unique(np.linspace(0, store.steps, frames).round().astype(np.int64))
 
     def from_store(methods: Mapping[str, Method]) -> dict[str, Method]:
-        return {name: replace(each, solver=_FromStore(each.solver, problem)) for name, each in methods.items()}
+        solvers = {name: _FromStore(each.solver, problem) for name, each in methods.items()}
+        return {name: replace(each, solver=as_run(solvers[name], members)) for name, each in methods.items()}
 
     def stored(role: Role, fields: Array) -> Method:
         return Method(StoredFields(problem.grid, jnp.asarray(fields)), role, StepRule(courant=1.0))
@@ -167,6 +196,7 @@ def evaluate(
         )
     methods[reference_name] = stored(Role.REFERENCE, store.reference)
     methods |= from_store(learned)
+    long = {**classical, **learned}
     longer = _unstable_steps(problem, {name: each.solver for name, each in classical.items()}, first)
     all_fields: dict[str, np.ndarray] = {}
     # What stored fields cost is what it costs to simulate them, where that was done.
@@ -221,6 +251,10 @@ def evaluate(
         length=problem.grid.extent[0],
         quantity=problem.quantities[0].name if problem.quantities else None,
     )
+    if climate:
+        results = with_climate(
+            results, problem, long, time=climate, runs=climate_runs, key=jax.random.fold_in(key, 1), progress=report
+        )
     if save is not None:
         save(store, {name: all_fields[name] for name in (*classical, *closures, *finer)})
     return results

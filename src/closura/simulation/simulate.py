@@ -17,6 +17,7 @@ from closura.closures import count_parameters
 from closura.core import METRICS, MethodResult, Results
 from closura.core.case import Case
 from closura.core.front import Work
+from closura.core.memory import WithMemory
 from closura.core.method import Method, Role, StepRule
 from closura.core.metric import Metric
 from closura.core.registry import place_in
@@ -24,6 +25,8 @@ from closura.core.solver import Closure, Solver
 from closura.grids import Grid
 from closura.parts import reason
 from closura.simulation.cost import Timing, time_steps, work
+from closura.simulation.ensembles import METRICS as ENSEMBLE_METRICS
+from closura.simulation.ensembles import apart, rank_counts, scored, scores, single
 from closura.simulation.march import Marched, Schedule, View, march, schedule
 
 PARTS = 4
@@ -105,6 +108,7 @@ def simulate(
     metrics = tuple(metrics)
     for method in methods.values():
         schedule(method.step, times)  # refused before work starts
+    ensembles, counts = scored(methods), dict[str, np.ndarray]()
     progress(reference)
     true = run(methods[reference], times, grid, cases, batch=batch)
     if true.failed.any():
@@ -122,12 +126,19 @@ def simulate(
         if name != reference:
             progress(name)
         done = true if name == reference else run(method, times, grid, cases, batch=batch)
+        done, every = apart(method, done)
         result = _result(method, done, true, metrics, moments, cases, unmeasured)
+        if ensembles and name != reference:
+            values, counts[name] = scores(every, np.asarray(true.fields))
+            result = replace(result, values={**result.values, **values})
         kept = np.asarray(done.fields[:fields, frames], np.float32) if fields else None
         found[name] = further(name, done, replace(result, fields=kept))
         failures[name] = _failure(method, done)
     if timing:
-        all_works = {**{name: partial(work, method, cases) for name, method in methods.items()}, **(works or {})}
+        all_works = {
+            **{name: partial(work, single(method), cases) for name, method in methods.items()},
+            **(works or {}),
+        }
         costs = time_steps({name: each for name, each in all_works.items() if each}, Timing(), progress)
         for name, cost in costs.items():
             found[name] = replace(found[name], milliseconds_per_step=cost.single.median)
@@ -138,12 +149,16 @@ def simulate(
     return Results.build(
         problem,
         found,
-        metrics,
+        (*metrics, *(ENSEMBLE_METRICS if ensembles else ())),
         error=error,
         times=moments if over_time else (),
         groups=names,
         frames=frames if fields else (),
-        variables={**_failures(methods, failures), **about.pop("variables", {})},
+        variables={
+            **_failures(methods, failures),
+            **(rank_counts(counts, found) if ensembles else {}),
+            **about.pop("variables", {}),
+        },
         unmeasured=json.dumps(unmeasured) if unmeasured else None,
         **about,
     )
@@ -253,7 +268,7 @@ def _result(
             values[metric.name] = found
     failed = np.asarray(run.failed)
     over_time = any(np.ndim(array) > 1 for array in values.values())
-    closure: Any = method.closure
+    closure: Any = method.closure if method.closure is not None or not method.role.learned else _own(method.solver)
     return MethodResult(
         method.role,
         values,
@@ -262,6 +277,11 @@ def _result(
         corrects=method.corrects,
         facts={**({"note": method.note} if method.note else {}), **method.facts},
     )
+
+
+def _own(solver: Any) -> Any:
+    """The closure of a solver that is one with it."""
+    return solver.closure if isinstance(solver, WithMemory) else _own(solver.solver)
 
 
 def _values(metric: Metric, run: Marched, true: Marched, times: np.ndarray, cases: Case) -> np.ndarray:
