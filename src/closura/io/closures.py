@@ -17,11 +17,13 @@ AGENTS = Path(__file__).parents[1] / "agents"
 """Weights that come with the package."""
 SHIPPED = ("advection", "burgers", "turbulence", "turbulence-volumes", "burgers-1d", "euler-1d")
 """Their names."""
+WITH_MEMORY = ("lorenz96",)
+"""Names of those that carry memory, which exports do not know."""
 
 
 def shipped(path: str | Path) -> Path:
     """The file behind the name of a closure that comes with the package; other paths as they are."""
-    if str(path) in SHIPPED and not Path(path).exists():
+    if str(path) in (*SHIPPED, *WITH_MEMORY) and not Path(path).exists():
         file = AGENTS / f"{path}.safetensors"
         if not file.exists():
             raise FileNotFoundError(
