@@ -147,3 +147,11 @@ def test_the_closure_of_the_package_is_ahead_of_red_noise():
 
     found = [crps(problem.coarse, closure), crps(OneScale(Constants(), "stage"), rival)]
     assert found[0] < 0.9 * found[1], found
+
+
+def test_more_simulations_than_run_side_by_side():
+    """Parts of 33 simulations, one more than fit a batch: all are there, and none twice."""
+    problem = build_problem(SETTINGS(reference_step=0.01), "train")
+    stored = simulate_reference(problem, 33, 1, key=jax.random.key(0), parts=1)
+    assert len(np.unique(np.asarray(stored.state)[:, 0, 0])) == 33
+    assert stored.quantities.shape == (33, 0)

@@ -63,6 +63,11 @@ class ReferenceStore(eqx.Module):
 def _simulate(
     problem: Problem, numbers: Int[Array, " slots"], keys: Key[Array, " slots"], steps: int
 ) -> ReferenceStore:
+    # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower). Not so where
+    # other processes do the work.
+    solver = getattr(problem.reference, "solver", problem.coarse)
+    together = solver.side_by_side if solver.side_by_side > 1 else None
+
     def one(member: tuple[Int[Array, ""], Key[Scalar, ""]]) -> tuple[Any, ...]:
         number, key = member
         state, parameters, reference, total, group = problem.begin.member(number, key=key)
@@ -74,13 +79,12 @@ def _simulate(
 
         last, fields = jax.lax.scan(advance, reference, None, length=steps)
         fields = jnp.concatenate([fields, problem.reference.field(last)[None]])
-        return state, parameters, fields.astype(state.dtype), total, group
+        return state, parameters, fields.astype(state.dtype), total if total.size or together is None else None, group
 
-    # One member after the other: a batch of fine fields leaves the processor's cache (2-4 times slower). Not so where
-    # other processes do the work.
-    solver = getattr(problem.reference, "solver", problem.coarse)
-    together = solver.side_by_side if solver.side_by_side > 1 else None
-    return ReferenceStore(*jax.lax.map(one, (numbers, keys), batch_size=together))
+    state, own, fields, totals, groups = jax.lax.map(one, (numbers, keys), batch_size=together)
+    if totals is None:  # batches of a map cannot be arrays without elements
+        totals = jnp.zeros((numbers.shape[0], 0), state.dtype)
+    return ReferenceStore(state, own, fields, totals, groups)
 
 
 def simulate_reference(
