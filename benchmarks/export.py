@@ -27,10 +27,11 @@ import numpy as np
 import onnxruntime
 from timing import Case, markdown, measure, number
 
+from closura.cards.facts import needs_double
 from closura.closures import build
 from closura.core import ClosureSpec
 from closura.export.compiled import c_library, grid_of
-from closura.export.package import export, needs_double
+from closura.export.package import export
 from closura.export.verify import observation_for
 from closura.io.closures import SHIPPED, shipped
 from closura.io.weights import load_weights, read_header, save_weights

@@ -152,7 +152,7 @@ def test_mistakes_are_named_with_what_is_valid(
         ),
         (["evaluate", "advection", "--start", str(tmp_path / "none.zarr")], "none.zarr"),
         (["data", "fetch", "cifar"], "unknown 'cifar'; valid: mnist, fashion-mnist"),
-        (["models", "get", "gpt"], "unknown 'gpt'; valid: closure-rl-advection"),
+        (["models", "get", "gpt"], "unknown 'gpt'; valid: advection, burgers, "),
     ]
     for arguments, message in cases:
         assert message in refused(capsys, *arguments), arguments
@@ -193,7 +193,10 @@ def test_errors_are_printed_as_they_are_written(
         (["data", "fetch", "mnist", "--force"], "unknown option --force; all options: closura data fetch --help"),
         (["train", "nope"], "turbulence, kolmogorov-closure, kolmogorov-rom"),
         (["data", "fetch"], "mnist or fashion-mnist must be given; all options: closura data fetch --help"),
-        (["models", "put", "closure-rl-advection"], "unknown 'put'; valid: get"),
+        (
+            ["models", "put", "closure-rl-advection"],
+            "unknown action 'put': closura models ACTION, with ACTION one of list, ",
+        ),
         (["demo", "--simulations", "few"], "--simulations: expected a whole number; got 'few'"),
         (["interpret", "w.npz", "--term", "5"], "unknown option --term; did you mean --terms"),
         (["report", "run", "--simulation", "5"], "unknown option --simulation; did you mean --simulations"),

@@ -20,7 +20,7 @@ LEVELS = (
     ("numerics", "initial", "host"),
     ("problems", "closures", "metrics"),
     ("simulation", "trajectories", "offline"),
-    ("reporting", "learners", "environment", "gymnasium", "runs", "interpretation", "export"),
+    ("reporting", "learners", "environment", "gymnasium", "runs", "interpretation", "export", "cards"),
     ("commands", "cli", "__main__", "reproductions", "evaluation"),
 )
 """Rooms by height: each may import those beside and below it."""

@@ -32,7 +32,8 @@ closura: learn what a coarse simulation grid cannot resolve
   closura data convert SOURCE           flows of other layouts into such a store
   closura data filter FILE.zarr         the large scales of a data set
   closura data show FILE.zarr           what a data set holds, with statistics
-  closura models get NAME               download published weights (closure-rl-advection)
+  closura models list                   closures that come with closura; models show NAME, models verify NAME
+  closura models get NAME               weights with their card; published ones (closure-rl-advection)
   closura --version
 
 Problems (closura list problems says what they are): {", ".join(ENTRIES["closura.problems"])}

@@ -59,7 +59,7 @@ ENTRIES: dict[str, dict[str, str]] = {
         "report": "closura.commands.report:run_report",
         "interpret": "closura.commands.interpret:run_interpret",
         "data": "closura.commands.data:run_data",
-        "models": "closura.commands.data:run_models",
+        "models": "closura.commands.models:run_models",
         "benchmark": "closura.commands.benchmark:run_benchmark_command",
         "export": "closura.commands.exports:run_export",
         "verify": "closura.commands.exports:run_verify",

@@ -1,4 +1,4 @@
-"""``closura data`` and ``closura models``: public files, and data sets of simulated flows."""
+"""``closura data``: public files, and data sets of simulated flows."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from closura.commands.console import console, fail, work_bar
 from closura.commands.options import HELP, Group, Positional, parse, parse_groups
 from closura.commands.problems import ACTIONS
 from closura.initial.datasets import fetch
-from closura.io.published import fetch_published
 from closura.reporting.table import Table, print_table
 from closura.settings import Settings
 from closura.trajectories import (
@@ -44,12 +43,6 @@ Each action explains its options with --help.
 @dataclass(frozen=True)
 class _Data:
     name: Annotated[Positional[Literal["mnist", "fashion-mnist"]], "the data set"]
-
-
-@dataclass(frozen=True)
-class _Models:
-    action: Annotated[Positional[Literal["get"]], "what to do"]
-    name: Annotated[Positional[Literal["closure-rl-advection"]], "the published weights"]
 
 
 @dataclass(frozen=True)
@@ -89,12 +82,6 @@ def run_fetch(arguments: Sequence[str]) -> None:
     """Download a data set into the cache."""
     parsed = parse(_Data, arguments, prog="closura data fetch", description="Download images.")
     console.print(f"{parsed.name}: {fetch(parsed.name)}", soft_wrap=True)
-
-
-def run_models(arguments: Sequence[str]) -> None:
-    """Download published weights into the cache."""
-    parsed = parse(_Models, arguments, prog="closura models", description="Download weights.")
-    console.print(f"{parsed.name}: {fetch_published(parsed.name)}", soft_wrap=True)
 
 
 def run_generate(arguments: Sequence[str]) -> FlowData:

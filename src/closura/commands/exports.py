@@ -31,14 +31,15 @@ class ExportOptions:
     name
         Prefix of all names in C (default: that of the run or file).
     simulations
-        Training simulations from which the range of the observation is taken, for the guard; 0: none, and no guard.
+        Training simulations from which the range of the observation is taken, for the guard (default: the range in the
+        closure's card, else 4 simulations); 0: none, and no guard.
     """
 
     closure: Positional[str]
     to: tuple[Literal["c", "fortran", "fortran-pure", "onnx", "stablehlo"], ...] = ("c",)
     out: Path | None = None
     name: str = ""
-    simulations: Natural = 4
+    simulations: Natural | None = None
 
 
 @dataclass(frozen=True)

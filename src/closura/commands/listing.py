@@ -3,19 +3,18 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Literal
 
+from closura.cards.measured import gain
 from closura.closures import CLOSURES
 from closura.commands.closures import own_problem
 from closura.commands.console import console, errors
+from closura.commands.models import shipped_cards
 from closura.commands.options import HELP, Positional, parse, use_precision
 from closura.core.definition import BASELINES, PROBLEMS, ProblemDefinition
 from closura.core.metric import METRICS
 from closura.core.registry import source_of
 from closura.io.published import PUBLISHED
-from closura.io.weights import read_header
 from closura.learners import LEARNERS
 from closura.offline.rom import MODELS
 from closura.offline.sampler import SAMPLERS
@@ -63,11 +62,10 @@ def run_list(arguments: Sequence[str]) -> dict[str, str]:
 
 def _models() -> dict[str, str]:
     """Weights that come with the package, and published ones."""
-    packaged = sorted(Path(str(files("closura"))).glob("agents/*.safetensors"))
-    found = {}
-    for path in packaged:
-        about = read_header(path)["metadata"]
-        found[path.stem] = f"comes with closura, trained on {about.get('problem', path.stem)}"
+    found = {
+        name: f"comes with closura, for {card['problem']}" + (f": {gain(card)}" if gain(card) else "")
+        for name, card in shipped_cards().items()
+    }
     return found | dict.fromkeys(PUBLISHED, "published weights: closura models get")
 
 

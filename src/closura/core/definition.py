@@ -60,6 +60,8 @@ class ProblemDefinition:
         as the problem says that its usual settings build).
     about
         What it is, in a line (default: the first line of the function's docstring).
+    units
+        Units of the channels that closures observe, by name; "1" for pure numbers.
     """
 
     name: str
@@ -79,6 +81,7 @@ class ProblemDefinition:
     metrics: Callable[[], Mapping[str, str]] | None = None
     methods: Callable[[], Sequence[str]] | None = None
     about: str = ""
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, settings: Any, split: str = "train", *, data_dir: str | Path | None = None) -> Any:
         """The problem that settings describe.

@@ -2,31 +2,28 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-import closura
+from closura.cards.card import FORMAT, facts_of, fitting_card
+from closura.cards.facts import in_its_precision, made_for
+from closura.cards.probe import answer, drawn
 from closura.closures import ActorCritic
-from closura.closures._checks import count_parameters
 from closura.closures.convolution import plain_convolutions
 from closura.closures.program import Program
-from closura.core.definition import PROBLEMS
 from closura.export.c import hash_of, identifier, sources
 from closura.export.to_onnx import onnx_model
 from closura.io.closures import shipped
 from closura.io.files import write_atomically
 from closura.io.weights import load_weights, read_header
 from closura.plain import to_json
-from closura.problems import Problem, build_problem
-from closura.runs.configuration import TrainConfiguration, from_plain
-from closura.simulation.ranges import recorded
 
-CARD_FORMAT = "closura export"
+EARLIER_FORMAT = "closura export"
+USUAL = 4
+"""Training simulations from which the range is taken, where no card has it."""
 KEPT = ("problem", "observation", "action", "actions", "how_to_apply", "bound", "boundary", "range", "licence", "hash")
 """Of the card inside of ONNX files."""
 TARGETS = ("c", "fortran", "fortran-pure", "onnx", "stablehlo")
@@ -42,7 +39,7 @@ def export(
     *,
     to: Sequence[str] = ("c",),
     name: str = "",
-    simulations: int = 4,
+    simulations: int | None = None,
 ) -> dict[str, Any]:
     """Write a closure for use outside of Python.
 
@@ -59,8 +56,8 @@ def export(
     name
         Prefix of names in C (default: that of the run or file).
     simulations
-        Training simulations from which the range of the observation and the test vectors are taken; 0: none, and no
-        guard.
+        Training simulations from which the range of the observation is taken (default: the range in the card beside the
+        weights, else 4 simulations); 0: none, and no guard.
 
     Returns
     -------
@@ -78,23 +75,18 @@ def export(
         raise ExportError(f"unknown target {', '.join(unknown) or '(none)'}; valid: {', '.join(TARGETS)}")
     path = shipped(closure_path)
     file = path / "weights.safetensors" if path.is_dir() else path
-    header = read_header(file)
-    with jax.enable_x64(needs_double(header) or bool(jax.config.read("jax_enable_x64"))):
+    with in_its_precision(read_header(file)):
         return _export(
-            file, header, Path(out), identifier(name or (path.name if path.is_dir() else path.stem)), to, simulations
+            file, Path(out), identifier(name or (path.name if path.is_dir() else path.stem)), to, simulations
         )
 
 
-def needs_double(header: dict[str, Any]) -> bool:
-    """Whether a closure was trained in double precision, as those at interfaces are."""
-    configuration = header["metadata"].get("configuration")
-    settings = configuration.get("problem", {}) if isinstance(configuration, dict) else {}
-    return header["decision"].get("agents") == "interfaces" or settings.get("precision") == "float64"
+def _is_card(path: Path) -> bool:
+    text = path.read_text(errors="replace")
+    return FORMAT in text or EARLIER_FORMAT in text
 
 
-def _export(
-    file: Path, header: dict[str, Any], folder: Path, name: str, to: Sequence[str], simulations: int
-) -> dict[str, Any]:
+def _export(file: Path, folder: Path, name: str, to: Sequence[str], simulations: int | None) -> dict[str, Any]:
     closure = load_weights(file)
     if not hasattr(closure.closure if isinstance(closure, ActorCritic) else closure, "program"):
         raise ExportError(
@@ -102,17 +94,13 @@ def _export(
             "(closura.closures.program says what it returns)"
         )
     program = closure.program()
-    configuration = _configuration(header)
-    problem = None if configuration is None else _problem(configuration)
-    vectors, known = None, None
-    if problem is not None and simulations:
-        vectors, known = _recorded(problem, closure, simulations)
-    if vectors is None:
-        vectors = _drawn(closure)
-    card = _card(name, header, closure, problem, known) | {"hash": hash_of(program), "targets": list(to)}
+    known = _card(file, simulations)
+    card = known | {"name": name, "hash": hash_of(program), "targets": list(to)}
+    observation = drawn(closure.spec, card["range"])
+    vectors = observation, answer(closure, observation)
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, str | bytes] = {}
-    shown = card | {"title": f"{name}: a learned closure", "made_for": _made_for(card)}
+    shown = card | {"title": f"{name}: a learned closure", "made_for": made_for(card)}
     try:
         files |= sources(program, name, card=shown, vectors=vectors, to=to)
     except ValueError as error:
@@ -139,7 +127,7 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     ExportError
         If it is damaged.
     """
-    cards = [each for each in sorted(Path(folder).glob("*.json")) if CARD_FORMAT in each.read_text(errors="replace")]
+    cards = [each for each in sorted(Path(folder).glob("*.json")) if _is_card(each)]
     if not cards:
         raise FileNotFoundError(f"{folder} holds no export: expected a folder made by closura export")
     try:
@@ -152,110 +140,20 @@ def read_card(folder: str | Path) -> dict[str, Any]:
     return card
 
 
-def _configuration(header: dict[str, Any]) -> TrainConfiguration | None:
-    plain = header["metadata"].get("configuration")
-    return from_plain(plain) if isinstance(plain, dict) else None
-
-
-def _problem(configuration: TrainConfiguration) -> Problem:
-    """The problem of the training; generated images where it had images, which are not needed for its range."""
-    settings = configuration.problem
-    images = {"images": "synthetic"} if hasattr(settings, "images") else {}
-    return build_problem(replace(settings, **images), "train")
-
-
-def _recorded(problem: Problem, closure: Any, simulations: int) -> tuple[Any, Any]:
-    """An observation with its action, and the range of each observed channel over training simulations."""
-    if problem.spec.where != "cells":
-        return None, None
+def _card(file: Path, simulations: int | None) -> dict[str, Any]:
+    """The card beside the weights; where there is none, or simulations are asked for, one that is made now."""
     try:
-        known, seen = recorded(problem, closure, simulations)
+        card = fitting_card(file)
+        if card is not None and not simulations:
+            return card if simulations is None else card | {"range": None}
+        found = facts_of(file, simulations=USUAL if simulations is None else simulations)
     except ValueError as error:
         raise ExportError(str(error)) from error
-    seen = seen.astype(np.float32)
-    seen = seen[(slice(None), *(slice(0, 14 - 2 * axis) for axis in range(seen.ndim - 1)))]
-    return _answered(closure, seen), known
-
-
-def _drawn(closure: Any) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth observation of no problem in particular, and its action."""
-    spec = closure.spec
-    shape = (12, 10, 8)[: spec.dimensions] if spec.where == "cells" else (40,)
-    places = np.meshgrid(*(np.arange(n) / n for n in shape), indexing="ij")
-    rng = np.random.default_rng(0)
-    seen = []
-    for _ in spec.observation:
-        phases, waves = rng.uniform(0, 2 * np.pi, len(shape)), rng.integers(1, 3, len(shape))
-        parts = zip(places, phases, waves, strict=True)
-        seen.append(sum(np.sin(2 * np.pi * k * x + p) for x, p, k in parts) / len(shape))
-    observation: np.ndarray = np.stack(seen).astype(np.float32)
-    if spec.where == "interfaces":  # standardised stencils lie between 0 and 1, sizes add up to one
-        observation = (observation + 1) / 2
-        if len(observation) % 2 == 0 and len(observation) > 2 * len(spec.action) - 2:
-            observation[-1] = 1 - observation[-2]
-    return _answered(closure, observation)
-
-
-def _answered(closure: Any, observation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    limited = closure.spec.limit(closure)
-    return observation, np.asarray(limited(jnp.asarray(observation)), np.float64)
-
-
-def _card(name: str, header: dict[str, Any], closure: Any, problem: Problem | None, known: Any) -> dict[str, Any]:
-    spec, about = closure.spec, header["metadata"]
-    physics = about.get("problem", "")
-    grid = list(problem.grid.shape) if problem is not None and spec.where == "cells" else [64] * spec.dimensions
-    kind = PROBLEMS.find(physics) if physics in PROBLEMS else None
-    sources_ = list(kind.sources) if kind else []
-    return {
-        "format": CARD_FORMAT, "version": 1, "name": name, "problem": physics,
-        "about": (kind.about if kind is not None and kind.about else f"learned on {physics or 'an unnamed problem'}"),
-        "closure": header["architecture"]["closure"], "parameters": count_parameters(closure),
-        "observation": list(spec.observation), "action": list(spec.action),
-        "actions": [_acts(spec, i) for i in range(len(spec.action))], "boundary": list(spec.boundary),
-        "how_to_apply": _how(spec), "bound": spec.bound, "grid": grid,
-        "time_step": float(problem.time_step) if problem is not None and problem.time_step is not None else None,
-        "range": known, "validation_error": about.get("validation_error"), "updates": about.get("update"),
-        "licence": "MIT", "citation": sources_, "closura_version": closura.__version__,
-    }  # fmt: skip
-
-
-def _acts(spec: Any, i: int) -> str:
-    if spec.where == "interfaces":
-        return f"{spec.action[i]}: a logit"
-    return f"{spec.action[i]}, taken from {spec.observation[spec.acts_on[i]]}"
-
-
-def _how(spec: Any) -> str:
-    if spec.where == "interfaces":
-        return "The softmax over the logits of each side are the weights of its sub-stencils' values."
-    if spec.unit == 1.0:
-        return "Subtract the action from the field before each step of the solver."
-    return (
-        f"The action is a rate: subtract the time step ({spec.unit:g} in training) times the action before each step."
-    )
-
-
-def _made_for(card: dict[str, Any]) -> str:
-    grid = " x ".join(map(str, card["grid"]))
-    step = "" if card["time_step"] is None else f", time step {card['time_step']:g}"
-    return f"{card['problem'] or 'an unnamed problem'} on {grid} cells{step}"
+    return found if card is None else found | {"evaluations": card["evaluations"]}
 
 
 def _onnx(program: Program, name: str, card: dict[str, Any]) -> bytes:
-    kept = (
-        "problem",
-        "observation",
-        "action",
-        "actions",
-        "how_to_apply",
-        "bound",
-        "boundary",
-        "range",
-        "licence",
-        "hash",
-    )
-    about = {key: card[key] if isinstance(card[key], str) else to_json(card[key]) for key in kept}
+    about = {key: card[key] if isinstance(card[key], str) else to_json(card[key]) for key in KEPT}
     try:
         return onnx_model(program, name, about)
     except ImportError as error:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from closura.cards.facts import in_its_precision
 from closura.export.c import TOLERANCE, hash_of
 from closura.export.compiled import (
     FORTRAN_COMPILERS,
@@ -19,7 +20,7 @@ from closura.export.compiled import (
     fortran_answer,
     fortran_library,
 )
-from closura.export.package import ExportError, needs_double, read_card
+from closura.export.package import ExportError, read_card
 from closura.io.weights import load_weights, read_header
 
 SIZES: dict[int, list[tuple[int, ...]]] = {1: [(1001,), (5,)], 2: [(24, 17), (5, 3)], 3: [(7, 9, 8), (3, 5, 2)]}
@@ -56,7 +57,7 @@ def verify(
     folder = Path(folder)
     card = read_card(folder)
     weights = folder / f"{card['name']}.safetensors"
-    with jax.enable_x64(needs_double(read_header(weights)) or bool(jax.config.read("jax_enable_x64"))):
+    with in_its_precision(read_header(weights)):
         found = _verify(folder, card, load_weights(weights), compiler, fortran_compiler, flags)
     wrong = {name: value for name, value in found.items() if not value <= TOLERANCE}
     if wrong:

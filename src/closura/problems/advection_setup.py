@@ -152,6 +152,7 @@ def image_source(
     label=lambda settings: settings.images,
     sources=(CLOSURE_RL,),
     about="a passive scalar in a two-dimensional flow (Closure-RL)",
+    units={"psi": "1"} | dict.fromkeys(("u", "v", "u at faces", "v at faces"), "length/time"),
 )
 def advection(
     configuration: AdvectionConfiguration, split: Split = "train", *, data_dir: str | Path | None = None

@@ -140,6 +140,7 @@ def several_calls(settings: BurgersConfiguration) -> str:
     label=lambda settings: settings.initial,
     sources=(CLOSURE_RL,),
     about="two-dimensional viscous vector Burgers (Closure-RL)",
+    units={"u": "length/time", "v": "length/time", "viscosity": "0.003 length²/time"},
 )
 def burgers(configuration: BurgersConfiguration, split: Split = "train") -> Problem:
     """Build the vector Burgers problem.

@@ -201,6 +201,8 @@ class TrainingTask(Task):
                 "learner": self.c.learner,
                 "update": int(row["update"]),
                 "validation_error": row.get("validation_error"),
+                "grid": self.problem.grid.shape,
+                "time_step": self.problem.time_step,
                 "configuration": to_plain(self.c),
                 **({"seen": self.marks} if self.marks else {}),
             },

@@ -160,6 +160,7 @@ def _definition(settings: type[KolmogorovConfiguration], about: str) -> ProblemD
         metrics=titles,
         methods=lambda: list(METHODS),
         about=about,
+        units={"u": "length/time", "v": "length/time", "forcing sine": "1", "forcing cosine": "1"},
     )(kolmogorov)
 
 
