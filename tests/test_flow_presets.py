@@ -91,7 +91,9 @@ def test_flows_of_the_presets():
 def test_every_problem_has_presets_and_paper_is_refused_where_nothing_is_repeated():
     assert all(kind.presets for kind in PROBLEMS.all().values())
     for name, kind in PROBLEMS.all().items():
-        for preset in ("default", "quick") if name in (*FLOWS, "lorenz96") else ("paper", "default", "quick"):
+        for preset in (
+            ("default", "quick") if name in (*FLOWS, "convection", "lorenz96") else ("paper", "default", "quick")
+        ):
             assert type(problem_preset(name, preset)) is kind.settings
     with pytest.raises(ValueError, match="nothing was published for kolmogorov: choose preset default or quick"):
         problem_preset("kolmogorov", "paper")
