@@ -77,6 +77,14 @@ def _own_entries_alone():
                 del registry._entries[name]
 
 
+def pytest_collection_finish() -> None:
+    """A test module registers nothing when it is imported: all other modules would find it."""
+    for registry in REGISTRIES:
+        for name, entry in registry._entries.items():
+            if not isinstance(entry, str) and not is_own(entry):
+                raise pytest.UsageError(f"{name} of {entry.__module__} is registered by a test module; use a fixture")
+
+
 @pytest.fixture(scope="session")
 def golden_folder() -> Path:
     """The folder of reference arrays of Closure-RL, or a skip with the reason."""

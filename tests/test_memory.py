@@ -28,12 +28,14 @@ from closura.simulation.evaluate import evaluate
 WAVE = Path(__file__).parents[1] / "examples" / "wave.py"
 
 
-KIND = family(str(WAVE))
+@pytest.fixture(scope="module")
+def kind():
+    return family(str(WAVE))
 
 
 @pytest.fixture(scope="module")
-def wave():
-    return build_problem(KIND.settings(cells=16), "train")
+def wave(kind):
+    return build_problem(kind.settings(cells=16), "train")
 
 
 def recurrent(problem, **options):
@@ -137,14 +139,14 @@ def test_gradient_through_noise_and_memory_against_differences(wave):
     assert all(float(jnp.max(jnp.abs(g))) > 0 for g in jax.tree.leaves(gradient))  # every weight counts
 
 
-def test_a_killed_training_with_noise_goes_on_to_the_same_weights(tmp_path):
+def test_a_killed_training_with_noise_goes_on_to_the_same_weights(tmp_path, kind):
     """A signal after four of eight updates, resumed: bit for bit the weights of a training in one go."""
-    kind = LEARNERS.find("bptts")
+    bptts = LEARNERS.find("bptts")
     configuration = TrainConfiguration(
         name=str(WAVE),
-        problem=KIND.settings(cells=16),
+        problem=kind.settings(cells=16),
         closure="recurrent",
-        learning=kind.settings(updates=8, batch=2, members=2, loss="energy", horizons=(2,), fractions=(1.0,)),
+        learning=bptts.settings(updates=8, batch=2, members=2, loss="energy", horizons=(2,), fractions=(1.0,)),
         reference=ReferenceConfiguration(slots=4, steps=8, blocks=2, renew_every=2),
         validation=ValidationConfiguration(simulations=2, steps=3, every=8),
         log_every=2,
