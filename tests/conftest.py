@@ -37,7 +37,7 @@ import pytest
 from closura.closures import CLOSURES
 from closura.core.definition import BASELINES, PROBLEMS
 from closura.core.metric import METRICS
-from closura.core.registry import is_own
+from closura.core.registry import FILE_MODULE, is_own
 from closura.learners import LEARNERS
 from closura.reporting.figure import FIGURES
 from closura.reporting.table import TABLES
@@ -75,6 +75,8 @@ def _own_entries_alone():
         for name in set(registry._entries) - known:
             if not is_own(registry._entries[name]):
                 del registry._entries[name]
+    for name in [name for name in sys.modules if name.startswith(FILE_MODULE)]:
+        del sys.modules[name]  # the next module that names the file registers its entries again
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,6 @@ ex = pytest.importorskip("exponax", reason="exponax is not installed: pip instal
 
 from closura.cli import main
 from closura.core import Results
-from closura.core.definition import PROBLEMS
 from closura.grids import Grid
 from closura.problems.exponax import from_exponax
 from closura.problems.problem import Problem
@@ -161,7 +160,6 @@ def test_the_documentation_prints_the_example() -> None:
 def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The example in an empty folder, on few points."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(PROBLEMS, "_entries", dict(PROBLEMS._entries))
     return [str(EXAMPLE), "--points", "16", "--ratio", "3"]
 
 
