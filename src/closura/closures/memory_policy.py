@@ -12,7 +12,7 @@ from closura.core.memory import MemoryClosure, remembers
 
 
 class Seen(NamedTuple):
-    """What an agent has at the beginning of a step: the observation, and the memory of the step before."""
+    """What an agent has at the start of a step: the observation, and the memory of the step before."""
 
     observation: Float[Array, "c *grid"]
     memory: PyTree[Array]
@@ -83,7 +83,7 @@ def evaluate_seen(policy: Any, seen: Any) -> tuple[Normal, Array]:
 
 
 def begun(policy: Any, observations: Float[Array, "e c *grid"], *, key: Key[Scalar, ""]) -> PyTree[Array]:
-    """Memories of several episodes at their beginning; None of plain policies."""
+    """Memories of several episodes at their start; None of plain policies."""
     if not remembers(policy):
         return None
     keys = jax.random.split(key, observations.shape[0])

@@ -2,7 +2,7 @@
 
 A closure that is more than a function of one observation is a :class:`MemoryClosure`, with three methods:
 
-* ``begin(observation, key=key) -> memory`` at the beginning of a simulation: a hidden state, past observations, the
+* ``begin(observation, key=key) -> memory`` at the start of a simulation: a hidden state, past observations, the
   random numbers of this member. ``memory`` is any pytree of arrays.
 * ``remember(memory, observation) -> memory`` once in each step, before the solver calls: hidden states move on, random
   numbers are drawn (a memory that needs them holds a key).
@@ -35,7 +35,7 @@ class MemoryClosure(eqx.Module):
 
     @abc.abstractmethod
     def begin(self, observation: Float[Array, "observation *grid"], *, key: Key[Scalar, ""]) -> Memory:
-        """The memory at the beginning of a simulation; members of an ensemble have different keys."""
+        """The memory at the start of a simulation; members of an ensemble have different keys."""
 
     @abc.abstractmethod
     def remember(self, memory: Memory, observation: Float[Array, "observation *grid"]) -> Memory:
@@ -175,7 +175,7 @@ class WithMemory(Answered):
     random: ClassVar[bool] = True
 
     def begun(self, state: State, parameters: Parameters, *, key: Key[Scalar, ""]) -> Carried:
-        """The beginning of a member with random numbers of its own."""
+        """The initial state of a member with random numbers of its own."""
         plain = _alone(state)
         return Carried(plain, self.closure.begin(self.solver.observe(plain, parameters), key=key))
 

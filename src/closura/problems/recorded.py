@@ -215,7 +215,7 @@ def recorded_cases(
 ) -> tuple[RecordedCases, Recorded, Case, int]:
     """Cases and reference of recordings, a first case, and the solver's own steps in each coarse step of the problem.
 
-    The first case is the beginning of the first recording for training, whatever the split.
+    The first case is the initial condition of the first recording for training, whatever the split.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def recorded(
         Which recordings are held out: a share of them (the last ones for test, those before for validation, at least
         one each), or their numbers or names. The others are for training.
     skip
-        Frames that are left out at the beginning of each recording: what has not developed yet.
+        First frames of each recording that are left out: what has not developed yet.
     interval
         Time between frames, where files have no times.
     cache_bytes

@@ -168,10 +168,10 @@ def lorenz96(settings: LorenzSettings, split: Split = "train") -> Problem:
             "time step": f"{step:g}, reference {settings.reference_step:g}, Runge-Kutta of fourth order",
         },
     )
-    return replace(made, finer=_rivals(settings, coarse))
+    return replace(made, finer=_two_scale_baselines(settings, coarse))
 
 
-def _rivals(settings: LorenzSettings, coarse: OneScale) -> dict[str, Reference]:
+def _two_scale_baselines(settings: LorenzSettings, coarse: OneScale) -> dict[str, Reference]:
     """Both scales by cheaper means: longer steps, a quarter of the fast variables, fast variables that are slowed."""
     constants, fast = settings.constants, settings.fast
     longest = 0.1 / settings.separation
@@ -179,9 +179,9 @@ def _rivals(settings: LorenzSettings, coarse: OneScale) -> dict[str, Reference]:
     while fast % few:
         few -= 1
 
-    def rival(kept: int, slowed: float) -> SolverReference:
+    def two_scale(kept: int, slowed: float) -> SolverReference:
         parts = max(1, -int(-settings.step // (longest * slowed * (1 + 1e-9))))
         return SolverReference(TwoScale(constants, kept, slowed), coarse, parts)
 
-    found: dict[str, Reference] = {"both, long steps": rival(fast, 1.0), "both, slowed by 4": rival(fast, 4.0)}
-    return {**found, f"both, {few} fast": rival(few, 1.0)}
+    found: dict[str, Reference] = {"both, long steps": two_scale(fast, 1.0), "both, slowed by 4": two_scale(fast, 4.0)}
+    return {**found, f"both, {few} fast": two_scale(few, 1.0)}
